@@ -1,0 +1,5 @@
+"""``python3 -m apt_ostree``."""
+
+from .cli.main import main
+
+main()

@@ -1,0 +1,436 @@
+"""apt: the running system's resolver and downloader, over another tree's package database.
+
+Nothing of the running system's own apt configuration takes part. The area holds copies of the target's
+sources, keys, preferences and credentials, and a configuration that names every directory; no hook of
+anybody is in it, since a hook would run the target's commands as root here (apt.conf(5)).
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import pwd
+import re
+import shutil
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import dpkg, proc
+from .errors import DownloadError, ResolveError, ToolError
+from .fs import remove_tree
+from .model import Intent, Package, Round, Solved
+
+LISTS_MAX_AGE = 24 * 3600
+"""Seconds after which an operation that may use the network refreshes the package lists by itself."""
+
+_CONFIGURATION = re.compile(r'^(?P<key>[A-Za-z0-9_:./+-]+) "(?P<value>.*)";$')
+
+_TAKEN_OVER = re.compile(
+    r"(?i)^(Acquire::(?!.*(auto-?detect|ForceHash|Languages|AllowInsecure|AllowWeak|AllowDowngrade|GzipIndexes))"
+    r"|APT::Default-Release$|APT::Install-(Recommends|Suggests)$|APT::Solver$)"
+)
+"""The target's settings that decide what is fetched and from where. ProxyAutoDetect names a program to run, the
+Allow… ones weaken verification; both stay behind."""
+
+PRIORITY_BASE = 1001
+"""Above 1000 apt would even downgrade to the pinned version (apt_preferences(5)): the base stays as it is."""
+PRIORITY_LOCK = 1002
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What apt resolves for: a base tree and the /etc/apt that its administrator keeps.
+
+    ``tree`` holds the dpkg database and keyrings below /usr; ``etc`` is the directory to read ``apt`` in.
+    """
+
+    tree: Path
+    etc: Path
+    architectures: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Apt:
+    """A prepared area: every call below reads ``config`` and nothing else."""
+
+    area: Path
+    config: Path
+    sources_digest: str
+
+    def run(self, *words: str, check: bool = True) -> proc.Result:
+        return proc.run([words[0], *words[1:]], env={"APT_CONFIG": os.fspath(self.config)}, check=check)
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One line of a simulation: ``verb`` is Inst, Conf or Remv; ``old`` the version that goes away."""
+
+    verb: str
+    name: str
+    architecture: str
+    version: str
+    old: str | None = None
+    sources: str = ""
+
+    @property
+    def package(self) -> Package:
+        return Package(self.name, self.version, self.architecture)
+
+
+def prepare(area: Path, target: Target, cache_key: str, recommends: bool | None) -> Apt:
+    """Write the area's copies and its configuration.
+
+    ``area`` must be reachable for the user _apt; ``cache_key`` names the base, because apt judges its cache
+    by a status file's size and time, and ostree sets every time to 0. Raises ToolError.
+    """
+    for name in ("lists/partial", "archives/partial", f"cache/{cache_key}"):
+        (area / name).mkdir(parents=True, exist_ok=True)
+    for stale in (area / "cache").iterdir():
+        if stale.is_dir() and stale.name != cache_key:
+            remove_tree(stale)
+    fetcher = _fetcher()
+    for name in ("lists/partial", "archives", "archives/partial"):
+        shutil.chown(area / name, fetcher)
+    settings = _settings(area, target)
+    digest = _copy_sources(area, target)
+    if recommends is not None:
+        settings["APT::Install-Recommends"] = "true" if recommends else "false"
+    settings |= {
+        "Dir": "/",
+        "Dir::Etc": f"{area}/etc",
+        "Dir::Etc::main": "/dev/null",
+        "Dir::Etc::parts": "/dev/null",
+        "Dir::Etc::sourcelist": "/dev/null",
+        "Dir::Etc::sourceparts": f"{area}/etc/sources.list.d",
+        "Dir::Etc::trusted": f"{area}/etc/trusted.gpg",
+        "Dir::Etc::trustedparts": f"{area}/etc/trusted.gpg.d",
+        "Dir::Etc::preferences": "/dev/null",
+        "Dir::Etc::preferencesparts": f"{area}/etc/preferences.d",
+        "Dir::Etc::netrc": f"{area}/etc/auth.conf",
+        "Dir::Etc::netrcparts": f"{area}/etc/auth.conf.d",
+        "Dir::State": os.fspath(area),
+        "Dir::State::lists": f"{area}/lists",
+        "Dir::State::status": os.fspath(dpkg.database(target.tree) / "status"),
+        "Dir::State::extended_states": f"{area}/extended_states",
+        "Dir::Cache": f"{area}/cache/{cache_key}",
+        "Dir::Cache::archives": f"{area}/archives",
+        "Dir::Cache::pkgcache": f"{area}/cache/{cache_key}/pkgcache.bin",
+        "Dir::Cache::srcpkgcache": f"{area}/cache/srcpkgcache.bin",
+        "Dir::Log": "/dev/null",
+        "APT::Architecture": target.architectures[0],
+        "APT::Sandbox::User": fetcher,
+        "Acquire::ForceHash": "SHA256",
+        "Acquire::Languages": "none",
+    }
+    lines = [f'{key} "{value}";' for key, value in settings.items()]
+    lines.append("APT::Architectures { " + " ".join(f'"{name}";' for name in target.architectures) + " };")
+    config = area / "apt.conf"
+    # Proxy settings may hold a password.
+    _write(config, "\n".join(lines) + "\n", 0o600)
+    return Apt(area, config, digest)
+
+
+def _fetcher() -> str:
+    """The unprivileged user apt downloads as; a rescue system may lack it."""
+    try:
+        return pwd.getpwnam("_apt").pw_name
+    except KeyError:
+        return "root"
+
+
+def _write(path: Path, text: str, mode: int = 0o644) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "w", errors="surrogateescape") as file:
+        os.fchmod(descriptor, mode)
+        file.write(text)
+
+
+def _settings(area: Path, target: Target) -> dict[str, str]:
+    """The target's own settings that matter here, as ``apt-config dump`` reads them from its /etc/apt."""
+    reader = area / "reader.conf"
+    apt = target.etc / "apt"
+    _write(reader, f'Dir::Etc::main "{apt}/apt.conf";\nDir::Etc::parts "{apt}/apt.conf.d";\n', 0o600)
+    result = proc.run(["apt-config", "dump"], env={"APT_CONFIG": os.fspath(reader)}, check=False)
+    if result.returncode != 0:
+        raise ToolError("cannot read the target's apt configuration", proc.tail(result.stderr), f"Look in {apt}.")
+    return parse_configuration(result.stdout)
+
+
+def parse_configuration(text: str) -> dict[str, str]:
+    """From the output of ``apt-config dump``, the settings that are taken over from a target."""
+    found = {}
+    for line in text.splitlines():
+        match = _CONFIGURATION.match(line)
+        if match and _TAKEN_OVER.match(match["key"]):
+            found[match["key"]] = match["value"]
+    return found
+
+
+def _copy_sources(area: Path, target: Target) -> str:
+    """Copy sources, keys, preferences and credentials; returns a digest of what decides the lists."""
+    etc, apt = area / "etc", target.etc / "apt"
+    remove_tree(etc)
+    for name in ("sources.list.d", "trusted.gpg.d", "preferences.d", "auth.conf.d", "keyrings"):
+        (etc / name).mkdir(parents=True)
+    etc.chmod(0o755)
+    shutil.chown(etc / "auth.conf.d", _fetcher())
+    digest = hashlib.sha256(" ".join(target.architectures).encode())
+
+    def copy(source: Path, place: Path, mode: int = 0o644) -> None:
+        text = source.read_text(errors="surrogateescape")
+        _write(place, text, mode)
+
+    sources = [apt / "sources.list", *sorted((apt / "sources.list.d").glob("*"))]
+    for number, source in enumerate(source for source in sources if source.is_file()):
+        if source.suffix in {".list", ".sources"}:
+            text = _relocate_keys(source.read_text(errors="surrogateescape"), etc / "keyrings", target)
+            _write(etc / "sources.list.d" / f"{number:03}-{source.name}", text)
+            digest.update(text.encode(errors="surrogateescape"))
+    for source in sorted((apt / "trusted.gpg.d").glob("*")):
+        if source.is_file():
+            shutil.copyfile(source, etc / "trusted.gpg.d" / source.name)
+    if (apt / "trusted.gpg").is_file():
+        shutil.copyfile(apt / "trusted.gpg", etc / "trusted.gpg")
+    for source in [apt / "preferences", *sorted((apt / "preferences.d").glob("*"))]:
+        if source.is_file():
+            copy(source, etc / "preferences.d" / source.name)
+    for source in [apt / "auth.conf", *sorted((apt / "auth.conf.d").glob("*"))]:
+        if source.is_file():
+            place = etc / source.relative_to(apt)
+            copy(source, place, 0o600)
+            shutil.chown(place, _fetcher())
+    for key in sorted(etc.glob("keyrings/*")) + sorted(etc.glob("trusted.gpg*/*")):
+        digest.update(key.read_bytes())
+    return digest.hexdigest()
+
+
+def _relocate_keys(text: str, keyrings: Path, target: Target) -> str:
+    """Make Signed-By point to copies of the target's keys rather than to files of the running system."""
+
+    def relocate(match: re.Match[str]) -> str:
+        path = match[0]
+        inside = Path(path.lstrip("/"))
+        source = target.etc / inside.relative_to("etc") if inside.parts[0] == "etc" else target.tree / inside
+        if not source.is_file():
+            # apt itself then says which key is missing.
+            return path
+        copied = keyrings / (hashlib.sha256(path.encode()).hexdigest()[:12] + "-" + source.name)
+        shutil.copyfile(source, copied)
+        copied.chmod(0o644)
+        return os.fspath(copied)
+
+    def field(match: re.Match[str]) -> str:
+        return re.sub(r"/[^\s,\]]+", relocate, match[0])
+
+    return re.sub(r"(?im)^Signed-By:[ \t]*/[^\n]*|signed-by=[^\s\]]+", field, text)
+
+
+def host_sources() -> list[dict[str, str]]:
+    """The running system's own sources of packages, as apt reads them: TYPE, URI and SUITE of each index."""
+    form = "$(SITE)\t$(REPO_URI)\t$(RELEASE)\t$(SUITE)\t$(CODENAME)\t$(ORIGIN)\t$(SIGNED_BY)"
+    result = proc.run(["apt-get", "indextargets", "--format", form, "Created-By: Packages"])
+    keys = ("site", "uri", "release", "suite", "codename", "origin", "signed-by")
+    return [dict(zip(keys, line.split("\t"), strict=False)) for line in result.stdout.splitlines()]
+
+
+def refresh(apt: Apt, *, force: bool = False) -> bool:
+    """Fetch the package lists where they are missing, of other sources, or older than a day.
+
+    Returns whether it fetched. Raises DownloadError when an index cannot be had or verified.
+    """
+    stamp = apt.area / "lists.json"
+    try:
+        known = json.loads(stamp.read_text())
+    except (OSError, ValueError):
+        known = {}
+    fresh = known.get("sources") == apt.sources_digest and time.time() - known.get("time", 0) < LISTS_MAX_AGE
+    if fresh and not force:
+        return False
+    # Error-Mode=any: without it apt-get update exits 0 when a server cannot be reached.
+    result = apt.run("apt-get", "update", "-q", "-o", "APT::Update::Error-Mode=any", check=False)
+    if result.returncode != 0:
+        raise DownloadError(
+            "cannot refresh the package lists",
+            _apt_errors(result) or proc.tail(result.stderr),
+            "Check the network and /etc/apt of the target; -C works from what is cached.",
+        )
+    _write(stamp, json.dumps({"sources": apt.sources_digest, "time": time.time()}))
+    return True
+
+
+def have_lists(apt: Apt) -> bool:
+    """Whether lists of these very sources were fetched before, however long ago."""
+    try:
+        return bool(json.loads((apt.area / "lists.json").read_text())["sources"] == apt.sources_digest)
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def write_pins(apt: Apt, pins: Iterable[tuple[Package, int]]) -> None:
+    """Hold packages at their versions, through the priority given with each (apt_preferences(5))."""
+    native = apt.run("apt-config", "shell", "A", "APT::Architecture").stdout.split("'")[1]
+    text = "".join(
+        f"Package: {package.name}:{native if package.architecture == 'all' else package.architecture}\n"
+        f"Pin: version {package.version}\nPin-Priority: {priority}\n\n"
+        for package, priority in pins
+    )
+    _write(apt.area / "etc/preferences.d/apt-ostree.pref", text)
+
+
+def simulate(apt: Apt, requests: Sequence[str], sources: Path | None = None) -> list[Action] | proc.Result:
+    """Let apt solve ``requests`` over the target; the failed child where it finds no solution.
+
+    ``sources`` is a Packages file of cached .debs that count as available besides the archives.
+    """
+    result = apt.run(
+        "apt-get", "install", "--simulate", "-q", "-y",
+        *(["--with-source", os.fspath(sources)] if sources else []),
+        "--", *requests,
+        check=False,
+    )  # fmt: skip
+    return parse_simulation(result.stdout) if result.returncode == 0 else result
+
+
+_ACTION = re.compile(
+    r"^(?P<verb>Inst|Conf) (?P<name>[^\s:]+)(?::\S+)?(?: \[(?P<old>[^\]\s]+)\])?"
+    r" \((?P<version>\S+) (?P<sources>.*?) ?\[(?P<architecture>[^\]\s]+)\]\)"
+)
+_REMOVAL = re.compile(r"^(?:Remv|Purg) (?P<name>[^\s:]+)(?::(?P<architecture>\S+))? \[(?P<old>[^\]\s]+)\]")
+
+
+def parse_simulation(text: str) -> list[Action]:
+    """The steps that ``apt-get --simulate`` prints, in its order."""
+    actions = []
+    for line in text.splitlines():
+        if match := _ACTION.match(line):
+            actions.append(
+                Action(
+                    match["verb"], match["name"], match["architecture"], match["version"],
+                    match["old"], match["sources"],
+                )
+            )  # fmt: skip
+        elif match := _REMOVAL.match(line):
+            actions.append(Action("Remv", match["name"], match["architecture"] or "", "", match["old"]))
+    return actions
+
+
+def rounds(actions: Sequence[Action]) -> tuple[Round, ...]:
+    """Cut apt's order where it configures packages before it unpacks further ones (Pre-Depends, policy 7.2)."""
+    done: list[Round] = []
+    unpack: list[Package] = []
+    configure: list[Package] = []
+    for action in actions:
+        if action.verb == "Inst":
+            if configure:
+                done.append(Round(tuple(unpack), tuple(configure)))
+                unpack, configure = [], []
+            unpack.append(action.package)
+        elif action.verb == "Conf":
+            configure.append(action.package)
+    if unpack or configure:
+        done.append(Round(tuple(unpack), tuple(configure)))
+    return tuple(done)
+
+
+def show(apt: Apt, packages: Sequence[Package]) -> dict[Package, list[Mapping[str, str]]]:
+    """The archives' stanzas of exact versions; several where archives differ about the same version."""
+    if not packages:
+        return {}
+    expressions = [
+        f"{p.name}{'' if p.architecture == 'all' else ':' + p.architecture}={p.version}" for p in packages
+    ]
+    result = apt.run("apt-cache", "show", "--", *expressions, check=False)
+    found: dict[Package, list[Mapping[str, str]]] = {}
+    for fields in dpkg.parse_stanzas(result.stdout):
+        if "sha256" in fields:
+            found.setdefault(dpkg.identity(fields), []).append(fields)
+    return found
+
+
+def solved(action: Action, fields: Mapping[str, str]) -> Solved:
+    """A plan's package, from apt's step and the archive's stanza."""
+    size = fields.get("installed-size", "0")
+    return Solved(
+        action.package,
+        fields["sha256"],
+        int(fields["size"]),
+        int(size) * 1024 if size.isdigit() else 0,
+        action.sources,
+    )
+
+
+def download(apt: Apt, packages: Sequence[Package]) -> None:
+    """Fetch .debs into ``archives`` as the unprivileged user; apt verifies each against its signed index.
+
+    Raises DownloadError.
+    """
+    expressions = [
+        f"{p.name}{'' if p.architecture == 'all' else ':' + p.architecture}={p.version}" for p in packages
+    ]
+    result = proc.run(
+        ["apt-get", "download", "-q", "--", *expressions],
+        cwd=apt.area / "archives",
+        env={"APT_CONFIG": os.fspath(apt.config)},
+        check=False,
+    )
+    if result.returncode != 0:
+        raise DownloadError(
+            "cannot download packages",
+            _apt_errors(result) or proc.tail(result.stderr),
+            "Nothing was changed. Check the network, or refresh the lists with 'apt-ostree refresh-md'.",
+        )
+
+
+def archive_name(package: Package) -> str:
+    """The file name under which apt stores a .deb: the epoch's colon is quoted."""
+    version = package.version.replace("%", "%25").replace(":", "%3a")
+    return f"{package.name}_{version}_{package.architecture}.deb"
+
+
+def near_matches(apt: Apt, name: str) -> list[str]:
+    """Names in the archives that look like ``name``, the nearest first."""
+    known = apt.run("apt-cache", "pkgnames").stdout.split()
+    return difflib.get_close_matches(name, known, n=3, cutoff=0.7)
+
+
+def _apt_errors(result: proc.Result) -> str:
+    lines = [line[3:] for line in result.stderr.splitlines() if line.startswith(("E: ", "W: "))]
+    errors = [line[3:] for line in result.stderr.splitlines() if line.startswith("E: ")]
+    return "\n".join(dict.fromkeys(errors or lines))
+
+
+def explain_failure(apt: Apt, failed: proc.Result, intent: Intent) -> ResolveError:
+    """The error for a request that apt cannot fulfil: names it does not know, all at once, with near ones."""
+    problems = []
+    for name in re.findall(r"^E: Unable to locate package (\S+)$", failed.stderr, re.MULTILINE):
+        near = near_matches(apt, name)
+        problems.append(f"no package is named {name}" + (f"; did you mean {', '.join(near)}?" if near else ""))
+    for version, name in re.findall(
+        r"^E: Version '(.+?)' for '(.+?)' was not found$", failed.stderr, re.MULTILINE
+    ):
+        have = sorted(
+            {f["version"] for f in dpkg.parse_stanzas(apt.run("apt-cache", "show", name, check=False).stdout)},
+            key=dpkg.version_key,
+        )
+        problems.append(f"{name} has no version {version}; there is {', '.join(have) or 'none'}")
+    for release, name in re.findall(
+        r"^E: Release '(.+?)' for '(.+?)' was not found$", failed.stderr, re.MULTILINE
+    ):
+        problems.append(f"{name} is in no suite {release}")
+    for name in re.findall(r"^E: Package '(\S+?)' has no installation candidate$", failed.stderr, re.MULTILINE):
+        problems.append(f"{name} is a virtual package or is in no archive; name the package that provides it")
+    if problems:
+        return ResolveError("cannot find what was asked for", "\n".join(problems), "Nothing was changed.")
+    unmet = re.search(r"(The following packages have unmet dependencies:.*)", failed.stdout, re.DOTALL)
+    detail = proc.tail((unmet[1] if unmet else failed.stdout) + "\n" + _apt_errors(failed))
+    return ResolveError(
+        f"cannot lay {', '.join([*intent.requested, *(p.package.name for p in intent.requested_local)])} over this base",
+        detail,
+        "Nothing was changed.",
+    )

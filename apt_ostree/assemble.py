@@ -1,0 +1,427 @@
+"""Lay packages over a base: dpkg's own work on a stack of overlays, in the sandbox.
+
+Each round mounts the base and the layers made so far under a fresh writable one, lets dpkg unpack hollow
+packages and configure others, and unmounts. Then every marker found in the new layer is exchanged for a hard
+link to its object, and the layer is frozen: from then on it is only read. So no link into the object store
+is ever writable by a script.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import bwrap, dpkg, mounts, ostree, overlay, pkgcache, proc, state, users
+from .console import Reporter
+from .errors import PackageError, ScriptError, TreeError
+from .fs import copy_metadata, remove_tree, walk
+from .model import Package, Plan
+from .pkgcache import Cached
+
+DEBS = "/run/apt-ostree"
+"""Where the sandbox sees the packages."""
+
+_DPKG = [
+    "dpkg",
+    "--force-unsafe-io",  # nothing of the work area needs to survive a crash
+    "--force-confdef",
+    "--force-confold",  # nobody is there to be asked
+]
+
+_SCRIPTS = {
+    "pre-installation": "preinst",
+    "post-installation": "postinst",
+    "pre-removal": "prerm",
+    "post-removal": "postrm",
+}
+_FAILED = re.compile(r"dpkg: error processing (?:package|archive) (?P<what>.+?) \((?P<action>--\w+)\):")
+_SCRIPT_FAILED = re.compile(
+    r"(?P<package>\S+) package (?P<script>[a-z-]+) script subprocess .*?(?P<how>(?:exit status|signal|killed).*)"
+)
+
+
+_PROGRESS = re.compile(r"(?:Unpacking|Setting up) (\S+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """Layers over a base, lowest first, without any mark of overlayfs when ``union`` is set."""
+
+    base: Path
+    layers: tuple[Path, ...]
+    union: bool
+
+
+def base_checkout(repo: Path, area: Path, checksum: str) -> Path:
+    """The base as a tree of hard links, made once and kept; others' checkouts are dropped.
+
+    OSTree stores equal files once, so two names may be one file there; in the checkout each name is a file
+    of its own, or a script's ``cp a b`` fails with "are the same file".
+    """
+    target = area / "base" / checksum
+    target.parent.mkdir(exist_ok=True)
+    for other in target.parent.iterdir():
+        if other != target:
+            remove_tree(other)
+    if not target.is_dir():
+        fresh = area / "tmp" / f"base-{os.getpid()}"
+        remove_tree(fresh)
+        ostree.checkout(repo, checksum, fresh, hard_links=True)
+        _separate_names(fresh)
+        fresh.rename(target)
+    return target
+
+
+def _separate_names(tree: Path) -> None:
+    seen: set[int] = set()
+    for entry in walk(tree):
+        if not entry.is_file(follow_symlinks=False):
+            continue
+        if entry.inode() in seen:
+            _copy_in_place(Path(entry.path), Path(entry.path))
+        seen.add(entry.inode())
+
+
+def _copy_in_place(source: Path, target: Path) -> None:
+    fresh = target.with_name(f".apt-ostree.{os.getpid()}")
+    shutil.copyfile(source, fresh)
+    copy_metadata(source, fresh)
+    fresh.rename(target)
+
+
+def assemble(
+    repo: Path,
+    work: Path,
+    base: Path,
+    plan: Plan,
+    cached: Mapping[Package, Cached],
+    reporter: Reporter,
+    log: Path,
+    settled_day: int,
+) -> Assembled:
+    """Run the plan over ``base`` and return the layers, clean of everything that is not the packages'.
+
+    ``work`` is an empty directory on the repository's filesystem. ``settled_day`` dates new accounts. Raises
+    ScriptError when a maintainer script or dpkg fails; then nothing outside ``work`` has changed.
+    """
+    run = _Run(repo, work, base, cached, reporter, log, total=2 * len(plan.packages))
+    whole = _needs_content(base, plan)
+    run.prepare(plan, whole)
+    pending: tuple[Package, ...] = ()
+    for current in plan.rounds:
+        with run.round() as sandbox:
+            if pending:
+                run.dpkg(sandbox, ["--configure", "--no-triggers", *map(_qualified, pending)])
+            run.dpkg(
+                sandbox,
+                [
+                    "--unpack",
+                    "--no-triggers",
+                    "--auto-deconfigure",
+                    *(f"{DEBS}/{run.files[p]}" for p in current.unpack),
+                ],
+            )
+        pending = current.configure
+    with run.round() as sandbox:
+        run.dpkg(sandbox, ["--configure", "--pending"])
+        _audit_database(run, sandbox)
+    run.finish(settled_day)
+    union = all(overlay.is_union(layer, [base, *run.layers[:number]]) for number, layer in enumerate(run.layers))
+    if union:
+        for layer in run.layers:
+            overlay.strip(layer)
+    return Assembled(base, tuple(run.layers), union)
+
+
+def _qualified(package: Package) -> str:
+    return package.name if package.architecture == "all" else f"{package.name}:{package.architecture}"
+
+
+def _needs_content(base: Path, plan: Plan) -> set[Package]:
+    """Packages that must be unpacked whole: dpkg compares files shared by several instances of a name
+    (Multi-Arch: same), and what replaces a base package may be needed before the markers are exchanged."""
+    names = [entry.package.name for entry in dpkg.installed(base)] + [s.package.name for s in plan.packages]
+    return {s.package for s in plan.packages if names.count(s.package.name) > 1}
+
+
+class _Run:
+    """The state of one assembly: the layers so far, and how far dpkg is."""
+
+    def __init__(
+        self,
+        repo: Path,
+        work: Path,
+        base: Path,
+        cached: Mapping[Package, Cached],
+        reporter: Reporter,
+        log: Path,
+        total: int,
+    ) -> None:
+        self.repo, self.work, self.base, self.cached = repo, work, base, cached
+        self.reporter, self.log, self.total = reporter, log, total
+        self.layers: list[Path] = []
+        self.files: dict[Package, str] = {}
+        self.objects: dict[str, pkgcache.Object] = {}
+        self.done = 0
+
+    def prepare(self, plan: Plan, whole: set[Package]) -> None:
+        debs = self.work / "debs"
+        debs.mkdir()
+        for solved in plan.packages:
+            package = solved.package
+            cached = self.cached[package]
+            name = f"{package.name}_{package.version.replace(':', '%3a')}_{package.architecture}.deb"
+            self.files[package] = name
+            if package in whole:
+                pkgcache.refill(self.repo, cached, debs / name)
+            else:
+                os.link(cached.hollow, debs / name)
+                self.objects.update(cached.objects)
+        bwrap.write_stubs(self.work / "stubs")
+        state.populate(self.base, self.work / "var")
+        self.var_before = state.snapshot(self.work / "var")
+
+    @contextmanager
+    def round(self) -> Iterator[bwrap.Sandbox]:
+        """One mount with a fresh writable layer; frozen afterwards."""
+        number = len(self.layers)
+        layer = self.work / f"l{number}"
+        layer.mkdir()
+        # The root of the mount shows the topmost layer's own mode and owner.
+        copy_metadata(self.base, layer)
+        # overlayfs refuses to take a work directory twice (volatile).
+        fresh = self.work / f"w{number}"
+        fresh.mkdir()
+        (self.work / "root").mkdir(exist_ok=True)
+        lower = [path.name for path in reversed(self.layers)] + [os.path.relpath(self.base, self.work)]
+        with mounts.overlay(self.work, lower, layer.name, fresh.name, "root") as root:
+            (root / "etc").mkdir(exist_ok=True)
+            yield bwrap.Sandbox(
+                root,
+                var=self.work / "var",
+                stubs=self.work / "stubs",
+                read_only={DEBS: self.work / "debs"},
+            )
+        remove_tree(fresh)
+        self.layers.append(layer)
+        self._hydrate(layer)
+
+    def _hydrate(self, layer: Path) -> None:
+        """Exchange each marker in a layer that is no longer mounted for its object."""
+        for entry in walk(layer):
+            if not entry.is_file(follow_symlinks=False):
+                continue
+            status = entry.stat(follow_symlinks=False)
+            if status.st_size != pkgcache.MARKER_SIZE:
+                continue
+            with open(entry.path, "rb") as file:
+                checksum = pkgcache.read_marker(file.read())
+            # Only what this plan's packages brought: content that merely looks like a marker stays content.
+            stored = self.objects.get(checksum) if checksum else None
+            if checksum is None or stored is None:
+                continue
+            source = ostree.object_path(self.repo, checksum)
+            if not source.exists():
+                raise PackageError(
+                    "the package cache is damaged",
+                    f"object {checksum} is missing",
+                    "Run 'apt-ostree cleanup -m'.",
+                )
+            if (status.st_mode, status.st_uid, status.st_gid) == (
+                stored.mode,
+                stored.uid,
+                stored.gid,
+            ) and not [
+                name
+                for name in os.listxattr(entry.path, follow_symlinks=False)
+                if not name.startswith(overlay.PREFIX)
+            ]:
+                os.unlink(entry.path)
+                os.link(source, entry.path)
+            else:
+                # dpkg gave it another owner or mode than the archive has (dpkg-statoverride(1), an owner's
+                # name that has another number here): its own file, with dpkg's metadata.
+                fresh = f"{entry.path}.apt-ostree"
+                shutil.copyfile(source, fresh)
+                copy_metadata(entry.path, fresh)
+                os.rename(fresh, entry.path)
+
+    def dpkg(self, sandbox: bwrap.Sandbox, words: Sequence[str]) -> None:
+        """One dpkg in the sandbox. Raises ScriptError with the failing script and the last lines."""
+
+        def on_line(line: str) -> None:
+            self.reporter.log(line)
+            if match := _PROGRESS.match(line):
+                self.done += 1
+                self.reporter.progress(min(self.done, self.total), self.total, match[1])
+
+        result = proc.logged(sandbox.argv([*_DPKG, *words]), self.log, on_line)
+        if result.returncode != 0:
+            raise script_error(result.stdout, result.returncode, self.log)
+
+    def finish(self, settled_day: int) -> None:
+        """Take out of the layers what the sandbox and dpkg's housekeeping left there; add /var's part."""
+        for layer in self.layers:
+            _remove_litter(layer, self.base)
+        top = self.work / f"l{len(self.layers)}"
+        top.mkdir()
+        copy_metadata(self.base, top)
+        view = _View([top, *reversed(self.layers), self.base])
+        captured = state.capture(self.work / "var", self.var_before)
+        captured = _move_opt(captured, self.work / "var", top)
+        state.write(captured, self.work / "var", top, "layer")
+        if view.find("usr/lib/apt-ostree/seed-var") is None and captured.seeds:
+            state.write_support(top)
+        self._settle_accounts(view, top, settled_day)
+        self.layers.append(top)
+        for layer in self.layers:
+            _settle_bytecode(layer)
+
+    def _settle_accounts(self, view: _View, top: Path, day: int) -> None:
+        before = users.read(self.base / "usr/etc")
+        after = users.parse(view.text("usr/etc/passwd"), view.text("usr/etc/group"))
+        text = users.sysusers(after, before)
+        if text:
+            place = top / users.SYSUSERS / "apt-ostree-layer.conf"
+            state.make_parents(top, place)
+            place.write_text(text, errors="surrogateescape")
+        shadow = view.find("usr/etc/shadow")
+        if shadow is not None and not shadow.is_relative_to(self.base):
+            old = self.base / "usr/etc/shadow"
+            settled = users.settle_shadow(shadow.read_text(), old.read_text() if old.is_file() else "", day)
+            shadow.write_text(settled)
+
+
+class _View:
+    """Reads single files through a stack of layers, topmost first."""
+
+    def __init__(self, stack: Sequence[Path]) -> None:
+        self.stack = stack
+
+    def find(self, name: str) -> Path | None:
+        for layer in self.stack:
+            if os.path.lexists(layer / name):
+                return None if overlay.is_whiteout(layer / name) else layer / name
+        return None
+
+    def text(self, name: str) -> str:
+        path = self.find(name)
+        return path.read_text(errors="surrogateescape") if path is not None else ""
+
+
+def script_error(output: str, status: int, log: Path) -> ScriptError:
+    """Tell from dpkg's output which package's script failed, and how."""
+    failed = _FAILED.search(output)
+    script = _SCRIPT_FAILED.search(output)
+    what = "dpkg failed"
+    if failed:
+        name = Path(failed["what"]).name.partition("_")[0].partition(":")[0]
+        what = f"{name} could not be laid over the base"
+        if script:
+            kind = next((short for long, short in _SCRIPTS.items() if long in script["script"]), script["script"])
+            what = f"the {kind} script of {name} failed ({script['how']})"
+    elif status < 0:
+        what = f"dpkg was ended by signal {-status}"
+    lines = proc.tail(output)
+    return ScriptError(what, f"{lines}\nthe whole log: {log}", "Nothing was changed.")
+
+
+def _audit_database(run: _Run, sandbox: bwrap.Sandbox) -> None:
+    """dpkg --audit of the finished tree: a half-configured package is no success."""
+    result = proc.run(sandbox.argv(["dpkg", "--audit"]), check=False)
+    if result.returncode != 0 or result.stdout.strip():
+        raise ScriptError(
+            "the packages are not all configured",
+            proc.tail(result.stdout + result.stderr) + f"\nthe whole log: {run.log}",
+            "Nothing was changed.",
+        )
+
+
+_MOUNT_POINTS = ("etc", "run", "tmp", "proc", "dev", "sys", "var")
+_HOUSEKEEPING = (
+    "lock", "lock-frontend", "status-old", "available-old", "diversions-old", "statoverride-old",
+    "triggers/Lock", "updates/tmp.i",
+)  # fmt: skip
+
+
+def _remove_litter(layer: Path, base: Path) -> None:
+    for name in _MOUNT_POINTS:
+        place = layer / name
+        if place.is_dir() and not place.is_symlink():
+            with contextlib.suppress(OSError):
+                place.rmdir()
+            if place.exists():
+                raise TreeError(f"the layer holds files in /{name}", ", ".join(sorted(os.listdir(place))[:5]))
+    policy = layer / "usr/sbin/policy-rc.d"
+    if policy.is_file() and policy.stat().st_size == 0 and not (base / "usr/sbin/policy-rc.d").exists():
+        policy.unlink()
+    for name in _HOUSEKEEPING:
+        place = layer / state.SYSIMAGE / "dpkg" / name
+        if os.path.lexists(place) and not (base / state.SYSIMAGE / "dpkg" / name).exists():
+            place.unlink()
+    for name in ("config.dat-old", "templates.dat-old", "passwords.dat-old"):
+        place = layer / state.SYSIMAGE / "debconf" / name
+        if os.path.lexists(place) and not (base / state.SYSIMAGE / "debconf" / name).exists():
+            place.unlink()
+
+
+def _settle_bytecode(layer: Path) -> None:
+    """Make byte-compiled Python valid in the deployed tree, where every time is 0 (PEP 552).
+
+    A .pyc names its source's time of change. Scripts compiled against files whose time was another.
+    """
+    for entry in walk(layer):
+        if entry.name.endswith(".pyc") and entry.is_file(follow_symlinks=False):
+            settle_pyc(Path(entry.path))
+
+
+def settle_pyc(path: Path) -> None:
+    """Set the source time in a timestamp-based .pyc to 0; others stay. Never writes to a shared file."""
+    with path.open("rb") as file:
+        header = file.read(16)
+    if len(header) < 16 or header[4:8] != bytes(4) or header[8:12] == bytes(4):
+        return
+    if path.stat().st_nlink > 1:
+        _copy_in_place(path, path)
+    with path.open("r+b") as file:
+        file.seek(8)
+        file.write(bytes(4))
+
+
+def _move_opt(captured: state.Captured, var: Path, top: Path) -> state.Captured:
+    """What packages put into /opt belongs to /usr, or it would not roll back: move it there and link it."""
+    lines = [line for line in captured.lines if not line.split(" ")[1].startswith("/var/opt/")]
+    opt = var / "opt"
+    for entry in sorted(opt.iterdir()) if opt.is_dir() else []:
+        place = top / "usr/lib/opt" / entry.name
+        state.make_parents(top, place)
+        if not entry.is_symlink():
+            shutil.move(entry, place)
+            lines.append(f"L+ /var/opt/{state.escape(entry.name)} - - - - /usr/lib/opt/{state.escape(entry.name)}")
+    seeds = tuple(seed for seed in captured.seeds if not seed[0].startswith("opt/"))
+    return state.Captured(tuple(lines), seeds)
+
+
+def commit(
+    repo: Path,
+    work: Path,
+    assembled: Assembled,
+    base_checksum: str,
+    write: Callable[..., str],
+) -> str:
+    """Commit the base with the layers over it; ``write`` is ostree.commit with the metadata bound."""
+    if assembled.union:
+        trees = [f"ref={base_checksum}", *(f"dir={layer}" for layer in assembled.layers)]
+    else:
+        whole = work / "whole"
+        ostree.checkout(repo, base_checksum, whole, hard_links=True)
+        for layer in assembled.layers:
+            overlay.apply(layer, whole)
+        trees = [f"dir={whole}"]
+    return write(repo, trees, parent=base_checksum, link_speedup=True)

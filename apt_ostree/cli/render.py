@@ -1,0 +1,326 @@
+"""What users see: reporters for terminals, plain output and JSON, and the text of results."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TextIO
+
+from ..errors import AptOstreeError
+from ..model import Package, Plan
+
+if TYPE_CHECKING:
+    from ..console import Reporter
+    from ..ops.packages import Change, Outcome
+    from ..ops.query import DeploymentStatus, PackageDetails, Status
+
+SCHEMA = 1
+"""The version of every JSON document; fields are only ever added to it."""
+
+
+class Plain:
+    """One line a step on standard error, for logs and pipes."""
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        self.quiet, self.verbose = quiet, verbose
+
+    def step(self, message: str) -> None:
+        if not self.quiet:
+            _write(sys.stderr, f"{message}…")
+
+    def progress(self, done: int, total: int, message: str = "") -> None:
+        """Nothing: a log has no use for it."""
+
+    def log(self, line: str) -> None:
+        if self.verbose:
+            _write(sys.stderr, f"  {line}")
+
+    def warn(self, message: str) -> None:
+        _write(sys.stderr, f"warning: {message}")
+
+
+class Terminal:
+    """A line a step with its time, and a bar while something is counted."""
+
+    REFRESH_SECONDS = 0.1
+
+    def __init__(self, *, verbose: bool = False) -> None:
+        from rich.console import Console
+
+        self.console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+        self.verbose = verbose
+        self._step = ""
+        self._begun = 0.0
+        self._shown = 0.0
+
+    def step(self, message: str) -> None:
+        self.close()
+        self._step, self._begun = message, time.monotonic()
+        self.console.print(f"{message}…", end="")
+
+    def progress(self, done: int, total: int, message: str = "") -> None:
+        now = time.monotonic()
+        if total and (now - self._shown > self.REFRESH_SECONDS or done == total):
+            self._shown = now
+            width = 20
+            filled = width * done // total
+            text = f"{self._step} [{'#' * filled}{'.' * (width - filled)}] {done}/{total} {message}"
+            self.console.print("\r" + text[: self.console.width - 1].ljust(self.console.width - 1), end="")
+
+    def log(self, line: str) -> None:
+        if self.verbose:
+            self.console.print(f"\r  {line}")
+
+    def warn(self, message: str) -> None:
+        self.console.print(f"\rwarning: {message}".ljust(self.console.width - 1), style="yellow")
+
+    def close(self) -> None:
+        if self._step:
+            text = f"{self._step} ({time.monotonic() - self._begun:.1f} s)"
+            self.console.print("\r" + text.ljust(self.console.width - 1))
+            self._step = ""
+
+
+def reporter(*, quiet: bool, verbose: bool) -> Reporter:
+    """The reporter that fits standard error; NO_COLOR and TERM=dumb are honoured (no-color.org)."""
+    if sys.stderr.isatty() and not quiet and os.environ.get("TERM", "dumb") != "dumb":
+        return Terminal(verbose=verbose)
+    return Plain(quiet=quiet, verbose=verbose)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    # File names may not be UTF-8; a message must never fail for it.
+    stream.write(text.encode(errors="surrogateescape").decode(errors="backslashreplace") + "\n")
+    stream.flush()
+
+
+def line(text: str = "") -> None:
+    """A line of data on standard output."""
+    _write(sys.stdout, text)
+
+
+def document(value: dict[str, Any]) -> None:
+    """A JSON document on standard output, with the schema's number."""
+    line(json.dumps({"schema": SCHEMA, **value}, indent=2, ensure_ascii=False))
+
+
+def error(failure: AptOstreeError, *, as_json: bool) -> None:
+    """The three parts of an error on standard error; as JSON on standard output, too, where that was asked for."""
+    if as_json:
+        parts = {
+            "id": failure.id,
+            "brief": failure.brief,
+            "detail": failure.detail,
+            "resolution": failure.resolution,
+        }
+        document({"error": parts})
+    _write(sys.stderr, f"error: {failure.brief}")
+    for text in failure.detail.splitlines():
+        _write(sys.stderr, f"  {text}")
+    if failure.resolution:
+        _write(sys.stderr, failure.resolution)
+
+
+def moment(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def size(count: int) -> str:
+    """Bytes in the unit that fits."""
+    value = float(count)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"
+
+
+def change_lines(change: Change) -> list[str]:
+    """The difference of two package sets, for people."""
+    lines = []
+    for title, packages in (("Added", change.added), ("Removed", change.removed)):
+        if packages:
+            lines.append(f"{title}:")
+            lines += [f"  {package.name} {package.version} {package.architecture}" for package in packages]
+    if change.changed:
+        lines.append("Changed:")
+        lines += [f"  {old.name} {old.version} -> {new.version}" for old, new in change.changed]
+    return lines
+
+
+def change_json(change: Change) -> dict[str, Any]:
+    return {
+        "added": [package_json(package) for package in change.added],
+        "removed": [package_json(package) for package in change.removed],
+        "changed": [{"old": package_json(old), "new": package_json(new)} for old, new in change.changed],
+    }
+
+
+def package_json(package: Package) -> dict[str, str]:
+    return {"name": package.name, "version": package.version, "architecture": package.architecture}
+
+
+def plan_json(plan: Plan) -> list[dict[str, Any]]:
+    return [
+        {**package_json(s.package), "sha256": s.sha256, "size": s.size, "installed-size": s.installed_size}
+        for s in plan.packages
+    ]
+
+
+def outcome(result: Outcome, *, as_json: bool) -> None:
+    """The result of install, uninstall and the like."""
+    if as_json:
+        document(
+            {
+                "changed": result.changed,
+                "dry-run": result.dry_run,
+                "message": result.message,
+                "packages": plan_json(result.plan),
+                "difference": change_json(result.change),
+                "commit": result.commit,
+                "reused": result.reused,
+                "deployment": result.deployment.id if result.deployment else None,
+            }
+        )
+        return
+    if result.message:
+        line(result.message)
+    for text in change_lines(result.change):
+        line(text)
+    if result.dry_run and result.changed and result.download:
+        line(f"To download: {size(result.download)}")
+    if result.deployment is not None:
+        what = "the same layer as before" if result.reused else f"{len(result.plan.packages)} packages layered"
+        if not result.plan.packages:
+            what = "the base alone"
+        line(
+            f"Deployed {result.deployment.checksum[:12]}: {what}. It boots next; 'apt-ostree rollback' undoes it."
+        )
+
+
+def status_text(status: Status, *, verbose: bool) -> Iterable[str]:
+    """The deployments as cli.md shows them: a bullet for the booted one, labels right-aligned."""
+    if not status.deployments:
+        yield "No deployments."
+    for number, entry in enumerate(status.deployments):
+        if number:
+            yield ""
+        yield from _deployment_lines(entry, verbose=verbose)
+    if status.transaction is not None:
+        from ..fs import describe_holder
+
+        yield ""
+        yield f"In progress: {describe_holder(status.transaction)}"
+
+
+def _deployment_lines(entry: DeploymentStatus, *, verbose: bool) -> Iterable[str]:
+    deployment = entry.deployment
+    mark = "●" if deployment.booted else " "
+    flags = " ".join(_flags(entry))
+    yield f"{mark} {(entry.refspec or deployment.osname):<58} {flags}".rstrip()
+    version = entry.base.version or "(none)"
+    yield _field("Version", f"{version}  ({moment(entry.base.timestamp)})")
+    layer = f"Layer {entry.commit.checksum[:12]}" if entry.commit.layered else "(no layer)"
+    yield _field("Base", f"{entry.base.checksum[:12]}   {layer}")
+    if entry.intent.requested:
+        yield _field("Requested", "  ".join(entry.intent.requested))
+    if entry.intent.requested_local:
+        yield _field(
+            "Local", "  ".join(f"{e.package.name} {e.package.version}" for e in entry.intent.requested_local)
+        )
+    if entry.layered:
+        total = sum(solved.installed_size for solved in entry.layered)
+        yield _field("Layered", f"{len(entry.layered)} packages, {size(total)}")
+    if verbose:
+        yield _field("Kargs", deployment.kargs)
+        for solved in entry.layered:
+            yield _field("", f"{solved.package.name} {solved.package.version} {solved.package.architecture}")
+
+
+def _field(label: str, value: str) -> str:
+    return f"{label:>13}  {value}"
+
+
+def _flags(entry: DeploymentStatus) -> list[str]:
+    deployment = entry.deployment
+    facts = {
+        "booted": deployment.booted,
+        "staged": deployment.staged,
+        "pending": entry.pending and not deployment.staged,
+        "rollback": entry.rollback,
+        "pinned": deployment.pinned,
+    }
+    return [name for name, holds in facts.items() if holds]
+
+
+def status_json(status: Status) -> dict[str, Any]:
+    """The document of ``status --json``; its schema is docs/schema/status.json."""
+    return {
+        "deployments": [_deployment_json(entry) for entry in status.deployments],
+        "transaction": status.transaction,
+        "cached-update": None,
+    }
+
+
+def _deployment_json(entry: DeploymentStatus) -> dict[str, Any]:
+    deployment = entry.deployment
+    return {
+        "id": deployment.id,
+        "osname": deployment.osname,
+        "serial": deployment.serial,
+        "checksum": deployment.checksum,
+        "base-checksum": entry.base.checksum,
+        "version": entry.base.version or None,
+        "timestamp": entry.commit.timestamp,
+        "origin": entry.refspec or None,
+        "booted": deployment.booted,
+        "pending": entry.pending,
+        "staged": deployment.staged,
+        "rollback": entry.rollback,
+        "pinned": deployment.pinned,
+        "finalization-locked": False,
+        "unlocked": "none",
+        "packages": [package_json(solved.package) for solved in entry.layered],
+        "requested-packages": list(entry.intent.requested),
+        "requested-local-packages": [
+            {**package_json(local.package), "sha256": local.sha256} for local in entry.intent.requested_local
+        ],
+        "inactive-requests": [],
+        "base-removals": [],
+        "base-replacements": [],
+        "kargs": deployment.kargs,
+        "regenerate-initramfs": False,
+        "initramfs-args": [],
+        "initramfs-etc": [],
+    }
+
+
+def details_json(details: Sequence[PackageDetails]) -> list[dict[str, Any]]:
+    """A package with everything dpkg's database says of it."""
+    relations = (
+        "pre-depends",
+        "depends",
+        "recommends",
+        "suggests",
+        "conflicts",
+        "breaks",
+        "replaces",
+        "provides",
+    )
+    return [
+        {
+            **package_json(entry.package),
+            "description": entry.fields.get("description", ""),
+            "relations": {name: entry.fields[name] for name in relations if name in entry.fields},
+            "conffiles": [
+                text.split()[0] for text in entry.fields.get("conffiles", "").splitlines() if text.strip()
+            ],
+            "files": list(entry.files),
+            "scripts": entry.scripts,
+        }
+        for entry in details
+    ]

@@ -1,0 +1,112 @@
+"""The errors a user can meet. Each is three parts: what failed, the detail, what to do next.
+
+The exit status stands on the class; one place, the command line, catches them.
+"""
+
+from __future__ import annotations
+
+
+class AptOstreeError(Exception):
+    """An operation failed and changed nothing.
+
+    ``brief`` is one line; ``detail`` may have many (a child's last lines); ``resolution`` says what the
+    user can do about it. ``id`` is stable, for programs that read the JSON form.
+    """
+
+    id = "failed"
+    exit_code = 1
+
+    def __init__(self, brief: str, detail: str = "", resolution: str = "") -> None:
+        super().__init__(brief)
+        self.brief = brief
+        self.detail = detail
+        self.resolution = resolution
+
+
+class UsageError(AptOstreeError):
+    """The command line or an input file asks for something that makes no sense. Exit 2."""
+
+    id = "usage"
+    exit_code = 2
+
+
+class ManifestError(UsageError):
+    """A manifest has an unknown key, a value of the wrong type, or cannot be read."""
+
+    id = "manifest"
+
+
+class NotRootError(AptOstreeError):
+    """A command that changes a system was run by somebody else than root."""
+
+    id = "not-root"
+
+
+class SysrootError(AptOstreeError):
+    """The path is no OSTree sysroot, or holds nothing to work on."""
+
+    id = "sysroot"
+
+
+class LockedError(AptOstreeError):
+    """Another transaction holds the sysroot."""
+
+    id = "locked"
+
+
+class ChangedError(AptOstreeError):
+    """The deployments changed while the transaction ran; nothing was published."""
+
+    id = "changed"
+
+
+class ResolveError(AptOstreeError):
+    """apt finds no set of packages that satisfies the request over this base."""
+
+    id = "resolve"
+
+
+class DownloadError(AptOstreeError):
+    """A package or an index could not be fetched or is not what the archive signed."""
+
+    id = "download"
+
+
+class PackageError(AptOstreeError):
+    """A .deb is damaged, or holds something that an OSTree commit cannot."""
+
+    id = "package"
+
+
+class ScriptError(AptOstreeError):
+    """A maintainer script, or dpkg itself, failed in the sandbox."""
+
+    id = "script"
+
+
+class SpaceError(AptOstreeError):
+    """Too little free space to write what the operation needs."""
+
+    id = "space"
+
+
+class TreeError(AptOstreeError):
+    """A tree breaks the layout that a booted system relies on; it is not published."""
+
+    id = "tree"
+
+
+class ToolError(AptOstreeError):
+    """An outside tool failed in a way no module turned into something more precise."""
+
+    id = "tool"
+
+
+class Interrupted(AptOstreeError):
+    """A signal ended the operation. Exit 128+N."""
+
+    id = "interrupted"
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"interrupted by signal {signum}", resolution="Nothing was changed; run it again.")
+        self.exit_code = 128 + signum

@@ -1,0 +1,209 @@
+"""Files: locks, whole-file writes, walks and copies that follow no link, free space."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import shutil
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from .errors import LockedError, SpaceError, ToolError
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+POLL_SECONDS = 0.2
+"""How often a waiting command looks whether the lock is free; nothing signals that."""
+
+
+@contextmanager
+def lock(path: Path, *, wait: float | None = 0) -> Iterator[None]:
+    """Hold the one lock of a sysroot; the file names its holder for everybody to read.
+
+    ``wait`` is in seconds: 0 fails at once, None waits for ever. The lock is the kernel's (flock(2)), so it
+    ends with its holder, however that ends; the file's content is only information.
+    Raises LockedError, which names the holder.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    deadline = None if wait is None else time.monotonic() + wait
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise LockedError(
+                        "another transaction is in progress",
+                        describe_holder(holder(path)),
+                        "Wait for it to end (--wait does that) and run the command again.",
+                    ) from None
+                time.sleep(POLL_SECONDS)
+        note = {
+            "pid": os.getpid(),
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        }
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(note).encode(), 0)
+        yield
+        os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+def holder(path: Path) -> dict[str, object] | None:
+    """Who holds the lock at ``path``: pid, started, command; None when it is free or unreadable."""
+    try:
+        with path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return None
+            except BlockingIOError:
+                note = json.loads(file.read() or b"{}")
+                return note if isinstance(note, dict) else {}
+    except (OSError, ValueError):
+        return None
+
+
+def describe_holder(note: dict[str, object] | None) -> str:
+    """One line about a lock's holder."""
+    if not note:
+        return "its holder left no description"
+    command = note.get("command")
+    words = " ".join(map(str, command)) if isinstance(command, list) else "?"
+    return f"process {note.get('pid')}, since {note.get('started')}: {words}"
+
+
+def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Replace ``path`` with ``content``, on disk when this returns; a reader sees the old or the new, whole."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Put the names in a directory on disk (fsync(2) of a file does not)."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_filesystem(path: Path) -> None:
+    """Put everything written to the filesystem of ``path`` on disk (syncfs(2))."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if _libc.syncfs(descriptor) != 0:
+            raise ToolError(f"cannot sync {path}", os.strerror(ctypes.get_errno()))
+    finally:
+        os.close(descriptor)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove ``path`` and all below it, following no link and crossing into no mount; fine if it is gone."""
+    if not os.path.lexists(path):
+        return
+    if path.is_dir() and not path.is_symlink():
+        if os.path.ismount(path):
+            raise ToolError(f"refusing to remove {path}", "it is a mount point")
+        # rmtree works through directory descriptors here, so a planted link cannot lead it astray.
+        assert shutil.rmtree.avoids_symlink_attacks
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def walk(top: Path, below: str = "") -> Iterator[os.DirEntry[str]]:
+    """Every entry below ``top``, parents before children, in the order of their names, following no link."""
+    with os.scandir(top / below) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    for entry in found:
+        yield entry
+        if entry.is_dir(follow_symlinks=False):
+            yield from walk(Path(entry.path))
+
+
+def copy_metadata(source: str | Path, target: str | Path) -> None:
+    """Give ``target`` the owner, mode and xattrs of ``source``; neither is followed if it is a link."""
+    status = os.lstat(source)
+    os.lchown(target, status.st_uid, status.st_gid)
+    if not stat.S_ISLNK(status.st_mode):
+        os.chmod(target, stat.S_IMODE(status.st_mode))
+    for name in os.listxattr(source, follow_symlinks=False):
+        if not name.startswith("trusted.overlay."):
+            # A filesystem without some namespace (SELinux labels, say) must fail loudly: exactness is the point.
+            os.setxattr(target, name, os.getxattr(source, name, follow_symlinks=False), follow_symlinks=False)
+
+
+def copy_entry(source: Path, target: Path) -> None:
+    """Copy one file or link, or make one directory, with owner, mode and xattrs; not what is below it.
+
+    Raises ToolError for a type that an OSTree commit cannot hold.
+    """
+    mode = source.lstat().st_mode
+    if stat.S_ISDIR(mode):
+        target.mkdir(exist_ok=True)
+    elif stat.S_ISLNK(mode):
+        target.symlink_to(source.readlink())
+    elif stat.S_ISREG(mode):
+        shutil.copyfile(source, target, follow_symlinks=False)
+    else:
+        raise ToolError(f"cannot copy {source}", "it is no file, directory or link")
+    copy_metadata(source, target)
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """Copy ``source`` and all below it to ``target``, with owners, modes and xattrs, following no link."""
+    copy_entry(source, target)
+    if source.is_dir() and not source.is_symlink():
+        for entry in walk(source):
+            path = Path(entry.path)
+            copy_entry(path, target / path.relative_to(source))
+
+
+def check_space(path: Path, needed: int, what: str) -> None:
+    """Refuse early when the filesystem of ``path`` lacks ``needed`` bytes. Raises SpaceError."""
+    status = os.statvfs(path)
+    free = status.f_bavail * status.f_frsize
+    if free < needed:
+        raise SpaceError(
+            f"too little space for {what}",
+            f"{path} has {free / 1e6:.1f} MB free; {needed / 1e6:.1f} MB are needed",
+            "Free some space (apt-ostree cleanup helps) and run the command again.",
+        )
+
+
+@contextmanager
+def scratch_directory(parent: Path, prefix: str, mode: int = 0o700) -> Iterator[Path]:
+    """A directory that exists as long as the block; an error while removing it after a failure is dropped."""
+    path = parent / f"{prefix}{os.getpid()}"
+    remove_tree(path)
+    path.mkdir(mode=mode, parents=True)
+    path.chmod(mode)
+    try:
+        yield path
+    except BaseException:
+        with contextlib.suppress(OSError):
+            remove_tree(path)
+        raise
+    remove_tree(path)

@@ -1,0 +1,143 @@
+"""The values that operations pass to each other. All frozen: read once, compute the next, write once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Package:
+    """One binary package as dpkg names it: ``architecture`` is Debian's name, or ``all``."""
+
+    name: str
+    version: str
+    architecture: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version} [{self.architecture}]"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LocalPackage:
+    """A .deb file the user handed over; the digest finds it in the package cache again."""
+
+    sha256: str
+    package: Package
+
+    def __str__(self) -> str:
+        p = self.package
+        return f"{self.sha256}:{p.name}_{p.version}_{p.architecture}"
+
+    @classmethod
+    def parse(cls, text: str) -> LocalPackage:
+        """Read ``SHA256:NAME_VERSION_ARCH``, as origin files hold it. Raises ValueError."""
+        sha256, _, rest = text.partition(":")
+        # A version may hold neither "_" nor may a name or an architecture (policy 5.6.1, 5.6.12).
+        name, version, architecture = rest.split("_")
+        return cls(sha256, Package(name, version, architecture))
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What the user asked for over the base; never what the solver made of it.
+
+    ``requested`` are package expressions (``name``, ``name=version``, ``name/suite``, ``name:arch``);
+    ``recommends`` is None where the target's own apt setting decides.
+    """
+
+    requested: tuple[str, ...] = ()
+    requested_local: tuple[LocalPackage, ...] = ()
+    recommends: bool | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether the base alone fulfils it."""
+        return not self.requested and not self.requested_local
+
+
+@dataclass(frozen=True, slots=True)
+class Solved:
+    """One package of a plan: exactly which .deb, and what it weighs.
+
+    ``size`` is the .deb's, ``installed_size`` what dpkg says it unpacks to; both in bytes.
+    ``sources`` names the archives apt found it in, as apt prints them.
+    """
+
+    package: Package
+    sha256: str
+    size: int
+    installed_size: int
+    sources: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.package.name
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Packages unpacked together and then those configured before the next are unpacked."""
+
+    unpack: tuple[Package, ...]
+    configure: tuple[Package, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one operation lays over the base: the packages, and apt's order in rounds.
+
+    The last round's ``configure`` is not stated: dpkg configures whatever is pending.
+    """
+
+    packages: tuple[Solved, ...] = ()
+    rounds: tuple[Round, ...] = ()
+    inactive: Mapping[str, str] = field(default_factory=dict)
+    """Requests that the base fulfils by itself, with the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommitInfo:
+    """A commit's metadata: our own keys and those a base's author wrote; times in seconds UTC."""
+
+    checksum: str
+    parent: str | None
+    timestamp: int
+    subject: str
+    metadata: Mapping[str, str]
+
+    @property
+    def version(self) -> str:
+        return self.metadata.get("version", "")
+
+    @property
+    def layered(self) -> bool:
+        """Whether apt-ostree made it by laying packages over another commit."""
+        return self.metadata.get("apt-ostree.clientlayer") == "true"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A bootable checkout, as its files on disk describe it.
+
+    ``index`` counts in boot order: 0 is what boots next. ``path`` is relative to the sysroot, as is the
+    origin's: beside it, with ``.origin``.
+    """
+
+    index: int
+    osname: str
+    checksum: str
+    serial: int
+    kargs: str
+    origin: Mapping[str, Mapping[str, str]]
+    booted: bool = False
+    staged: bool = False
+    pinned: bool = False
+
+    @property
+    def id(self) -> str:
+        return f"{self.osname}-{self.checksum}.{self.serial}"
+
+    @property
+    def path(self) -> str:
+        return f"ostree/deploy/{self.osname}/deploy/{self.checksum}.{self.serial}"

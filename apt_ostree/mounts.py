@@ -1,0 +1,99 @@
+"""The kernel's mount calls, in a namespace of our own.
+
+Everything apt-ostree mounts lives in a private mount namespace: the host never sees it, and it is gone with
+the last process of the operation, however that ended. Called directly rather than through mount(8), whose
+newer releases refuse option values over 256 bytes, too short for the lower directories of an overlay.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import ToolError
+
+# linux/sched.h, linux/mount.h
+CLONE_NEWNS = 0x00020000
+MS_REMOUNT = 32
+MS_BIND = 4096
+MS_REC = 16384
+MS_PRIVATE = 1 << 18
+MNT_DETACH = 2
+AT_FDCWD = -100
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _call(what: str, status: int) -> None:
+    if status != 0:
+        code = ctypes.get_errno()
+        raise ToolError(f"cannot {what}", os.strerror(code))
+
+
+def _mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
+    _call(
+        f"mount {kind or source} on {target}",
+        _libc.mount(
+            os.fsencode(source),
+            os.fsencode(target),
+            kind.encode() if kind else None,
+            ctypes.c_ulong(flags),
+            os.fsencode(data) if data else None,
+        ),
+    )
+
+
+def enter_private_namespace() -> None:
+    """Give this process a mount namespace from which nothing propagates (mount_namespaces(7)).
+
+    Raises ToolError without CAP_SYS_ADMIN.
+    """
+    _call("make a mount namespace", _libc.unshare(CLONE_NEWNS))
+    _mount("none", "/", None, MS_REC | MS_PRIVATE)
+
+
+def bind(source: Path, target: Path) -> None:
+    """Show ``source`` at ``target``, until the namespace ends. Raises ToolError."""
+    _mount(os.fspath(source), os.fspath(target), None, MS_BIND)
+
+
+@contextmanager
+def overlay(area: Path, lower: Sequence[str], upper: str, work: str, target: str) -> Iterator[Path]:
+    """An overlay mount at ``area/target``; all names are relative to ``area``, ``lower`` topmost first.
+
+    Options are stated since kernels' defaults vary: index=on leaks a write through one name of an object
+    to its others, redirect_dir=off makes the rename of a lower directory fail with EXDEV, metacopy=on would
+    leave files without their data in the layer (kernel documentation, overlayfs).
+    """
+    data = ",".join(
+        [
+            f"lowerdir={':'.join(lower)}",
+            f"upperdir={upper}",
+            f"workdir={work}",
+            "redirect_dir=on",
+            "index=off",
+            "metacopy=off",
+            "xino=off",
+            "volatile",
+        ]
+    )
+    # Relative names keep the option page (4096 bytes) free for layers and need no escaping of colons.
+    before = Path.cwd()
+    os.chdir(area)
+    try:
+        _mount("overlay", target, "overlay", 0, data)
+    finally:
+        os.chdir(before)
+    try:
+        yield area / target
+    finally:
+        _call(f"unmount {target}", _libc.umount2(os.fsencode(area / target), MNT_DETACH))
+
+
+def make_writable(path: Path) -> None:
+    """Let this namespace write below the mount point ``path``, whatever the host may; fine if it is none."""
+    if os.path.ismount(path) and os.statvfs(path).f_flag & os.ST_RDONLY:
+        _mount("none", os.fspath(path), None, MS_REMOUNT | MS_BIND)

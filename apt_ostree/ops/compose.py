@@ -1,0 +1,329 @@
+"""Compose: a base commit from a manifest, and a sysroot from a commit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from .. import bwrap, dpkg, kernel, layout, manifest, mmdebstrap, mounts, ostree, proc, users
+from ..console import Reporter
+from ..errors import ScriptError, SysrootError, ToolError, UsageError
+from ..fs import remove_tree
+from ..manifest import Manifest
+from .transaction import require_root
+
+# The variant with apt, and nothing else beyond the essential packages: the manifest says the rest.
+VARIANT = "apt"
+
+LOG_LINES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class TreeOptions:
+    """What ``compose tree`` takes besides the manifest."""
+
+    repo: Path
+    dry_run: bool = False
+    no_parent: bool = False
+    metadata: Mapping[str, str] | None = None
+    commitid_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """The result: ``changed`` is False where the ref holds the same content already."""
+
+    changed: bool
+    ref: str
+    commit: str | None
+    version: str
+    packages: int
+    dry_run: bool = False
+
+
+def tree(path: Path, options: TreeOptions, reporter: Reporter) -> Composed:
+    """Compose the tree that the manifest at ``path`` describes and commit it to its ref.
+
+    Raises ManifestError, ResolveError, ScriptError, TreeError; the repository has no new ref then.
+    """
+    recipe = manifest.load(path)
+    version = recipe.expand_version(datetime.now(UTC))
+    architecture = recipe.architecture or proc.run(["dpkg", "--print-architecture"]).stdout.strip()
+    archives = _archives(recipe)
+    if options.dry_run:
+        return Composed(True, recipe.ref, None, version, len(recipe.packages), dry_run=True)
+    require_root()
+    ostree.init(options.repo)
+    work = Path(tempfile.mkdtemp(prefix="compose-", dir=_work_parent(options.repo)))
+    try:
+        mounts.enter_private_namespace()
+        log = options.repo / "extensions/apt-ostree/compose.log"
+        log.unlink(missing_ok=True)
+        root = work / "root"
+        reporter.step(f"Bootstrapping {recipe.suite} for {architecture}")
+        mmdebstrap.bootstrap(
+            root,
+            recipe.suite,
+            architecture,
+            archives,
+            _included(recipe),
+            variant=VARIANT,
+            recommends=recipe.recommends,
+            keyring=None if _signed(archives) else mmdebstrap.KEYRING,
+            reporter=reporter,
+            log=log,
+        )
+        _install_local(root, recipe, log)
+        _customise(root, recipe, archives, path, log, reporter)
+        versions = _kernel(root, log, reporter)
+        reporter.step("Arranging the tree")
+        layout.convert(root)
+        return _commit(root, recipe, version, versions, options, reporter)
+    finally:
+        remove_tree(work)
+
+
+def _work_parent(repo: Path) -> Path:
+    parent = repo / "extensions/apt-ostree"
+    parent.mkdir(parents=True, exist_ok=True)
+    return parent
+
+
+def _archives(recipe: Manifest) -> list[str]:
+    if not recipe.mirrors:
+        return mmdebstrap.default_sources(recipe.suite, recipe.components)
+    return [f"deb {mirror} {recipe.suite} {' '.join(recipe.components)}" for mirror in recipe.mirrors]
+
+
+def _signed(archives: Sequence[str]) -> bool:
+    return any("signed-by=" in line for line in archives)
+
+
+def _included(recipe: Manifest) -> list[str]:
+    """mmdebstrap's --include goes to apt-get: a name with a minus behind it stays out (apt-get(8))."""
+    return [name for name in recipe.packages if "/" not in name or not name.endswith(".deb")] + [
+        f"{name}-" for name in recipe.exclude
+    ]
+
+
+def _install_local(root: Path, recipe: Manifest, log: Path) -> None:
+    files = [Path(name) for name in recipe.packages if "/" in name and name.endswith(".deb")]
+    if not files:
+        return
+    place = root / "apt-ostree-debs"
+    place.mkdir()
+    for file in files:
+        dpkg.control(file)
+        shutil.copy(file, place)
+    _in_root(root, ["dpkg", "--install", *(f"/{place.name}/{file.name}" for file in files)], log, "local packages")
+    remove_tree(place)
+
+
+def _in_root(root: Path, command: list[str], log: Path, what: str) -> None:
+    """Run a command in the plain root, in the sandbox. Raises ScriptError with its last lines."""
+    sandbox = bwrap.Sandbox(root, plain=True)
+    result = proc.logged(sandbox.argv(command), log)
+    if result.returncode != 0:
+        raise ScriptError(
+            f"{what} failed (exit status {result.returncode})",
+            proc.tail(result.stdout) + f"\nthe whole log: {log}",
+            "Nothing was committed.",
+        )
+
+
+def _customise(
+    root: Path, recipe: Manifest, archives: Sequence[str], path: Path, log: Path, reporter: Reporter
+) -> None:
+    _write_sources(root, archives)
+    for file in recipe.files:
+        place = root / file.path.lstrip("/")
+        _make_parents(root, place)
+        if place.is_symlink() or place.is_file():
+            place.unlink()
+        content = file.content.encode() if file.content is not None else (file.source or path).read_bytes()
+        place.write_bytes(content)
+        owner, _, group = file.owner.partition(":")
+        place.chmod(file.mode)
+        accounts = users.read(root / "etc")
+        shutil.chown(place, _number(accounts.passwd, owner), _number(accounts.group, group or owner))
+        place.chmod(file.mode)
+    for number, script in enumerate(recipe.postprocess):
+        reporter.step(f"Running postprocess script {number + 1}")
+        _in_root(root, ["/bin/sh", "-ec", script], log, f"postprocess script {number + 1}")
+
+
+def _make_parents(root: Path, place: Path) -> None:
+    """Make the directories above ``place``. Raises UsageError where a link of the tree is in the way."""
+    for parent in reversed(place.relative_to(root).parents):
+        directory = root / parent
+        if directory.is_symlink() and directory.readlink().is_absolute():
+            raise UsageError(
+                f"cannot write {place.relative_to(root)}", f"/{parent} is a link to {directory.readlink()}"
+            )
+        if not directory.is_dir():
+            directory.mkdir()
+            directory.chmod(0o755)
+
+
+def _number(table: Mapping[str, Sequence[str]], name: str) -> int:
+    if name.isdigit():
+        return int(name)
+    if name not in table:
+        raise UsageError(f"the tree has no user or group {name}", "a file of the manifest names it as its owner")
+    return int(table[name][2])
+
+
+def _write_sources(root: Path, archives: Sequence[str]) -> None:
+    """The image's own sources: where it came from, in deb822 form, signed by the archive's keyring."""
+    stanzas = []
+    for line in archives:
+        _, uri, suite, *components = line.split()
+        stanzas.append(
+            f"Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: {' '.join(components)}\n"
+            f"Signed-By: {mmdebstrap.KEYRING}\n"
+        )
+    (root / "etc/apt/sources.list").unlink(missing_ok=True)
+    target = root / "etc/apt/sources.list.d"
+    target.mkdir(parents=True, exist_ok=True)
+    for stale in target.iterdir():
+        stale.unlink()
+    (target / "debian.sources").write_text("\n".join(stanzas))
+
+
+def _kernel(root: Path, log: Path, reporter: Reporter) -> str | None:
+    """Put the kernel where OSTree boots it, and make its initramfs; None for a tree without one."""
+    from ..errors import TreeError
+
+    found = kernel.versions(root)
+    if not found:
+        return None
+    if len(found) > 1:
+        raise TreeError("the tree has more than one kernel", ", ".join(found), "Name one kernel package.")
+    reporter.step(f"Making the initramfs of kernel {found[0]}")
+    kernel.place(root, found[0])
+    kernel.initramfs(bwrap.Sandbox(root, plain=True), root, found[0], log)
+    return found[0]
+
+
+def _commit(
+    root: Path,
+    recipe: Manifest,
+    version: str,
+    kernel_version: str | None,
+    options: TreeOptions,
+    reporter: Reporter,
+) -> Composed:
+    reporter.step("Committing")
+    present = sorted(
+        [entry.package.name, entry.package.version, entry.package.architecture] for entry in dpkg.installed(root)
+    )
+    metadata = {
+        "version": version,
+        "apt-ostree.pkglist": json.dumps(present),
+        "apt-ostree.kernel-args": json.dumps(list(recipe.kernel_args)),
+    }
+    if kernel_version is not None:
+        metadata |= {"ostree.bootable": "true", "ostree.linux": kernel_version}
+    metadata |= {**recipe.metadata, **(options.metadata or {})}
+    before = ostree.resolve(options.repo, recipe.ref)
+    parent = None if options.no_parent else before
+    commit = ostree.commit(
+        options.repo,
+        [f"dir={root}"],
+        ref="apt-ostree/composed",
+        bind=recipe.ref,
+        parent=parent,
+        subject=f"{recipe.ref} {version}",
+        metadata=metadata,
+    )
+    try:
+        layout.audit(options.repo, commit)
+        same = before is not None and ostree.content_checksum(options.repo, before) == ostree.content_checksum(
+            options.repo, commit
+        )
+        if same:
+            commit = before or commit
+        else:
+            ostree.create_ref(options.repo, recipe.ref, commit)
+    finally:
+        ostree.delete_ref(options.repo, "apt-ostree/composed")
+    if options.commitid_file is not None:
+        options.commitid_file.write_text(commit + "\n")
+    return Composed(not same, recipe.ref, commit, version, len(present))
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """A sysroot with its first deployment."""
+
+    path: Path
+    stateroot: str
+    ref: str
+    commit: str
+
+
+def make_sysroot(
+    repo: Path,
+    ref: str,
+    path: Path,
+    stateroot: str,
+    kargs: Sequence[str],
+    remote_url: str | None,
+    reporter: Reporter,
+) -> Deployed:
+    """Make a sysroot directory with ``ref`` of ``repo`` deployed in it.
+
+    The origin's remote has the stateroot's name; its URL is ``remote_url``, or the repository's own path.
+    Raises SysrootError where ``path`` holds anything or ``ref`` is unknown; nothing is left behind then.
+    """
+    require_root()
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise SysrootError(f"{path} exists and is not empty", resolution="Name a directory that does not exist.")
+    if not (repo / "config").is_file():
+        raise SysrootError(f"{repo} is no OSTree repository")
+    commit = ostree.resolve(repo, ref)
+    if commit is None:
+        known = ", ".join(name for name in ostree.refs(repo) if not name.startswith("apt-ostree/"))
+        raise SysrootError(f"{repo} has no ref {ref}", f"it has: {known or 'none'}")
+    with ExitStack() as undo:
+        undo.callback(_discard, path)
+        reporter.step(f"Making the sysroot {path}")
+        path.mkdir(parents=True, exist_ok=True)
+        proc.run(["ostree", "admin", "init-fs", path])
+        ostree.admin(path, "os-init", stateroot)
+        target = path / "ostree/repo"
+        url = remote_url or f"file://{repo.absolute()}"
+        # No key is known here; 'apt-ostree remote add' sets one, and refuses to go without it unless told.
+        ostree.run(target, "remote", "add", "--no-gpg-verify", "--if-not-exists", stateroot, url)
+        ostree.run(target, "pull-local", f"--remote={stateroot}", str(repo.absolute()), ref)
+        info = ostree.commit_info(target, commit)
+        assert info is not None
+        recorded = ostree.load_json(info, "apt-ostree.kernel-args")
+        arguments = [*(recorded if isinstance(recorded, list) else []), *kargs]
+        reporter.step("Deploying")
+        try:
+            ostree.admin(
+                path,
+                "deploy",
+                f"--os={stateroot}",
+                *(f"--karg={word}" for word in arguments),
+                f"{stateroot}:{ref}",
+            )
+        except ToolError as error:
+            raise SysrootError(f"cannot deploy {ref}", error.detail) from error
+        undo.pop_all()
+    return Deployed(path, stateroot, ref, commit)
+
+
+def _discard(path: Path) -> None:
+    """Remove a half-made sysroot; ostree marks deployment roots immutable."""
+    for deployment in path.glob("ostree/deploy/*/deploy/*.[0-9]*"):
+        if deployment.is_dir():
+            proc.run(["chattr", "-i", deployment], check=False)
+    remove_tree(path)

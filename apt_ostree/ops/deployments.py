@@ -1,0 +1,120 @@
+"""Operations on whole deployments: rollback and cleanup."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .. import pkgcache, sysroot
+from ..console import Reporter
+from ..errors import SysrootError
+from ..fs import remove_tree
+from ..model import Deployment
+from . import packages
+from . import transaction as tx
+from .transaction import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The result of such an operation."""
+
+    changed: bool
+    message: str
+    deployment: Deployment | None = None
+    dry_run: bool = False
+
+
+def rollback(settings: Settings, to: str | None, reporter: Reporter) -> Done:
+    """Let an earlier deployment boot next, as it is, with its own /etc.
+
+    Without ``to`` (an index or the start of a checksum): the booted one where another boots next, else the
+    one after it; so a second rollback undoes the first. Raises SysrootError when there is none.
+    """
+    with tx.transaction(settings, reporter) as current:
+        chosen = _choose(current, to)
+        if chosen.index == 0:
+            return Done(False, f"Deployment {chosen.checksum[:12]} boots next already.", chosen)
+        if current.sysroot.deployments[0].staged:
+            raise SysrootError(
+                "a staged deployment would be lost",
+                f"{current.sysroot.deployments[0].checksum[:12]} is waiting for the shutdown",
+                "Reboot into it, or drop it with 'apt-ostree cleanup -p'.",
+            )
+        if settings.dry_run:
+            return Done(True, f"Would boot {chosen.checksum[:12]} next.", chosen, dry_run=True)
+        reporter.step("Reordering deployments")
+        fresh = sysroot.set_default(current.sysroot, chosen.index)
+        return Done(True, f"Deployment {chosen.checksum[:12]} boots next.", fresh.deployments[0])
+
+
+def _choose(current: tx.Transaction, to: str | None) -> Deployment:
+    own = current.sysroot.of(current.osname)
+    if to is not None:
+        found = [d for d in own if str(d.index) == to or (len(to) >= 6 and d.checksum.startswith(to))]
+        if len(found) != 1:
+            raise SysrootError(
+                f"'{to}' names {'no' if not found else 'more than one'} deployment",
+                "\n".join(f"{d.index}  {d.checksum[:12]}" for d in own),
+            )
+        return found[0]
+    booted = next((d for d in own if d.booted), None)
+    if booted is not None and booted.index != own[0].index:
+        return booted
+    if len(own) < 2:
+        raise SysrootError("there is no other deployment to roll back to")
+    return own[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a cleanup removes; all False means nothing."""
+
+    pending: bool = False
+    rollback: bool = False
+    base: bool = False
+    metadata: bool = False
+
+
+def cleanup(settings: Settings, parts: Parts, reporter: Reporter) -> Done:
+    """Remove pending or rollback deployments, the work area and unused packages, or apt's lists."""
+    with tx.transaction(settings, reporter) as current:
+        gone = _going(current, parts)
+        if settings.dry_run:
+            names = ", ".join(d.checksum[:12] for d in gone) or "no deployment"
+            return Done(bool(gone), f"Would remove {names}.", dry_run=True)
+        fresh = current.sysroot
+        for deployment in reversed(gone):
+            reporter.step(f"Removing deployment {deployment.checksum[:12]}")
+            fresh = sysroot.undeploy(fresh, deployment)
+        size = _area_size(current) if parts.base or parts.metadata else 0
+        if parts.base:
+            remove_tree(current.area / "base")
+            pkgcache.free(current.area)
+        if parts.metadata:
+            for name in ("lists", "cache", "lists.json"):
+                remove_tree(current.area / "apt" / name)
+        packages.tidy(current.reloaded(fresh))
+        sysroot.prune(fresh.path)
+        freed = size - _area_size(current) if size else 0
+        changed = bool(gone) or freed > 0
+        if not changed:
+            return Done(False, "Nothing to clean up.")
+        return Done(True, f"Removed {len(gone)} deployments and {freed / 1e6:.1f} MB of cached files.")
+
+
+def _going(current: tx.Transaction, parts: Parts) -> list[Deployment]:
+    own = current.sysroot.of(current.osname)
+    booted = next((d for d in own if d.booted), None)
+    # On a sysroot that is not booted, what boots next takes the booted one's part.
+    anchor = booted.index if booted is not None else own[0].index
+    gone = []
+    for deployment in own:
+        if deployment.pinned or deployment.index == anchor:
+            continue
+        if (parts.pending and deployment.index < anchor) or (parts.rollback and deployment.index > anchor):
+            gone.append(deployment)
+    return gone
+
+
+def _area_size(current: tx.Transaction) -> int:
+    return sum(p.lstat().st_blocks * 512 for p in current.area.rglob("*") if p.lstat().st_nlink == 1)

@@ -1,0 +1,190 @@
+"""Questions: status, package lists and differences. They change nothing and need no root."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import dpkg, origin, ostree, proc, sysroot
+from ..errors import SysrootError, TreeError, UsageError
+from ..fs import holder
+from ..model import CommitInfo, Deployment, Intent, Package, Solved
+from ..sysroot import Sysroot
+from . import packages
+from . import transaction as tx
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentStatus:
+    """One deployment with what its commit says."""
+
+    deployment: Deployment
+    commit: CommitInfo
+    base: CommitInfo
+    refspec: str
+    intent: Intent
+    layered: tuple[Solved, ...]
+    pending: bool
+    rollback: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What ``status`` shows: deployments in boot order, and the transaction in progress."""
+
+    sysroot: Path
+    deployments: tuple[DeploymentStatus, ...]
+    transaction: dict[str, object] | None
+
+
+def status(path: Path, stateroot: str | None = None) -> Status:
+    """Read a sysroot's state from its files and its commits' metadata. Raises SysrootError."""
+    loaded = sysroot.load(path.absolute())
+    chosen = loaded.deployments if stateroot is None else loaded.of(loaded.stateroot(stateroot))
+    booted = loaded.booted
+    found = []
+    for deployment in chosen:
+        info = tx.commit_of(loaded.repo, deployment)
+        found.append(
+            DeploymentStatus(
+                deployment,
+                info,
+                tx.base_of(loaded.repo, deployment) if info.layered else info,
+                origin.refspec(deployment.origin),
+                origin.intent(deployment.origin),
+                tuple(packages.locked(info)),
+                pending=deployment.index < booted.index if booted else deployment.index == 0,
+                rollback=deployment.index > (booted.index if booted else 0),
+            )
+        )
+    return Status(loaded.path, tuple(found), holder(loaded.path / "ostree/apt-ostree.lock"))
+
+
+@dataclass(frozen=True, slots=True)
+class PackageDetails:
+    """What the tree's own dpkg database says about a package."""
+
+    package: Package
+    fields: dict[str, str]
+    files: tuple[str, ...]
+    scripts: dict[str, str]
+
+
+def resolve(loaded: Sysroot, revision: str) -> str:
+    """A commit from what a user names: a ref, a checksum, or a deployment's index. Raises SysrootError."""
+    if revision.isdigit() and len(revision) < 4:
+        index = int(revision)
+        if index >= len(loaded.deployments):
+            raise SysrootError(f"there is no deployment {index}")
+        return loaded.deployments[index].checksum
+    if revision.startswith("-"):
+        raise UsageError(f"'{revision}' is no revision")
+    commit = ostree.resolve(loaded.repo, revision)
+    if commit is None:
+        raise SysrootError(f"there is no commit {revision} in {loaded.repo}")
+    return commit
+
+
+def package_list(repo: Path, commit: str) -> list[Package]:
+    """The packages of a commit: from its metadata, or else from the dpkg database inside it.
+
+    Raises TreeError for a commit that has neither.
+    """
+    info = ostree.commit_info(repo, commit)
+    entries = ostree.load_json(info, "apt-ostree.pkglist") if info else None
+    if isinstance(entries, list):
+        return sorted(Package(*entry) for entry in entries)
+    for name in dpkg.DATABASES:
+        text = ostree.cat(repo, commit, f"/{name}/status")
+        if text is not None:
+            return sorted(entry.package for entry in dpkg.parse_status(text))
+    raise TreeError(f"commit {commit[:12]} has no dpkg database")
+
+
+def package_details(repo: Path, commit: str, wanted: Sequence[str] = ()) -> list[PackageDetails]:
+    """Descriptions, dependencies, files and scripts of a commit's packages, or of the named ones."""
+    for name in dpkg.DATABASES:
+        if not ostree.exists(repo, commit, f"/{name}/status"):
+            continue
+        with tempfile.TemporaryDirectory(prefix="apt-ostree-") as scratch:
+            tree = Path(scratch)
+            place = tree / name
+            place.parent.mkdir(parents=True)
+            ostree.run(repo, "checkout", "--user-mode", f"--subpath=/{name}", commit, place)
+            return [
+                PackageDetails(
+                    entry.package,
+                    dict(entry.fields),
+                    tuple(dpkg.file_list(tree, entry.package)),
+                    dpkg.scripts(tree, entry.package),
+                )
+                for entry in dpkg.installed(tree)
+                if not wanted or entry.package.name in wanted
+            ]
+    raise TreeError(f"commit {commit[:12]} has no dpkg database")
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What two commits differ in."""
+
+    old: str
+    new: str
+    change: packages.Change
+
+
+def db_diff(path: Path, revisions: Sequence[str]) -> Difference:
+    """Compare two commits' packages. Without revisions: booted and pending, or, where nothing is booted, what
+    boots next against the one after it. Raises SysrootError."""
+    loaded = sysroot.load(path.absolute())
+    if len(revisions) > 2:
+        raise UsageError("db diff compares two revisions")
+    if len(revisions) == 2:
+        old, new = (resolve(loaded, revision) for revision in revisions)
+    elif len(revisions) == 1:
+        old, new = _first(loaded), resolve(loaded, revisions[0])
+    else:
+        if len(loaded.deployments) < 2:
+            raise SysrootError("there is only one deployment", resolution="Name two revisions.")
+        booted = loaded.booted
+        other = loaded.deployments[1] if booted is None or booted.index == 0 else booted
+        old, new = other.checksum, loaded.deployments[0].checksum
+    change = packages.difference(package_list(loaded.repo, old), package_list(loaded.repo, new))
+    return Difference(old, new, change)
+
+
+def _first(loaded: Sysroot) -> str:
+    chosen = loaded.booted or (loaded.deployments[0] if loaded.deployments else None)
+    if chosen is None:
+        raise SysrootError(f"{loaded.path} has no deployment")
+    return chosen.checksum
+
+
+def db_list(path: Path, revisions: Sequence[str]) -> list[tuple[str, list[Package]]]:
+    """The packages of each revision, or of the deployment that is booted or boots next."""
+    loaded = sysroot.load(path.absolute())
+    commits = [resolve(loaded, revision) for revision in revisions] or [_first(loaded)]
+    return [(commit, package_list(loaded.repo, commit)) for commit in commits]
+
+
+def db_details(path: Path, revisions: Sequence[str]) -> list[tuple[str, list[PackageDetails]]]:
+    """As ``db_list``, with everything dpkg knows."""
+    loaded = sysroot.load(path.absolute())
+    commits = [resolve(loaded, revision) for revision in revisions] or [_first(loaded)]
+    return [(commit, package_details(loaded.repo, commit)) for commit in commits]
+
+
+def tools() -> str:
+    """The versions of the tools this runs, for bug reports."""
+    lines = []
+    for argv in (
+        ["ostree", "--version"],
+        ["bwrap", "--version"],
+        ["apt-get", "--version"],
+        ["dpkg", "--version"],
+    ):
+        result = proc.run(argv, check=False)
+        lines.append(result.stdout.strip().splitlines()[0] if result.stdout.strip() else f"{argv[0]}: not found")
+    return "\n".join(lines)

@@ -1,0 +1,186 @@
+"""One transaction on a sysroot: root, the lock, a clean work area, signals, and the deployments as loaded."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+from .. import mounts, ostree, proc, sysroot
+from ..console import Reporter
+from ..errors import Interrupted, NotRootError, SysrootError
+from ..fs import lock, remove_tree
+from ..model import CommitInfo, Deployment
+from ..sysroot import Sysroot
+
+RUN = Path("/run/apt-ostree")
+"""Where a transaction's own mount namespace shows apt's area: a path that the unprivileged fetcher can reach,
+wherever the sysroot lies."""
+
+PENDING_REF = "apt-ostree/pending"
+"""Holds a new layer between its commit and its deployment, so that no concurrent prune takes it."""
+
+BASE_REF = "apt-ostree/base"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What every mutating command takes."""
+
+    sysroot: Path = Path("/")
+    stateroot: str | None = None
+    dry_run: bool = False
+    wait: float | None = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """A locked sysroot: nobody else of us changes it while this exists."""
+
+    id: str
+    sysroot: Sysroot
+    osname: str
+    reporter: Reporter
+
+    @property
+    def repo(self) -> Path:
+        return self.sysroot.repo
+
+    @property
+    def area(self) -> Path:
+        return self.sysroot.area
+
+    @property
+    def basis(self) -> Deployment:
+        """The deployment whose intent the next one builds on: what boots next."""
+        return self.sysroot.of(self.osname)[0]
+
+    @property
+    def merge(self) -> Deployment:
+        """The deployment whose /etc the next one inherits: the booted one, or what boots next."""
+        booted = self.sysroot.booted
+        return booted if booted is not None and booted.osname == self.osname else self.basis
+
+    @property
+    def log(self) -> Path:
+        """Where the scripts' output of this transaction goes; kept when it fails."""
+        place = self.sysroot.path / "ostree/deploy" / self.osname / "var/log/apt-ostree"
+        place.mkdir(parents=True, exist_ok=True)
+        return place / f"{self.id}.log"
+
+    def reloaded(self, fresh: Sysroot) -> Transaction:
+        return replace(self, sysroot=fresh)
+
+
+def require_root() -> None:
+    """Refuse before anything is done. Raises NotRootError."""
+    if os.geteuid() != 0:
+        raise NotRootError("this needs root", resolution="Run it with sudo, or as root.")
+
+
+@contextmanager
+def transaction(settings: Settings, reporter: Reporter) -> Iterator[Transaction]:
+    """Take the lock, sweep what an earlier run left, and load the sysroot.
+
+    Raises NotRootError, SysrootError, LockedError, and Interrupted once a signal came.
+    """
+    require_root()
+    path = settings.sysroot.absolute()
+    sysroot.load(path)
+    with _signals(), lock(path / "ostree/apt-ostree.lock", wait=settings.wait):
+        mounts.enter_private_namespace()
+        if path == Path("/"):
+            # A booted system mounts /sysroot read-only; this opens it for us alone.
+            mounts.make_writable(Path("/sysroot"))
+        loaded = sysroot.load(path)
+        osname = loaded.stateroot(settings.stateroot)
+        loaded.of(osname)
+        prepare_area(loaded)
+        sweep(loaded)
+        RUN.mkdir(mode=0o755, exist_ok=True)
+        mounts.bind(loaded.area / "apt", RUN)
+        identifier = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}"
+        yield Transaction(identifier, loaded, osname, reporter)
+
+
+def prepare_area(loaded: Sysroot) -> None:
+    """Make the work area: root's alone, except for apt's, into which the fetcher writes."""
+    for name, mode in (("", 0o700), ("apt", 0o755), ("pkgs", 0o700), ("tmp", 0o700)):
+        place = loaded.area / name
+        place.mkdir(parents=True, exist_ok=True)
+        place.chmod(mode)
+
+
+def sweep(loaded: Sysroot) -> None:
+    """Remove what a killed run left: its work directories and its unpublished commit.
+
+    Its mounts and processes ended with it: they lived in namespaces of its own.
+    """
+    remove_tree(loaded.area / "tmp")
+    (loaded.area / "tmp").mkdir(mode=0o700)
+    if PENDING_REF in ostree.refs(loaded.repo, "apt-ostree"):
+        ostree.delete_ref(loaded.repo, PENDING_REF)
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """INT, TERM and HUP end the children and raise Interrupted, once: clean-up cannot be broken by a second."""
+    caught = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        for number in caught:
+            signal.signal(number, signal.SIG_IGN)
+        proc.end_children()
+        raise Interrupted(signum)
+
+    before = {number: signal.signal(number, interrupt) for number in caught}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def base_of(repo: Path, deployment: Deployment) -> CommitInfo:
+    """The base commit of a deployment: its own where nothing is layered. Raises SysrootError."""
+    info = commit_of(repo, deployment)
+    if not info.layered:
+        return info
+    base = ostree.commit_info(repo, info.parent) if info.parent else None
+    if base is None:
+        raise SysrootError(
+            f"the base of deployment {deployment.index} is missing",
+            f"commit {info.parent} is not in {repo}",
+            "Pull it again, or deploy another commit.",
+        )
+    return base
+
+
+def commit_of(repo: Path, deployment: Deployment) -> CommitInfo:
+    """A deployment's own commit. Raises SysrootError when the repository lost it."""
+    info = ostree.commit_info(repo, deployment.checksum)
+    if info is None:
+        raise SysrootError(
+            f"the commit of deployment {deployment.index} is missing",
+            f"{deployment.checksum} is not in {repo}",
+        )
+    return info
+
+
+def hold_bases(loaded: Sysroot, also: str | None = None) -> None:
+    """Keep the base commits of all deployments (and ``also``) through a prune, and no others of ours."""
+    wanted = {base_of(loaded.repo, deployment).checksum for deployment in loaded.deployments}
+    if also is not None:
+        wanted.add(also)
+    held = {ref: ref.rpartition("/")[2] for ref in ostree.refs(loaded.repo, BASE_REF)}
+    for checksum in sorted(wanted - set(held.values())):
+        ostree.create_ref(loaded.repo, f"{BASE_REF}/{checksum}", checksum)
+    if also is None:
+        for ref, checksum in held.items():
+            if checksum not in wanted:
+                ostree.delete_ref(loaded.repo, ref)

@@ -1,0 +1,84 @@
+"""Origin files: what the user asked for, beside each deployment.
+
+A GKeyFile. ``[origin]`` holds ``refspec=`` for a pure base and ``baserefspec=`` once anything is layered;
+``[packages]`` the requests. Groups and keys this version does not know are carried along untouched.
+"""
+
+from __future__ import annotations
+
+import configparser
+import io
+from collections.abc import Mapping
+
+from .errors import SysrootError
+from .model import Intent, LocalPackage
+
+Origin = Mapping[str, Mapping[str, str]]
+
+
+def parse(text: str, name: str = "origin") -> dict[str, dict[str, str]]:
+    """Read a key file into group -> key -> value. Raises SysrootError, naming the file ``name``."""
+    parser = configparser.RawConfigParser(delimiters=("=",), comment_prefixes=("#",), strict=False)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    try:
+        parser.read_string(text)
+    except configparser.Error as error:
+        raise SysrootError(f"cannot read {name}", str(error), "Repair or remove that deployment.") from error
+    return {group: dict(parser[group]) for group in parser.sections()}
+
+
+def render(origin: Origin) -> str:
+    """The text of a key file; groups without keys are left out."""
+    out = io.StringIO()
+    for group, entries in origin.items():
+        if entries:
+            out.write(f"[{group}]\n" + "".join(f"{key}={value}\n" for key, value in entries.items()) + "\n")
+    return out.getvalue()
+
+
+def split(value: str) -> list[str]:
+    """The items of a GKeyFile list."""
+    return [item for item in value.split(";") if item]
+
+
+def refspec(origin: Origin) -> str:
+    """The refspec of the base, layered or not; empty where the origin has none."""
+    group = origin.get("origin", {})
+    return group.get("baserefspec") or group.get("refspec") or ""
+
+
+def intent(origin: Origin) -> Intent:
+    """What an origin asks for. Raises SysrootError for a request that cannot be read."""
+    packages = origin.get("packages", {})
+    try:
+        local = tuple(LocalPackage.parse(item) for item in split(packages.get("requested-local", "")))
+    except ValueError as error:
+        raise SysrootError(
+            "the origin names a local package in a form that cannot be read", packages["requested-local"]
+        ) from error
+    recommends = {"true": True, "false": False}.get(packages.get("recommends", ""))
+    return Intent(tuple(split(packages.get("requested", ""))), local, recommends)
+
+
+def with_intent(origin: Origin, new: Intent) -> dict[str, dict[str, str]]:
+    """The origin with another intent: ``refspec`` becomes ``baserefspec`` while anything is layered."""
+    changed = {group: dict(entries) for group, entries in origin.items()}
+    # libostree's own notes (pinned, finalization locks) belong to the old deployment.
+    changed.pop("libostree-transient", None)
+    base = refspec(origin)
+    key = "refspec" if new.empty else "baserefspec"
+    rest = {k: v for k, v in changed.get("origin", {}).items() if k not in {"refspec", "baserefspec"}}
+    changed["origin"] = {key: base, **rest}
+    packages = {
+        k: v
+        for k, v in changed.get("packages", {}).items()
+        if k not in {"requested", "requested-local", "recommends"}
+    }
+    if new.requested:
+        packages["requested"] = "".join(f"{item};" for item in new.requested)
+    if new.requested_local:
+        packages["requested-local"] = "".join(f"{item};" for item in new.requested_local)
+    if new.recommends is not None and not new.empty:
+        packages["recommends"] = "true" if new.recommends else "false"
+    changed["packages"] = packages
+    return changed

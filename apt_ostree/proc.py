@@ -1,0 +1,221 @@
+"""Child processes: every one that apt-ostree starts goes through here.
+
+What a child sees is the same at every call site: a minimal environment with LANG=C.UTF-8, /dev/null on
+stdin, no terminal, and death together with its parent. A failed child is a ``ChildError``; the module of the
+tool turns that into the domain's own error, so no CLI code ever meets it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from .errors import ToolError
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+TAIL_LINES = 20
+"""A child's last lines say why it failed; its first ones rarely do."""
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A finished child."""
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class ChildError(ToolError):
+    """A child ended with a status that its caller did not allow."""
+
+    def __init__(self, result: Result) -> None:
+        tool = Path(result.argv[0]).name
+        how = (
+            f"exit status {result.returncode}"
+            if result.returncode >= 0
+            else f"signal {signal.Signals(-result.returncode).name}"
+        )
+        super().__init__(f"{tool} failed ({how})", tail(result.stderr or result.stdout))
+        self.result = result
+
+
+def tail(text: str, lines: int = TAIL_LINES) -> str:
+    """The last ``lines`` non-empty lines of ``text``."""
+    return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a child: nothing of the caller's but proxies and ostree's debug switches."""
+    keep = {k: v for k, v in os.environ.items() if k.lower().endswith("_proxy") or k == "OSTREE_SYSROOT_DEBUG"}
+    return {"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", **keep, **(extra or {})}
+
+
+def die_with_parent() -> None:
+    """Run in the child before exec: a kill -9 of apt-ostree must leave no process behind (prctl(2))."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    # A terminal's ^C goes to the whole group; only the parent decides how an operation ends.
+    os.setpgid(0, 0)
+
+
+_children: set[int] = set()
+
+
+@contextmanager
+def _registered(pid: int) -> Iterator[None]:
+    _children.add(pid)
+    try:
+        yield
+    finally:
+        _children.discard(pid)
+
+
+def end_children() -> None:
+    """Kill every child that is running, whichever thread waits for it."""
+    for pid in list(_children):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def run(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    check: bool = True,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    input: str | None = None,
+) -> Result:
+    """Run a short child and return what it printed, decoded with surrogateescape.
+
+    Raises ChildError when ``check`` is set and the status is not 0, ToolError when there is no such program.
+    """
+    # 78 ms to import: commands that start no child must not pay for it.
+    import sh
+
+    words = [os.fspath(word) for word in argv]
+    try:
+        command = sh.Command(words[0], search_paths=PATH.split(":"))
+    except sh.CommandNotFound:
+        raise ToolError(
+            f"{words[0]} is not installed", resolution=f"Install the package that ships {words[0]}."
+        ) from None
+    running = command(
+        *words[1:],
+        _in=input,
+        _cwd=None if cwd is None else os.fspath(cwd),
+        _env=environment(env),
+        _bg=True,
+        _ok_code=list(range(-64, 256)),
+        _tty_in=False,
+        _tty_out=False,
+        _truncate_exc=False,
+        _bg_exc=False,
+        _return_cmd=True,
+        _new_session=False,
+        _preexec_fn=die_with_parent,
+        _decode_errors="surrogateescape",
+    )
+    with _registered(running.pid):
+        done = running.wait()
+    result = Result(
+        tuple(words),
+        done.exit_code,
+        done.stdout.decode(errors="surrogateescape"),
+        done.stderr.decode(errors="surrogateescape"),
+    )
+    if check and result.returncode != 0:
+        raise ChildError(result)
+    return result
+
+
+@contextmanager
+def spawn(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: int | IO[bytes] = subprocess.DEVNULL,
+    stdout: int | IO[bytes] = subprocess.PIPE,
+    stderr: int | IO[bytes] = subprocess.PIPE,
+    pass_fds: Sequence[int] = (),
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A long child or one end of a pipe. Leaving the block with an exception kills and reaps it."""
+    words = [os.fspath(word) for word in argv]
+    try:
+        child = subprocess.Popen(
+            words,
+            cwd=cwd,
+            env=environment(env),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            pass_fds=pass_fds,
+            preexec_fn=die_with_parent,
+        )
+    except FileNotFoundError:
+        raise ToolError(
+            f"{words[0]} is not installed", resolution=f"Install the package that ships {words[0]}."
+        ) from None
+    try:
+        with _registered(child.pid):
+            yield child
+            child.wait()
+    except BaseException:
+        child.kill()
+        child.wait()
+        raise
+    finally:
+        for stream in (child.stdin, child.stdout, child.stderr):
+            if stream is not None:
+                stream.close()
+
+
+def logged(
+    argv: Sequence[str | os.PathLike[str]],
+    log: Path,
+    on_line: Callable[[str], None] = lambda line: None,
+    env: Mapping[str, str] | None = None,
+) -> Result:
+    """As ``stream``, each line also appended to the file ``log``."""
+    with log.open("a", errors="surrogateescape") as file:
+
+        def keep(line: str) -> None:
+            file.write(line + "\n")
+            on_line(line)
+
+        return stream(argv, keep, env=env)
+
+
+def stream(
+    argv: Sequence[str | os.PathLike[str]],
+    on_line: Callable[[str], None],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
+) -> Result:
+    """Run a long child, handing over each line of its merged output as it comes.
+
+    The result's ``stdout`` holds the last lines only; the status is not checked.
+    """
+    last: list[str] = []
+    with spawn(argv, cwd=cwd, env=env, stderr=subprocess.STDOUT, pass_fds=pass_fds) as child:
+        assert child.stdout is not None
+        # readline with a bound: a script that prints a gigabyte without a newline must not fill memory.
+        for raw in iter(lambda: child.stdout.readline(65536), b""):  # type: ignore[union-attr]
+            line = raw.decode(errors="surrogateescape").rstrip("\n")
+            on_line(line)
+            last = last[-(TAIL_LINES * 5) :] + [line]
+    return Result(tuple(os.fspath(word) for word in argv), child.returncode, "\n".join(last), "")

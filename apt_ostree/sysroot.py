@@ -1,0 +1,253 @@
+"""A sysroot as its files describe it, and the one place that publishes to it.
+
+Deployments are read from the loader entries, the boot links and the origin files, as libostree does: its
+command line prints no JSON before 2025.3.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import origin, ostree, proc
+from .errors import ChangedError, SysrootError
+from .fs import remove_tree, sync_directory, sync_filesystem, write_atomically
+from .model import Deployment
+
+_BOOT_LINK = re.compile(r"(?:^| )ostree=(/ostree/boot\.[01](?:\.[01])?/[^ ]+)")
+_DEPLOYMENT = re.compile(r"ostree/deploy/(?P<os>[^/]+)/deploy/(?P<checksum>[0-9a-f]{64})\.(?P<serial>\d+)$")
+_STAGED = re.compile(r"^[* ] (?P<os>\S+) (?P<checksum>[0-9a-f]{64})\.(?P<serial>\d+).*\(staged\)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Sysroot:
+    """One sysroot at one moment; ``deployments`` are in boot order."""
+
+    path: Path
+    deployments: tuple[Deployment, ...]
+
+    @property
+    def repo(self) -> Path:
+        return self.path / "ostree/repo"
+
+    @property
+    def area(self) -> Path:
+        """The work area: on the repository's filesystem, for hard links; not in its tmp, which ostree sweeps."""
+        return self.repo / "extensions/apt-ostree"
+
+    @property
+    def booted(self) -> Deployment | None:
+        return next((d for d in self.deployments if d.booted), None)
+
+    def stateroot(self, name: str | None) -> str:
+        """The stateroot to work on: the one named, the booted one, or that of the first deployment."""
+        if name is not None:
+            if not (self.path / "ostree/deploy" / name).is_dir():
+                raise SysrootError(f"there is no stateroot {name} in {self.path}")
+            return name
+        if self.booted is not None:
+            return self.booted.osname
+        if self.deployments:
+            return self.deployments[0].osname
+        raise SysrootError(
+            f"{self.path} has no deployment",
+            resolution="Make a sysroot with 'apt-ostree compose sysroot', or deploy a commit to it.",
+        )
+
+    def of(self, osname: str) -> tuple[Deployment, ...]:
+        """The deployments of one stateroot, in boot order. Raises SysrootError when there are none."""
+        found = tuple(d for d in self.deployments if d.osname == osname)
+        if not found:
+            raise SysrootError(f"stateroot {osname} of {self.path} has no deployment")
+        return found
+
+
+def load(path: Path) -> Sysroot:
+    """Read the sysroot at ``path``. Raises SysrootError for a path that is none."""
+    if not path.is_dir():
+        raise SysrootError(f"{path} is no directory")
+    if not (path / "ostree/repo/config").is_file():
+        raise SysrootError(
+            f"{path} is no OSTree sysroot",
+            f"there is no {path / 'ostree/repo'}",
+            "Name one with --sysroot, or make one with 'apt-ostree compose sysroot'.",
+        )
+    return Sysroot(path, _deployments(path))
+
+
+def parse_entry(text: str) -> dict[str, str]:
+    """The keys of a loader entry (Boot Loader Specification, type 1)."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        key, _, value = line.strip().partition(" ")
+        if key and not key.startswith("#"):
+            found[key] = value.strip()
+    return found
+
+
+def _deployments(path: Path) -> tuple[Deployment, ...]:
+    entries = []
+    for file in sorted((path / "boot/loader/entries").glob("ostree-*.conf")):
+        entry = parse_entry(file.read_text(errors="surrogateescape"))
+        match = _BOOT_LINK.search(entry.get("options", ""))
+        if match is None:
+            raise SysrootError(f"cannot read {file}", "it names no ostree= deployment")
+        entries.append((_entry_order(entry, file), match[1], entry["options"]))
+    root = os.stat("/") if Path("/run/ostree-booted").exists() else None
+    found = [_staged(path)] if path == Path("/") else []
+    result: list[Deployment] = [d for d in found if d is not None]
+    for _, link, options in sorted(entries, reverse=True):
+        target = Path(os.path.realpath(path / link.lstrip("/")))
+        match = _DEPLOYMENT.search(os.fspath(target))
+        if match is None or not target.is_dir():
+            raise SysrootError(f"the loader entry for {link} leads to no deployment", f"it points to {target}")
+        status = target.stat()
+        booted = root is not None and (status.st_dev, status.st_ino) == (root.st_dev, root.st_ino)
+        kargs = " ".join(word for word in options.split() if not word.startswith("ostree="))
+        result.append(_deployment(path, len(result), match, kargs, booted=booted))
+    return tuple(result)
+
+
+def _entry_order(entry: dict[str, str], file: Path) -> int:
+    version = entry.get("version", "")
+    if not version.isdigit():
+        raise SysrootError(f"cannot read {file}", "it has no version number")
+    return int(version)
+
+
+def _deployment(
+    path: Path, index: int, match: re.Match[str], kargs: str, *, booted: bool = False, staged: bool = False
+) -> Deployment:
+    where = path / f"ostree/deploy/{match['os']}/deploy/{match['checksum']}.{match['serial']}.origin"
+    notes = origin.parse(where.read_text(errors="surrogateescape"), os.fspath(where)) if where.is_file() else {}
+    return Deployment(
+        index,
+        match["os"],
+        match["checksum"],
+        int(match["serial"]),
+        kargs,
+        notes,
+        booted=booted,
+        staged=staged,
+        pinned=notes.get("libostree-transient", {}).get("pinned") == "true",
+    )
+
+
+def _staged(path: Path) -> Deployment | None:
+    """The deployment that will be finalised at shutdown; only libostree reads its file."""
+    if not Path("/run/ostree/staged-deployment").exists():
+        return None
+    match = _STAGED.search(ostree.admin(path, "status"))
+    return None if match is None else _deployment(path, 0, match, "", staged=True)
+
+
+def publish(
+    before: Sysroot, osname: str, commit: str, new_origin: origin.Origin, kargs: tuple[str, ...] = ()
+) -> Sysroot:
+    """Deploy ``commit`` as what boots next: the only function that makes an operation's result visible.
+
+    The new deployment's /etc merges from the booted one (or else from the first), and its kernel arguments
+    come from there too. Raises ChangedError when anybody changed the deployments since ``before`` was read.
+    """
+    if [d.id for d in load(before.path).deployments] != [d.id for d in before.deployments]:
+        raise ChangedError(
+            "the deployments changed while this ran",
+            "another tool deployed or removed a tree",
+            "Nothing was published; run the command again.",
+        )
+    # Objects were written without fsync; ostree syncs /boot and its own links, we sync what they lead to.
+    sync_filesystem(before.repo)
+    text = before.area / "tmp/origin"
+    write_atomically(text, origin.render(new_origin).encode())
+    staged = ["--stage"] if before.booted is not None else []
+    try:
+        ostree.admin(
+            before.path,
+            "deploy",
+            f"--os={osname}",
+            f"--origin-file={text}",
+            *staged,
+            *(f"--karg={argument}" for argument in kargs),
+            commit,
+        )
+    finally:
+        text.unlink(missing_ok=True)
+    return load(before.path)
+
+
+def set_default(before: Sysroot, index: int) -> Sysroot:
+    """Make deployment ``index`` boot next, as it is, with its own /etc; the order of the others stays.
+
+    Atomic: the loader link is swapped. Raises ChangedError as ``publish`` does.
+    """
+    if [d.id for d in load(before.path).deployments] != [d.id for d in before.deployments]:
+        raise ChangedError(
+            "the deployments changed while this ran",
+            resolution="Nothing was published; run the command again.",
+        )
+    if ostree.has_admin("set-default"):
+        ostree.admin(before.path, "set-default", str(index))
+    else:
+        _reorder(before.path, index)
+    return load(before.path)
+
+
+def _reorder(path: Path, index: int) -> None:
+    """What ``ostree admin set-default`` does, for ostree before it had that (2022.7).
+
+    libostree keeps two sets of everything that boots and one link, /boot/loader, that says which is in force.
+    The other set is written whole, then the link is replaced.
+    """
+    loader = path / "boot/loader"
+    now = int(os.readlink(loader).rpartition(".")[2])
+    other = 1 - now
+    links = path / "ostree" / os.readlink(path / f"ostree/boot.{now}")
+    fresh_links, fresh_loader = path / f"ostree/boot.{other}.0", path / f"boot/loader.{other}"
+    for stale in (path / f"ostree/boot.{other}", fresh_links, path / f"ostree/boot.{other}.1", fresh_loader):
+        remove_tree(stale)
+    # The links inside point upwards by a depth that both sets share.
+    for link in links.rglob("*"):
+        place = fresh_links / link.relative_to(links)
+        if link.is_symlink():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.symlink_to(link.readlink())
+    (path / f"ostree/boot.{other}").symlink_to(fresh_links.name)
+
+    files = sorted((loader / "entries").glob("ostree-*.conf"))
+    parsed = {file: parse_entry(file.read_text(errors="surrogateescape")) for file in files}
+    ordered = sorted(files, key=lambda file: _entry_order(parsed[file], file), reverse=True)
+    ordered.insert(0, ordered.pop(index))
+    (fresh_loader / "entries").mkdir(parents=True)
+    for version, file in zip(range(len(ordered), 0, -1), ordered, strict=True):
+        text = file.read_text(errors="surrogateescape")
+        text = re.sub(r"(?m)^version .*$", f"version {version}", text)
+        text = text.replace(f"ostree=/ostree/boot.{now}/", f"ostree=/ostree/boot.{other}/")
+        name = f"ostree-{version}-{_osname(parsed[file])}.conf"
+        (fresh_loader / "entries" / name).write_text(text, errors="surrogateescape")
+    sync_filesystem(path)
+    sync_filesystem(path / "boot")
+    swap = path / "boot/.loader.apt-ostree"
+    remove_tree(swap)
+    swap.symlink_to(fresh_loader.name)
+    swap.rename(loader)
+    sync_directory(path / "boot")
+    ostree.admin(path, "cleanup")
+
+
+def _osname(entry: dict[str, str]) -> str:
+    match = _BOOT_LINK.search(entry["options"])
+    assert match is not None
+    return match[1].split("/")[3]
+
+
+def undeploy(before: Sysroot, deployment: Deployment) -> Sysroot:
+    """Remove one deployment. Raises proc.ChildError when ostree refuses (a booted or pinned one)."""
+    ostree.admin(before.path, "undeploy", str(deployment.index))
+    return load(before.path)
+
+
+def prune(path: Path) -> None:
+    """Free what no deployment and no ref needs."""
+    proc.run(["ostree", "admin", "cleanup", f"--sysroot={path}"])
