@@ -21,7 +21,7 @@ from pathlib import Path
 
 from . import dpkg, proc
 from .errors import DownloadError, ResolveError, ToolError
-from .fs import remove_tree
+from .fs import beneath, remove_tree
 from .model import Intent, Package, Round, Solved
 
 LISTS_MAX_AGE = 24 * 3600
@@ -35,6 +35,9 @@ _TAKEN_OVER = re.compile(
 )
 """The target's settings that decide what is fetched and from where. ProxyAutoDetect names a program to run, the
 Allow… ones weaken verification; both stay behind."""
+
+_LINKS_MAX = 8
+"""Links in a row before a key file counts as missing."""
 
 PRIORITY_BASE = 1001
 """Above 1000 apt would even downgrade to the pinned version (apt_preferences(5)): the base stays as it is."""
@@ -215,9 +218,8 @@ def _relocate_keys(text: str, keyrings: Path, target: Target) -> str:
 
     def relocate(match: re.Match[str]) -> str:
         path = match[0]
-        inside = Path(path.lstrip("/"))
-        source = target.etc / inside.relative_to("etc") if inside.parts[0] == "etc" else target.tree / inside
-        if not source.is_file():
+        source = _in_target(path, target)
+        if source is None:
             # apt itself then says which key is missing.
             return path
         copied = keyrings / (hashlib.sha256(path.encode()).hexdigest()[:12] + "-" + source.name)
@@ -228,7 +230,21 @@ def _relocate_keys(text: str, keyrings: Path, target: Target) -> str:
     def field(match: re.Match[str]) -> str:
         return re.sub(r"/[^\s,\]]+", relocate, match[0])
 
-    return re.sub(r"(?im)^Signed-By:[ \t]*/[^\n]*|signed-by=[^\s\]]+", field, text)
+    return re.sub(r"(?im)^Signed-By:\s*/[^\n]*(?:\n[ \t]+/[^\n]*)*|signed-by=[^\s\]]+", field, text)
+
+
+def _in_target(path: str, target: Target) -> Path | None:
+    """The target's file of that absolute path, links followed inside the target alone; None where it has none."""
+    for _ in range(_LINKS_MAX):
+        parts = Path(os.path.normpath(path)).parts[1:]
+        if not parts:
+            return None
+        top, name = (target.etc, Path(*parts[1:])) if parts[0] == "etc" else (target.tree, Path(*parts))
+        source = beneath(top, name)
+        if source is None or not source.is_symlink():
+            return source if source is not None and source.is_file() else None
+        path = os.path.join(os.path.dirname("/" + "/".join(parts)), os.readlink(source))
+    return None
 
 
 def host_sources() -> list[dict[str, str]]:
@@ -342,10 +358,7 @@ def show(apt: Apt, packages: Sequence[Package]) -> dict[Package, list[Mapping[st
     """The archives' stanzas of exact versions; several where archives differ about the same version."""
     if not packages:
         return {}
-    expressions = [
-        f"{p.name}{'' if p.architecture == 'all' else ':' + p.architecture}={p.version}" for p in packages
-    ]
-    result = apt.run("apt-cache", "show", "--", *expressions, check=False)
+    result = apt.run("apt-cache", "show", "--", *(package.exactly for package in packages), check=False)
     found: dict[Package, list[Mapping[str, str]]] = {}
     for fields in dpkg.parse_stanzas(result.stdout):
         if "sha256" in fields:
@@ -370,11 +383,8 @@ def download(apt: Apt, packages: Sequence[Package]) -> None:
 
     Raises DownloadError.
     """
-    expressions = [
-        f"{p.name}{'' if p.architecture == 'all' else ':' + p.architecture}={p.version}" for p in packages
-    ]
     result = proc.run(
-        ["apt-get", "download", "-q", "--", *expressions],
+        ["apt-get", "download", "-q", "--", *(package.exactly for package in packages)],
         cwd=apt.area / "archives",
         env={"APT_CONFIG": os.fspath(apt.config)},
         check=False,
@@ -411,17 +421,13 @@ def explain_failure(apt: Apt, failed: proc.Result, intent: Intent) -> ResolveErr
     for name in re.findall(r"^E: Unable to locate package (\S+)$", failed.stderr, re.MULTILINE):
         near = near_matches(apt, name)
         problems.append(f"no package is named {name}" + (f"; did you mean {', '.join(near)}?" if near else ""))
-    for version, name in re.findall(
-        r"^E: Version '(.+?)' for '(.+?)' was not found$", failed.stderr, re.MULTILINE
-    ):
+    for version, name in re.findall(r"^E: Version '(.+?)' for '(.+?)' was not found$", failed.stderr, re.MULTILINE):
         have = sorted(
             {f["version"] for f in dpkg.parse_stanzas(apt.run("apt-cache", "show", name, check=False).stdout)},
             key=dpkg.version_key,
         )
         problems.append(f"{name} has no version {version}; there is {', '.join(have) or 'none'}")
-    for release, name in re.findall(
-        r"^E: Release '(.+?)' for '(.+?)' was not found$", failed.stderr, re.MULTILINE
-    ):
+    for release, name in re.findall(r"^E: Release '(.+?)' for '(.+?)' was not found$", failed.stderr, re.MULTILINE):
         problems.append(f"{name} is in no suite {release}")
     for name in re.findall(r"^E: Package '(\S+?)' has no installation candidate$", failed.stderr, re.MULTILINE):
         problems.append(f"{name} is a virtual package or is in no archive; name the package that provides it")
@@ -429,8 +435,4 @@ def explain_failure(apt: Apt, failed: proc.Result, intent: Intent) -> ResolveErr
         return ResolveError("cannot find what was asked for", "\n".join(problems), "Nothing was changed.")
     unmet = re.search(r"(The following packages have unmet dependencies:.*)", failed.stdout, re.DOTALL)
     detail = proc.tail((unmet[1] if unmet else failed.stdout) + "\n" + _apt_errors(failed))
-    return ResolveError(
-        f"cannot lay {', '.join([*intent.requested, *(p.package.name for p in intent.requested_local)])} over this base",
-        detail,
-        "Nothing was changed.",
-    )
+    return ResolveError(f"cannot lay {', '.join(intent.names)} over this base", detail, "Nothing was changed.")

@@ -12,15 +12,16 @@ import contextlib
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import bwrap, dpkg, mounts, ostree, overlay, pkgcache, proc, state, users
+from . import bwrap, dpkg, mounts, ostree, overlay, pkgcache, proc, state, support, users
 from .console import Reporter
 from .errors import PackageError, ScriptError, TreeError
-from .fs import copy_metadata, remove_tree, walk
+from .fs import beneath, copy_metadata, remove_tree, walk
 from .model import Package, Plan
 from .pkgcache import Cached
 
@@ -40,12 +41,10 @@ _SCRIPTS = {
     "pre-removal": "prerm",
     "post-removal": "postrm",
 }
-_FAILED = re.compile(r"dpkg: error processing (?:package|archive) (?P<what>.+?) \((?P<action>--\w+)\):")
+_FAILED = re.compile(r"dpkg: error processing (?:package|archive) (?P<what>.+?) \(--\w+\):")
 _SCRIPT_FAILED = re.compile(
-    r"(?P<package>\S+) package (?P<script>[a-z-]+) script subprocess .*?(?P<how>(?:exit status|signal|killed).*)"
+    _FAILED.pattern + r"\n .*?package (?P<script>[a-z-]+) script subprocess .*?(?P<how>(?:exit status|signal|killed).*)"
 )
-
-
 _PROGRESS = re.compile(r"(?:Unpacking|Setting up) (\S+)")
 
 
@@ -117,7 +116,7 @@ def assemble(
     for current in plan.rounds:
         with run.round() as sandbox:
             if pending:
-                run.dpkg(sandbox, ["--configure", "--no-triggers", *map(_qualified, pending)])
+                run.dpkg(sandbox, ["--configure", "--no-triggers", *(package.qualified for package in pending)])
             run.dpkg(
                 sandbox,
                 [
@@ -131,16 +130,13 @@ def assemble(
     with run.round() as sandbox:
         run.dpkg(sandbox, ["--configure", "--pending"])
         _audit_database(run, sandbox)
-    run.finish(settled_day)
+    run.finish(plan, settled_day)
+    overlay.settle_whiteouts(run.layers)
     union = all(overlay.is_union(layer, [base, *run.layers[:number]]) for number, layer in enumerate(run.layers))
     if union:
         for layer in run.layers:
             overlay.strip(layer)
     return Assembled(base, tuple(run.layers), union)
-
-
-def _qualified(package: Package) -> str:
-    return package.name if package.architecture == "all" else f"{package.name}:{package.architecture}"
 
 
 def _needs_content(base: Path, plan: Plan) -> set[Package]:
@@ -238,9 +234,7 @@ class _Run:
                 stored.uid,
                 stored.gid,
             ) and not [
-                name
-                for name in os.listxattr(entry.path, follow_symlinks=False)
-                if not name.startswith(overlay.PREFIX)
+                name for name in os.listxattr(entry.path, follow_symlinks=False) if not name.startswith(overlay.PREFIX)
             ]:
                 os.unlink(entry.path)
                 os.link(source, entry.path)
@@ -265,7 +259,7 @@ class _Run:
         if result.returncode != 0:
             raise script_error(result.stdout, result.returncode, self.log)
 
-    def finish(self, settled_day: int) -> None:
+    def finish(self, plan: Plan, settled_day: int) -> None:
         """Take out of the layers what the sandbox and dpkg's housekeeping left there; add /var's part."""
         for layer in self.layers:
             _remove_litter(layer, self.base)
@@ -276,9 +270,11 @@ class _Run:
         captured = state.capture(self.work / "var", self.var_before)
         captured = _move_opt(captured, self.work / "var", top)
         state.write(captured, self.work / "var", top, "layer")
-        if view.find("usr/lib/apt-ostree/seed-var") is None and captured.seeds:
-            state.write_support(top)
+        keys = [support.drop_identity(etc) for layer in self.layers if (etc := beneath(layer, "usr/etc")) is not None]
+        if (captured.seeds or any(keys)) and not support.is_shipped(self.base):
+            support.write(top)
         self._settle_accounts(view, top, settled_day)
+        self._mark_automatic(plan, top)
         self.layers.append(top)
         for layer in self.layers:
             _settle_bytecode(layer)
@@ -295,7 +291,26 @@ class _Run:
         if shadow is not None and not shadow.is_relative_to(self.base):
             old = self.base / "usr/etc/shadow"
             settled = users.settle_shadow(shadow.read_text(), old.read_text() if old.is_file() else "", day)
-            shadow.write_text(settled)
+            fresh = shadow.with_name(".shadow.apt-ostree")
+            fresh.write_text(settled)
+            copy_metadata(shadow, fresh)
+            fresh.rename(shadow)
+
+    def _mark_automatic(self, plan: Plan, top: Path) -> None:
+        """Tell apt which packages came only because others need them, as its own run would (apt-mark(8))."""
+        known = beneath(self.base, f"{state.SYSIMAGE}/extended_states")
+        if not plan.automatic or not (self.base / state.SYSIMAGE).is_dir():
+            return
+        native = dpkg.architectures(self.base)[0]
+        place = top / state.SYSIMAGE / "extended_states"
+        state.make_parents(top, place)
+        stanzas = [
+            f"Package: {package.name}\n"
+            f"Architecture: {native if package.architecture == 'all' else package.architecture}\n"
+            "Auto-Installed: 1\n\n"
+            for package in sorted(plan.automatic)
+        ]
+        place.write_text((known.read_text() if known else "") + "".join(stanzas))
 
 
 class _View:
@@ -305,9 +320,11 @@ class _View:
         self.stack = stack
 
     def find(self, name: str) -> Path | None:
+        """The regular file of that name; a link that a script put in its place counts as none."""
         for layer in self.stack:
-            if os.path.lexists(layer / name):
-                return None if overlay.is_whiteout(layer / name) else layer / name
+            path = beneath(layer, name)
+            if path is not None:
+                return path if stat.S_ISREG(path.lstat().st_mode) else None
         return None
 
     def text(self, name: str) -> str:
@@ -317,15 +334,15 @@ class _View:
 
 def script_error(output: str, status: int, log: Path) -> ScriptError:
     """Tell from dpkg's output which package's script failed, and how."""
-    failed = _FAILED.search(output)
-    script = _SCRIPT_FAILED.search(output)
+    # A script's failure says more than the dependency problems that it causes or that come before it.
+    failed = _SCRIPT_FAILED.search(output) or _FAILED.search(output)
     what = "dpkg failed"
     if failed:
         name = Path(failed["what"]).name.partition("_")[0].partition(":")[0]
         what = f"{name} could not be laid over the base"
-        if script:
-            kind = next((short for long, short in _SCRIPTS.items() if long in script["script"]), script["script"])
-            what = f"the {kind} script of {name} failed ({script['how']})"
+        if script := failed.groupdict().get("script"):
+            kind = next((short for long, short in _SCRIPTS.items() if long in script), script)
+            what = f"the {kind} script of {name} failed ({failed['how']})"
     elif status < 0:
         what = f"dpkg was ended by signal {-status}"
     lines = proc.tail(output)
@@ -358,17 +375,20 @@ def _remove_litter(layer: Path, base: Path) -> None:
                 place.rmdir()
             if place.exists():
                 raise TreeError(f"the layer holds files in /{name}", ", ".join(sorted(os.listdir(place))[:5]))
-    policy = layer / "usr/sbin/policy-rc.d"
-    if policy.is_file() and policy.stat().st_size == 0 and not (base / "usr/sbin/policy-rc.d").exists():
+    policy = beneath(layer, "usr/sbin/policy-rc.d")
+    if (
+        policy is not None
+        and policy.is_file()
+        and policy.stat().st_size == 0
+        and not (base / "usr/sbin/policy-rc.d").exists()
+    ):
         policy.unlink()
-    for name in _HOUSEKEEPING:
-        place = layer / state.SYSIMAGE / "dpkg" / name
-        if os.path.lexists(place) and not (base / state.SYSIMAGE / "dpkg" / name).exists():
-            place.unlink()
-    for name in ("config.dat-old", "templates.dat-old", "passwords.dat-old"):
-        place = layer / state.SYSIMAGE / "debconf" / name
-        if os.path.lexists(place) and not (base / state.SYSIMAGE / "debconf" / name).exists():
-            place.unlink()
+    names = [f"dpkg/{name}" for name in _HOUSEKEEPING]
+    names += [f"debconf/{name}" for name in ("config.dat-old", "templates.dat-old", "passwords.dat-old")]
+    for name in names:
+        leftover = beneath(layer, f"{state.SYSIMAGE}/{name}")
+        if leftover is not None and beneath(base, f"{state.SYSIMAGE}/{name}") is None:
+            remove_tree(leftover)
 
 
 def _settle_bytecode(layer: Path) -> None:
@@ -397,8 +417,8 @@ def settle_pyc(path: Path) -> None:
 def _move_opt(captured: state.Captured, var: Path, top: Path) -> state.Captured:
     """What packages put into /opt belongs to /usr, or it would not roll back: move it there and link it."""
     lines = [line for line in captured.lines if not line.split(" ")[1].startswith("/var/opt/")]
-    opt = var / "opt"
-    for entry in sorted(opt.iterdir()) if opt.is_dir() else []:
+    opt = beneath(var, "opt")
+    for entry in sorted(opt.iterdir()) if opt is not None and not opt.is_symlink() else []:
         place = top / "usr/lib/opt" / entry.name
         state.make_parents(top, place)
         if not entry.is_symlink():

@@ -103,7 +103,11 @@ def compare_versions(a: str, b: str) -> int:
     try:
         return int(Version.from_string(a).compare(Version.from_string(b)))
     except ValueError:
-        return -1 if proc.run(["dpkg", "--compare-versions", a, "lt", b], check=False).returncode == 0 else 1
+        # Two spellings may be equal here, too: 1.0+ and 0:1.0+.
+        for relation, sign in (("lt", -1), ("eq", 0)):
+            if proc.run(["dpkg", "--compare-versions", a, relation, b], check=False).returncode == 0:
+                return sign
+        return 1
 
 
 version_key = cmp_to_key(compare_versions)

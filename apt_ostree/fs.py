@@ -54,8 +54,10 @@ def lock(path: Path, *, wait: float | None = 0) -> Iterator[None]:
         }
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(note).encode(), 0)
-        yield
-        os.ftruncate(descriptor, 0)
+        try:
+            yield
+        finally:
+            os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 
@@ -131,6 +133,32 @@ def remove_tree(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink()
+
+
+def beneath(top: Path, name: str | os.PathLike[str]) -> Path | None:
+    """The entry ``name`` below ``top``, if it exists and every directory on the way is a real one.
+
+    Trees that scripts wrote may hold links anywhere; a path joined blindly could lead to the host's own
+    files. The entry itself may be a link: callers that open it must look.
+    """
+    path = top
+    for part in Path(name).parts:
+        if part == ".." or not path.is_dir() or path.is_symlink():
+            return None
+        path = path / part
+    return path if os.path.lexists(path) else None
+
+
+def make_beneath(top: Path, name: str | os.PathLike[str]) -> Path | None:
+    """The directory ``name`` below ``top``, made with its parents where it is missing; None where a link or a
+    file is in the way: nothing is made through it."""
+    path = top
+    for part in Path(name).parts:
+        path = path / part
+        if part == ".." or path.is_symlink() or (path.exists() and not path.is_dir()):
+            return None
+        path.mkdir(exist_ok=True)
+    return path
 
 
 def walk(top: Path, below: str = "") -> Iterator[os.DirEntry[str]]:

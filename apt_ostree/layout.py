@@ -10,7 +10,7 @@ import os
 import shutil
 from pathlib import Path
 
-from . import ostree, state, users
+from . import ostree, state, support, users
 from .assemble import settle_pyc
 from .errors import TreeError
 from .fs import copy_metadata, remove_tree, walk
@@ -54,6 +54,7 @@ def convert(root: Path) -> None:
     _move_state(root)
     _move_top(root)
     _move_opt(root)
+    support.drop_identity(root / "etc")
     (root / "etc").rename(root / "usr/etc")
     # Not an empty file: that would keep presets from being applied on the first boot (machine-id(5)).
     machine_id = root / "usr/etc/machine-id"
@@ -62,7 +63,7 @@ def convert(root: Path) -> None:
     machine_id.chmod(0o444)
     captured = state.capture(root / "var", {})
     state.write(captured, root / "var", root, "base")
-    state.write_support(root)
+    support.write(root)
     text = users.sysusers(users.read(root / "usr/etc"))
     (root / users.SYSUSERS).mkdir(exist_ok=True)
     (root / users.SYSUSERS / "apt-ostree-base.conf").write_text(text)

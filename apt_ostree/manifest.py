@@ -107,9 +107,7 @@ SUITE = _form("a suite such as 'trixie'", _SUITE)
 ARCHITECTURE = _form("a Debian architecture such as 'amd64'", _ARCH)
 COMPONENT = _form("a component such as 'main'", r"[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9._-]+)*")
 # No '@': passwords belong in apt_auth.conf(5), a manifest gets published.
-MIRROR = _form(
-    "a URI such as 'https://mirror.example.org/debian', without a password", r"[a-z][a-z0-9+.-]*:/[^\s@]+"
-)
+MIRROR = _form("a URI such as 'https://mirror.example.org/debian', without a password", r"[a-z][a-z0-9+.-]*:/[^\s@]+")
 PACKAGE = _form(
     "'name', 'name:arch', 'name=version', 'name/suite' or './file.deb'",
     rf"{_DEB}|{_NAME}(?::{_ARCH})?(?:={_VERSION}|/{_SUITE})?",
@@ -185,8 +183,7 @@ def _components(top: _Table) -> tuple[str, ...]:
 
 def _packages(top: _Table, directory: Path) -> tuple[str, ...]:
     packages = [
-        _with_slash(directory / item) if re.fullmatch(_DEB, item) else item
-        for item in top.strings("packages", PACKAGE)
+        _with_slash(directory / item) if re.fullmatch(_DEB, item) else item for item in top.strings("packages", PACKAGE)
     ]
     for item in dict.fromkeys(packages):
         if packages.count(item) > 1:
@@ -242,9 +239,7 @@ def _version(top: _Table) -> str:
     version = top.string("version", VERSION, "{date}")
     for placeholder in dict.fromkeys(re.findall(r"\{[^{}]*\}|[{}]", version)):
         if placeholder != "{date}":
-            top.problem(
-                "version", f"'version' has the unknown placeholder {placeholder!r}; there is only '{{date}}'"
-            )
+            top.problem("version", f"'version' has the unknown placeholder {placeholder!r}; there is only '{{date}}'")
     return version
 
 
@@ -368,9 +363,7 @@ def _describe(value: Any) -> str:
 
 _KEY = r"""(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')"""
 _DOTTED = rf"{_KEY}(?:\s*\.\s*{_KEY})*"
-_LINE = re.compile(
-    rf"\s*(?:\[\[\s*(?P<array>{_DOTTED})\s*\]\]|\[\s*(?P<table>{_DOTTED})\s*\]|(?P<key>{_DOTTED})\s*=)"
-)
+_LINE = re.compile(rf"\s*(?:\[\[\s*(?P<array>{_DOTTED})\s*\]\]|\[\s*(?P<table>{_DOTTED})\s*\]|(?P<key>{_DOTTED})\s*=)")
 # Short strings and comments stand here so that quotes in them do not pass for the start of a long string.
 _TOKEN = re.compile(
     r"""(?P<long>"{3}(?:\\.|[^\\])*?"{3,5}|'{3}.*?'{3,5})|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|#[^\n]*""",

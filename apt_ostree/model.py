@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -16,6 +16,16 @@ class Package:
 
     def __str__(self) -> str:
         return f"{self.name} {self.version} [{self.architecture}]"
+
+    @property
+    def qualified(self) -> str:
+        """The name as dpkg and apt take it: with its architecture, which ``all`` has none of."""
+        return self.name if self.architecture == "all" else f"{self.name}:{self.architecture}"
+
+    @property
+    def exactly(self) -> str:
+        """The expression that names this very version to apt (apt-get(8))."""
+        return f"{self.qualified}={self.version}"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -49,6 +59,11 @@ class Intent:
     requested: tuple[str, ...] = ()
     requested_local: tuple[LocalPackage, ...] = ()
     recommends: bool | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """What was asked for, for people: expressions and the names of local packages."""
+        return [*self.requested, *(entry.package.name for entry in self.requested_local)]
 
     @property
     def empty(self) -> bool:
@@ -92,8 +107,8 @@ class Plan:
 
     packages: tuple[Solved, ...] = ()
     rounds: tuple[Round, ...] = ()
-    inactive: Mapping[str, str] = field(default_factory=dict)
-    """Requests that the base fulfils by itself, with the reason."""
+    automatic: frozenset[Package] = frozenset()
+    """Those that nobody asked for by name: apt-mark(8) shows them as such."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,9 +70,7 @@ def with_intent(origin: Origin, new: Intent) -> dict[str, dict[str, str]]:
     rest = {k: v for k, v in changed.get("origin", {}).items() if k not in {"refspec", "baserefspec"}}
     changed["origin"] = {key: base, **rest}
     packages = {
-        k: v
-        for k, v in changed.get("packages", {}).items()
-        if k not in {"requested", "requested-local", "recommends"}
+        k: v for k, v in changed.get("packages", {}).items() if k not in {"requested", "requested-local", "recommends"}
     }
     if new.requested:
         packages["requested"] = "".join(f"{item};" for item in new.requested)

@@ -108,8 +108,8 @@ def commit(
     """Commit ``trees`` (``ref=…``, ``dir=…`` or ``tar=…``, later ones over earlier) and return the checksum.
 
     Nothing is fsynced: the caller syncs the filesystem once before it publishes. Without ``ref`` the commit
-    is an orphan that the next prune removes; ``bind`` is the ref that the commit says it is for. ``metadata`` values are stored as strings; ``ostree.bootable``
-    becomes a boolean, as ostree's tools expect.
+    is an orphan that the next prune removes; ``bind`` is the ref that the commit says it is for. ``metadata``
+    values are stored as strings; ``ostree.bootable`` becomes a boolean, as ostree's tools expect.
     """
     words: list[str] = [
         "--fsync=false",
@@ -147,10 +147,10 @@ _LS_LINE = re.compile(r"([-dl])(\d+) (\d+) (\d+) +(\d+) ((?:[0-9a-f]{64} ?)+)(/.
 def parse_ls(text: str) -> list[Listed]:
     """Read the output of ``ostree ls -RC``. A name may hold a newline: what starts no entry continues one."""
     records: list[str] = []
-    for line in text.split("\n"):
+    for line in text.removesuffix("\n").split("\n"):
         if _LS_LINE.fullmatch(line):
             records.append(line)
-        elif records and line:
+        elif records:
             records[-1] += "\n" + line
     listed = []
     for record in records:

@@ -13,7 +13,7 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from .fs import copy_metadata, remove_tree, walk
+from .fs import beneath, copy_metadata, remove_tree, walk
 
 PREFIX = "trusted.overlay."
 _OPAQUE = PREFIX + "opaque"
@@ -34,6 +34,20 @@ def _mark(path: str, name: str) -> bytes | None:
         return None
 
 
+def settle_whiteouts(layers: Sequence[Path]) -> None:
+    """Take out of each layer what a later one says is gone; ``layers`` are lowest first and ours to change.
+
+    dpkg unpacks a conffile under another name and renames it when it configures, so nearly every assembly
+    has such a pair; settled, it is nothing a union of trees could not say.
+    """
+    for number, layer in enumerate(layers):
+        for entry in walk(layer):
+            if is_whiteout(entry.path):
+                for below in layers[:number]:
+                    if (place := beneath(below, os.path.relpath(entry.path, layer))) is not None:
+                        remove_tree(place)
+
+
 def is_union(layer: Path, below: Sequence[Path]) -> bool:
     """Whether adding the layer's files to the trees ``below`` (lowest first) gives what the mount showed.
 
@@ -43,7 +57,7 @@ def is_union(layer: Path, below: Sequence[Path]) -> bool:
     for entry in walk(layer):
         name = os.path.relpath(entry.path, layer)
         if is_whiteout(entry.path):
-            if any(os.path.lexists(tree / name) for tree in below):
+            if any(beneath(tree, name) for tree in below):
                 return False
             continue
         if _mark(entry.path, _REDIRECT) is not None or _mark(entry.path, _METACOPY) is not None:
@@ -51,9 +65,8 @@ def is_union(layer: Path, below: Sequence[Path]) -> bool:
         is_directory = entry.is_dir(follow_symlinks=False)
         hides = is_directory and _mark(entry.path, _OPAQUE) is not None
         for tree in below:
-            place = tree / name
-            # A link in the place of a parent directory would make this look at another name's entry.
-            if not os.path.lexists(place) or is_whiteout(place):
+            place = beneath(tree, name)
+            if place is None or is_whiteout(place):
                 continue
             if hides or is_directory != (place.is_dir() and not place.is_symlink()):
                 return False
@@ -92,9 +105,7 @@ def _save_redirected(layer: Path, tree: Path) -> dict[str, Path]:
             continue
         # Absolute from the root of the mount, or a name in the same directory.
         text = os.fsdecode(target)
-        origin = (
-            Path(text.lstrip("/")) if text.startswith("/") else Path(entry.path).relative_to(layer).parent / text
-        )
+        origin = Path(text.lstrip("/")) if text.startswith("/") else Path(entry.path).relative_to(layer).parent / text
         place = tree.parent / f"{tree.name}.moved-{len(saved)}"
         _link_tree(tree / origin, place)
         saved[entry.path] = place

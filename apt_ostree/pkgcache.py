@@ -40,6 +40,8 @@ REF = "apt-ostree/pkg"
 _OBJECT_DIRECTORIES = {"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "libo32"}
 _BLOCK = 1 << 20
 
+_LEAVE_OUT = "Nothing was changed. Leave that package out; only its maintainer can make one that fits."
+
 
 @dataclass(frozen=True, slots=True)
 class Object:
@@ -177,14 +179,18 @@ def _members(data: tarfile.TarFile, name: str) -> list[tarfile.TarInfo]:
         except UnicodeEncodeError:
             shown = member.name.encode(errors="surrogateescape").decode(errors="backslashreplace")
             raise PackageError(
-                f"{name} cannot be layered", f"the name {shown} is not UTF-8, which OSTree cannot hold"
+                f"{name} cannot be layered",
+                f"the name {shown} is not UTF-8, which OSTree cannot hold",
+                _LEAVE_OUT,
             ) from None
         if not (member.isfile() or member.isdir() or member.issym() or member.islnk()):
             kind = "a FIFO" if member.isfifo() else "a device node" if member.isdev() else "of an unknown type"
-            raise PackageError(f"{name} cannot be layered", f"{member.name} is {kind}, which OSTree cannot hold")
+            raise PackageError(
+                f"{name} cannot be layered", f"{member.name} is {kind}, which OSTree cannot hold", _LEAVE_OUT
+            )
         parts = Path(member.name).parts
         if ".." in parts or member.name.startswith("/"):
-            raise PackageError(f"{name} cannot be layered", f"the path {member.name} leads out of the tree")
+            raise PackageError(f"{name} cannot be layered", f"the path {member.name} leads out of the tree", _LEAVE_OUT)
     return members
 
 
@@ -349,9 +355,7 @@ def refill(repo: Path, cached: Cached, target: Path) -> None:
             file = data.extractfile(member)
             assert file is not None
             checksum = read_marker(file.read())
-            return (
-                ostree.object_path(repo, checksum).open("rb") if checksum and checksum in cached.objects else None
-            )
+            return ostree.object_path(repo, checksum).open("rb") if checksum and checksum in cached.objects else None
 
         _write_deb(target, _control_archive(cached.hollow), data, refilled)
     unpacked.unlink()

@@ -82,6 +82,17 @@ def _registered(pid: int) -> Iterator[None]:
         _children.discard(pid)
 
 
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Let signals wait until the block is done: its children finish what an interruption would only delay."""
+    caught = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, caught)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def end_children() -> None:
     """Kill every child that is running, whichever thread waits for it."""
     for pid in list(_children):

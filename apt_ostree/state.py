@@ -15,10 +15,9 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
-from .fs import copy_metadata, copy_tree, remove_tree, walk
+from .fs import beneath, copy_metadata, copy_tree, make_beneath, walk
 
 SYSIMAGE = "usr/lib/sysimage"
 FACTORY = "usr/share/factory/var"
@@ -125,25 +124,26 @@ def populate(tree: Path, var: Path) -> None:
     factory = tree / FACTORY
     for file in sorted((tree / SEEDS).glob("*")):
         for line in file.read_text(errors="surrogateescape").splitlines():
-            name = unescape(line.partition(" ")[2])
-            place = var / name
-            if not os.path.lexists(place):
-                place.parent.mkdir(parents=True, exist_ok=True)
-                copy_tree(factory / name, place)
+            seed = Path(unescape(line.partition(" ")[2]))
+            template, parent = beneath(factory, seed), make_beneath(var, seed.parent)
+            if template is not None and parent is not None and not os.path.lexists(parent / seed.name):
+                copy_tree(template, parent / seed.name)
 
 
 def _populate_line(var: Path, words: list[str]) -> None:
     if words[0] not in {"d", "L", "L+"} or not words[1].startswith("/var/"):
         return
-    place = var / unescape(words[1]).removeprefix("/var/")
+    name = Path(unescape(words[1]).removeprefix("/var/"))
     if words[0] == "d":
-        place.mkdir(parents=True, exist_ok=True)
+        place = make_beneath(var, name)
+        # A line below a link (/var/run/x) would be made on the host.
+        if place is None:
+            return
         mode, uid, gid = (word.lstrip(":") for word in words[2:5])
         os.lchown(place, int(uid), int(gid))
         place.chmod(int(mode, 8))
-    elif not os.path.lexists(place):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.symlink_to(unescape(words[6]))
+    elif (parent := make_beneath(var, name.parent)) is not None and not os.path.lexists(parent / name.name):
+        (parent / name.name).symlink_to(unescape(words[6]))
 
 
 Snapshot = Mapping[str, tuple[int, int, int, int, int]]
@@ -259,29 +259,3 @@ def make_parents(target: Path, place: Path) -> None:
         if not directory.is_dir():
             directory.mkdir()
             directory.chmod(0o755)
-
-
-def write_support(target: Path) -> None:
-    """Ship what first boot needs: the links' tmpfiles.d file, the seeding script and its unit."""
-    for place, text, mode in _support_files():
-        make_parents(target, target / place)
-        remove_tree(target / place)
-        (target / place).write_text(text)
-        (target / place).chmod(mode)
-    wants = target / "usr/lib/systemd/system/sysinit.target.wants/apt-ostree-var.service"
-    make_parents(target, wants)
-    remove_tree(wants)
-    wants.symlink_to("../apt-ostree-var.service")
-
-
-def _support_files() -> list[tuple[str, str, int]]:
-    data = resources.files("apt_ostree") / "data"
-    return [
-        (f"{TMPFILES}/00-apt-ostree.conf", state_tmpfiles(), 0o644),
-        ("usr/lib/apt-ostree/seed-var", (data / "seed-var").read_text(), 0o755),
-        (
-            "usr/lib/systemd/system/apt-ostree-var.service",
-            (data / "apt-ostree-var.service").read_text(),
-            0o644,
-        ),
-    ]

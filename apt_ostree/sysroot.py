@@ -15,6 +15,7 @@ from . import origin, ostree, proc
 from .errors import ChangedError, SysrootError
 from .fs import remove_tree, sync_directory, sync_filesystem, write_atomically
 from .model import Deployment
+from .proc import signals_held
 
 _BOOT_LINK = re.compile(r"(?:^| )ostree=(/ostree/boot\.[01](?:\.[01])?/[^ ]+)")
 _DEPLOYMENT = re.compile(r"ostree/deploy/(?P<os>[^/]+)/deploy/(?P<checksum>[0-9a-f]{64})\.(?P<serial>\d+)$")
@@ -38,6 +39,11 @@ class Sysroot:
         return self.repo / "extensions/apt-ostree"
 
     @property
+    def unsynced(self) -> Path:
+        """Exists while the repository holds objects that a power cut could damage; names the boot they are of."""
+        return self.area / "unsynced"
+
+    @property
     def booted(self) -> Deployment | None:
         return next((d for d in self.deployments if d.booted), None)
 
@@ -45,7 +51,12 @@ class Sysroot:
         """The stateroot to work on: the one named, the booted one, or that of the first deployment."""
         if name is not None:
             if not (self.path / "ostree/deploy" / name).is_dir():
-                raise SysrootError(f"there is no stateroot {name} in {self.path}")
+                have = sorted(place.name for place in (self.path / "ostree/deploy").glob("*") if place.is_dir())
+                raise SysrootError(
+                    f"there is no stateroot {name} in {self.path}",
+                    f"it has: {', '.join(have) or 'none'}",
+                    "Name one of these with --stateroot.",
+                )
             return name
         if self.booted is not None:
             return self.booted.osname
@@ -67,7 +78,7 @@ class Sysroot:
 def load(path: Path) -> Sysroot:
     """Read the sysroot at ``path``. Raises SysrootError for a path that is none."""
     if not path.is_dir():
-        raise SysrootError(f"{path} is no directory")
+        raise SysrootError(f"{path} is no directory", resolution="Name a sysroot with --sysroot.")
     if not (path / "ostree/repo/config").is_file():
         raise SysrootError(
             f"{path} is no OSTree sysroot",
@@ -112,7 +123,7 @@ def _deployments(path: Path) -> tuple[Deployment, ...]:
 
 def _entry_order(entry: dict[str, str], file: Path) -> int:
     version = entry.get("version", "")
-    if not version.isdigit():
+    if not version.isdecimal():
         raise SysrootError(f"cannot read {file}", "it has no version number")
     return int(version)
 
@@ -159,19 +170,21 @@ def publish(
         )
     # Objects were written without fsync; ostree syncs /boot and its own links, we sync what they lead to.
     sync_filesystem(before.repo)
+    before.unsynced.unlink(missing_ok=True)
     text = before.area / "tmp/origin"
     write_atomically(text, origin.render(new_origin).encode())
     staged = ["--stage"] if before.booted is not None else []
     try:
-        ostree.admin(
-            before.path,
-            "deploy",
-            f"--os={osname}",
-            f"--origin-file={text}",
-            *staged,
-            *(f"--karg={argument}" for argument in kargs),
-            commit,
-        )
+        with signals_held():
+            ostree.admin(
+                before.path,
+                "deploy",
+                f"--os={osname}",
+                f"--origin-file={text}",
+                *staged,
+                *(f"--karg={argument}" for argument in kargs),
+                commit,
+            )
     finally:
         text.unlink(missing_ok=True)
     return load(before.path)
@@ -187,10 +200,11 @@ def set_default(before: Sysroot, index: int) -> Sysroot:
             "the deployments changed while this ran",
             resolution="Nothing was published; run the command again.",
         )
-    if ostree.has_admin("set-default"):
-        ostree.admin(before.path, "set-default", str(index))
-    else:
-        _reorder(before.path, index)
+    with signals_held():
+        if ostree.has_admin("set-default"):
+            ostree.admin(before.path, "set-default", str(index))
+        else:
+            _reorder(before.path, index)
     return load(before.path)
 
 
@@ -207,25 +221,33 @@ def _reorder(path: Path, index: int) -> None:
     fresh_links, fresh_loader = path / f"ostree/boot.{other}.0", path / f"boot/loader.{other}"
     for stale in (path / f"ostree/boot.{other}", fresh_links, path / f"ostree/boot.{other}.1", fresh_loader):
         remove_tree(stale)
-    # The links inside point upwards by a depth that both sets share.
-    for link in links.rglob("*"):
-        place = fresh_links / link.relative_to(links)
-        if link.is_symlink():
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.symlink_to(link.readlink())
-    (path / f"ostree/boot.{other}").symlink_to(fresh_links.name)
-
     files = sorted((loader / "entries").glob("ostree-*.conf"))
     parsed = {file: parse_entry(file.read_text(errors="surrogateescape")) for file in files}
     ordered = sorted(files, key=lambda file: _entry_order(parsed[file], file), reverse=True)
     ordered.insert(0, ordered.pop(index))
     (fresh_loader / "entries").mkdir(parents=True)
-    for version, file in zip(range(len(ordered), 0, -1), ordered, strict=True):
+    fresh_links.mkdir()
+    counts: dict[str, int] = {}
+    for position, file in enumerate(ordered):
+        # Deployments of one kernel are numbered in boot order. ostree relies on it: as long as the kernels
+        # stay the same it exchanges the links alone and leaves the entries.
+        osname, kernel, serial = _boot_link(parsed[file])
+        number = counts.get(kernel, 0)
+        counts[kernel] = number + 1
+        place = fresh_links / osname / kernel / str(number)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        # The links point upwards by a depth that both sets share.
+        place.symlink_to((links / osname / kernel / serial).readlink())
         text = file.read_text(errors="surrogateescape")
-        text = re.sub(r"(?m)^version .*$", f"version {version}", text)
-        text = text.replace(f"ostree=/ostree/boot.{now}/", f"ostree=/ostree/boot.{other}/")
-        name = f"ostree-{version}-{_osname(parsed[file])}.conf"
+        text = re.sub(r"(?m)^version .*$", f"version {len(ordered) - position}", text)
+        text = re.sub(r"(?m)^(title .*\(ostree:(?:[^()]*:)?)\d+\)$", rf"\g<1>{position})", text)
+        text = text.replace(
+            f"ostree=/ostree/boot.{now}/{osname}/{kernel}/{serial}",
+            f"ostree=/ostree/boot.{other}/{osname}/{kernel}/{number}",
+        )
+        name = f"ostree-{len(ordered) - position}-{osname}.conf"
         (fresh_loader / "entries" / name).write_text(text, errors="surrogateescape")
+    (path / f"ostree/boot.{other}").symlink_to(fresh_links.name)
     sync_filesystem(path)
     sync_filesystem(path / "boot")
     swap = path / "boot/.loader.apt-ostree"
@@ -236,10 +258,12 @@ def _reorder(path: Path, index: int) -> None:
     ostree.admin(path, "cleanup")
 
 
-def _osname(entry: dict[str, str]) -> str:
+def _boot_link(entry: dict[str, str]) -> tuple[str, str, str]:
+    """The parts of an entry's /ostree/boot.N/OS/KERNEL/SERIAL; the kernel is a checksum."""
     match = _BOOT_LINK.search(entry["options"])
     assert match is not None
-    return match[1].split("/")[3]
+    osname, kernel, serial = match[1].split("/")[3:]
+    return osname, kernel, serial
 
 
 def undeploy(before: Sysroot, deployment: Deployment) -> Sysroot:

@@ -63,7 +63,9 @@ def sysusers(accounts: Accounts, besides: Accounts | None = None) -> str:
     for name, words in sorted(accounts.group.items()):
         before = set(known.group[name][3].split(",")) if name in known.group else set()
         for member in words[3].split(","):
-            if member and member not in before:
+            user = accounts.passwd.get(member)
+            # An "m" line makes the user and the group where they are missing: a person's would come back.
+            if member not in before and user is not None and _is_system(user[2]) and _is_system(words[2]):
                 lines.append(f"m {member} {name}")
     return "".join(f"{line}\n" for line in lines)
 

@@ -23,9 +23,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
 )
-compose_app = typer.Typer(
-    help="Build images: base commits, and sysroots with one deployed.", rich_markup_mode=None
-)
+compose_app = typer.Typer(help="Build images: base commits, and sysroots with one deployed.", rich_markup_mode=None)
 db_app = typer.Typer(help="Packages of commits, and differences of two.", rich_markup_mode=None)
 app.add_typer(compose_app, name="compose")
 app.add_typer(db_app, name="db")
@@ -50,9 +48,7 @@ def _take(**given: Any) -> None:
             setattr(common, name, value)
 
 
-Sysroot = Annotated[
-    Path | None, typer.Option("--sysroot", metavar="PATH", help="The sysroot to work on (default: /).")
-]
+Sysroot = Annotated[Path | None, typer.Option("--sysroot", metavar="PATH", help="The sysroot to work on (default: /).")]
 Stateroot = Annotated[
     str | None,
     typer.Option("--stateroot", metavar="NAME", help="The OS in it (default: the booted one, or the first)."),
@@ -312,9 +308,7 @@ def db_list(
         typer.Argument(metavar="[REV...]", help="A ref, a checksum, or a deployment's index."),
     ] = None,
     sysroot: Sysroot = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Everything dpkg knows of each package, as JSON.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything dpkg knows of each package, as JSON.")] = False,
 ) -> None:
     """List the packages of a commit.
 
@@ -428,9 +422,7 @@ def compose_sysroot(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A directory that does not exist, or is empty.")],
     repo: Annotated[Path, typer.Option("--repo", metavar="REPO", help="The repository that holds REF.")],
     stateroot: Annotated[str, typer.Option("--stateroot", metavar="NAME")] = "debian",
-    karg: Annotated[
-        list[str] | None, typer.Option("--karg", metavar="ARG", help="A further kernel argument.")
-    ] = None,
+    karg: Annotated[list[str] | None, typer.Option("--karg", metavar="ARG", help="A further kernel argument.")] = None,
     remote_url: Annotated[
         str | None, typer.Option("--remote-url", metavar="URL", help="Where the system gets its updates.")
     ] = None,

@@ -197,9 +197,7 @@ def outcome(result: Outcome, *, as_json: bool) -> None:
         what = "the same layer as before" if result.reused else f"{len(result.plan.packages)} packages layered"
         if not result.plan.packages:
             what = "the base alone"
-        line(
-            f"Deployed {result.deployment.checksum[:12]}: {what}. It boots next; 'apt-ostree rollback' undoes it."
-        )
+        line(f"Deployed {result.deployment.checksum[:12]}: {what}. It boots next; 'apt-ostree rollback' undoes it.")
 
 
 def status_text(status: Status, *, verbose: bool) -> Iterable[str]:
@@ -229,9 +227,9 @@ def _deployment_lines(entry: DeploymentStatus, *, verbose: bool) -> Iterable[str
     if entry.intent.requested:
         yield _field("Requested", "  ".join(entry.intent.requested))
     if entry.intent.requested_local:
-        yield _field(
-            "Local", "  ".join(f"{e.package.name} {e.package.version}" for e in entry.intent.requested_local)
-        )
+        yield _field("Local", "  ".join(f"{e.package.name} {e.package.version}" for e in entry.intent.requested_local))
+    for request, reason in sorted(entry.inactive.items()):
+        yield _field("Inactive", f"{request}: {reason}")
     if entry.layered:
         total = sum(solved.installed_size for solved in entry.layered)
         yield _field("Layered", f"{len(entry.layered)} packages, {size(total)}")
@@ -289,7 +287,9 @@ def _deployment_json(entry: DeploymentStatus) -> dict[str, Any]:
         "requested-local-packages": [
             {**package_json(local.package), "sha256": local.sha256} for local in entry.intent.requested_local
         ],
-        "inactive-requests": [],
+        "inactive-requests": [
+            {"request": request, "reason": reason} for request, reason in sorted(entry.inactive.items())
+        ],
         "base-removals": [],
         "base-replacements": [],
         "kargs": deployment.kargs,
@@ -316,9 +316,7 @@ def details_json(details: Sequence[PackageDetails]) -> list[dict[str, Any]]:
             **package_json(entry.package),
             "description": entry.fields.get("description", ""),
             "relations": {name: entry.fields[name] for name in relations if name in entry.fields},
-            "conffiles": [
-                text.split()[0] for text in entry.fields.get("conffiles", "").splitlines() if text.strip()
-            ],
+            "conffiles": [text.split()[0] for text in entry.fields.get("conffiles", "").splitlines() if text.strip()],
             "files": list(entry.files),
             "scripts": entry.scripts,
         }

@@ -14,7 +14,7 @@ from pathlib import Path
 from .. import bwrap, dpkg, kernel, layout, manifest, mmdebstrap, mounts, ostree, proc, users
 from ..console import Reporter
 from ..errors import ScriptError, SysrootError, ToolError, UsageError
-from ..fs import remove_tree
+from ..fs import remove_tree, sync_filesystem
 from ..manifest import Manifest
 from .transaction import require_root
 
@@ -250,6 +250,7 @@ def _commit(
         if same:
             commit = before or commit
         else:
+            sync_filesystem(options.repo)
             ostree.create_ref(options.repo, recipe.ref, commit)
     finally:
         ostree.delete_ref(options.repo, "apt-ostree/composed")

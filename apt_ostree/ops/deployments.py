@@ -55,13 +55,18 @@ def _choose(current: tx.Transaction, to: str | None) -> Deployment:
             raise SysrootError(
                 f"'{to}' names {'no' if not found else 'more than one'} deployment",
                 "\n".join(f"{d.index}  {d.checksum[:12]}" for d in own),
+                "Name one of these, by its index or the start of its checksum.",
             )
         return found[0]
     booted = next((d for d in own if d.booted), None)
     if booted is not None and booted.index != own[0].index:
         return booted
     if len(own) < 2:
-        raise SysrootError("there is no other deployment to roll back to")
+        raise SysrootError(
+            "there is no other deployment to roll back to",
+            f"the only one is {own[0].checksum[:12]}",
+            "Nothing was changed. A deployment stays as a rollback when a newer one is made.",
+        )
     return own[1]
 
 

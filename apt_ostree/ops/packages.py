@@ -9,7 +9,7 @@ import re
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .. import __version__, apt, assemble, dpkg, layout, origin, ostree, pkgcache, sysroot
@@ -27,8 +27,9 @@ ENGINE = 1
 WORKERS = 2
 """Downloads and imports at once; each import keeps two processes busy."""
 
+# apt-get(8) takes a minus at the end of a name for "remove it".
 _EXPRESSION = re.compile(
-    r"(?P<name>[a-z0-9][a-z0-9+.-]+)(?::(?P<arch>[a-z0-9-]+))?(?:=(?P<version>[A-Za-z0-9.+:~-]+)|/(?P<suite>[a-z0-9.-]+))?"
+    r"(?P<name>[a-z0-9][a-z0-9+.-]*[a-z0-9+])(?::(?P<arch>[a-z0-9-]+))?(?:=(?P<version>[A-Za-z0-9.+:~-]+)|/(?P<suite>[a-z0-9.-]+))?"
 )
 
 
@@ -57,8 +58,8 @@ class Outcome:
 
     changed: bool
     message: str
-    plan: Plan = Plan()
-    change: Change = Change()
+    plan: Plan = field(default_factory=Plan)
+    change: Change = field(default_factory=Change)
     deployment: Deployment | None = None
     commit: str | None = None
     reused: bool = False
@@ -75,6 +76,7 @@ def parse_expression(text: str) -> re.Match[str]:
         raise UsageError(
             f"'{shown}' is no package expression",
             "a package is NAME, NAME=VERSION, NAME/SUITE, NAME:ARCH, or a file: ./NAME.deb",
+            "Nothing was changed. Write each package as an argument of its own.",
         )
     return match
 
@@ -93,6 +95,7 @@ def install(
 ) -> Outcome:
     """Lay further packages over the base. Raises UsageError, ResolveError, DownloadError, PackageError,
     ScriptError, SpaceError, TreeError; nothing has changed then."""
+    tx.require_root()
     names = [name for name in packages if not is_file(name)]
     files = [Path(name) for name in packages if is_file(name)]
     for name in [*names, *uninstall]:
@@ -106,6 +109,8 @@ def install(
         before = origin.intent(current.basis.origin)
         after = _without(before, uninstall) if uninstall else before
         local = []
+        if files:
+            tx.mark_unsynced(current.sysroot)
         for file in files:
             cached = pkgcache.import_deb(current.repo, current.area, file.absolute())
             local.append(LocalPackage(cached.sha256, cached.package))
@@ -119,6 +124,7 @@ def uninstall(
     settings: Settings, packages: Sequence[str], every: bool, options: Options, reporter: Reporter
 ) -> Outcome:
     """Drop requests, or all of them; needs no network. Raises ResolveError for what nobody requested."""
+    tx.require_root()
     for name in packages:
         parse_expression(name)
     with tx.transaction(settings, reporter) as current:
@@ -141,7 +147,7 @@ def _with(intent: Intent, names: Sequence[str], local: Sequence[LocalPackage]) -
         requested = [old for old in requested if old not in same] + [name]
     replaced = {entry.package.name for entry in local}
     kept = [entry for entry in intent.requested_local if entry.package.name not in replaced]
-    return replace(intent, requested=tuple(requested), requested_local=tuple([*kept, *local]))
+    return replace(intent, requested=tuple(requested), requested_local=(*kept, *local))
 
 
 def _same_package(a: re.Match[str], b: re.Match[str]) -> bool:
@@ -169,9 +175,7 @@ def _without(intent: Intent, names: Sequence[str]) -> Intent:
 
 
 def _asks_for(request: re.Match[str], asked: re.Match[str]) -> bool:
-    return (
-        request["name"] == asked["name"] and asked["arch"] in (None, request["arch"]) and asked["version"] is None
-    )
+    return request["name"] == asked["name"] and asked["arch"] in (None, request["arch"]) and asked["version"] is None
 
 
 def _relayer(current: Transaction, settings: Settings, before: Intent, after: Intent, options: Options) -> Outcome:
@@ -211,6 +215,7 @@ def _relayer(current: Transaction, settings: Settings, before: Intent, after: In
         sum(s.installed_size for s in plan.packages) + 2 * sum(s.size for s in missing),
         "the packages",
     )
+    tx.mark_unsynced(current.sysroot)
     cached = _fetch(current, solver, plan, missing)
     if options.download_only:
         return replace(outcome, changed=bool(missing), message="Downloaded and imported; nothing else was done.")
@@ -289,20 +294,18 @@ def _resolve(current: Transaction, solver: apt.Apt, tree: Path, after: Intent, l
         if cached not in available:
             available.append(cached)
     sources = pkgcache.packages_file(available, current.area / "tmp/Packages") if available else None
-    requests = [*after.requested, *(f"{p.name}={p.version}" for p in locals_)]
+    requests = [*after.requested, *(package.exactly for package in locals_)]
     pins = [(entry.package, apt.PRIORITY_BASE) for entry in base]
-    locked = [
-        (solved.package, apt.PRIORITY_LOCK) for solved in lock if solved.package not in {e.package for e in base}
-    ]
+    locked = [(solved.package, apt.PRIORITY_LOCK) for solved in lock if solved.package not in {e.package for e in base}]
     apt.write_pins(solver, [*locked, *pins])
     actions = apt.simulate(solver, requests, sources)
     if isinstance(actions, list) and not _touches_base(actions):
-        return _plan(current, solver, actions, known, locals_)
+        return _plan(current, solver, actions, known, locals_, after)
     apt.write_pins(solver, locked)
     free = apt.simulate(solver, requests, sources)
     if isinstance(free, list) and (culprits := _touches_base(free)):
         raise ResolveError(
-            f"{', '.join(_asked_names(after))} cannot be laid over this base",
+            f"{', '.join(after.names)} cannot be laid over this base",
             "the base would have to change:\n" + "\n".join(culprits),
             "Wait for a base that has them ('apt-ostree upgrade'), or change the base ('apt-ostree override').",
         )
@@ -310,10 +313,6 @@ def _resolve(current: Transaction, solver: apt.Apt, tree: Path, after: Intent, l
     if isinstance(failed, list):
         raise ResolveError("apt found no solution over this base", resolution="Nothing was changed.")
     raise apt.explain_failure(solver, failed, after)
-
-
-def _asked_names(intent: Intent) -> list[str]:
-    return [*intent.requested, *(entry.package.name for entry in intent.requested_local)]
 
 
 def _touches_base(actions: Sequence[apt.Action]) -> list[str]:
@@ -333,6 +332,7 @@ def _plan(
     actions: Sequence[apt.Action],
     known: Mapping[Package, Solved],
     locals_: Mapping[Package, str],
+    intent: Intent,
 ) -> Plan:
     wanted = [action for action in actions if action.verb == "Inst"]
     unknown = [a.package for a in wanted if a.package not in known and a.package not in locals_]
@@ -352,7 +352,9 @@ def _plan(
             raise ResolveError(
                 f"the archive's index lists no file of {package}", resolution="Run 'apt-ostree refresh-md'."
             )
-    return Plan(tuple(solved), apt.rounds(actions))
+    asked = {parse_expression(request)["name"] for request in intent.requested}
+    automatic = {s.package for s in solved if s.package.name not in asked and s.package not in locals_}
+    return Plan(tuple(solved), apt.rounds(actions), frozenset(automatic))
 
 
 def _difference(before: Sequence[Solved], after: Sequence[Package]) -> Change:
@@ -482,7 +484,7 @@ def _build(
         functools.partial(
             ostree.commit,
             ref=tx.PENDING_REF,
-            subject=f"Layer {', '.join(_asked_names(intent))}",
+            subject=f"Layer {', '.join(intent.names)}",
             metadata=_metadata(tree, base, intent, plan, inputs),
         ),
     )
@@ -501,7 +503,7 @@ def _metadata(tree: Path, base: CommitInfo, intent: Intent, plan: Plan, inputs: 
     return kept | {
         "apt-ostree.clientlayer": "true",
         "apt-ostree.engine": f"{ENGINE} ({__version__})",
-        "apt-ostree.packages": json.dumps(_asked_names(intent)),
+        "apt-ostree.packages": json.dumps(intent.names),
         "apt-ostree.removed-base-packages": "[]",
         "apt-ostree.replaced-base-packages": "[]",
         "apt-ostree.inputs-sha256": inputs,

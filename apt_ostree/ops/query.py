@@ -26,6 +26,8 @@ class DeploymentStatus:
     refspec: str
     intent: Intent
     layered: tuple[Solved, ...]
+    inactive: dict[str, str]
+    """Requests that the base fulfils by itself -> why."""
     pending: bool
     rollback: bool
 
@@ -47,19 +49,36 @@ def status(path: Path, stateroot: str | None = None) -> Status:
     found = []
     for deployment in chosen:
         info = tx.commit_of(loaded.repo, deployment)
+        base = tx.base_of(loaded.repo, deployment) if info.layered else info
+        intent = origin.intent(deployment.origin)
+        layered = tuple(packages.locked(info))
         found.append(
             DeploymentStatus(
                 deployment,
                 info,
-                tx.base_of(loaded.repo, deployment) if info.layered else info,
+                base,
                 origin.refspec(deployment.origin),
-                origin.intent(deployment.origin),
-                tuple(packages.locked(info)),
+                intent,
+                layered,
+                _inactive(loaded.repo, base, intent, layered),
                 pending=deployment.index < booted.index if booted else deployment.index == 0,
                 rollback=deployment.index > (booted.index if booted else 0),
             )
         )
     return Status(loaded.path, tuple(found), holder(loaded.path / "ostree/apt-ostree.lock"))
+
+
+def _inactive(repo: Path, base: CommitInfo, intent: Intent, layered: Sequence[Solved]) -> dict[str, str]:
+    names = {solved.name for solved in layered}
+    asked = {request: packages.parse_expression(request)["name"] for request in intent.requested}
+    if names.issuperset(asked.values()):
+        return {}
+    have = {package.name: package for package in package_list(repo, base.checksum)}
+    return {
+        request: f"{name} {have[name].version} is part of the base"
+        for request, name in asked.items()
+        if name not in names and name in have
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +96,18 @@ def resolve(loaded: Sysroot, revision: str) -> str:
     if revision.isdigit() and len(revision) < 4:
         index = int(revision)
         if index >= len(loaded.deployments):
-            raise SysrootError(f"there is no deployment {index}")
+            raise SysrootError(
+                f"there is no deployment {index}", resolution="'apt-ostree status' lists them, from 0 on."
+            )
         return loaded.deployments[index].checksum
     if revision.startswith("-"):
         raise UsageError(f"'{revision}' is no revision")
     commit = ostree.resolve(loaded.repo, revision)
     if commit is None:
-        raise SysrootError(f"there is no commit {revision} in {loaded.repo}")
+        raise SysrootError(
+            f"there is no commit {revision} in {loaded.repo}",
+            resolution="Name a deployment's index, a ref or a checksum; 'apt-ostree status' shows some.",
+        )
     return commit
 
 

@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from .. import mounts, ostree, proc, sysroot
+from .. import mounts, ostree, pkgcache, proc, sysroot
 from ..console import Reporter
 from ..errors import Interrupted, NotRootError, SysrootError
-from ..fs import lock, remove_tree
+from ..fs import lock, remove_tree, write_atomically
 from ..model import CommitInfo, Deployment
 from ..sysroot import Sysroot
 
@@ -123,8 +123,35 @@ def sweep(loaded: Sysroot) -> None:
     """
     remove_tree(loaded.area / "tmp")
     (loaded.area / "tmp").mkdir(mode=0o700)
+    if loaded.unsynced.exists() and loaded.unsynced.read_text() != _boot_id():
+        _forget_unsynced(loaded)
     if PENDING_REF in ostree.refs(loaded.repo, "apt-ostree"):
         ostree.delete_ref(loaded.repo, PENDING_REF)
+
+
+def mark_unsynced(loaded: Sysroot) -> None:
+    """Note that objects will be written without fsync from here on, until a publication syncs them all."""
+    write_atomically(loaded.unsynced, _boot_id().encode())
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _forget_unsynced(loaded: Sysroot) -> None:
+    """After a power cut: drop every object that was written without fsync and not published.
+
+    OSTree takes an object that exists for whole, so a damaged one would go into later commits. Deployments
+    were synced; what only the package cache and an unpublished layer reach goes.
+    """
+    for name in ("pkgs", "base"):
+        remove_tree(loaded.area / name)
+    (loaded.area / "pkgs").mkdir(mode=0o700)
+    # Their files, not ostree: a ref may be damaged, too.
+    for ref in (pkgcache.REF, PENDING_REF):
+        remove_tree(loaded.repo / "refs/heads" / ref)
+    ostree.prune(loaded.repo)
+    loaded.unsynced.unlink()
 
 
 @contextmanager

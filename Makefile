@@ -1,0 +1,73 @@
+# Runs as root in a bare Debian 12 or 13 with nothing but make and apt.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-builtin-rules
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+# What the tool runs, what the tests and the demo run, and what makes the environment below.
+TOOLS := ostree bubblewrap mmdebstrap debian-archive-keyring ca-certificates e2fsprogs attr \
+         dpkg-dev gnupg shellcheck python3 python3-venv
+
+# Not whatever python3 comes first on PATH: Debian's is the one that the tool has to run with.
+PYTHON := /usr/bin/python3
+VENV := .venv
+BIN := $(VENV)/bin
+# When a step was done last: a second run costs nothing.
+TOOLS_STAMP := build/tools.stamp
+PYTHON_STAMP := $(VENV)/setup.stamp
+BINARY := dist/apt-ostree
+CODE := apt_ostree fixtures scripts tests
+
+# Directories, too: a removed file changes nothing else.
+SOURCES := $(shell find apt_ostree -name __pycache__ -prune -o -print) pyproject.toml LICENSE scripts/build_binary.py
+# Whatever starts with a shell's #! line, wherever it lies; not what a run made.
+SHELL_SCRIPTS = $(shell grep -rlIE '^\#! ?/(usr/)?bin/(env )?(ba|da)?sh' .ci examples $(CODE))
+
+.PHONY: help setup demo lint test test-unit test-integration binary clean
+
+help: ## List the targets
+	@sed -nE 's/^([a-z-]+):.* ## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r target text; do \
+		printf '  make %-18s %s\n' "$$target" "$$text"; \
+	done
+
+setup: $(TOOLS_STAMP) $(PYTHON_STAMP) ## Install the system tools and a Python environment in .venv
+
+demo: setup $(BINARY) ## Compose Debian 13, lay packages over it, roll back, all below build/demo
+	@examples/demo.sh
+
+lint: setup ## Check style and types of the Python code, and the shell scripts
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy apt_ostree scripts tests
+	shellcheck $(SHELL_SCRIPTS)
+
+test: test-unit test-integration ## Run all tests that need no virtual machine
+
+test-unit: setup ## Run the tests that start no other program and need no root
+	$(BIN)/pytest tests/unit
+
+test-integration: setup $(BINARY) ## Run the tests with the real ostree, dpkg, apt and bwrap
+	$(BIN)/pytest tests/integration
+
+binary: setup $(BINARY) ## Build dist/apt-ostree, one executable file with all its Python
+
+clean: ## Remove all that make made, the demo's repository and .venv too
+	find build -maxdepth 8 -path '*/ostree/deploy/*/deploy/*' -type d -exec chattr -i {} + 2>/dev/null || true
+	rm -rf --one-file-system build dist $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find apt_ostree tests scripts -name __pycache__ -prune -exec rm -rf {} +
+
+$(TOOLS_STAMP): Makefile scripts/install-tools
+	scripts/install-tools $(TOOLS)
+	@mkdir -p $(@D)
+	@touch $@
+
+# pip's own configuration says where packages come from.
+$(PYTHON_STAMP): pyproject.toml $(TOOLS_STAMP)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+$(BINARY): $(SOURCES) $(PYTHON_STAMP)
+	$(BIN)/python scripts/build_binary.py $@

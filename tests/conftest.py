@@ -1,0 +1,69 @@
+"""What tests share: the fixture archive, a base commit, and sysroots cloned from one that is made once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.archive import FIXTURES, Archive, build_archive, public_directory, small_base, unpack_base
+from tests.integration.system import REPOSITORY, Base, System, chosen_cli, commit_base, make_template
+
+
+def pytest_report_header() -> str:
+    return f"apt-ostree: {' '.join(chosen_cli())}"
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """In CI everything is there that a test can need: one that skips there proves nothing, and says so."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") == "true" and reporter is not None and reporter.stats.get("skipped"):
+        reporter.write_line("CI=true: a skipped test counts as a failure", red=True)
+        if exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def archive() -> Iterator[Archive]:
+    """The signed archive of all fixture packages. Not to be changed: see ``own_archive``."""
+    with public_directory() as directory:
+        yield build_archive(FIXTURES, directory / "archive")
+
+
+@pytest.fixture
+def own_archive(archive: Archive) -> Iterator[Archive]:
+    """A copy of the archive that a test may damage or remove."""
+    with public_directory() as directory:
+        shutil.copytree(archive.root, directory / "archive")
+        yield Archive(directory / "archive", directory / "archive" / archive.keyring.name)
+
+
+@pytest.fixture(scope="session")
+def plain_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small base as a plain Debian root. Not to be changed."""
+    root = tmp_path_factory.mktemp("plain") / "root"
+    unpack_base(small_base(REPOSITORY / "build"), root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def base_repo(archive: Archive, plain_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Base:
+    """A repository with the small base, converted and committed; its apt knows the fixture archive."""
+    return commit_base(plain_base, archive, tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="session")
+def template(base_repo: Base, tmp_path_factory: pytest.TempPathFactory) -> System:
+    """A sysroot with the base deployed, package lists fetched. Not to be changed: see ``sysroot``."""
+    return make_template(base_repo, tmp_path_factory.mktemp("template") / "sysroot")
+
+
+@pytest.fixture
+def sysroot(template: System, tmp_path: Path) -> Iterator[System]:
+    """A fresh sysroot with the base deployed."""
+    system = template.clone(tmp_path / "sysroot")
+    yield system
+    system.remove()

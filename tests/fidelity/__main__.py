@@ -1,0 +1,114 @@
+"""Compare layers with plain installations: ``python3 -m tests.fidelity --repo R --ref REF PACKAGE...``.
+
+Each argument is one case: a package, or several joined by commas. Exit 1 when any case differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from apt_ostree import ostree
+
+from . import judge, plain, trees
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="fidelity", description=__doc__)
+    parser.add_argument("--repo", type=Path, required=True)
+    parser.add_argument("--ref", required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--recommends", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--apt-ostree", default=f"{sys.executable} -m apt_ostree")
+    parser.add_argument("cases", nargs="+")
+    options = parser.parse_args()
+    options.work = options.work.absolute()
+    options.work.mkdir(parents=True, exist_ok=True)
+    results = {}
+    for case in options.cases:
+        begun = time.monotonic()
+        differences, compared, seconds = run_case(options, case.split(","))
+        results[case] = {
+            "differences": [dataclasses.asdict(d) for d in differences],
+            "compared": compared,
+            "seconds": seconds,
+        }
+        if not options.json:
+            took = ", ".join(f"{name} {value:.1f} s" for name, value in seconds.items())
+            print(f"== {case} ({time.monotonic() - begun:.0f} s: {took})")
+            print(judge.report(differences, compared), flush=True)
+    if options.json:
+        print(json.dumps(results, indent=2))
+    return 1 if any(result["differences"] for result in results.values()) else 0
+
+
+def run_case(options: argparse.Namespace, packages: list[str]) -> tuple[list[judge.Difference], int, dict[str, float]]:
+    work, repo = options.work, options.repo
+    commit = ostree.resolve(repo, options.ref)
+    assert commit is not None, f"no ref {options.ref}"
+    seconds = {}
+    sides = []
+    for name in ("plain", "again"):
+        root = work / name
+        clear(root)
+        plain.make_root(repo, commit, root)
+        begun = time.monotonic()
+        plain.install(root, work / "cache", packages, options.recommends)
+        seconds[name] = time.monotonic() - begun
+        sides.append(trees.read(root))
+        clear(root)
+    begun = time.monotonic()
+    ours = layer(options, packages)
+    seconds["ours"] = time.monotonic() - begun
+    sides.append(trees.read(ours))
+    clear(ours)
+    differences = judge.compare(*sides)
+    return differences, len(sides[0].paths) + len(sides[0].database), seconds
+
+
+def layer(options: argparse.Namespace, packages: list[str]) -> Path:
+    """Install through the command on a fresh sysroot (the package cache is kept) and lay the result out."""
+    sysroot = options.work / "sysroot"
+    words = options.apt_ostree.split()
+    environment = {**os.environ, "OSTREE_SYSROOT_DEBUG": "mutable-deployments"}
+    if not sysroot.exists():
+        subprocess.run(
+            [*words, "compose", "sysroot", "-q", "--repo", options.repo, options.ref, sysroot],
+            env=environment, check=True, stdout=sys.stderr,
+        )  # fmt: skip
+    choice = "--recommends" if options.recommends else "--no-recommends"
+    done = subprocess.run(
+        [*words, "install", "-q", "--json", "--sysroot", sysroot, choice, *packages],
+        env=environment, check=False, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    result = json.loads(done.stdout)
+    if done.returncode != 0:
+        raise RuntimeError(f"apt-ostree failed: {result}")
+    root = options.work / "ours"
+    clear(root)
+    # By links, since copies would not show which names are one file; nothing here writes to them.
+    ostree.checkout(sysroot / "ostree/repo", result["commit"], root, hard_links=True)
+    plain.arrange(root)
+    subprocess.run([*words, "uninstall", "-q", "--all", "--sysroot", sysroot], env=environment, check=True,
+                   stdout=subprocess.DEVNULL)  # fmt: skip
+    return Path(root)
+
+
+def clear(root: Path) -> None:
+    """Remove a root of ours; never one with something mounted in it."""
+    if root.exists():
+        for line in Path("/proc/self/mounts").read_text().splitlines():
+            assert not line.split()[1].startswith(f"{root}/"), f"{line} is mounted"
+        shutil.rmtree(root)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

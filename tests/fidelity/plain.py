@@ -1,0 +1,98 @@
+"""The plain side: the same base as an ordinary root, and apt-get in it as an ordinary chroot."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from apt_ostree import ostree, proc, state
+
+_INSTALL = """
+set -eu
+root=$1; shift
+mount -t proc proc "$root/proc"
+mount -t tmpfs -o mode=755 tmpfs "$root/dev"
+for node in null:3 zero:5 full:7 random:8 urandom:9; do
+    mknod -m 666 "$root/dev/${node%:*}" c 1 "${node#*:}"
+done
+mknod -m 666 "$root/dev/tty" c 5 0
+mkdir -m 755 "$root/dev/pts"
+mkdir -m 1777 "$root/dev/shm"
+mount -t devpts -o newinstance,ptmxmode=666 devpts "$root/dev/pts"
+ln -s pts/ptmx "$root/dev/ptmx"
+ln -s /proc/self/fd "$root/dev/fd"
+mount -t tmpfs tmpfs "$root/run"
+mkdir "$root/run/lock"
+mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
+mount --bind "$CACHE/lists" "$root/var/lib/apt/lists"
+mount --bind "$CACHE/archives" "$root/var/cache/apt/archives"
+for stub in usr/sbin/start-stop-daemon usr/bin/ischroot; do
+    [ ! -e "$root/$stub" ] || mount --bind "$CACHE/stubs/$stub" "$root/$stub"
+done
+cp /etc/resolv.conf "$root/run/resolv.conf"
+chroot "$root" sh -eu -c "$SCRIPT" sh "$@"
+"""
+
+_SCRIPT = """
+install -m 755 /run/../dev/null /usr/sbin/policy-rc.d
+printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d
+resolver=
+if [ ! -e /etc/resolv.conf ] && [ ! -L /etc/resolv.conf ]; then resolver=1; cp /run/resolv.conf /etc/resolv.conf; fi
+[ ! -L /etc/resolv.conf ] || { mkdir -p /run/systemd/resolve; cp /run/resolv.conf /run/systemd/resolve/stub-resolv.conf; }
+find /var/lib/apt/lists -name '*Packages*' | grep -q . || apt-get update -q
+[ -z "$resolver" ] || rm /etc/resolv.conf
+apt-get install -q -y --download-only "$@" ||
+    { [ -z "$resolver" ] || cp /run/resolv.conf /etc/resolv.conf; apt-get install -q -y --download-only "$@"; }
+[ -z "$resolver" ] || rm -f /etc/resolv.conf
+apt-get install -q -y "$@"
+rm /usr/sbin/policy-rc.d
+"""
+
+
+def make_root(repo: Path, commit: str, root: Path) -> None:
+    """Check the base commit out as a plain root: copies, /etc in its place, /var from its template."""
+    ostree.checkout(repo, commit, root, hard_links=False)
+    arrange(root)
+
+
+def arrange(root: Path) -> None:
+    """Put a checked-out tree's /etc and /var where a running system has them."""
+    (root / "usr/etc").rename(root / "etc")
+    shutil.rmtree(root / "var")
+    state.populate(root, root / "var")
+
+
+def install(root: Path, cache: Path, packages: Sequence[str], recommends: bool) -> str:
+    """Run apt-get in the root, in private mount and pid namespaces with a /dev of its own.
+
+    ``cache`` keeps lists and archives for later runs. Returns the output; raises RuntimeError with it.
+    """
+    from apt_ostree import bwrap
+
+    for name in ("lists/partial", "archives/partial"):
+        (cache / name).mkdir(parents=True, exist_ok=True)
+    bwrap.write_stubs(cache / "stubs")
+    for name in ("var/lib/apt/lists", "var/cache/apt/archives"):
+        (root / name).mkdir(parents=True, exist_ok=True)
+    environment = {
+        **bwrap.ENVIRONMENT,
+        **{key: value for key, value in os.environ.items() if key.lower().endswith("_proxy")},
+        "CACHE": os.fspath(cache),
+        "SCRIPT": _SCRIPT,
+    }
+    setting = f"APT::Install-Recommends={'true' if recommends else 'false'}"
+    done = subprocess.run(
+        [
+            "unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private",
+            "sh", "-c", _INSTALL, "sh", os.fspath(root), "-o", setting, "-o", "Dpkg::Use-Pty=0",
+            "-o", "DPkg::Options::=--force-unsafe-io", "-o", "APT::Sandbox::User=root", *packages,
+        ],
+        env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+    )  # fmt: skip
+    output = done.stdout.decode(errors="replace")
+    if done.returncode != 0:
+        raise RuntimeError(f"the plain side failed:\n{proc.tail(output, 40)}")
+    return output

@@ -1,0 +1,187 @@
+"""What two roots are compared by: the facts of every path, and of the dpkg database inside."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+
+from apt_ostree import dpkg, state, support
+
+TOP = ("usr", "etc", "opt", "var")
+
+DATABASE = "var/lib/dpkg"
+
+EXCUSED = (
+    # Records of the run itself, and caches that their tools make again.
+    ("var/cache/apt", "apt's own cache"),
+    ("var/lib/apt/lists", "apt's own lists"),
+    ("var/lib/apt/periodic", "apt's own timers"),
+    ("var/log/apt", "apt's log of the run"),
+    ("var/log/dpkg.log", "dpkg's log of the run"),
+    ("var/log/alternatives.log", "update-alternatives' log of the run"),
+    ("var/cache/ldconfig", "holds inode numbers and times"),
+    ("var/log/bootstrap.log", "the bootstrap's log"),
+    # Where a layer says in other words what the plain root has in /var (compared there), and whom it added.
+    ("usr/share/factory/var", "templates of /var"),
+    ("usr/lib/apt-ostree", "lists of the templates"),
+    ("usr/lib/tmpfiles.d/00-apt-ostree", "directories of /var"),
+    ("usr/lib/sysusers.d/apt-ostree", "users of /etc/passwd"),
+    ("usr/lib/systemd/system/apt-ostree-", "the units that seed /var"),
+    ("usr/lib/systemd/system/sysinit.target.wants/apt-ostree-", "the units that seed /var"),
+    # The date of a password's last change is today's in a plain root; a layer's is its base's.
+    ("etc/shadow-", "the copy of before the last change, with its date"),
+)
+"""Prefixes of paths that are not compared, each with its reason."""
+
+HOUSEKEEPING = ("lock", "lock-frontend", "triggers/Lock", "updates", "tmp.ci", "parts", "cmethopt", "methods",
+                "available", "alternatives")  # fmt: skip
+"""Names in dpkg's database that describe no package; alternatives are compared as paths."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One path: what stat(2) says apart from times, and a digest of the content or the link's target."""
+
+    kind: str
+    mode: int
+    uid: int
+    gid: int
+    xattrs: tuple[tuple[str, bytes], ...]
+    content: str
+
+
+ATTRIBUTES = ("kind", "mode", "uid", "gid", "xattrs", "content")
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """Everything that is compared of one root."""
+
+    paths: Mapping[str, Facts]
+    links: frozenset[frozenset[str]]
+    """Groups of names that are one file."""
+    database: Mapping[str, str] = field(default_factory=dict)
+    owners: Mapping[str, str] = field(default_factory=dict)
+    """Path -> package, from the database's lists."""
+
+
+def read(root: Path) -> Tree:
+    """Read a root whose /etc, /var and /opt are in their places (a link into /usr/lib/opt counts as what it
+    leads to, as does each link of linked state)."""
+    paths: dict[str, Facts] = {}
+    inodes: dict[tuple[int, int], list[str]] = {}
+    for name, path in _walk(root):
+        if any(name == prefix or name.startswith(prefix) for prefix, _ in EXCUSED):
+            continue
+        if name.startswith(f"{state.SYSIMAGE}/dpkg/") and not name.startswith(f"{state.SYSIMAGE}/dpkg/alternatives"):
+            continue
+        if name.startswith(f"{state.SYSIMAGE}/") and name.endswith("-old"):
+            continue
+        if _is_identity(name, path):
+            continue
+        paths[name] = _facts(name, path)
+        status = os.lstat(path)
+        if stat.S_ISREG(status.st_mode) and status.st_nlink > 1 and status.st_size:
+            inodes.setdefault((status.st_dev, status.st_ino), []).append(name)
+    links = frozenset(frozenset(names) for names in inodes.values() if len(names) > 1)
+    return Tree(paths, links, _database(root), _owners(root))
+
+
+def _is_identity(name: str, path: str) -> bool:
+    """Whether it is one of the machine's own keys, which the machine makes when it boots: see support.py."""
+    if any(PurePath(name).match(f"etc/{pattern}") for pattern in support.IDENTITY):
+        return True
+    return os.path.islink(path) and os.readlink(path) == "ssl-cert-snakeoil.pem"
+
+
+def _walk(root: Path) -> Iterator[tuple[str, str]]:
+    for top in TOP:
+        place = root / top
+        if place.is_dir() and not place.is_symlink():
+            yield from _below(root, place, top)
+
+
+def _below(root: Path, place: Path, name: str) -> Iterator[tuple[str, str]]:
+    yield name, os.fspath(place)
+    with os.scandir(place) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    for entry in found:
+        inner = f"{name}/{entry.name}"
+        if name == "var/opt" and entry.is_symlink() and os.readlink(entry.path).startswith("/usr/lib/opt/"):
+            yield from _below(root, root / os.readlink(entry.path).lstrip("/"), inner)
+        elif (
+            inner == "usr/lib/opt"
+            or (name == "usr/lib/opt")
+            or inner == "var/lib/apt/extended_states"
+            or inner == f"{state.SYSIMAGE}/extended_states"
+        ):
+            continue
+        elif entry.is_dir(follow_symlinks=False):
+            yield from _below(root, Path(entry.path), inner)
+        else:
+            yield inner, entry.path
+
+
+_KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link", stat.S_IFCHR: "device",
+          stat.S_IFBLK: "device", stat.S_IFIFO: "fifo", stat.S_IFSOCK: "socket"}  # fmt: skip
+
+
+def _facts(name: str, path: str) -> Facts:
+    status = os.lstat(path)
+    kind = _KINDS[stat.S_IFMT(status.st_mode)]
+    content = ""
+    if kind == "link":
+        content = os.readlink(path)
+    elif kind == "file":
+        content = _digest(name, path)
+    xattrs = tuple(
+        (key, os.getxattr(path, key, follow_symlinks=False))
+        for key in sorted(os.listxattr(path, follow_symlinks=False))
+    )
+    return Facts(kind, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, xattrs, content)
+
+
+def _digest(name: str, path: str) -> str:
+    with open(path, "rb") as file:
+        content = file.read()
+    if name.endswith(".pyc") and content[4:8] == bytes(4):
+        # The source's time: 0 in every deployed tree, so that the bytecode is valid there (PEP 552).
+        content = content[:8] + bytes(4) + content[12:]
+    if name == "etc/shadow":
+        # The date of each last change, see EXCUSED.
+        lines = [line.split(b":") for line in content.splitlines()]
+        content = b"\n".join(b":".join([*words[:2], b"", *words[3:]]) for words in lines)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _database(root: Path) -> dict[str, str]:
+    """The dpkg database as named texts: a stanza each of status, and every other file whole."""
+    top = dpkg.database(root)
+    found: dict[str, str] = {}
+    for stanza in dpkg.parse_stanzas((top / "status").read_text(errors="surrogateescape")):
+        key = f"status {stanza['package']}:{stanza.get('architecture', '')}"
+        found[key] = "\n".join(f"{name}: {value}" for name, value in stanza.items())
+    for path in sorted(top.rglob("*")):
+        name = path.relative_to(top).as_posix()
+        if path.is_dir() or name.startswith(HOUSEKEEPING) or name.startswith("status") or name.endswith("-old"):
+            continue
+        found[name] = f"{stat.S_IMODE(path.stat().st_mode):o}\n" + path.read_bytes().decode(errors="surrogateescape")
+    # Which packages came by themselves; its order is that of the runs.
+    for name in ("var/lib/apt/extended_states", f"{state.SYSIMAGE}/extended_states"):
+        path = root / name
+        if path.is_file() and not path.is_symlink():
+            for stanza in dpkg.parse_stanzas(path.read_text()):
+                found[f"extended_states {stanza['package']}:{stanza['architecture']}"] = stanza["auto-installed"]
+    return found
+
+
+def _owners(root: Path) -> dict[str, str]:
+    owners: dict[str, str] = {}
+    for listing in sorted((dpkg.database(root) / "info").glob("*.list")):
+        for line in listing.read_text(errors="surrogateescape").splitlines():
+            owners.setdefault(line.lstrip("/"), listing.stem.partition(":")[0])
+    return owners

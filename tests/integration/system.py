@@ -1,0 +1,408 @@
+"""A sysroot under test: runs the command line on it as a user would, and sees what became of it.
+
+Everything is read with ostree, dpkg and the files themselves, never with apt-ostree's own code: that is what
+is on trial.
+"""
+
+from __future__ import annotations
+
+import configparser
+import hashlib
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from apt_ostree import layout
+from tests.archive import Archive, sources_line
+
+REPOSITORY = Path(__file__).parents[2]
+BINARY = REPOSITORY / "dist/apt-ostree"
+
+STATEROOT = "debian"
+REF = "debian/test/base"
+VERSION = "12.1"
+
+DATABASE = "usr/lib/sysimage/dpkg"
+
+TIMEOUT = 120
+"""Seconds. Nothing here takes ten; a hang must not stop the suite."""
+
+
+def chosen_cli() -> list[str]:
+    """The command under test: what APT_OSTREE names ("module" is ``python -m``), else dist/apt-ostree while it
+    is not older than the source, else the module."""
+    named = os.environ.get("APT_OSTREE")
+    if named and named != "module":
+        return [named]
+    if not named and BINARY.is_file():
+        newest = max(path.stat().st_mtime for path in (REPOSITORY / "apt_ostree").rglob("*.py"))
+        if BINARY.stat().st_mtime >= newest:
+            return [os.fspath(BINARY)]
+    return [sys.executable, "-m", "apt_ostree"]
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What the command under test sees: little, and no terminal."""
+    return {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": "/root",
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": os.fspath(REPOSITORY),
+        # Else ostree marks deployments immutable, and nobody could remove the test's directory.
+        "OSTREE_SYSROOT_DEBUG": "mutable-deployments",
+        **(extra or {}),
+    }
+
+
+def output(*argv: str | os.PathLike[str]) -> str:
+    """The standard output of a tool that has to succeed."""
+    done = subprocess.run(
+        argv,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        check=False,
+    )
+    assert done.returncode == 0, f"{argv}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    """Look until ``condition`` holds; fail after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.02)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The three parts of an error as they stand on standard error."""
+
+    brief: str
+    detail: str
+    resolution: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A finished command."""
+
+    argv: tuple[str, ...]
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The JSON document on standard output, and nothing else there."""
+        document = json.loads(self.stdout)
+        assert document["schema"] == 1
+        return dict(document)
+
+    @property
+    def failure(self) -> Failure:
+        """The error, which is the last thing on standard error."""
+        lines = self.stderr.splitlines()
+        starts = [number for number, line in enumerate(lines) if line.startswith("error: ")]
+        assert len(starts) == 1, self.stderr
+        rest = lines[starts[0] + 1 :]
+        detail = [line[2:] for line in rest if line.startswith("  ")]
+        assert rest[: len(detail)] == ["  " + line for line in detail], self.stderr
+        return Failure(lines[starts[0]].removeprefix("error: "), "\n".join(detail), "\n".join(rest[len(detail) :]))
+
+
+def run_cli(
+    *words: str | os.PathLike[str],
+    status: int | None = 0,
+    cli: Sequence[str] | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Result:
+    """Run the command line; its exit status has to be ``status`` unless that is None."""
+    argv = [*(cli or chosen_cli()), *(os.fspath(word) for word in words)]
+    done = subprocess.run(
+        argv,
+        env=environment(env),
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        timeout=TIMEOUT,
+        check=False,
+    )
+    result = Result(tuple(argv), done.returncode, done.stdout, done.stderr)
+    assert "Traceback" not in result.stderr, result.stderr
+    if status is not None:
+        assert result.status == status, f"{argv}: exit {result.status}\n{result.stdout}{result.stderr}"
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A repository that holds one base commit under REF."""
+
+    repo: Path
+    commit: str
+
+
+class System:
+    """One sysroot on disk."""
+
+    def __init__(self, path: Path, base: Base) -> None:
+        self.path = path
+        self.base = base
+
+    @property
+    def repo(self) -> Path:
+        return self.path / "ostree/repo"
+
+    @property
+    def area(self) -> Path:
+        """apt-ostree's work area."""
+        return self.repo / "extensions/apt-ostree"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / "ostree/apt-ostree.lock"
+
+    @property
+    def var(self) -> Path:
+        """The stateroot's /var, which all its deployments share."""
+        return self.path / "ostree/deploy" / STATEROOT / "var"
+
+    def run(
+        self,
+        *words: str | os.PathLike[str],
+        status: int | None = 0,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> Result:
+        """Run one command on this sysroot."""
+        return run_cli("--sysroot", self.path, *words, status=status, env=env, cwd=cwd)
+
+    @contextmanager
+    def running(self, *words: str) -> Iterator[subprocess.Popen[str]]:
+        """The same, while it runs. A command that still runs at the end is killed."""
+        argv = [*chosen_cli(), "--sysroot", os.fspath(self.path), *words]
+        with subprocess.Popen(
+            argv,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as child:
+            try:
+                yield child
+            finally:
+                child.kill()
+
+    def install(self, *words: str) -> Result:
+        return self.run("install", *words)
+
+    def deployments(self) -> list[str]:
+        """CHECKSUM.SERIAL of each deployment in boot order, as ostree tells."""
+        status = output("ostree", "admin", "status", f"--sysroot={self.path}")
+        return re.findall(rf"^[* ] {STATEROOT} ([0-9a-f]{{64}}\.\d+)", status, re.MULTILINE)
+
+    def deployment(self, index: int = 0) -> Path:
+        """The deployed tree."""
+        return self.path / "ostree/deploy" / STATEROOT / "deploy" / self.deployments()[index]
+
+    def commit(self, index: int = 0) -> str:
+        """The checksum of a deployment's commit."""
+        return self.deployments()[index].partition(".")[0]
+
+    def content(self, index: int = 0) -> str:
+        """The checksum of what a deployment's commit holds, whatever its metadata."""
+        shown = output("ostree", "show", f"--repo={self.repo}", self.commit(index))
+        match = re.search(r"^ContentChecksum: +([0-9a-f]{64})$", shown, re.MULTILINE)
+        assert match is not None, shown
+        return match[1]
+
+    def origin(self, index: int = 0) -> configparser.RawConfigParser:
+        """A deployment's origin file."""
+        parser = configparser.RawConfigParser()
+        deployment = self.deployment(index)
+        parser.read_string(deployment.with_name(f"{deployment.name}.origin").read_text())
+        return parser
+
+    def requested(self, index: int = 0) -> list[str]:
+        """The requests that an origin records."""
+        return [name for name in self.origin(index).get("packages", "requested", fallback="").split(";") if name]
+
+    def ls(self, path: str, index: int = 0) -> list[str]:
+        """The lines of ``ostree ls -R`` below ``path`` of a deployment's commit."""
+        return output("ostree", "ls", f"--repo={self.repo}", "-R", self.commit(index), path).splitlines()
+
+    def dpkg_status(self, index: int = 0) -> dict[str, tuple[str, str]]:
+        """Package -> version and status, as dpkg reads a deployment's database."""
+        text = output(
+            "dpkg-query",
+            f"--admindir={self.deployment(index) / DATABASE}",
+            "--show",
+            "--showformat=${Package}\\t${Version}\\t${Status}\\n",
+        )
+        rows = (line.split("\t") for line in text.splitlines())
+        return {name: (version, status) for name, version, status in rows}
+
+    def fsck(self) -> None:
+        """Every object is what its name says."""
+        output("ostree", "fsck", f"--repo={self.repo}", "--quiet")
+
+    def use_archive(self, archive: Archive) -> None:
+        """Let the administrator's /etc/apt of what boots next name another archive."""
+        apt = self.deployment() / "etc/apt"
+        shutil.copy(archive.keyring, apt / "keyrings/fixtures.gpg")
+        (apt / "sources.list.d/fixtures.sources").write_text(_sources(archive))
+
+    def processes(self) -> list[str]:
+        """Every process that works on this sysroot or sees it mounted, except the test's own."""
+        needle = os.fsencode(self.path)
+        found = []
+        for place in Path("/proc").glob("[0-9]*"):
+            if int(place.name) == os.getpid():
+                continue
+            try:
+                words = (place / "cmdline").read_bytes()
+                known = words + (place / "mountinfo").read_bytes() + os.fsencode(os.readlink(place / "cwd"))
+            except OSError:
+                continue
+            if needle in known:
+                found.append(f"{place.name} {words.replace(bytes(1), b' ').decode(errors='replace')}")
+        return found
+
+    def mounts(self) -> list[str]:
+        """Every mount of the test's own namespace that shows something of this sysroot."""
+        return [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(self.path) in line]
+
+    def snapshot(self) -> dict[str, object]:
+        """Everything that a command which fails must leave as it was. Caches and logs are not part of it."""
+        deploy = self.path / "ostree/deploy" / STATEROOT
+        logs = f"{deploy}/var/log/apt-ostree"
+        return {
+            "status": output("ostree", "admin", "status", f"--sysroot={self.path}"),
+            "refs": {
+                os.fspath(path.relative_to(self.repo)): path.read_text()
+                for path in sorted((self.repo / "refs").rglob("*"))
+                if path.is_file() and "/apt-ostree/pkg/" not in os.fspath(path)
+            },
+            "boot": listing(self.path / "boot"),
+            "links": {
+                os.fspath(path): os.readlink(path)
+                for path in sorted((self.path / "ostree").glob("boot.*/**/*"))
+                if path.is_symlink()
+            },
+            "deployments": sorted(path.name for path in (deploy / "deploy").iterdir()),
+            "origins": {path.name: path.read_text() for path in sorted((deploy / "deploy").glob("*.origin"))},
+            "etc": {path.parent.name: listing(path) for path in sorted((deploy / "deploy").glob("*/etc"))},
+            "var": {name: facts for name, facts in listing(deploy / "var").items() if not name.startswith(logs)},
+            "processes": self.processes(),
+            "mounts": self.mounts(),
+            "lock": self.lock.read_text() if self.lock.exists() else "",
+        }
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """What runs inside must leave the sysroot as it was."""
+        before = self.snapshot()
+        yield
+        after = self.snapshot()
+        for key in before:
+            assert after[key] == before[key], key
+
+    def clone(self, target: Path) -> System:
+        """Another sysroot; they share what nobody ever writes to: the objects and what is linked to them."""
+        shared = [
+            self.repo / "objects",
+            self.area / "base",
+            *(self.path / "ostree/deploy" / STATEROOT / "deploy").glob("*/usr"),
+        ]
+        output("cp", "-a", "--link", self.path, target)
+        ours = {os.fspath(target / path.relative_to(self.path)) for path in shared}
+        for top, directories, files in os.walk(target):
+            directories[:] = [name for name in directories if os.path.join(top, name) not in ours]
+            for name in files:
+                path = Path(top, name)
+                status = path.lstat()
+                if stat.S_ISREG(status.st_mode):
+                    copy = path.with_name(f"{name}.copy")
+                    shutil.copy2(path, copy)
+                    os.chown(copy, status.st_uid, status.st_gid)
+                    copy.rename(path)
+        return System(target, self.base)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path)
+
+
+def listing(top: Path) -> dict[str, tuple[int, int, int, str]]:
+    """Each path below ``top`` with mode, owner, group, and its content's digest or a link's target."""
+    found = {}
+    for directory, directories, files in os.walk(top):
+        for name in (*directories, *files):
+            path = os.path.join(directory, name)
+            status = os.lstat(path)
+            content = ""
+            if stat.S_ISLNK(status.st_mode):
+                content = os.readlink(path)
+            elif stat.S_ISREG(status.st_mode):
+                content = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+            found[path] = (status.st_mode, status.st_uid, status.st_gid, content)
+    return found
+
+
+def _sources(archive: Archive) -> str:
+    return sources_line(archive).replace(str(archive.keyring), "/etc/apt/keyrings/fixtures.gpg")
+
+
+def commit_base(plain: Path, archive: Archive, work: Path) -> Base:
+    """Convert a copy of the plain root, with ``archive`` as its apt source, and commit it to a new repository."""
+    root, repo = work / "root", work / "repo"
+    output("cp", "-a", plain, root)
+    for name in ("keyrings", "sources.list.d"):
+        (root / "etc/apt" / name).mkdir(parents=True, exist_ok=True)
+    shutil.copy(archive.keyring, root / "etc/apt/keyrings/fixtures.gpg")
+    (root / "etc/apt/sources.list.d/fixtures.sources").write_text(_sources(archive))
+    # ostree deploys nothing without a kernel; it never looks inside.
+    modules = root / "usr/lib/modules/0.0"
+    modules.mkdir(parents=True)
+    for name in ("vmlinuz", "initramfs.img"):
+        (modules / name).write_text(f"{name}\n")
+    layout.convert(root)
+    output("ostree", "init", f"--repo={repo}", "--mode=bare")
+    commit = output(
+        "ostree", "commit",
+        f"--repo={repo}",
+        f"--branch={REF}",
+        f"--tree=dir={root}",
+        "--consume",
+        "--fsync=false",
+        f"--add-metadata-string=version={VERSION}",
+        "--add-metadata=ostree.bootable=true",
+        "--add-metadata-string=ostree.linux=0.0",
+        '--add-metadata-string=apt-ostree.kernel-args=["root=LABEL=root", "rw"]',
+    ).strip()  # fmt: skip
+    return Base(repo, commit)
+
+
+def make_template(base: Base, path: Path) -> System:
+    """A new sysroot with the base deployed by apt-ostree itself, and everything cached that a dry run caches."""
+    run_cli("compose", "sysroot", "--repo", base.repo, "--stateroot", STATEROOT, REF, path)
+    system = System(path, base)
+    system.run("install", "--dry-run", "greeter")
+    return system

@@ -1,0 +1,386 @@
+"""What apt prints, as apt 2.6.1 printed it for Debian 13; and the copies that its area holds."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from apt_ostree import apt, proc
+from apt_ostree.apt import Action, Target, parse_simulation, rounds
+from apt_ostree.errors import ResolveError
+from apt_ostree.model import Intent, Package, Round, Solved
+
+STABLE = "Debian:13.7/stable"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        pytest.param(
+            "Inst gawk (1:5.2.1-2+b1 Debian:13.7/stable [amd64])",
+            Action("Inst", "gawk", "amd64", "1:5.2.1-2+b1", None, STABLE),
+            id="new",
+        ),
+        pytest.param(
+            "Conf libtext-wrapi18n-perl (0.06-10 Debian:13.7/stable [all])",
+            Action("Conf", "libtext-wrapi18n-perl", "all", "0.06-10", None, STABLE),
+            id="configured",
+        ),
+        pytest.param(
+            "Inst libssl3t64 [3.5.7-1~deb13u3~old] (3.5.7-1~deb13u3 Debian-Security:13/stable-security [amd64])",
+            Action(
+                "Inst", "libssl3t64", "amd64", "3.5.7-1~deb13u3", "3.5.7-1~deb13u3~old",
+                "Debian-Security:13/stable-security",
+            ),
+            id="upgraded",
+        ),
+        pytest.param(
+            "Inst toy-lib:i386 (2:1.0-1 volatile-packages-file [i386])",
+            Action("Inst", "toy-lib", "i386", "2:1.0-1", None, "volatile-packages-file"),
+            id="of a foreign architecture",
+        ),
+        pytest.param(
+            "Inst toy:i386 [0.9] (1.0+b1 volatile-packages-file [i386]) []",
+            Action("Inst", "toy", "i386", "1.0+b1", "0.9", "volatile-packages-file"),
+            id="breaking others for a while",
+        ),
+        pytest.param(
+            "Inst libc6 [2.41-11] (2.41-12 Debian:13.7/stable [amd64]) [libc-bin:amd64 ]",
+            Action("Inst", "libc6", "amd64", "2.41-12", "2.41-11", STABLE),
+            id="naming what it breaks for a while",
+        ),
+        pytest.param(
+            "Inst toy-norel (3 My Label a:1.a/suite-a, My Label b:1.b/suite-b [all])",
+            Action("Inst", "toy-norel", "all", "3", None, "My Label a:1.a/suite-a, My Label b:1.b/suite-b"),
+            id="in two archives with blanks in their labels",
+        ),
+        pytest.param("Remv apt [3.0.4]", Action("Remv", "apt", "", "", "3.0.4"), id="removed"),
+        pytest.param("Remv toy:i386 [0.9]", Action("Remv", "toy", "i386", "", "0.9"), id="a foreign one removed"),
+        pytest.param("Purg toy-lib:i386 [2:0.9]", Action("Remv", "toy-lib", "i386", "", "2:0.9"), id="purged"),
+    ],
+)  # fmt: skip
+def test_parse_simulation_reads_a_step(line: str, expected: Action) -> None:
+    assert parse_simulation(line) == [expected]
+
+
+SIMULATION = """\
+Reading package lists...
+Building dependency tree...
+Reading state information...
+The following additional packages will be installed:
+  libjq1 libonig5 toy-lib:i386 toy-pre
+0 upgraded, 6 newly installed, 0 to remove and 0 not upgraded.
+Inst toy-pre (1.0 volatile-packages-file [all])
+Inst toy-lib:i386 (2:1.0-1 volatile-packages-file [i386])
+Conf toy-pre (1.0 volatile-packages-file [all])
+Inst toy:i386 (1.0+b1 volatile-packages-file [i386])
+Inst libonig5 (6.9.9-1+b1 Debian:13.7/stable [amd64])
+Inst libjq1 (1.7.1-6+deb13u4 Debian-Security:13/stable-security [amd64])
+Inst jq (1.7.1-6+deb13u4 Debian-Security:13/stable-security [amd64])
+Conf toy-lib:i386 (2:1.0-1 volatile-packages-file [i386])
+Conf toy:i386 (1.0+b1 volatile-packages-file [i386])
+Conf libonig5 (6.9.9-1+b1 Debian:13.7/stable [amd64])
+Conf libjq1 (1.7.1-6+deb13u4 Debian-Security:13/stable-security [amd64])
+Conf jq (1.7.1-6+deb13u4 Debian-Security:13/stable-security [amd64])
+"""
+
+PRE = Package("toy-pre", "1.0", "all")
+LIB = Package("toy-lib", "2:1.0-1", "i386")
+TOY = Package("toy", "1.0+b1", "i386")
+ONIG = Package("libonig5", "6.9.9-1+b1", "amd64")
+LIBJQ = Package("libjq1", "1.7.1-6+deb13u4", "amd64")
+JQ = Package("jq", "1.7.1-6+deb13u4", "amd64")
+
+
+def test_parse_simulation_keeps_apts_order_and_drops_its_prose() -> None:
+    assert [(action.verb, action.package) for action in parse_simulation(SIMULATION)] == [
+        ("Inst", PRE),
+        ("Inst", LIB),
+        ("Conf", PRE),
+        *(("Inst", package) for package in (TOY, ONIG, LIBJQ, JQ)),
+        *(("Conf", package) for package in (LIB, TOY, ONIG, LIBJQ, JQ)),
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "Inst ", "Inst a", "Installing b (1 x [all])", "E: Inst a (1 x [all])"])
+def test_parse_simulation_of_anything_else_is_empty(text: str) -> None:
+    assert parse_simulation(text) == []
+
+
+def test_rounds_are_cut_where_a_package_is_configured_before_others_are_unpacked() -> None:
+    assert rounds(parse_simulation(SIMULATION)) == (
+        Round((PRE, LIB), (PRE,)),
+        Round((TOY, ONIG, LIBJQ, JQ), (LIB, TOY, ONIG, LIBJQ, JQ)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ("", []),
+        ("Ia Ca", ["a/a"]),
+        ("Ia Ib Ca Cb", ["ab/ab"]),
+        ("Ia Ca Ib Cb", ["a/a", "b/b"]),
+        ("Ia Ib Ca Ic Cb Cc", ["ab/a", "c/bc"]),
+        ("Ia Ca Cb Ib Ic Cc Id Cd", ["a/ab", "bc/c", "d/d"]),
+        ("Rx Ia Ca", ["a/a"]),
+    ],
+)
+def test_rounds(steps: str, expected: list[str]) -> None:
+    verbs = {"I": "Inst", "C": "Conf", "R": "Remv"}
+    actions = [Action(verbs[step[0]], step[1], "all", "1") for step in steps.split()]
+    shown = [
+        "".join(p.name for p in part.unpack) + "/" + "".join(p.name for p in part.configure) for part in rounds(actions)
+    ]
+    assert shown == expected
+
+
+DUMP = """\
+APT "";
+APT::Architecture "amd64";
+APT::Install-Recommends "false";
+APT::Install-Suggests "0";
+APT::Get "";
+APT::Get::AllowUnauthenticated "true";
+APT::Update "";
+APT::Update::Pre-Invoke "";
+APT::Update::Pre-Invoke:: "touch /tmp/a";
+APT::Update::Post-Invoke-Success:: "x";
+APT::Default-Release "trixie";
+APT::Solver "3.0";
+APT::Compressor::zstd::Binary "zstd";
+APT::Sandbox::User "root";
+APT::Key::GetTrusted "x";
+Dir "/";
+Dir::Cache "/evil";
+Dir::Bin::dpkg "/evil";
+Acquire "";
+Acquire::AllowInsecureRepositories "true";
+Acquire::AllowWeakRepositories "true";
+Acquire::AllowDowngradeToInsecureRepositories "true";
+Acquire::http "";
+Acquire::http::Proxy "http://u:p%2540w@proxy:3128/";
+Acquire::http::Proxy::deb.example.org "DIRECT";
+Acquire::http::ProxyAutoDetect "/bin/evil";
+Acquire::http::Proxy-Auto-Detect "/bin/evil2";
+Acquire::https::proxy-auto-detect "/bin/evil3";
+Acquire::Check-Valid-Until "false";
+Acquire::Retries "3";
+Acquire::FORCEHASH "MD5";
+Acquire::Languages:: "de";
+Acquire::GzipIndexes "true";
+DPkg::Pre-Install-Pkgs:: "/usr/sbin/dpkg-preconfigure --apt || true";
+DPkg::Post-Invoke:: "rm -rf /";
+Unattended-Upgrade::Mail "x";
+Binary::apt::APT::Default-Release "sid";
+"""
+
+
+def test_parse_configuration_takes_what_decides_the_fetching_and_nothing_else() -> None:
+    assert {key: value for key, value in apt.parse_configuration(DUMP).items() if value} == {
+        "APT::Install-Recommends": "false",
+        "APT::Install-Suggests": "0",
+        "APT::Default-Release": "trixie",
+        "APT::Solver": "3.0",
+        "Acquire::http::Proxy": "http://u:p%2540w@proxy:3128/",
+        "Acquire::http::Proxy::deb.example.org": "DIRECT",
+        "Acquire::Check-Valid-Until": "false",
+        "Acquire::Retries": "3",
+    }
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'DPkg::Pre-Invoke:: "x";',
+        'dpkg::pre-invoke:: "x";',
+        'APT::Update::Post-Invoke:: "x";',
+        'RPM::Pre-Invoke:: "x";',
+        'Dir::Etc::trusted "/tmp/key";',
+        'Dir::Bin::Methods::https "/tmp/x";',
+        'APT::Get::AllowUnauthenticated "1";',
+        'acquire::allowinsecurerepositories "1";',
+        'ACQUIRE::HTTP::PROXYAUTODETECT "x";',
+        'Acquire::http::ProxyAutoDetect:: "x";',
+        "Acquire::Retries 3",
+        ' Acquire::Retries "3";',
+    ],
+)
+def test_parse_configuration_leaves_behind(line: str) -> None:
+    assert apt.parse_configuration(line) == {}
+
+
+@pytest.mark.parametrize(
+    ("package", "name"),
+    [
+        (Package("jq", "1.7.1-6+deb13u4", "amd64"), "jq_1.7.1-6+deb13u4_amd64.deb"),
+        (Package("gawk", "1:5.2.1-2+b1", "amd64"), "gawk_1%3a5.2.1-2+b1_amd64.deb"),
+        (Package("toy", "1~rc1", "all"), "toy_1~rc1_all.deb"),
+    ],
+)
+def test_archive_name_is_apts(package: Package, name: str) -> None:
+    assert apt.archive_name(package) == name
+
+
+class Keys:
+    """A target with keys and the area that takes their copies."""
+
+    def __init__(self, top: Path) -> None:
+        self.tree, self.etc, self.keyrings = top / "tree", top / "etc", top / "keyrings"
+        self.keyrings.mkdir()
+        for path, content in {
+            self.tree / "usr/share/keyrings/debian.gpg": "debian",
+            self.etc / "apt/keyrings/vendor.asc": "vendor",
+            # Not what /etc/… means: the tree's own is pristine, the target's is the administrator's.
+            self.tree / "etc/apt/keyrings/vendor.asc": "wrong",
+        }.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+
+    def copy(self, path: str) -> str:
+        return f"{self.keyrings}/{hashlib.sha256(path.encode()).hexdigest()[:12]}-{Path(path).name}"
+
+    def relocate(self, text: str) -> str:
+        return apt._relocate_keys(text, self.keyrings, Target(self.tree, self.etc, ("amd64",)))
+
+    @property
+    def copied(self) -> dict[str, str]:
+        return {path.name[13:]: path.read_text() for path in self.keyrings.iterdir()}
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Keys:
+    return Keys(tmp_path)
+
+
+DEBIAN, VENDOR = "/usr/share/keyrings/debian.gpg", "/etc/apt/keyrings/vendor.asc"
+
+
+@pytest.mark.parametrize(
+    ("form", "path", "copied"),
+    [
+        ("Types: deb\nSigned-By: {}\nSuites: x\n", DEBIAN, {"debian.gpg": "debian"}),
+        ("Types: deb\nsigned-by:\t{}\n", VENDOR, {"vendor.asc": "vendor"}),
+        ("deb [signed-by={}] https://x y main\n", VENDOR, {"vendor.asc": "vendor"}),
+        ("deb [arch=amd64 signed-by={} trusted=no] https://x/usr/share y\n", DEBIAN, {"debian.gpg": "debian"}),
+        ("Types: deb\nSigned-By:\n {}\nSuites: x\n", DEBIAN, {"debian.gpg": "debian"}),
+    ],
+)
+def test_a_key_is_copied_from_the_target_and_named_there(
+    keys: Keys, form: str, path: str, copied: dict[str, str]
+) -> None:
+    assert keys.relocate(form.format(path)) == form.format(keys.copy(path))
+    assert keys.copied == copied
+
+
+@pytest.mark.parametrize(
+    ("form", "separator"), [("Signed-By: {}\n", ", "), ("deb [signed-by={}] https://x y main\n", ",")]
+)
+def test_several_keys_are_all_copied(keys: Keys, form: str, separator: str) -> None:
+    text = form.format(separator.join([DEBIAN, VENDOR]))
+    assert keys.relocate(text) == form.format(separator.join([keys.copy(DEBIAN), keys.copy(VENDOR)]))
+    assert keys.copied == {"debian.gpg": "debian", "vendor.asc": "vendor"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Types: deb\nURIs: file:/srv/debian\nSuites: /\n",
+        "Signed-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n mDMEY/abc/d==\n -----END PGP PUBLIC KEY BLOCK-----\n",
+        "Signed-By: 0123456789ABCDEF0123456789ABCDEF01234567\n",
+        "Signed-By: /usr/share/keyrings/absent.gpg\n",
+        "deb https://x y main\n",
+    ],
+)
+def test_sources_without_a_key_file_stay_as_they_are(keys: Keys, text: str) -> None:
+    assert keys.relocate(text) == text
+    assert keys.copied == {}
+
+
+def test_a_copied_key_is_readable_for_the_fetcher(keys: Keys) -> None:
+    (keys.tree / DEBIAN[1:]).chmod(0o600)
+    keys.relocate(f"Signed-By: {DEBIAN}\n")
+    assert [oct(path.stat().st_mode & 0o7777) for path in keys.keyrings.iterdir()] == ["0o644"]
+
+
+def test_a_key_path_that_leads_out_of_the_target_is_not_copied(keys: Keys, tmp_path: Path) -> None:
+    (tmp_path / "shadow").write_text("secret")
+    keys.relocate("Signed-By: /usr/../../shadow\n")
+    keys.relocate("Signed-By: /etc/../../shadow\n")
+    assert keys.copied == {}
+
+
+def test_a_key_that_is_a_link_out_of_the_target_is_not_copied(keys: Keys, tmp_path: Path) -> None:
+    (tmp_path / "shadow").write_text("secret")
+    (keys.etc / "apt/keyrings/link.gpg").symlink_to(tmp_path / "shadow")
+    keys.relocate("Signed-By: /etc/apt/keyrings/link.gpg\n")
+    assert keys.copied == {}
+
+
+@pytest.mark.parametrize(("size", "expected"), [("12", 12 * 1024), ("", 0), ("many", 0)])
+def test_solved_counts_bytes(size: str, expected: int) -> None:
+    action = Action("Inst", "jq", "amd64", "1", None, STABLE)
+    fields = {"sha256": "ab", "size": "7", "installed-size": size}
+    assert apt.solved(action, fields) == Solved(Package("jq", "1", "amd64"), "ab", 7, expected, STABLE)
+
+
+def failed(stdout: str = "", stderr: str = "") -> proc.Result:
+    return proc.Result(("apt-get",), 100, stdout, stderr)
+
+
+@pytest.fixture
+def solver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> apt.Apt:
+    """An apt that knows three packages; no child runs."""
+    answers = {
+        "apt-cache pkgnames": "vim\nvim-tiny\nemacs\n",
+        "apt-cache show vim": "Package: vim\nVersion: 2:9.1-10\n\nPackage: vim\nVersion: 2:9.1-9\n",
+    }
+
+    def run(argv: list[str], **_: object) -> proc.Result:
+        return proc.Result(tuple(argv), 0, answers[" ".join(argv)], "")
+
+    monkeypatch.setattr(proc, "run", run)
+    return apt.Apt(tmp_path, tmp_path / "apt.conf", "")
+
+
+@pytest.mark.parametrize(
+    ("stderr", "detail"),
+    [
+        ("E: Unable to locate package viim\n", "no package is named viim; did you mean vim?"),
+        (
+            "E: Unable to locate package qqqqqq\nE: Unable to locate package emcs\n",
+            "no package is named qqqqqq\nno package is named emcs; did you mean emacs?",
+        ),
+        (
+            "E: Version '1' for 'vim' was not found\n",
+            "vim has no version 1; there is 2:9.1-9, 2:9.1-10",
+        ),
+        ("E: Release 'sid' for 'vim' was not found\n", "vim is in no suite sid"),
+        (
+            "E: Package 'awk' has no installation candidate\n",
+            "awk is a virtual package or is in no archive; name the package that provides it",
+        ),
+    ],
+)
+def test_explain_failure_names_what_is_not_there(solver: apt.Apt, stderr: str, detail: str) -> None:
+    error = apt.explain_failure(solver, failed(stderr=stderr), Intent(("vim",)))
+    assert isinstance(error, ResolveError)
+    assert (error.brief, error.detail) == ("cannot find what was asked for", detail)
+
+
+def test_explain_failure_shows_unmet_dependencies(solver: apt.Apt) -> None:
+    stdout = (
+        "Reading package lists...\nSome packages could not be installed.\n"
+        "The following packages have unmet dependencies:\n"
+        " toy:i386 : PreDepends: toy-pre:i386 but it is not installable\n"
+    )
+    stderr = "E: Unable to correct problems, you have held broken packages.\n"
+    error = apt.explain_failure(solver, failed(stdout, stderr), Intent(("toy:i386", "vim")))
+    assert error.brief == "cannot lay toy:i386, vim over this base"
+    assert error.detail == (
+        "The following packages have unmet dependencies:\n"
+        " toy:i386 : PreDepends: toy-pre:i386 but it is not installable\n"
+        "Unable to correct problems, you have held broken packages."
+    )

@@ -1,0 +1,183 @@
+"""What dpkg says when it fails, as dpkg 1.21.22 (Debian 12) and 1.22.21 (Debian 13) said it; .pyc headers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from apt_ostree.assemble import script_error, settle_pyc
+
+LOG = Path("/var/log/apt-ostree/1.log")
+
+PREINST = """\
+Selecting previously unselected package fail-preinst.
+(Reading database ... 8677 files and directories currently installed.)
+Preparing to unpack .../fail-preinst_1.0_all.deb ...
+fail-preinst: refuses to install
+dpkg: error processing archive /run/apt-ostree/fail-preinst_1.0_all.deb (--unpack):
+ new fail-preinst package pre-installation script subprocess returned error exit status 4
+Errors were encountered while processing:
+ /run/apt-ostree/fail-preinst_1.0_all.deb
+"""
+PREINST_KILLED = """\
+Preparing to unpack /d/kpre_1.0_all.deb ...
+dpkg: error processing archive /d/kpre_1.0_all.deb (--unpack):
+ new kpre package pre-installation script subprocess was killed by signal (Killed)
+Errors were encountered while processing:
+ /d/kpre_1.0_all.deb
+"""
+POSTINST = """\
+Setting up fail-postinst (1.0) ...
+fail-postinst: line 1
+fail-postinst: line 2
+dpkg: error processing package fail-postinst (--configure):
+ installed fail-postinst package post-installation script subprocess returned error exit status 3
+Errors were encountered while processing:
+ fail-postinst
+"""
+POSTINST_KILLED = """\
+Setting up killed (1.0) ...
+dpkg: error processing package killed (--configure):
+ installed killed package post-installation script subprocess was killed by signal (Killed)
+Errors were encountered while processing:
+ killed
+"""
+FOREIGN = """\
+Setting up fail-arch:amd64 (1.0) ...
+dpkg: error processing package fail-arch:amd64 (--configure):
+ installed fail-arch:amd64 package post-installation script subprocess returned error exit status 3
+Errors were encountered while processing:
+ fail-arch:amd64
+"""
+NO_INTERPRETER = """\
+Setting up noexec (1.0) ...
+dpkg (subprocess): unable to execute installed noexec package post-installation script \
+(/var/lib/dpkg/info/noexec.postinst): No such file or directory
+dpkg: error processing package noexec (--configure):
+ installed noexec package post-installation script subprocess returned error exit status 2
+Errors were encountered while processing:
+ noexec
+"""
+CLASH_12 = """\
+Preparing to unpack /d/clash_1.0_all.deb ...
+Unpacking clash (1.0) ...
+dpkg: error processing archive /d/clash_1.0_all.deb (--unpack):
+ trying to overwrite '/usr/bin/env', which is also in package coreutils 9.1-1
+Errors were encountered while processing:
+ /d/clash_1.0_all.deb
+"""
+CLASH_13 = CLASH_12.replace("coreutils 9.1-1", "coreutils (9.7-3)")
+BROKEN = """\
+dpkg-deb: error: tar subprocess returned error exit status 2
+dpkg: error processing archive /d/broken_1.0_all.deb (--unpack):
+ dpkg-deb --control subprocess returned error exit status 2
+Errors were encountered while processing:
+ /d/broken_1.0_all.deb
+"""
+NEEDS = """\
+dpkg: dependency problems prevent configuration of needs:
+ needs depends on absent; however:
+  Package absent is not installed.
+
+dpkg: error processing package needs (--configure):
+ dependency problems - leaving unconfigured
+"""
+TWO = """\
+dpkg: error processing package needs (--configure):
+ dependency problems - leaving unconfigured
+Setting up fail-postinst (1.0) ...
+dpkg: error processing package fail-postinst (--configure):
+ installed fail-postinst package post-installation script subprocess returned error exit status 3
+Errors were encountered while processing:
+ needs
+ fail-postinst
+"""
+RECOVERED = (
+    """\
+dpkg: warning: old tidy package pre-removal script subprocess returned error exit status 7
+dpkg: trying script from the new package instead ...
+dpkg: ... it looks like that went OK
+"""
+    + CLASH_13
+)
+
+
+@pytest.mark.parametrize(
+    ("output", "status", "brief"),
+    [
+        (PREINST, 1, "the preinst script of fail-preinst failed (exit status 4)"),
+        (PREINST_KILLED, 1, "the preinst script of kpre failed (killed by signal (Killed))"),
+        (POSTINST, 1, "the postinst script of fail-postinst failed (exit status 3)"),
+        (POSTINST_KILLED, 1, "the postinst script of killed failed (killed by signal (Killed))"),
+        (FOREIGN, 1, "the postinst script of fail-arch failed (exit status 3)"),
+        (NO_INTERPRETER, 1, "the postinst script of noexec failed (exit status 2)"),
+        (CLASH_12, 1, "clash could not be laid over the base"),
+        (CLASH_13, 1, "clash could not be laid over the base"),
+        (BROKEN, 1, "broken could not be laid over the base"),
+        (NEEDS, 1, "needs could not be laid over the base"),
+        ("dpkg: error: dpkg frontend lock was locked by another process\n", 2, "dpkg failed"),
+        ("", 1, "dpkg failed"),
+        ("Setting up slow (1.0) ...\n", -15, "dpkg was ended by signal 15"),
+    ],
+)
+def test_script_error_names_the_package_the_script_and_how_it_ended(output: str, status: int, brief: str) -> None:
+    assert script_error(output, status, LOG).brief == brief
+
+
+@pytest.mark.parametrize(
+    ("output", "brief"),
+    [
+        pytest.param(TWO, "the postinst script of fail-postinst failed (exit status 3)", id="one after another error"),
+        pytest.param(RECOVERED, "clash could not be laid over the base", id="one that dpkg made good"),
+    ],
+)
+def test_script_error_reads_a_scripts_failure_where_dpkg_gives_its_package(output: str, brief: str) -> None:
+    assert script_error(output, 1, LOG).brief == brief
+
+
+def test_script_error_shows_the_last_lines_and_the_log() -> None:
+    lines = [f"line {n}" for n in range(40)]
+    error = script_error("\n".join(lines) + "\n" + POSTINST, 1, LOG)
+    shown = error.detail.splitlines()
+    assert shown[-2:] == [" fail-postinst", f"the whole log: {LOG}"]
+    assert shown[0] == "line 27" and len(shown) == 21
+    assert error.resolution == "Nothing was changed."
+    assert error.exit_code == 1
+
+
+MAGIC = bytes.fromhex("cb0d0d0a")
+TIMESTAMP = MAGIC + bytes(4) + (1700000000).to_bytes(4, "little") + (7).to_bytes(4, "little") + b"code"
+SETTLED = MAGIC + bytes(8) + (7).to_bytes(4, "little") + b"code"
+HASHED = MAGIC + (1).to_bytes(4, "little") + b"hashhash" + b"code"
+UNCHECKED = MAGIC + (3).to_bytes(4, "little") + b"hashhash" + b"code"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param(TIMESTAMP, SETTLED, id="by time"),
+        pytest.param(SETTLED, SETTLED, id="by time, settled"),
+        pytest.param(HASHED, HASHED, id="by checked hash"),
+        pytest.param(UNCHECKED, UNCHECKED, id="by unchecked hash"),
+        pytest.param(TIMESTAMP[:15], TIMESTAMP[:15], id="cut short"),
+        pytest.param(b"", b"", id="empty"),
+    ],
+)
+def test_settle_pyc_sets_the_source_time_alone(tmp_path: Path, before: bytes, after: bytes) -> None:
+    path = tmp_path / "x.pyc"
+    path.write_bytes(before)
+    settle_pyc(path)
+    assert path.read_bytes() == after
+
+
+def test_settle_pyc_never_writes_to_a_file_with_another_name(tmp_path: Path) -> None:
+    path, shared = tmp_path / "x.pyc", tmp_path / "object"
+    shared.write_bytes(TIMESTAMP)
+    shared.chmod(0o640)
+    os.link(shared, path)
+    settle_pyc(path)
+    assert (shared.read_bytes(), path.read_bytes()) == (TIMESTAMP, SETTLED)
+    assert path.stat().st_mode & 0o7777 == 0o640
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["object", "x.pyc"]

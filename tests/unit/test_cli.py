@@ -1,0 +1,444 @@
+"""The command line: words in, exit status and text out; no command here gets as far as an operation."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apt_ostree import __version__
+from apt_ostree.cli import main as cli
+from apt_ostree.cli import render
+from apt_ostree.errors import AptOstreeError, Interrupted, ResolveError
+from apt_ostree.model import CommitInfo, Deployment, Intent, LocalPackage, Package, Plan, Solved
+from apt_ostree.ops import query
+from apt_ostree.ops.packages import Change, Outcome
+from apt_ostree.ops.query import DeploymentStatus, PackageDetails, Status
+
+
+@pytest.fixture(autouse=True)
+def fresh_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Options live as long as the process; each test has its own."""
+    monkeypatch.setattr(cli, "common", cli.Common())
+    # Nothing here changes a system, whoever runs the tests.
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int | str | None, str, str]:
+    """The exit status and what was printed."""
+    with pytest.raises(SystemExit) as caught:
+        cli.main(list(words))
+    out, err = capsys.readouterr()
+    return caught.value.code, out, err
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "--version") == (0, f"apt-ostree {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--no-such-option"],
+        ["status", "--no-such-option"],
+        ["no-such-command"],
+        ["install"],
+        ["install", "--wait-timeout", "soon", "vim"],
+        ["install", "--wait-timeout", "-1", "vim"],
+        ["db", "no-such-command"],
+        ["compose", "tree", "x.toml"],
+    ],
+)
+def test_a_command_line_that_cannot_be_read_exits_2(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    status, out, err = run(capsys, *words)
+    assert (status, out) == (2, "")
+    assert "Usage: " in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["install", "bad\udcff\udcfe"], r"the argument bad\xff\xfe is not UTF-8"),
+        (["status", "--sysroot", "/\udcff"], r"the argument /\xff is not UTF-8"),
+        (["uninstall"], "name packages to uninstall, or --all"),
+        (["uninstall", "--all", "vim"], "name packages to uninstall, or --all"),
+        (["cleanup"], "say what to clean up: -p, -r, -b or -m"),
+        (["compose", "tree", "--repo", "/r", "--add-metadata", "x", "m"], "--add-metadata takes KEY=VALUE, not 'x'"),
+        (["compose", "tree", "--repo", "/r", "--add-metadata", "=x", "m"], "--add-metadata takes KEY=VALUE, not '=x'"),
+        (["db", "diff", "1", "2", "3"], "db diff compares two revisions"),
+        (["install", "Vim"], "'Vim' is no package expression"),
+        (["install", "vim", "--uninstall", "--all"], "'--all' is no package expression"),
+    ],
+)
+def test_a_usage_error_exits_2_with_its_message(
+    capsys: pytest.CaptureFixture[str], fake: Path, words: list[str], message: str
+) -> None:
+    status, out, err = run(capsys, *words, *(["--sysroot", str(fake)] if words[0] == "db" else []))
+    assert (status, out) == (2, "")
+    assert err.splitlines()[0] == f"error: {message}"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["install", "vim"], ["uninstall", "vim"], ["uninstall", "--all"], ["rollback"], ["cleanup", "-b"]],
+)
+def test_a_command_that_changes_a_system_needs_root(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, fake: Path, words: list[str]
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert run(capsys, *words, "--sysroot", str(fake)) == (
+        1, "", "error: this needs root\nRun it with sudo, or as root.\n",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> Path:
+    """A sysroot without deployments."""
+    (tmp_path / "ostree/repo").mkdir(parents=True)
+    (tmp_path / "ostree/repo/config").touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_options_may_stand_before_and_after_the_command(
+    capsys: pytest.CaptureFixture[str], fake: Path, before: bool
+) -> None:
+    option = ["--sysroot", str(fake)]
+    words = [*option, "status"] if before else ["status", *option]
+    cli_status = run(capsys, *words)
+    assert cli_status == (0, "No deployments.\n", "")
+
+
+def test_status_as_json_carries_the_schemas_number(capsys: pytest.CaptureFixture[str], fake: Path) -> None:
+    status, out, _ = run(capsys, "status", "--json", "--sysroot", str(fake))
+    assert status == 0
+    assert json.loads(out) == {"schema": 1, "deployments": [], "transaction": None, "cached-update": None}
+
+
+def test_an_error_says_what_failed_why_and_what_to_do(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert run(capsys, "status", "--sysroot", str(tmp_path)) == (
+        1,
+        "",
+        f"error: {tmp_path} is no OSTree sysroot\n"
+        f"  there is no {tmp_path}/ostree/repo\n"
+        "Name one with --sysroot, or make one with 'apt-ostree compose sysroot'.\n",
+    )
+
+
+def test_an_error_is_a_document_too_where_json_was_asked_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> Status:
+        raise ResolveError("brief", "a\nb", "do this")
+
+    monkeypatch.setattr(query, "status", fail)
+    status, out, err = run(capsys, "status", "--json")
+    assert (status, err) == (1, "error: brief\n  a\n  b\ndo this\n")
+    assert json.loads(out) == {
+        "schema": 1,
+        "error": {"id": "resolve", "brief": "brief", "detail": "a\nb", "resolution": "do this"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "err"),
+    [
+        (ResolveError("brief", "a\nb", "do this"), 1, "error: brief\n  a\n  b\ndo this\n"),
+        (AptOstreeError("name \udcff"), 1, "error: name \\xff\n"),
+        (Interrupted(15), 143, "error: interrupted by signal 15\nNothing was changed; run it again.\n"),
+        (PermissionError(13, "Permission denied", "/x"), 1, "error: Permission denied: /x\n"),
+        (OSError("odd"), 1, "error: odd\n"),
+        (BrokenPipeError(), 1, ""),
+    ],
+)
+def test_any_failure_becomes_an_exit_status_and_a_message(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, failure: Exception, status: int, err: str
+) -> None:
+    def fail(*_: object) -> Status:
+        raise failure
+
+    monkeypatch.setattr(query, "status", fail)
+    assert run(capsys, "status") == (status, "", err)
+
+
+@pytest.mark.parametrize(("words", "status"), [([], 0), (["--unchanged-exit-77"], 77)])
+def test_no_change_exits_77_where_that_was_asked_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str], status: int
+) -> None:
+    monkeypatch.setattr(query, "db_diff", lambda *_: query.Difference("a" * 64, "b" * 64, Change()))
+    assert run(capsys, "db", "diff", *words) == (status, "aaaaaaaaaaaa -> bbbbbbbbbbbb\nNo package differs.\n", "")
+
+
+def test_a_change_exits_0_even_where_77_was_asked_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change = Change(added=(Package("jq", "1", "all"),))
+    monkeypatch.setattr(query, "db_diff", lambda *_: query.Difference("a" * 64, "b" * 64, change))
+    assert run(capsys, "db", "diff", "--unchanged-exit-77") == (
+        0, "aaaaaaaaaaaa -> bbbbbbbbbbbb\nAdded:\n  jq 1 all\n", "",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"), (1, "1 B"), (999, "999 B"), (1000, "1.0 kB"), (1550, "1.6 kB"), (99_000, "99.0 kB"),
+        (1_000_000, "1.0 MB"), (241_300_000, "241.3 MB"), (1_000_000_000, "1.0 GB"), (2_500_000_000_000, "2500.0 GB"),
+    ],
+)  # fmt: skip
+def test_size(count: int, text: str) -> None:
+    assert render.size(count) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "1970-01-01 00:00 UTC"), (1_700_000_000, "2023-11-14 22:13 UTC")])
+def test_moment_is_in_utc(seconds: int, text: str) -> None:
+    assert render.moment(seconds) == text
+
+
+A, B = "a" * 64, "b" * 64
+JQ, AGENT = Package("jq", "1.7.1-6", "amd64"), Package("agent", "1:2", "all")
+LOCAL = LocalPackage("c" * 64, AGENT)
+BASE = CommitInfo(B, None, 1_700_000_000, "", {"version": "13.1"})
+LAYER = CommitInfo(A, B, 1_700_000_060, "", {"apt-ostree.clientlayer": "true", "version": "13.1"})
+
+
+def entry(
+    index: int, info: CommitInfo, *, booted: bool = False, staged: bool = False, pinned: bool = False,
+    pending: bool = False, rollback: bool = False, refspec: str = "debian:debian/13", intent: Intent | None = None,
+    layered: tuple[Solved, ...] = (), base: CommitInfo = BASE, inactive: dict[str, str] | None = None,
+) -> DeploymentStatus:  # fmt: skip
+    deployment = Deployment(index, "debian", info.checksum, 0, "root=LABEL=x quiet", {}, booted, staged, pinned)
+    return DeploymentStatus(
+        deployment, info, base, refspec, intent or Intent(), layered, inactive or {}, pending=pending, rollback=rollback
+    )
+
+
+LAYERED = entry(
+    0,
+    LAYER,
+    pending=True,
+    intent=Intent(("jq", "vim=2"), (LOCAL,)),
+    layered=(Solved(JQ, "d" * 64, 7, 1_500_000), Solved(AGENT, "c" * 64, 8, 500)),
+    inactive={"vim=2": "vim 2 is part of the base"},
+)
+BOOTED = entry(1, BASE, booted=True, pinned=True, rollback=False)
+
+
+def text(*entries: DeploymentStatus, verbose: bool = False, transaction: dict[str, object] | None = None) -> str:
+    return "\n".join(render.status_text(Status(Path("/"), entries, transaction), verbose=verbose))
+
+
+def test_status_shows_deployments_in_boot_order() -> None:
+    assert text(LAYERED, BOOTED) == (
+        "  debian:debian/13                                           pending\n"
+        "      Version  13.1  (2023-11-14 22:13 UTC)\n"
+        "         Base  bbbbbbbbbbbb   Layer aaaaaaaaaaaa\n"
+        "    Requested  jq  vim=2\n"
+        "        Local  agent 1:2\n"
+        "     Inactive  vim=2: vim 2 is part of the base\n"
+        "      Layered  2 packages, 1.5 MB\n"
+        "\n"
+        "● debian:debian/13                                           booted pinned\n"
+        "      Version  13.1  (2023-11-14 22:13 UTC)\n"
+        "         Base  bbbbbbbbbbbb   (no layer)"
+    )
+
+
+def test_status_in_detail_shows_kernel_arguments_and_packages() -> None:
+    assert text(LAYERED, verbose=True).splitlines()[7:] == [
+        "        Kargs  root=LABEL=x quiet",
+        "               jq 1.7.1-6 amd64",
+        "               agent 1:2 all",
+    ]
+
+
+def test_status_of_a_base_without_version_and_origin() -> None:
+    bare = CommitInfo(B, None, 0, "", {})
+    assert text(entry(0, bare, refspec="", base=bare)) == (
+        "  debian\n      Version  (none)  (1970-01-01 00:00 UTC)\n         Base  bbbbbbbbbbbb   (no layer)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("facts", "flags"),
+    [
+        ({}, ""),
+        ({"staged": True, "pending": True}, "staged"),
+        ({"pending": True}, "pending"),
+        ({"rollback": True, "pinned": True}, "rollback pinned"),
+        ({"booted": True}, "booted"),
+    ],
+)
+def test_status_flags(facts: dict[str, bool], flags: str) -> None:
+    status = entry(
+        0, BASE,
+        booted=facts.get("booted", False), staged=facts.get("staged", False), pinned=facts.get("pinned", False),
+        pending=facts.get("pending", False), rollback=facts.get("rollback", False),
+    )  # fmt: skip
+    first = text(status).splitlines()[0]
+    assert first[2:].split("debian:debian/13")[1].strip() == flags
+    assert first.startswith("●") is facts.get("booted", False)
+
+
+def test_status_names_the_transaction_in_progress() -> None:
+    note: dict[str, object] = {"pid": 7, "started": "2026-01-01T00:00:00+00:00", "command": ["apt-ostree", "upgrade"]}
+    assert text(transaction=note) == (
+        "No deployments.\n\nIn progress: process 7, since 2026-01-01T00:00:00+00:00: apt-ostree upgrade"
+    )
+
+
+def test_status_json_of_a_layer() -> None:
+    document = render.status_json(Status(Path("/"), (LAYERED,), None))["deployments"][0]
+    expected: dict[str, Any] = {
+        "id": f"debian-{A}.0",
+        "checksum": A,
+        "base-checksum": B,
+        "version": "13.1",
+        "timestamp": 1_700_000_060,
+        "origin": "debian:debian/13",
+        "booted": False,
+        "pending": True,
+        "staged": False,
+        "rollback": False,
+        "pinned": False,
+        "packages": [
+            {"name": "jq", "version": "1.7.1-6", "architecture": "amd64"},
+            {"name": "agent", "version": "1:2", "architecture": "all"},
+        ],
+        "requested-packages": ["jq", "vim=2"],
+        "requested-local-packages": [
+            {"name": "agent", "version": "1:2", "architecture": "all", "sha256": "c" * 64}
+        ],
+        "inactive-requests": [{"request": "vim=2", "reason": "vim 2 is part of the base"}],
+        "kargs": "root=LABEL=x quiet",
+    }  # fmt: skip
+    assert {key: document[key] for key in expected} == expected
+
+
+CHANGE = Change((JQ,), (AGENT,), ((Package("vim", "1", "amd64"), Package("vim", "2", "amd64")),))
+
+
+def test_change_lines() -> None:
+    assert render.change_lines(CHANGE) == [
+        "Added:", "  jq 1.7.1-6 amd64", "Removed:", "  agent 1:2 all", "Changed:", "  vim 1 -> 2"
+    ]  # fmt: skip
+    assert render.change_lines(Change()) == []
+
+
+DEPLOYED = Deployment(0, "debian", A, 0, "", {})
+PLAN = Plan((Solved(JQ, "d" * 64, 7, 1024),))
+ROLLBACK = "It boots next; 'apt-ostree rollback' undoes it."
+
+
+@pytest.mark.parametrize(
+    ("result", "out"),
+    [
+        (Outcome(False, "No change: x."), "No change: x.\n"),
+        (
+            Outcome(True, "Would change:", PLAN, Change((JQ,)), dry_run=True, download=1_234_567),
+            "Would change:\nAdded:\n  jq 1.7.1-6 amd64\nTo download: 1.2 MB\n",
+        ),
+        (
+            Outcome(True, "", PLAN, Change((JQ,)), DEPLOYED, A),
+            f"Added:\n  jq 1.7.1-6 amd64\nDeployed aaaaaaaaaaaa: 1 packages layered. {ROLLBACK}\n",
+        ),
+        (
+            Outcome(True, "", PLAN, Change(), DEPLOYED, A, reused=True),
+            f"Deployed aaaaaaaaaaaa: the same layer as before. {ROLLBACK}\n",
+        ),
+        (
+            Outcome(True, "", change=Change(removed=(JQ,)), deployment=DEPLOYED),
+            f"Removed:\n  jq 1.7.1-6 amd64\nDeployed aaaaaaaaaaaa: the base alone. {ROLLBACK}\n",
+        ),
+    ],
+)
+def test_outcome(capsys: pytest.CaptureFixture[str], result: Outcome, out: str) -> None:
+    render.outcome(result, as_json=False)
+    assert capsys.readouterr() == (out, "")
+
+
+def test_outcome_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    render.outcome(Outcome(True, "", PLAN, Change((JQ,)), DEPLOYED, A, download=7), as_json=True)
+    assert json.loads(capsys.readouterr().out) == {
+        "schema": 1,
+        "changed": True,
+        "dry-run": False,
+        "message": "",
+        "packages": [
+            {
+                "name": "jq", "version": "1.7.1-6", "architecture": "amd64",
+                "sha256": "d" * 64, "size": 7, "installed-size": 1024,
+            }
+        ],
+        "difference": {
+            "added": [{"name": "jq", "version": "1.7.1-6", "architecture": "amd64"}],
+            "removed": [],
+            "changed": [],
+        },
+        "commit": A,
+        "reused": False,
+        "deployment": f"debian-{A}.0",
+    }  # fmt: skip
+
+
+def test_details_json_names_relations_and_conffiles() -> None:
+    fields = {"description": "x\n long", "depends": "libc6", "conffiles": "\n /etc/a 01\n /etc/b 02 obsolete", "x": "y"}
+    assert render.details_json([PackageDetails(JQ, fields, ("/.", "/usr/bin/jq"), {"postinst": "#!/bin/sh\n"})]) == [
+        {
+            "name": "jq",
+            "version": "1.7.1-6",
+            "architecture": "amd64",
+            "description": "x\n long",
+            "relations": {"depends": "libc6"},
+            "conffiles": ["/etc/a", "/etc/b"],
+            "files": ["/.", "/usr/bin/jq"],
+            "scripts": {"postinst": "#!/bin/sh\n"},
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("quiet", "verbose", "err"),
+    [
+        (False, False, "Resolving…\nwarning: old lists\n"),
+        (True, False, "warning: old lists\n"),
+        (False, True, "Resolving…\n  Setting up jq\nwarning: old lists\n"),
+    ],
+)
+def test_the_plain_reporter(capsys: pytest.CaptureFixture[str], quiet: bool, verbose: bool, err: str) -> None:
+    plain = render.Plain(quiet=quiet, verbose=verbose)
+    plain.step("Resolving")
+    plain.progress(1, 2, "x")
+    plain.log("Setting up jq")
+    plain.warn("old lists")
+    assert capsys.readouterr() == ("", err)
+
+
+class Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "quiet", "term", "kind"),
+    [
+        (Screen(), False, "xterm", render.Terminal),
+        (Screen(), True, "xterm", render.Plain),
+        (Screen(), False, "dumb", render.Plain),
+        (Screen(), False, None, render.Plain),
+        (io.StringIO(), False, "xterm", render.Plain),
+    ],
+)
+def test_a_terminal_is_treated_as_one_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, quiet: bool, term: str | None, kind: type
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.delenv("TERM", raising=False)
+    if term is not None:
+        monkeypatch.setenv("TERM", term)
+    assert isinstance(render.reporter(quiet=quiet, verbose=False), kind)

@@ -1,0 +1,147 @@
+"""The floors of the code (docs/design.md): who may import whom, and what only one place may do."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "apt_ostree"
+
+FLOORS = (
+    ("__init__", "model", "errors", "console"),
+    ("proc", "fs", "mounts", "config"),
+    ("ostree", "apt", "dpkg", "bwrap", "mmdebstrap"),
+    (
+        "origin", "sysroot", "pkgcache", "manifest", "users", "state", "kernel", "overlay", "assemble", "layout",
+        "support",
+    ),
+    ("ops",),
+    ("cli", "__main__"),
+)  # fmt: skip
+"""A module is named as its file; a package stands for all its modules."""
+
+MODULES = sorted(
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    for path in PACKAGE.rglob("*.py")
+    if "data" not in path.relative_to(PACKAGE).parts
+)
+TREES = {name: ast.parse((PACKAGE / name.replace(".", "/")).with_suffix(".py").read_text()) for name in MODULES}
+
+
+def floor_of(module: str) -> int:
+    top = module.partition(".")[0]
+    found = [number for number, names in enumerate(FLOORS) if top in names]
+    assert len(found) == 1, f"{module} stands on {len(found)} floors: give it one in FLOORS and docs/design.md"
+    return found[0]
+
+
+def is_module(name: str) -> bool:
+    return name in MODULES or f"{name}.__init__" in MODULES
+
+
+def in_package(module: str, node: ast.ImportFrom) -> list[str] | None:
+    """The name of what ``from ... import`` reads inside our package, in parts; None for other packages."""
+    words = node.module.split(".") if node.module else []
+    if node.level == 0:
+        return words[1:] if words[0] == "apt_ostree" else None
+    # A module's own package is its first level; a package's __init__ is named here like any other module.
+    parts = module.split(".")
+    return parts[: len(parts) - node.level] + words
+
+
+def imports(module: str) -> Iterator[str]:
+    """The modules of ours that one imports anywhere in it, also in functions and for type checking."""
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.split(".")[0] == "apt_ostree":
+                    yield alias.name.partition(".")[2] or "__init__"
+        elif isinstance(node, ast.ImportFrom) and (parts := in_package(module, node)) is not None:
+            for alias in node.names:
+                inner = ".".join([*parts, alias.name])
+                yield inner if is_module(inner) else ".".join(parts) or "__init__"
+
+
+def outside_imports(module: str) -> set[str]:
+    """The top names of other packages that a module imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+def graph() -> dict[str, set[str]]:
+    def whole(name: str) -> str:
+        return f"{name}.__init__" if f"{name}.__init__" in MODULES else name
+
+    return {module: {whole(name) for name in imports(module)} - {module} for module in MODULES}
+
+
+def test_the_walk_sees_imports_of_every_form() -> None:
+    found = graph()
+    assert {"ostree", "origin", "proc", "errors"} <= found["sysroot"]  # from . import, from .errors import
+    assert {"pkgcache", "ops.packages", "ops.transaction"} <= found["ops.deployments"]  # from .., from .
+    assert "ops.query" in found["cli.main"]  # inside a function
+    assert "sh" in outside_imports("proc")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_its_own_floor_or_lower_ones(module: str) -> None:
+    own = floor_of(module)
+    assert {name: floor_of(name) for name in imports(module) if floor_of(name) > own} == {}
+
+
+def test_no_imports_go_in_a_circle() -> None:
+    try:
+        graphlib.TopologicalSorter(graph()).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+@pytest.mark.parametrize(
+    ("package", "allowed"),
+    [("sh", {"proc"}), ("typer", {"cli"}), ("click", {"cli"}), ("rich", {"cli"})],
+)
+def test_a_library_is_imported_where_it_belongs(package: str, allowed: set[str]) -> None:
+    users = {module for module in MODULES if package in outside_imports(module)}
+    assert {module for module in users if module.partition(".")[0] not in allowed} == set()
+
+
+def ends_or_prints(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        name = ast.unparse(node) if isinstance(node, ast.Name | ast.Attribute) else ""
+        if name in {"print", "exit", "quit", "sys.exit", "os._exit", "SystemExit", "sys.stdout", "sys.stderr"}:
+            yield name
+        if isinstance(node, ast.ImportFrom) and node.module == "sys":
+            yield from (alias.name for alias in node.names if alias.name in {"exit", "stdout", "stderr"})
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if not name.startswith("cli.")])
+def test_only_the_command_line_prints_and_exits(module: str) -> None:
+    assert list(ends_or_prints(TREES[module])) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["print(1)", "import sys\nsys.exit(1)", "from sys import exit", "raise SystemExit(1)", "sys.stdout.write('')"],
+)
+def test_what_prints_or_exits_is_seen(text: str) -> None:
+    assert list(ends_or_prints(ast.parse(text)))
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name != "proc"])
+def test_only_proc_starts_children(module: str) -> None:
+    calls = {
+        ast.unparse(node.func)
+        for node in ast.walk(TREES[module])
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    }
+    forbidden = {"subprocess.run", "subprocess.Popen", "subprocess.check_output", "os.system", "os.popen", "os.fork"}
+    assert calls & forbidden == set()

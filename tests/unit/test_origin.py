@@ -1,0 +1,174 @@
+"""Origin files: read, changed and written again, with all that others wrote into them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apt_ostree import origin
+from apt_ostree.errors import SysrootError
+from apt_ostree.model import Intent, LocalPackage, Package
+
+LOCAL = LocalPackage("ab" * 32, Package("agent", "1:2.0-1", "amd64"))
+LOCAL_TEXT = f"{'ab' * 32}:agent_1:2.0-1_amd64"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", {}),
+        ("[origin]\nrefspec=debian:debian/13\n", {"origin": {"refspec": "debian:debian/13"}}),
+        ("[origin]\nrefspec = a:b \n\n# c\n[x]\n", {"origin": {"refspec": "a:b"}, "x": {}}),
+        ("[a]\nKey=1\nkey=2\nk[de]=3\n", {"a": {"Key": "1", "key": "2", "k[de]": "3"}}),
+        ("[a]\nk=x=y;z:w#v %s;\n", {"a": {"k": "x=y;z:w#v %s;"}}),
+        ("[a]\nk=1\n[b]\n[a]\nk=2\n", {"a": {"k": "2"}, "b": {}}),
+        ("[a]\nk=\n", {"a": {"k": ""}}),
+    ],
+)
+def test_parse(text: str, expected: dict[str, dict[str, str]]) -> None:
+    assert origin.parse(text) == expected
+
+
+@pytest.mark.parametrize("text", ["garbage", "refspec=a:b\n", "[origin\nrefspec=a\n", "[origin]\nno value\n", "\0\1\2"])
+def test_garbage_is_an_error_that_names_the_file(text: str) -> None:
+    with pytest.raises(SysrootError, match=r"cannot read /ostree/x\.origin"):
+        origin.parse(text, "/ostree/x.origin")
+
+
+def test_render_leaves_out_groups_without_keys() -> None:
+    assert origin.render({"origin": {"refspec": "a:b"}, "none": {}, "x": {"Y": "1", "z": ""}}) == (
+        "[origin]\nrefspec=a:b\n\n[x]\nY=1\nz=\n\n"
+    )
+
+
+WORD = st.text("abcXYZ-_0189", min_size=1)
+VALUE = st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF, exclude_categories=["C", "Z"]))
+GROUPS = st.dictionaries(WORD, st.dictionaries(WORD, VALUE, min_size=1))
+
+
+@given(GROUPS)
+def test_parse_reads_what_render_wrote(groups: dict[str, dict[str, str]]) -> None:
+    assert origin.parse(origin.render(groups)) == groups
+
+
+@pytest.mark.parametrize(
+    ("value", "items"), [("", []), (";", []), ("a", ["a"]), ("a;", ["a"]), ("a;b=1:2;", ["a", "b=1:2"])]
+)
+def test_split(value: str, items: list[str]) -> None:
+    assert origin.split(value) == items
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ""),
+        ("[origin]\nrefspec=a:b\n", "a:b"),
+        ("[origin]\nbaserefspec=a:b\n", "a:b"),
+        ("[origin]\nrefspec=old:x\nbaserefspec=a:b\n", "a:b"),
+        ("[origin]\nbaserefspec=\nrefspec=a:b\n", "a:b"),
+        ("[other]\nrefspec=a:b\n", ""),
+    ],
+)
+def test_refspec_is_the_bases_however_it_is_recorded(text: str, expected: str) -> None:
+    assert origin.refspec(origin.parse(text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", Intent()),
+        ("[packages]\n", Intent()),
+        ("[packages]\nrequested=vim;g++:amd64=1:2~3;jq/trixie;\n", Intent(("vim", "g++:amd64=1:2~3", "jq/trixie"))),
+        (f"[packages]\nrequested-local={LOCAL_TEXT};\n", Intent(requested_local=(LOCAL,))),
+        ("[packages]\nrequested=vim;\nrecommends=true\n", Intent(("vim",), recommends=True)),
+        ("[packages]\nrequested=vim;\nrecommends=false\n", Intent(("vim",), recommends=False)),
+        ("[packages]\nrequested=vim;\nrecommends=perhaps\n", Intent(("vim",))),
+    ],
+)
+def test_intent(text: str, expected: Intent) -> None:
+    assert origin.intent(origin.parse(text)) == expected
+
+
+@pytest.mark.parametrize("value", ["agent", "ab:agent", "ab:agent_1", "ab:a_1_amd64_x", f"{LOCAL_TEXT};ab:x;"])
+def test_a_local_package_of_another_form_is_an_error_that_shows_it(value: str) -> None:
+    with pytest.raises(SysrootError, match="names a local package in a form") as caught:
+        origin.intent({"packages": {"requested-local": value}})
+    assert caught.value.detail == value
+
+
+BASE = origin.parse("[origin]\nrefspec=debian:debian/13\nunconfigured-state=x\n")
+
+
+@pytest.mark.parametrize(
+    ("new", "text"),
+    [
+        (
+            Intent(("vim", "jq=1:2"), (LOCAL,), True),
+            "[origin]\nbaserefspec=debian:debian/13\nunconfigured-state=x\n\n"
+            f"[packages]\nrequested=vim;jq=1:2;\nrequested-local={LOCAL_TEXT};\nrecommends=true\n\n",
+        ),
+        (
+            Intent((), (LOCAL,), False),
+            "[origin]\nbaserefspec=debian:debian/13\nunconfigured-state=x\n\n"
+            f"[packages]\nrequested-local={LOCAL_TEXT};\nrecommends=false\n\n",
+        ),
+        (Intent(), "[origin]\nrefspec=debian:debian/13\nunconfigured-state=x\n\n"),
+        (Intent(recommends=True), "[origin]\nrefspec=debian:debian/13\nunconfigured-state=x\n\n"),
+    ],
+)
+def test_with_intent_writes_the_file_of_the_next_deployment(new: Intent, text: str) -> None:
+    assert origin.render(origin.with_intent(BASE, new)) == text
+
+
+def test_with_intent_of_nothing_undoes_a_layer() -> None:
+    layered = origin.with_intent(BASE, Intent(("vim",), (LOCAL,), True))
+    assert origin.render(origin.with_intent(layered, Intent())) == origin.render(BASE)
+
+
+def test_with_intent_keeps_what_it_does_not_know() -> None:
+    other = {"rpmostree": {"x": "1"}, "packages": {"later-key": "2"}, "overrides": {"remove": "nano;"}}
+    changed = origin.with_intent({**BASE, **other}, Intent(("vim",)))
+    assert changed["rpmostree"] == {"x": "1"}
+    assert changed["overrides"] == {"remove": "nano;"}
+    assert changed["packages"] == {"later-key": "2", "requested": "vim;"}
+
+
+def test_with_intent_drops_libostrees_notes_of_the_old_deployment() -> None:
+    assert "libostree-transient" not in origin.with_intent(
+        {**BASE, "libostree-transient": {"pinned": "true"}}, Intent(("vim",))
+    )
+
+
+def test_with_intent_does_not_change_its_argument() -> None:
+    before = origin.parse("[origin]\nrefspec=a:b\n[libostree-transient]\npinned=true\n[packages]\nrequested=x;\n")
+    copied = {group: dict(entries) for group, entries in before.items()}
+    origin.with_intent(before, Intent(("vim",)))
+    assert before == copied
+
+
+NAMES = st.from_regex(r"[a-z0-9][a-z0-9+.-]{1,8}(:[a-z0-9]{2,5})?(=([0-9]:)?[0-9][A-Za-z0-9.+~-]*)?", fullmatch=True)
+LOCALS = st.builds(
+    LocalPackage,
+    st.from_regex(r"[0-9a-f]{64}", fullmatch=True),
+    st.builds(
+        Package,
+        st.from_regex(r"[a-z0-9][a-z0-9+.-]+", fullmatch=True),
+        st.from_regex(r"([0-9]:)?[0-9][A-Za-z0-9.+~-]*", fullmatch=True),
+        st.sampled_from(["all", "amd64", "arm64", "kfreebsd-amd64"]),
+    ),
+)
+
+
+@given(
+    st.builds(
+        Intent,
+        st.lists(NAMES).map(tuple),
+        st.lists(LOCALS, max_size=3).map(tuple),
+        st.sampled_from([None, True, False]),
+    )
+)
+def test_an_intent_survives_the_file(intent: Intent) -> None:
+    text = origin.render(origin.with_intent(BASE, intent))
+    # What nothing is layered for needs no setting.
+    assert origin.intent(origin.parse(text)) == (Intent() if intent.empty else intent)

@@ -1,0 +1,228 @@
+"""What ostree prints, read back: listings and commits as ostree 2022.7 printed them."""
+
+from __future__ import annotations
+
+import pytest
+
+from apt_ostree import ostree
+from apt_ostree.errors import ToolError
+from apt_ostree.model import CommitInfo
+from apt_ostree.ostree import Listed
+
+DIRTREE = "9be92b40976c55ef16820485ab4ff62bd680639383434ccaaed94b68d4bca3a1"
+DIRMETA = "446a0ef11b7cc167f3b603e585c7eeeeb675faa412d5ec73f62988eb0b6c5488"
+ARROW = "baaca41f686cfdfd81225305cb5a80748bb4e5acbda6eeb30558f8ccd910e223"
+LINK = "a6b40a5400ed082fbe067d2c8397aab54046a089768651c392a36db46d24c1cd"
+ODD = "ce99bbc708b2317dd3a949fabcde867639815a04e2caaa9ea10ad5097d76041b"
+LINES = "0212e9119a8447a0531d8e4484a74a7d2a1cc1d057155de620c2a1a7a8c8255d"
+BLANK = "582999993c3803bd9fecd1d71fbe57277f5c509ce57184a4f659afcf0aa602cd"
+TRAIL = "d4c15d11c09c6614089474891e8912910962ff290258eba83c2d1136c096f6bb"
+TWO = "e8f145811ff8a1dea46631bd29b6a3fbaea5ffa0671a60a5b45c576621dd8c66"
+SETUID = "a8f821cd1afc95fa943714f39820e0a01a4b336eb9be6e81dd2b96088cb39346"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        pytest.param(
+            f"d00755 0 0      0 {DIRTREE} {DIRMETA} /", Listed("d", 0o755, 0, 0, DIRTREE, "/", ""), id="the root"
+        ),
+        pytest.param(
+            f"d01777 0 0      0 {DIRTREE} {DIRMETA} /dir with space",
+            Listed("d", 0o1777, 0, 0, DIRTREE, "/dir with space", ""),
+            id="a directory with spaces",
+        ),
+        pytest.param(
+            f"-04755 0 42      3 {SETUID} /usr/bin/su",
+            Listed("-", 0o4755, 0, 42, SETUID, "/usr/bin/su", ""),
+            id="a setuid file of a group",
+        ),
+        pytest.param(
+            f"-00644 0 0 1234567890 {TWO} /big", Listed("-", 0o644, 0, 0, TWO, "/big", ""), id="a size past its column"
+        ),
+        pytest.param(
+            f"l00777 0 0      0 {LINK} /usr/link -> target",
+            Listed("l", 0o777, 0, 0, LINK, "/usr/link", "target"),
+            id="a link",
+        ),
+        pytest.param(
+            f"l00777 0 0      0 {ODD} /usr/odd -> a b -> c",
+            Listed("l", 0o777, 0, 0, ODD, "/usr/odd", "a b -> c"),
+            id="a link to an arrow",
+        ),
+        pytest.param(
+            f"l00777 0 0      0 {LINES} /usr/nllink -> x\ny",
+            Listed("l", 0o777, 0, 0, LINES, "/usr/nllink", "x\ny"),
+            id="a link to two lines",
+        ),
+        pytest.param(
+            f"-00644 0 0      2 {ARROW} /usr/arrow -> head",
+            Listed("-", 0o644, 0, 0, ARROW, "/usr/arrow -> head", ""),
+            id="a file named like a link",
+        ),
+        pytest.param(
+            f"-00644 0 0      2 {TWO} /usr/two\nlines",
+            Listed("-", 0o644, 0, 0, TWO, "/usr/two\nlines", ""),
+            id="a newline in a name",
+        ),
+        pytest.param(
+            f"-00644 0 0      2 {BLANK} /usr/p\n\nq",
+            Listed("-", 0o644, 0, 0, BLANK, "/usr/p\n\nq", ""),
+            id="an empty line in a name",
+        ),
+        pytest.param(
+            f"-00644 0 0      2 {TRAIL} /usr/trail\n",
+            Listed("-", 0o644, 0, 0, TRAIL, "/usr/trail\n", ""),
+            id="a newline at the end of a name",
+        ),
+        pytest.param(
+            f"-00644 0 0      3 {TWO} /usr/übung", Listed("-", 0o644, 0, 0, TWO, "/usr/übung", ""), id="umlaut"
+        ),
+    ],
+)
+def test_parse_ls_reads_an_entry_whole(line: str, expected: Listed) -> None:
+    after = f"-00644 0 0      0 {ARROW} /zz"
+    assert ostree.parse_ls(f"{line}\n") == [expected]
+    assert ostree.parse_ls(f"{line}\n{after}\n") == [expected, Listed("-", 0o644, 0, 0, ARROW, "/zz", "")]
+
+
+def test_parse_ls_of_nothing_is_empty() -> None:
+    assert ostree.parse_ls("") == []
+
+
+# What follows a commit's parent: related objects, subject, body, time and the two checksums of the tree.
+TREE = "[byte 0x9b, 0xe9, 0x2b, 0x40, 0x97, 0x6c, 0x55, 0xef], [byte 0x44, 0x6a, 0x0e, 0xf1, 0x1b, 0x7c, 0xc1, 0x67]"
+CHECKSUM = "0b61a941baa75f30a67ed475d513b46929b8c1ba67d6f781435ac0a44d6ba61d"
+
+
+def raw(metadata: str = "@a{sv} {}", parent: str = "@ay []", subject: str = "''", body: str = "''") -> str:
+    """As ``ostree show --raw`` prints; TREE's arrays are cut short."""
+    return f"commit {CHECKSUM}\n({metadata}, {parent}, @a(say) [], {subject}, {body}, uint64 1700000000, {TREE})\n"
+
+
+METADATA = (
+    r"""{'version': <'13.1'>, 'q': <"it's">, 'qq': <"both ' and \"">, 'nl': <'two\nlines\ttab\\back'>, """
+    r"""'uni': <'grün ☃ 😀'>, 'ctl': <'\u0001\u007f'>, 'empty': <''>, 'brackets': <'a(b[c{d<e>,f:g'>, """
+    r"""'ostree.bootable': <true>, 'arr': <['a', 'b,c']>, 'one': <['a']>, """
+    r"""'tup': <('x', (16777216, [uint16 512]), {'k': <'v'>})>, 'num': <uint32 117440512>, 'emptyarr': <@as []>, """
+    r"""'by': <b'ab'>, 'false': <false>}"""
+)
+
+
+def test_parse_commit_reads_every_field() -> None:
+    info = ostree.parse_commit(
+        CHECKSUM, raw("{'version': <'13.1'>}", subject=r'''"Layer 'vim', \"x\""''', body=r"'line1\nline2'")
+    )
+    assert info == CommitInfo(CHECKSUM, None, 1700000000, "Layer 'vim', \"x\"", {"version": "13.1"})
+    assert (info.version, info.layered) == ("13.1", False)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("version", "13.1"),
+        ("q", "it's"),
+        ("qq", "both ' and \""),
+        ("nl", "two\nlines\ttab\\back"),
+        ("uni", "grün ☃ 😀"),
+        ("ctl", "\x01\x7f"),
+        ("empty", ""),
+        ("brackets", "a(b[c{d<e>,f:g"),
+        ("ostree.bootable", "true"),
+        ("false", "false"),
+        ("arr", None),
+        ("one", None),
+        ("tup", None),
+        ("k", None),
+        ("num", None),
+        ("emptyarr", None),
+        ("by", None),
+    ],
+)
+def test_parse_commit_keeps_strings_and_booleans_alone(key: str, value: str | None) -> None:
+    assert ostree.parse_commit(CHECKSUM, raw(METADATA)).metadata.get(key) == value
+
+
+@pytest.mark.parametrize(
+    ("subject", "expected"),
+    [
+        ("''", ""),
+        (r"'x\u200b«»'", "x\u200b«»"),
+        (r"'\U0001f600 and \\'", "😀 and \\"),
+        ("', [uint64 5'", ", [uint64 5"),
+    ],
+)
+def test_parse_commit_reads_escapes_in_a_subject(subject: str, expected: str) -> None:
+    assert ostree.parse_commit(CHECKSUM, raw(subject=subject)).subject == expected
+
+
+PLAIN_PARENT = (
+    "[byte 0x00, 0x27, 0x22, 0x3c, 0x3e, 0x28, 0x5c, 0x0a, 0x33, 0x33, 0x33, 0x33, 0x33, 0x33, 0x33, 0x33, "
+    "0x33, 0x33, 0x33, 0x33, 0x33, 0x33, 0x33, 0x33, 0x33, 0x33, 0x33, 0x33, 0x33, 0x33, 0xff, 0x00]"
+)
+
+
+@pytest.mark.parametrize(
+    ("printed", "checksum"),
+    [
+        pytest.param("@ay []", None, id="none"),
+        pytest.param(PLAIN_PARENT, "0027223c3e285c0a" + 22 * "33" + "ff00", id="two zeros"),
+        pytest.param("b'3333333333333333333333333333333'", 31 * "33" + "00", id="digits, then zero"),
+        pytest.param(
+            r'''b"1'\"<>(\\\n3333333333333333333333\377"''',
+            "3127223c3e285c0a" + 22 * "33" + "ff00",
+            id="quotes, escapes and octal, then zero",
+        ),
+        pytest.param(
+            r'''b"''<>(\\\n33333333333333333333333\377"''', "27273c3e285c0a" + 23 * "33" + "ff00", id="two quotes"
+        ),
+    ],
+)
+def test_parse_commit_reads_a_parent_however_it_is_printed(printed: str, checksum: str | None) -> None:
+    assert ostree.parse_commit(CHECKSUM, raw(parent=printed)).parent == checksum
+
+
+def test_parse_commit_joins_numbered_pieces_by_number() -> None:
+    pieces = ", ".join(f"'lock{f'.{n}' if n else ''}': <'<{n}>'>" for n in (10, 2, 0, 1, *range(3, 10), 11))
+    metadata = ostree.parse_commit(CHECKSUM, raw("{" + pieces + "}")).metadata
+    assert metadata == {"lock": "".join(f"<{n}>" for n in range(12))}
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{"a.1": "x", "a.2": "y"}, {"ostree.linux": "6.12", "ostree": "x"}, {"version": "1", "other.1": "y"}],
+)
+def test_keys_that_only_look_like_pieces_stay_apart(metadata: dict[str, str]) -> None:
+    assert ostree._join_chunks(metadata) == metadata
+
+
+@pytest.mark.parametrize("length", [0, 1, 100_000, 100_001, 250_000, 1_100_001])
+def test_long_metadata_is_cut_into_arguments_that_join_again(length: int) -> None:
+    value = "".join(chr(ord("a") + n % 26) for n in range(length))
+    words = ostree._metadata_argument("apt-ostree.lock", value)
+    assert all(len(word.encode()) < 128 * 1024 for word in words)
+    pairs = dict(word.removeprefix("--add-metadata-string=").split("=", 1) for word in words)
+    assert ostree._join_chunks(pairs) == {"apt-ostree.lock": value}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "commit abc\n", raw().replace("uint64 1700000000", "uint64 soon"), raw(subject="@s what"), "({}, @ay [])"],
+)
+def test_parse_commit_refuses_what_is_no_commit(text: str) -> None:
+    with pytest.raises(ToolError, match=f"cannot read commit {CHECKSUM}"):
+        ostree.parse_commit(CHECKSUM, text)
+
+
+def info(**metadata: str) -> CommitInfo:
+    return CommitInfo(CHECKSUM, None, 0, "", metadata)
+
+
+def test_load_json_reads_a_document_from_metadata() -> None:
+    assert ostree.load_json(info(lock='[["a", 1]]'), "lock") == [["a", 1]]
+    assert ostree.load_json(info(), "lock") is None
+
+
+def test_load_json_names_the_damaged_key() -> None:
+    with pytest.raises(ToolError, match=r"commit 0b61a941baa7 has damaged metadata \(lock\)"):
+        ostree.load_json(info(lock='[["a"'), "lock")

@@ -1,0 +1,126 @@
+"""Layers over trees, as far as plain files go: marks and whiteouts need root, see tests/integration."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from apt_ostree import overlay
+
+Tree = Mapping[str, str | None]
+"""Path -> content; None is a directory, a text that begins with ``->`` a link."""
+
+
+def make(top: Path, tree: Tree) -> Path:
+    top.mkdir(exist_ok=True)
+    for name, content in tree.items():
+        path = top / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if content is None:
+            path.mkdir(exist_ok=True)
+        elif content.startswith("->"):
+            path.symlink_to(content[2:])
+        else:
+            path.write_text(content)
+    return top
+
+
+def read(top: Path) -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for path in top.rglob("*"):
+        name = str(path.relative_to(top))
+        if path.is_symlink():
+            found[name] = f"->{path.readlink()}"
+        else:
+            found[name] = None if path.is_dir() else path.read_text()
+    return found
+
+
+BASE: Tree = {"usr/bin/a": "1", "usr/lib/d/x": "2", "usr/link": "->lib", "lib": "->usr/lib"}
+
+
+@pytest.mark.parametrize(
+    ("layer", "union"),
+    [
+        pytest.param({}, True, id="nothing"),
+        pytest.param({"usr/bin/new": "3", "opt/x/y": "4"}, True, id="new names"),
+        pytest.param({"usr/bin/a": "other"}, True, id="another content"),
+        pytest.param({"usr/bin/a": "->b"}, True, id="a link for a file"),
+        pytest.param({"usr/link": "text"}, True, id="a file for a link"),
+        pytest.param({"usr/link": "->bin"}, True, id="another target"),
+        pytest.param({"usr/lib/d": None}, True, id="the same directory"),
+        pytest.param({"usr/bin/a": None}, False, id="a directory for a file"),
+        pytest.param({"usr/bin/a/b": "3"}, False, id="a path below a file"),
+        pytest.param({"usr/lib/d": "3"}, False, id="a file for a directory"),
+        pytest.param({"usr/lib/d": "->e"}, False, id="a link for a directory"),
+        pytest.param({"usr/link": None}, False, id="a directory for a link to one"),
+        pytest.param({"lib/new": "3"}, False, id="a path through a link"),
+    ],
+)
+def test_a_layer_is_a_union_unless_it_changes_a_type(tmp_path: Path, layer: Tree, union: bool) -> None:
+    base = make(tmp_path / "base", BASE)
+    assert overlay.is_union(make(tmp_path / "layer", layer), [base]) is union
+    assert overlay.is_union(tmp_path / "layer", [make(tmp_path / "empty", {}), base]) is union
+    assert overlay.is_union(tmp_path / "layer", []) is True
+
+
+@pytest.mark.parametrize(
+    ("layer", "changed"),
+    [
+        pytest.param({}, {}, id="nothing"),
+        pytest.param({"usr/bin/new": "3", "opt/x": "4"}, {"opt": None}, id="new names"),
+        pytest.param({"usr/bin/a": "other"}, {}, id="another content"),
+        pytest.param({"usr/bin/a": "->b"}, {}, id="a link for a file"),
+        pytest.param({"usr/link": "text"}, {}, id="a file for a link"),
+        pytest.param({"usr/bin/a": None}, {}, id="a directory for a file"),
+        pytest.param({"usr/bin/a/b": "3"}, {"usr/bin/a": None}, id="a path below a file"),
+        pytest.param({"usr/lib/d": "3"}, {"usr/lib/d/x": "gone"}, id="a file for a directory"),
+        pytest.param({"usr/lib/d": "->/etc"}, {"usr/lib/d/x": "gone"}, id="a link for a directory"),
+        pytest.param({"lib/new": "3"}, {"lib": None}, id="a directory for a link"),
+    ],
+)
+def test_apply_makes_what_the_mount_showed(tmp_path: Path, layer: Tree, changed: Tree) -> None:
+    tree = make(tmp_path / "tree", BASE)
+    overlay.apply(make(tmp_path / "layer", layer), tree)
+    whole = {"usr": None, "usr/bin": None, "usr/lib": None, "usr/lib/d": None, **BASE, **changed, **layer}
+    assert read(tree) == {name: content for name, content in whole.items() if content != "gone"}
+
+
+def test_apply_links_files_and_copies_the_modes_of_directories(tmp_path: Path) -> None:
+    tree, layer = make(tmp_path / "tree", BASE), make(tmp_path / "layer", {"usr/bin/a": "new", "usr/s": "->x"})
+    (layer / "usr/bin").chmod(0o2750)
+    overlay.apply(layer, tree)
+    assert os.path.samefile(tree / "usr/bin/a", layer / "usr/bin/a")
+    assert (tree / "usr/bin").stat().st_mode & 0o7777 == 0o2750
+    assert (tree / "usr/s").readlink() == Path("x")
+
+
+def test_apply_follows_no_link_of_the_tree(tmp_path: Path) -> None:
+    host = make(tmp_path / "host", {"file": "host's"})
+    tree = make(tmp_path / "tree", {"dir": f"->{host}", "name": f"->{host}/file"})
+    overlay.apply(make(tmp_path / "layer", {"dir/file": "ours", "name": "ours"}), tree)
+    assert read(host) == {"file": "host's"}
+    assert read(tree) == {"dir": None, "dir/file": "ours", "name": "ours"}
+
+
+def test_apply_leaves_the_layer_as_it_is(tmp_path: Path) -> None:
+    layer = make(tmp_path / "layer", {"usr/bin/a": "new", "x": None, "l": "->y"})
+    before = read(layer)
+    overlay.apply(layer, make(tmp_path / "tree", BASE))
+    assert read(layer) == before
+
+
+def test_plain_entries_are_no_whiteouts(tmp_path: Path) -> None:
+    make(tmp_path, {"a": "", "d": None, "l": "->absent"})
+    assert [overlay.is_whiteout(tmp_path / name) for name in "adl"] == [False, False, False]
+    assert overlay.is_whiteout("/dev/null") is False
+
+
+def test_strip_leaves_plain_layers_alone(tmp_path: Path) -> None:
+    layer = make(tmp_path / "layer", {"usr/bin/a": "new", "l": "->y"})
+    before = read(layer)
+    overlay.strip(layer)
+    assert read(layer) == before

@@ -1,0 +1,228 @@
+"""The arithmetic of install and uninstall: expressions, intents, differences, batches."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apt_ostree.apt import Action
+from apt_ostree.errors import ResolveError, UsageError
+from apt_ostree.model import CommitInfo, Intent, LocalPackage, Package, Plan, Round, Solved
+from apt_ostree.ops import packages
+from apt_ostree.ops.packages import Change, difference, is_file, parse_expression
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("vim", ("vim", None, None, None)),
+        ("g++", ("g++", None, None, None)),
+        ("0ad", ("0ad", None, None, None)),
+        ("libstdc++-13-dev", ("libstdc++-13-dev", None, None, None)),
+        ("python3.11", ("python3.11", None, None, None)),
+        ("vim:arm64", ("vim", "arm64", None, None)),
+        ("vim=2:9.1.0-1+deb13u1~x", ("vim", None, "2:9.1.0-1+deb13u1~x", None)),
+        ("vim:kfreebsd-amd64=1-2", ("vim", "kfreebsd-amd64", "1-2", None)),
+        ("vim/trixie-backports", ("vim", None, None, "trixie-backports")),
+        ("vim:i386/sid", ("vim", "i386", None, "sid")),
+    ],
+)
+def test_parse_expression(text: str, expected: tuple[str | None, ...]) -> None:
+    assert parse_expression(text).group("name", "arch", "version", "suite") == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "v", "Vim", "-vim", "--reinstall", "+vim", ".vim", "vim ", "vim jq", "vim\n", "vim=", "vim/", "vim:",
+        "vim=1/sid", "vim/sid=1", "vim=1 2", "vim*", "vim?", "^vim", "~nvim", "?name(vim)", "vim^", "ü", "vim=ü",
+        "./vim", "/vim.deb", "vim;jq",
+        # To apt-get these mean "remove vim" and "whatever matches".
+        "vim-", "libjq.",
+    ],
+)  # fmt: skip
+def test_what_is_no_package_expression_is_a_usage_error(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_expression(text)
+    assert caught.value.brief == f"'{text}' is no package expression"
+
+
+def test_a_name_that_is_not_utf8_is_shown_escaped() -> None:
+    with pytest.raises(UsageError, match=r"'vim\\xff' is no package expression"):
+        parse_expression("vim\udcff")
+
+
+@pytest.mark.parametrize(
+    ("argument", "file"),
+    [("./x.deb", True), ("/a/x.deb", True), ("a/x.deb", True), ("x.deb", False), ("vim/trixie", False), ("./x", False)],
+)
+def test_a_file_has_a_slash_and_ends_in_deb(argument: str, file: bool) -> None:
+    assert is_file(argument) is file
+
+
+def local(name: str, version: str = "1") -> LocalPackage:
+    return LocalPackage("ab" * 32, Package(name, version, "amd64"))
+
+
+@pytest.mark.parametrize(
+    ("before", "names", "after"),
+    [
+        ([], ["vim", "jq"], ["vim", "jq"]),
+        (["vim"], ["vim"], ["vim"]),
+        (["vim", "jq"], ["curl"], ["vim", "jq", "curl"]),
+        (["vim", "jq"], ["vim=2"], ["jq", "vim=2"]),
+        (["vim=1"], ["vim=2"], ["vim=2"]),
+        (["vim=1"], ["vim"], ["vim=1"]),
+        (["vim/sid"], ["vim"], ["vim/sid"]),
+        (["vim=1"], ["vim/sid"], ["vim/sid"]),
+        (["vim"], ["vim:i386"], ["vim", "vim:i386"]),
+        (["vim:i386=1"], ["vim:i386"], ["vim:i386=1"]),
+        ([], ["vim", "vim", "vim=1"], ["vim=1"]),
+    ],
+)
+def test_a_new_request_joins_or_replaces_the_old_one(before: list[str], names: list[str], after: list[str]) -> None:
+    intent = Intent(tuple(before), (local("agent"),), True)
+    assert packages._with(intent, names, []) == Intent(tuple(after), (local("agent"),), True)
+
+
+def test_a_newer_file_of_a_package_replaces_the_older_one() -> None:
+    intent = Intent(("vim",), (local("agent", "1"), local("other")))
+    assert packages._with(intent, [], [local("agent", "2")]) == Intent(("vim",), (local("other"), local("agent", "2")))
+
+
+@pytest.mark.parametrize(
+    ("before", "names", "after"),
+    [
+        (["vim", "jq"], ["vim"], ["jq"]),
+        (["vim=1", "jq"], ["vim"], ["jq"]),
+        (["vim/sid"], ["vim"], []),
+        (["vim=1"], ["vim=1"], []),
+        (["vim", "vim:i386"], ["vim"], []),
+        (["vim", "vim:i386"], ["vim:i386"], ["vim"]),
+        (["vim:i386=1"], ["vim:i386"], []),
+        (["vim", "vim-tiny"], ["vim"], ["vim-tiny"]),
+    ],
+)
+def test_uninstall_drops_what_was_requested(before: list[str], names: list[str], after: list[str]) -> None:
+    intent = Intent(tuple(before), (local("agent"),), False)
+    assert packages._without(intent, names) == Intent(tuple(after), (local("agent"),), False)
+
+
+def test_uninstall_drops_a_local_package_by_name() -> None:
+    intent = Intent(("vim",), (local("agent"), local("other")))
+    assert packages._without(intent, ["agent"]) == Intent(("vim",), (local("other"),))
+
+
+@pytest.mark.parametrize(
+    ("intent", "names", "brief", "detail"),
+    [
+        (Intent(), ["vim"], "not requested: vim", "requested are: none"),
+        (Intent(("vi",), (local("agent"),)), ["jq", "vi", "x1"], "not requested: jq, x1", "requested are: vi, agent"),
+        (Intent(("vim=1",)), ["vim=2"], "not requested: vim=2", "requested are: vim=1"),
+        (Intent(("vim",)), ["vim:i386"], "not requested: vim:i386", "requested are: vim"),
+    ],
+)  # fmt: skip
+def test_uninstall_of_what_nobody_requested_is_an_error(
+    intent: Intent, names: list[str], brief: str, detail: str
+) -> None:
+    with pytest.raises(ResolveError) as caught:
+        packages._without(intent, names)
+    assert (caught.value.brief, caught.value.detail) == (brief, detail)
+
+
+A1, A2, A2I, B1, C1 = (
+    Package("a", "1", "amd64"),
+    Package("a", "2", "amd64"),
+    Package("a", "2", "i386"),
+    Package("b", "1", "all"),
+    Package("c", "1", "all"),
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ([], [], Change()),
+        ([A1, B1], [B1, A1], Change()),
+        ([], [C1, B1], Change(added=(B1, C1))),
+        ([C1, B1], [], Change(removed=(B1, C1))),
+        ([A1], [A2], Change(changed=((A1, A2),))),
+        ([A2], [A1], Change(changed=((A2, A1),))),
+        ([A2], [A2I], Change(added=(A2I,), removed=(A2,))),
+        ([A1, B1], [A2, A2I, C1], Change((A2I, C1), (B1,), ((A1, A2),))),
+    ],
+)
+def test_difference(before: list[Package], after: list[Package], expected: Change) -> None:
+    assert difference(before, after) == expected
+
+
+def solved(name: str, size: int = 1) -> Solved:
+    return Solved(Package(name, "1", "all"), name * 8, size, 0, "s")
+
+
+@given(st.lists(st.integers(1, 10**9), max_size=30))
+def test_batches_hold_each_package_once_and_none_is_empty(sizes: list[int]) -> None:
+    missing = [solved(f"p{n}", size) for n, size in enumerate(sizes)]
+    parts = packages._batches(missing)
+    assert sorted((s for part in parts for s in part), key=lambda s: s.name) == sorted(missing, key=lambda s: s.name)
+    assert len(parts) == min(len(missing), 2 * packages.WORKERS)
+    assert all(parts)
+
+
+def test_batches_are_about_equal() -> None:
+    parts = packages._batches([solved(f"p{n}", size) for n, size in enumerate([8, 7, 6, 5, 4, 3, 2, 1])])
+    assert [sum(s.size for s in part) for part in parts] == [9, 9, 9, 9]
+
+
+@pytest.mark.parametrize(
+    ("action", "lines"),
+    [
+        (Action("Inst", "jq", "amd64", "1"), []),
+        (Action("Conf", "jq", "amd64", "1"), []),
+        (Action("Inst", "libc6", "amd64", "2.42", "2.41"), ["libc6 2.41 would become 2.42"]),
+        (Action("Remv", "nano", "", "", "8.4"), ["nano 8.4 would be removed"]),
+    ],
+)
+def test_a_layer_only_adds(action: Action, lines: list[str]) -> None:
+    assert packages._touches_base([action]) == lines
+
+
+BASE = CommitInfo("b" * 64, None, 0, "", {})
+
+
+def digest(base: CommitInfo = BASE, intent: Intent = Intent(("vim",)), plan: Plan | None = None) -> str:  # noqa: B008
+    return packages._inputs_digest(base, intent, plan or Plan((solved("a"), solved("b"))))
+
+
+def test_the_inputs_digest_is_the_same_for_the_same_inputs() -> None:
+    assert digest(intent=Intent(("vim", "jq"))) == digest(intent=Intent(("jq", "vim")))
+    assert digest(plan=Plan((solved("a", 5), solved("b")))) == digest()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        digest(base=CommitInfo("c" * 64, None, 0, "", {})),
+        digest(intent=Intent(("jq",))),
+        digest(intent=Intent(("vim",), (local("agent"),))),
+        digest(intent=Intent(("vim",), recommends=True)),
+        digest(plan=Plan((solved("a"),))),
+        digest(plan=Plan((solved("a"), Solved(Package("b", "1", "all"), "other", 1, 0, "s")))),
+    ],
+)
+def test_the_inputs_digest_tells_inputs_apart(other: str) -> None:
+    assert other != digest()
+
+
+def test_a_commits_lock_is_the_solved_set() -> None:
+    metadata = {"apt-ostree.lock": '[["jq", "1.7", "amd64", "ab", 7, 1024, "Debian:13.7/stable"]]'}
+    assert packages.locked(CommitInfo("c", None, 0, "", metadata)) == [
+        Solved(Package("jq", "1.7", "amd64"), "ab", 7, 1024, "Debian:13.7/stable")
+    ]
+    assert packages.locked(BASE) == []
+
+
+def test_a_plan_is_a_value() -> None:
+    rounds = (Round((A1,), (A1,)),)
+    assert Plan((solved("a"),), rounds) == Plan((solved("a"),), rounds)

@@ -1,0 +1,267 @@
+"""The package cache's texts and decisions; imports of real packages are in tests/integration."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apt_ostree import pkgcache
+from apt_ostree.errors import PackageError
+from apt_ostree.model import Package, Solved
+from apt_ostree.pkgcache import Cached, Object, marker, read_marker
+
+CHECKSUM = "0123456789abcdef" * 4
+
+
+def test_a_marker_names_its_object() -> None:
+    assert marker(CHECKSUM) == b"apt-ostree object " + CHECKSUM.encode() + b"\n"
+    assert len(marker(CHECKSUM)) == pkgcache.MARKER_SIZE == 83
+    assert read_marker(marker(CHECKSUM)) == CHECKSUM
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"apt-ostree object \n",
+        marker(CHECKSUM)[:-1],
+        marker(CHECKSUM) + b"\n",
+        marker(CHECKSUM.upper()),
+        marker(CHECKSUM[:-1] + "g"),
+        marker(CHECKSUM[:-1]) + b"\n",
+        b" " + marker(CHECKSUM)[:-1],
+        marker(CHECKSUM).replace(b"0", b"\xff", 1),
+        bytes(pkgcache.MARKER_SIZE),
+    ],
+)
+def test_other_content_is_no_marker(content: bytes) -> None:
+    assert read_marker(content) is None
+
+
+@given(st.binary(max_size=100))
+def test_only_what_marker_writes_is_a_marker(content: bytes) -> None:
+    found = read_marker(content)
+    assert found is None or marker(found) == content
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "header"),
+    [
+        ("debian-binary", 4, b"debian-binary   0           0     0     100644  4         `\n"),
+        ("control.tar", 10240, b"control.tar     0           0     0     100644  10240     `\n"),
+        ("data.tar", 9_999_999_999, b"data.tar        0           0     0     100644  9999999999`\n"),
+    ],
+)
+def test_ar_header(name: str, size: int, header: bytes) -> None:
+    assert pkgcache._ar_header(name, size) == header
+    assert len(header) == pkgcache._AR_HEADER
+
+
+def member(name: str, size: int = 10, kind: bytes = tarfile.REGTYPE, linkname: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.size, info.type, info.linkname = size, kind, linkname
+    return info
+
+
+CONFFILES = {"/usr/share/x/conf", "/etc/x"}
+
+
+@pytest.mark.parametrize(
+    ("info", "hollowed"),
+    [
+        (member("./usr/bin/jq"), True),
+        (member("usr/bin/jq"), True),
+        (member("./bin/sh"), True),
+        (member("./sbin/init"), True),
+        (member("./lib/x.so"), True),
+        (member("./lib64/ld.so"), True),
+        (member("./usr/share/x/conf.d"), True),
+        (member("./usr/etcetera"), True),
+        (member("./usr/share/doc/a b\nc"), True),
+        (member("./usr/bin/empty", 0), False),
+        (member("./etc/x"), False),
+        (member("./etc/other"), False),
+        (member("./usr/etc/other"), False),
+        (member("./usr/share/x/conf"), False),
+        (member("./var/lib/x"), False),
+        (member("./opt/x/bin"), False),
+        (member("./boot/vmlinuz"), False),
+        (member("./srv/usr/x"), False),
+        (member("./usr/bin", 0, tarfile.DIRTYPE), False),
+        (member("./usr/bin/l", 0, tarfile.SYMTYPE, "jq"), False),
+        (member("./usr/bin/h", 0, tarfile.LNKTYPE, "./usr/bin/jq"), False),
+    ],
+)
+def test_what_is_hollowed(info: tarfile.TarInfo, hollowed: bool) -> None:
+    assert pkgcache._is_hollowed(info, CONFFILES) is hollowed
+
+
+def archive(*members: tarfile.TarInfo) -> tarfile.TarFile:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT, errors="surrogateescape") as tar:
+        for info in members:
+            tar.addfile(info, io.BytesIO(bytes(info.size)))
+    file.seek(0)
+    return tarfile.open(fileobj=file, mode="r:", errors="surrogateescape")
+
+
+def test_members_that_a_commit_can_hold_are_all_taken() -> None:
+    data = archive(
+        member("./", 0, tarfile.DIRTYPE),
+        member("./usr/ü \n"),
+        member("./usr/l", 0, tarfile.SYMTYPE, "../../anywhere"),
+        member("./usr/h", 0, tarfile.LNKTYPE, "./usr/ü \n"),
+        member("./usr/..x"),
+    )
+    assert [info.name for info in pkgcache._members(data, "x.deb")] == [
+        ".",
+        "./usr/ü \n",
+        "./usr/l",
+        "./usr/h",
+        "./usr/..x",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("info", "detail"),
+    [
+        (member("./usr/\udcff"), r"the name ./usr/\xff is not UTF-8, which OSTree cannot hold"),
+        (member("./pipe", 0, tarfile.FIFOTYPE), "./pipe is a FIFO, which OSTree cannot hold"),
+        (member("./disk", 0, tarfile.BLKTYPE), "./disk is a device node, which OSTree cannot hold"),
+        (member("./tty", 0, tarfile.CHRTYPE), "./tty is a device node, which OSTree cannot hold"),
+        (member("./usr/../../x"), "the path ./usr/../../x leads out of the tree"),
+        (member("../x"), "the path ../x leads out of the tree"),
+        (member("/etc/x"), "the path /etc/x leads out of the tree"),
+    ],
+)
+def test_members_that_a_commit_cannot_hold_are_named(info: tarfile.TarInfo, detail: str) -> None:
+    with pytest.raises(PackageError) as caught:
+        pkgcache._members(archive(info), "x.deb")
+    assert (caught.value.brief, caught.value.detail) == ("x.deb cannot be layered", detail)
+
+
+def test_a_link_to_a_name_that_is_not_utf8_is_shown() -> None:
+    with pytest.raises(PackageError, match="cannot be layered"):
+        pkgcache._members(archive(member("./l", 0, tarfile.SYMTYPE, "\udcff")), "x.deb")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (None, set()),
+        ("", set()),
+        ("/etc/a\n/etc/b\n", {"/etc/a", "/etc/b"}),
+        ("\n/etc/a", {"/etc/a"}),
+        ("remove-on-upgrade /etc/old\n/etc/a\n", {"/etc/old", "/etc/a"}),
+    ],
+)
+def test_conffiles_are_those_that_the_control_archive_declares(text: str | None, found: set[str]) -> None:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        tar.addfile(member("./control", 0))
+        if text is not None:
+            info = member("./conffiles", len(text))
+            tar.addfile(info, io.BytesIO(text.encode()))
+    assert pkgcache._conffiles(file.getvalue()) == found
+
+
+def cached(name: str, control: str = "", size: int = 7) -> Cached:
+    return Cached(name * 64, Package(name, "1", "all"), size, control, Path(f"/{name}"), {})
+
+
+def test_packages_file_is_what_apt_solves_with(tmp_path: Path) -> None:
+    entries = [
+        cached("a", "Package: a\nVersion: 1\nDescription: x\n long\n\n"),
+        cached("b", "Package: b\nVersion: 2\nMaintainer: \udcff", 8),
+    ]
+    target = tmp_path / "Packages"
+    assert pkgcache.packages_file(entries, target) == target
+    assert target.read_bytes() == (
+        b"Package: a\nVersion: 1\nDescription: x\n long\n"
+        b"Filename: " + b"a" * 64 + b".deb\nSize: 7\nSHA256: " + b"a" * 64 + b"\n\n"
+        b"Package: b\nVersion: 2\nMaintainer: \xff\n"
+        b"Filename: " + b"b" * 64 + b".deb\nSize: 8\nSHA256: " + b"b" * 64 + b"\n\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("control", "size"),
+    [("Package: a\nInstalled-Size: 12\n", 12 * 1024), ("Package: a\n", 0), ("Package: a\nInstalled-Size: x\n", 0)],
+)
+def test_a_cached_package_is_solved_with_its_size_in_bytes(control: str, size: int) -> None:
+    assert cached("a", control).solved() == Solved(Package("a", "1", "all"), "a" * 64, 7, size, "cache")
+
+
+INDEX = {
+    "importer": pkgcache.IMPORTER,
+    "package": ["a", "1:2", "all"],
+    "size": 99,
+    "control": "Package: a\n",
+    "hollow-size": 6,
+    "objects": {CHECKSUM: [0o100755, 0, 42]},
+}
+
+
+def store(area: Path, index: str) -> Path:
+    place = area / "pkgs/ab"
+    place.mkdir(parents=True)
+    (place / "hollow.deb").write_text("hollow")
+    (place / "index.json").write_text(index)
+    return place
+
+
+def test_load_reads_an_imported_package(tmp_path: Path) -> None:
+    place = store(tmp_path, json.dumps(INDEX))
+    assert pkgcache.load(tmp_path, "ab") == Cached(
+        "ab", Package("a", "1:2", "all"), 99, "Package: a\n", place / "hollow.deb", {CHECKSUM: Object(0o100755, 0, 42)}
+    )
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        json.dumps({**INDEX, "importer": pkgcache.IMPORTER - 1}),
+        json.dumps({**INDEX, "hollow-size": 5}),
+        json.dumps({key: value for key, value in INDEX.items() if key != "control"}),
+        json.dumps({**INDEX, "package": ["a"]}),
+        json.dumps(INDEX)[:-1],
+        "[]",
+        "",
+    ],
+)
+def test_load_counts_another_or_a_broken_import_as_none(tmp_path: Path, index: str) -> None:
+    store(tmp_path, index)
+    assert pkgcache.load(tmp_path, "ab") is None
+
+
+def test_load_of_an_absent_package_is_none(tmp_path: Path) -> None:
+    assert pkgcache.load(tmp_path, "ab") is None
+    store(tmp_path, json.dumps(INDEX)).joinpath("hollow.deb").unlink()
+    assert pkgcache.load(tmp_path, "ab") is None
+
+
+def test_digest_is_the_files_sha256(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"abc")
+    assert pkgcache.digest(tmp_path / "x") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_free_forgets_the_downloads_and_no_import(tmp_path: Path) -> None:
+    place = store(tmp_path, "{}")
+    archives = tmp_path / "apt/archives"
+    (archives / "partial").mkdir(parents=True)
+    for name in ("a.deb", "lock", "partial/b.deb"):
+        (archives / name).touch()
+    pkgcache.free(tmp_path)
+    assert [path.name for path in archives.iterdir()] == ["lock"]
+    assert (place / "hollow.deb").exists()
+
+
+def test_stored_size_counts_all_imports(tmp_path: Path) -> None:
+    store(tmp_path, "1234")
+    assert pkgcache.stored_size(tmp_path) == len("hollow") + 4

@@ -1,0 +1,439 @@
+"""What a commit carries instead of /var, on small trees made from a dict."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from apt_ostree import state
+
+UID, GID = os.getuid(), os.getgid()
+
+
+@dataclass(frozen=True)
+class Dir:
+    mode: int = 0o755
+
+
+@dataclass(frozen=True)
+class File:
+    text: str = ""
+    mode: int = 0o644
+
+
+@dataclass(frozen=True)
+class Link:
+    target: str
+
+
+Tree = Mapping[str, Dir | File | Link]
+
+
+def make(top: Path, tree: Tree) -> Path:
+    """Make ``tree`` at ``top``; parents that it does not name are 0755."""
+    top.mkdir(exist_ok=True)
+    top.chmod(0o755)
+    for name, entry in sorted(tree.items()):
+        path = top / name
+        for parent in reversed(path.relative_to(top).parents):
+            if not (top / parent).is_dir():
+                (top / parent).mkdir()
+                (top / parent).chmod(0o755)
+        if isinstance(entry, Link):
+            path.symlink_to(entry.target)
+            continue
+        if isinstance(entry, Dir):
+            path.mkdir(exist_ok=True)
+        else:
+            path.write_text(entry.text)
+        path.chmod(entry.mode)
+    return top
+
+
+def read(top: Path) -> dict[str, Dir | File | Link]:
+    """The tree at ``top``, in the words of ``make``."""
+    found: dict[str, Dir | File | Link] = {}
+    for path in top.rglob("*"):
+        name, mode = str(path.relative_to(top)), path.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            found[name] = Link(str(path.readlink()))
+        elif stat.S_ISDIR(mode):
+            found[name] = Dir(stat.S_IMODE(mode))
+        else:
+            found[name] = File(path.read_text(), stat.S_IMODE(mode))
+    return found
+
+
+def capture(var: Path, before: state.Snapshot | None = None) -> tuple[list[str], list[str]]:
+    """The lines and the seeds' names of what is new; owners are ours, so they are left out of the lines."""
+    captured = state.capture(var, before or {})
+    return [line.removesuffix(f" :{UID} :{GID}") for line in captured.lines], [name for name, _ in captured.seeds]
+
+
+SHOWN = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+# File names are bytes: what is not UTF-8 shows as lone surrogates.
+BYTES = st.binary().map(lambda raw: os.fsdecode(raw.replace(b"\0", b"")))
+NAMES = st.one_of(SHOWN, BYTES, st.text(" \t\n%\\\"'07a", max_size=8))
+
+
+@given(NAMES)
+def test_unescape_gives_back_what_was_escaped(name: str) -> None:
+    assert state.unescape(state.escape(name)) == name
+
+
+@given(NAMES)
+def test_an_escaped_name_is_one_word_on_one_line(name: str) -> None:
+    escaped = state.escape(name)
+    assert escaped.split() == ([escaped] if name else [])
+    assert len(escaped.splitlines()) <= 1
+    assert not set(escaped) & {'"', "'"}
+
+
+@given(NAMES)
+def test_an_escaped_name_has_no_specifier(name: str) -> None:
+    assert state.escape(name).replace("%%", "").find("%") == -1
+
+
+@pytest.mark.parametrize(
+    ("name", "escaped"),
+    [
+        ("lib/plain-1.0_x+y@z", "lib/plain-1.0_x+y@z"),
+        ("a b", r"a\040b"),
+        ("a\tb\nc", r"a\011b\012c"),
+        ("100%", "100%%"),
+        ("%%", "%%%%"),
+        ("back\\slash", "back\\\\slash"),
+        ("\\040", "\\\\040"),
+        ('it\'s "x"', r"it\047s\040\042x\042"),
+        ("übung", "übung"),
+        ("no\u00a0break", r"no\302\240break"),
+        ("line\u2028end", r"line\342\200\250end"),
+        ("\udcff", "\udcff"),
+    ],
+)
+def test_escape_writes_what_tmpfiles_reads(name: str, escaped: str) -> None:
+    assert state.escape(name) == escaped
+
+
+def test_state_tmpfiles_links_what_belongs_to_usr() -> None:
+    lines = state.state_tmpfiles().splitlines()
+    assert lines[:7] == [
+        "# State that must match /usr lives with it.",
+        "L+ /var/lib/dpkg - - - - ../../usr/lib/sysimage/dpkg",
+        "L+ /var/cache/debconf - - - - ../../usr/lib/sysimage/debconf",
+        "L+ /var/lib/ucf - - - - ../../usr/lib/sysimage/ucf",
+        "L+ /var/lib/pam - - - - ../../usr/lib/sysimage/pam",
+        "L+ /var/lib/dictionaries-common - - - - ../../usr/lib/sysimage/dictionaries-common",
+        "L+ /var/cache/dictionaries-common - - - - ../../usr/lib/sysimage/dictionaries-common-cache",
+    ]
+    assert lines[-2:] == [
+        "d /var/lib/apt :0755 :0 :0",
+        "L+ /var/lib/apt/extended_states - - - - ../../../usr/lib/sysimage/extended_states",
+    ]
+    assert lines.count("d /var/lib/systemd :0755 :0 :0") == 1
+
+
+@pytest.mark.parametrize("name", [*state.LINKED, *state.LINKED_FILES])
+def test_each_linked_state_has_a_link_that_leads_to_its_place(name: str) -> None:
+    line = next(line for line in state.state_tmpfiles().splitlines() if line.startswith(f"L+ /var/{name} "))
+    target = os.path.normpath(f"/var/{name}/../{line.split(' ')[-1]}")
+    assert target == f"/usr/lib/sysimage/{state.sysimage_name(name)}"
+
+
+def test_no_two_linked_states_share_a_place() -> None:
+    names = [state.sysimage_name(name) for name in (*state.LINKED, *state.LINKED_FILES)]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("tree", "lines", "seeds"),
+    [
+        pytest.param({}, [], [], id="nothing"),
+        pytest.param({"lib/a": Dir(0o2750)}, ["d /var/lib :0755", "d /var/lib/a :2750"], [], id="an empty directory"),
+        pytest.param(
+            {"lib/a/x": File(), "lib/a/sub/y": File()}, ["d /var/lib :0755"], ["lib/a"], id="a subtree with a file"
+        ),
+        pytest.param(
+            {"lib/a/sub/y": File()},
+            ["d /var/lib :0755", "d /var/lib/a :0755"],
+            ["lib/a/sub"],
+            id="a directory of directories is no seed",
+        ),
+        pytest.param(
+            {"lib/a/x": File(), "lib/a/l": Link("x"), "lib/a/empty": Dir(0o700)},
+            ["d /var/lib :0755"],
+            ["lib/a"],
+            id="links and directories go with their subtree",
+        ),
+        pytest.param(
+            {"lib/ab/x": File(), "lib/a/x": File(), "lib/a-b/x": File()},
+            ["d /var/lib :0755"],
+            ["lib/a", "lib/a-b", "lib/ab"],
+            id="names that begin alike",
+        ),
+        pytest.param(
+            {"lib/one": File(), "lib/a": Dir()},
+            ["d /var/lib :0755", "d /var/lib/a :0755"],
+            ["lib/one"],
+            id="a file right in a shared directory",
+        ),
+        pytest.param(
+            {"lib/a/l": Link("/usr/lib/a b"), "lib/100%": Link("../x")},
+            [
+                "d /var/lib :0755", "L /var/lib/100%% - - - - ../x", "d /var/lib/a :0755",
+                r"L /var/lib/a/l - - - - /usr/lib/a\040b",
+            ],
+            [],
+            id="links",
+        ),
+        pytest.param(
+            {"lib/a b\n/x": File()}, ["d /var/lib :0755"], ["lib/a b\n"], id="a seed with blanks in its name"
+        ),
+        pytest.param(
+            {"lib/dpkg": Link("/usr/lib/sysimage/dpkg")}, ["d /var/lib :0755"], [], id="a link to linked state"
+        ),
+        pytest.param(
+            {"lib/other": Link("/usr/lib/sysimage/dpkg")},
+            ["d /var/lib :0755", "L /var/lib/other - - - - /usr/lib/sysimage/dpkg"],
+            [],
+            id="another link there",
+        ),
+    ],
+)  # fmt: skip
+def test_capture(tmp_path: Path, tree: Tree, lines: list[str], seeds: list[str]) -> None:
+    assert capture(make(tmp_path / "var", tree)) == (lines, seeds)
+
+
+@pytest.mark.parametrize("name", state._SHARED)
+def test_a_directory_of_many_packages_is_never_one_seed(tmp_path: Path, name: str) -> None:
+    _, seeds = capture(make(tmp_path / "var", {f"{name}/file": File()}))
+    assert seeds == [f"{name}/file"]
+
+
+@pytest.mark.parametrize("name", state._IGNORED)
+def test_records_of_the_run_are_ignored(tmp_path: Path, name: str) -> None:
+    var = make(tmp_path / "var", {f"{name}/below": File(), f"{name}-not": Dir()})
+    lines, seeds = capture(var)
+    assert seeds == []
+    assert f"d /var/{name}-not :0755" in lines
+    assert not [line for line in lines if line.startswith((f"d /var/{name} ", f"d /var/{name}/"))]
+
+
+def test_what_was_there_before_is_not_captured(tmp_path: Path) -> None:
+    var = make(tmp_path / "var", {"lib/a/x": File("1"), "lib/l": Link("x"), "lib/d": Dir()})
+    before = state.snapshot(var)
+    assert capture(var, before) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("change", "lines", "seeds"),
+    [
+        pytest.param("rm -r lib/a", [], [], id="a removal"),
+        pytest.param("write lib/a/x", [], ["lib/a/x"], id="another content"),
+        pytest.param("write lib/a/new", [], ["lib/a/new"], id="a file beside older ones"),
+        pytest.param("chmod lib/d", ["d /var/lib/d :0700"], [], id="another mode of a directory"),
+        pytest.param("chmod lib/a/x", [], ["lib/a/x"], id="another mode of a file"),
+        pytest.param("link lib/l", ["L /var/lib/l - - - - elsewhere"], [], id="another target of a link"),
+    ],
+)
+def test_only_changes_since_a_snapshot_are_captured(
+    tmp_path: Path, change: str, lines: list[str], seeds: list[str]
+) -> None:
+    tree: Tree = {"lib/a/x": File("1"), "lib/l": Link("x"), "lib/d": Dir()}
+    var = make(tmp_path / "var", tree)
+    before = state.snapshot(var)
+    verb, _, name = change.rpartition(" ")
+    place = var / name
+    if verb == "rm -r":
+        (place / "x").unlink()
+        place.rmdir()
+    elif verb == "write":
+        place.write_text("other")
+    elif verb == "chmod":
+        place.chmod(0o700)
+    else:
+        place.unlink()
+        place.symlink_to("elsewhere")
+    assert capture(var, before) == (lines, seeds)
+
+
+def test_the_digest_of_a_seed_is_of_its_content_not_its_place(tmp_path: Path) -> None:
+    tree: Tree = {"x": File("1", 0o600), "sub/l": Link("../x")}
+    one, two = make(tmp_path / "one", tree), make(tmp_path / "two", tree)
+    os.utime(two / "x", (0, 0))
+    assert state.tree_digest(one) == state.tree_digest(two)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"x": File("2", 0o600), "sub/l": Link("../x")},
+        {"x": File("1", 0o644), "sub/l": Link("../x")},
+        {"x": File("1", 0o600), "sub/l": Link("../y")},
+        {"x": File("1", 0o600), "sub/m": Link("../x")},
+        {"x": File("1", 0o600), "sub/l": File("../x")},
+        {"x": File("1", 0o600), "sub": Dir(0o700), "sub/l": Link("../x")},
+        {"x": File("1", 0o600)},
+    ],
+)
+def test_the_digest_tells_trees_apart(tmp_path: Path, other: Tree) -> None:
+    one = make(tmp_path / "one", {"x": File("1", 0o600), "sub/l": Link("../x")})
+    assert state.tree_digest(one) != state.tree_digest(make(tmp_path / "two", other))
+
+
+def test_write_puts_lines_seeds_and_templates_where_first_boot_reads_them(tmp_path: Path) -> None:
+    var = make(tmp_path / "var", {"lib/a b": Dir(0o750), "lib/a b/x": File("1", 0o600), "spool": Dir(0o1777)})
+    captured = state.capture(var, {})
+    state.write(captured, var, make(tmp_path / "tree", {}), "layer")
+    digest = state.tree_digest(var / "lib/a b")
+    assert {name: entry for name, entry in read(tmp_path / "tree").items() if not isinstance(entry, Dir)} == {
+        "usr/lib/tmpfiles.d/00-apt-ostree-layer.conf": File(
+            f"d /var/lib :0755 :{UID} :{GID}\nd /var/spool :1777 :{UID} :{GID}\n"
+        ),
+        "usr/lib/apt-ostree/seeds.d/layer": File(f"{digest} lib/a\\040b\n"),
+        "usr/share/factory/var/lib/a b/x": File("1", 0o600),
+    }
+    assert read(tmp_path / "tree")["usr/share/factory/var/lib/a b"] == Dir(0o750)
+
+
+def test_write_of_nothing_writes_nothing(tmp_path: Path) -> None:
+    tree = make(tmp_path / "tree", {})
+    state.write(state.Captured((), ()), make(tmp_path / "var", {}), tree, "layer")
+    assert read(tree) == {}
+
+
+OURS: Tree = {"usr/lib/sysimage/dpkg/status": File()}
+
+
+def test_populate_of_a_foreign_base_makes_the_standard_directories(tmp_path: Path) -> None:
+    state.populate(make(tmp_path / "tree", {}), tmp_path / "var")
+    assert read(tmp_path / "var") == {
+        "lib": Dir(), "lib/systemd": Dir(), "cache": Dir(), "log": Dir(), "tmp": Dir(0o1777)
+    }  # fmt: skip
+
+
+def test_populate_links_the_state_that_the_tree_has(tmp_path: Path) -> None:
+    tree = make(tmp_path / "tree", {**OURS, "usr/lib/sysimage/extended_states": File()})
+    state.populate(tree, tmp_path / "var")
+    links = {name: entry for name, entry in read(tmp_path / "var").items() if isinstance(entry, Link)}
+    assert links == {
+        "lib/dpkg": Link("/usr/lib/sysimage/dpkg"),
+        "lib/apt/extended_states": Link("/usr/lib/sysimage/extended_states"),
+    }
+
+
+def test_populate_reads_our_own_rules_alone(tmp_path: Path) -> None:
+    rules = {
+        "usr/lib/tmpfiles.d/00-apt-ostree-base.conf": File(f"d /var/lib/ours :0700 :{UID} :{GID}\n"),
+        "usr/lib/tmpfiles.d/vendor.conf": File(f"d /var/lib/theirs :0700 :{UID} :{GID}\n"),
+    }
+    state.populate(make(tmp_path / "tree", {**OURS, **rules}), tmp_path / "var")
+    assert (tmp_path / "var/lib/ours").is_dir()
+    assert not (tmp_path / "var/lib/theirs").exists()
+
+
+@pytest.mark.parametrize("rule", [f"d /var/run/x :0755 :{UID} :{GID}", "L /var/run/x - - - - y"])
+def test_populate_makes_nothing_through_a_link(tmp_path: Path, rule: str) -> None:
+    host = make(tmp_path / "host", {})
+    text = f"L /var/run - - - - {host}\n{rule}\n"
+    tree = make(tmp_path / "tree", {**OURS, "usr/lib/tmpfiles.d/00-apt-ostree-base.conf": File(text)})
+    state.populate(tree, tmp_path / "var")
+    assert read(host) == {}
+
+
+@pytest.mark.parametrize("seed", ["run/x", "run/sub/x"])
+def test_populate_copies_no_seed_through_a_link(tmp_path: Path, seed: str) -> None:
+    host = make(tmp_path / "host", {})
+    tree = make(
+        tmp_path / "tree",
+        {
+            **OURS,
+            "usr/lib/tmpfiles.d/00-apt-ostree-base.conf": File(f"L /var/run - - - - {host}\n"),
+            "usr/lib/apt-ostree/seeds.d/base": File(f"0123 {seed}\n"),
+            f"usr/share/factory/var/{seed}": File("1"),
+        },
+    )
+    state.populate(tree, tmp_path / "var")
+    assert read(host) == {}
+
+
+def round_trip(tree: Tree) -> tuple[dict[str, Dir | File | Link], dict[str, Dir | File | Link]]:
+    """A /var as made, and as the first boot of a tree that was captured from it has it."""
+    with tempfile.TemporaryDirectory(prefix="apt-ostree-") as name:
+        top = Path(name)
+        var = make(top / "var", tree)
+        # As the first boot has it, too: see populate.
+        for standard in ("lib", "cache", "log", "tmp", "lib/systemd"):
+            (var / standard).mkdir(exist_ok=True)
+        (var / "tmp").chmod(0o1777)
+        system = make(top / "tree", OURS)
+        state.write(state.capture(var, {}), var, system, "base")
+        state.populate(system, top / "again")
+        links = {"lib/dpkg": Link("/usr/lib/sysimage/dpkg")}
+        return {**read(var), **links}, read(top / "again")
+
+
+MODES = st.sampled_from([0o755, 0o700, 0o2775, 0o1777])
+NAME = st.sampled_from(
+    ["a", "b", "a b", "%", "100%n", "n\nl", "q'\"", "\\", "\\040", "-", "ü", "lib", "a.conf", "\u2028"]
+)
+ENTRIES = st.one_of(
+    MODES.map(Dir),
+    st.builds(File, st.sampled_from(["", "x", "two\nlines"]), st.sampled_from([0o644, 0o600, 0o4755])),
+    NAME.map(Link),
+)
+TOPS = st.sampled_from(["lib", "lib/misc", "cache", "spool", "srv", "lib/apt"])
+
+
+def whole(found: list[tuple[str, list[str], Dir | File | Link]]) -> Tree:
+    """A tree of the found entries: each below directories alone; the first one of a name stands."""
+    tree: dict[str, Dir | File | Link] = {}
+    for top, names, entry in found:
+        path = Path(top, *names)
+        parents = [str(parent) for parent in path.parents]
+        if str(path) in tree or any(isinstance(tree.get(parent), File | Link) for parent in parents):
+            continue
+        if not isinstance(entry, Dir) and any(name.startswith(f"{path}/") for name in tree):
+            continue
+        tree[str(path)] = entry
+    return tree
+
+
+TREES = st.lists(st.tuples(TOPS, st.lists(NAME, min_size=1, max_size=3), ENTRIES), max_size=8).map(whole)
+
+
+@settings(max_examples=25, deadline=None)
+@given(TREES)
+def test_the_first_boot_has_the_var_that_was_captured(tree: Tree) -> None:
+    expected, found = round_trip(tree)
+    assert found == expected
+
+
+def test_a_layers_files_join_the_bases(tmp_path: Path) -> None:
+    var = make(tmp_path / "var", {"lib/a/x": File("base")})
+    tree = make(tmp_path / "tree", OURS)
+    state.write(state.capture(var, {}), var, tree, "base")
+    before = state.snapshot(var)
+    make(var, {"lib/a/y": File("layer"), "lib/b": Dir(0o700)})
+    state.write(state.capture(var, before), var, tree, "layer")
+    state.populate(tree, tmp_path / "again")
+    again = read(tmp_path / "again")
+    assert (again["lib/a/x"], again["lib/a/y"], again["lib/b"]) == (File("base"), File("layer"), Dir(0o700))
+
+
+def test_make_parents_makes_plain_directories_and_leaves_others(tmp_path: Path) -> None:
+    tree = make(tmp_path / "tree", {"usr": Dir(0o700)})
+    old = os.umask(0o077)
+    try:
+        state.make_parents(tree, tree / "usr/lib/x/file")
+    finally:
+        os.umask(old)
+    assert read(tree) == {"usr": Dir(0o700), "usr/lib": Dir(), "usr/lib/x": Dir()}
