@@ -30,11 +30,11 @@ LISTS_MAX_AGE = 24 * 3600
 _CONFIGURATION = re.compile(r'^(?P<key>[A-Za-z0-9_:./+-]+) "(?P<value>.*)";$')
 
 _TAKEN_OVER = re.compile(
-    r"(?i)^(Acquire::(?!.*(auto-?detect|ForceHash|Languages|AllowInsecure|AllowWeak|AllowDowngrade|GzipIndexes))"
+    r"(?i)^(Acquire::(?!.*(auto-?detect|gpgv|ForceHash|Languages|AllowInsecure|AllowWeak|AllowDowngrade|GzipIndexes))"
     r"|APT::Default-Release$|APT::Install-(Recommends|Suggests)$|APT::Solver$)"
 )
 """The target's settings that decide what is fetched and from where. ProxyAutoDetect names a program to run, the
-Allow… ones weaken verification; both stay behind."""
+gpgv's options and the Allow… ones weaken verification; all stay behind."""
 
 _LINKS_MAX = 8
 """Links in a row before a key file counts as missing."""
@@ -127,6 +127,8 @@ def prepare(area: Path, target: Target, cache_key: str, recommends: bool | None)
         "APT::Architecture": target.architectures[0],
         "APT::Sandbox::User": fetcher,
         "Acquire::ForceHash": "SHA256",
+        # Else a name that no package has is a regular expression (apt-get(8)).
+        "APT::Cmd::Pattern-Only": "true",
         "Acquire::Languages": "none",
     }
     lines = [f'{key} "{value}";' for key, value in settings.items()]
@@ -170,7 +172,8 @@ def parse_configuration(text: str) -> dict[str, str]:
     found = {}
     for line in text.splitlines():
         match = _CONFIGURATION.match(line)
-        if match and _TAKEN_OVER.match(match["key"]):
+        # Items of lists ("KEY::") would need to be told apart; none of them matters here.
+        if match and not match["key"].endswith("::") and _TAKEN_OVER.match(match["key"]):
             found[match["key"]] = match["value"]
     return found
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from . import apt, proc
 from .console import Reporter
 from .errors import ResolveError, UsageError
+from .model import Package
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 """Where the package debian-archive-keyring keeps the archive's keys, here and in the image."""
@@ -51,10 +52,12 @@ def bootstrap(
     keyring: str | None,
     reporter: Reporter,
     log: Path,
-) -> None:
-    """Make a plain root at ``root``. Raises ResolveError with mmdebstrap's last lines.
+    dry_run: bool = False,
+) -> list[Package]:
+    """Make a plain root at ``root``; with ``dry_run`` only say which packages it would have.
 
-    The kernel package's hook makes no initramfs: that comes once, at the end, with ostree's module.
+    The kernel package's hook makes no initramfs: that comes once, at the end, with ostree's module. Raises
+    ResolveError with mmdebstrap's last lines.
     """
     listing = root.parent / "bootstrap.list"
     listing.write_text("".join(f"{line}\n" for line in sources))
@@ -62,20 +65,27 @@ def bootstrap(
         "mmdebstrap",
         f"--variant={variant}",
         "--mode=root",
-        "--format=directory",
+        *(["--simulate", "--verbose", "--format=null"] if dry_run else ["--format=directory"]),
         f"--architectures={architecture}",
         f'--aptopt=APT::Install-Recommends "{str(recommends).lower()}"',
         '--aptopt=Acquire::Languages "none"',
         *([f"--keyring={keyring}"] if keyring else []),
         *([f"--include={','.join(packages)}"] if packages else []),
         suite,
-        str(root),
+        "/dev/null" if dry_run else str(root),
         str(listing),
     ]
-    result = proc.logged(command, log, reporter.log, env={"INITRD": "No"})
+    found: set[Package] = set()
+
+    def on_line(line: str) -> None:
+        reporter.log(line)
+        found.update(action.package for action in apt.parse_simulation(line) if action.verb == "Inst")
+
+    result = proc.logged(command, log, on_line, env={"INITRD": "No"})
     if result.returncode != 0:
         raise ResolveError(
             "cannot bootstrap the root",
             proc.tail(result.stdout) + f"\nthe whole log: {log}",
             "Nothing was changed.",
         )
+    return sorted(found)

@@ -68,7 +68,7 @@ def with_intent(origin: Origin, new: Intent) -> dict[str, dict[str, str]]:
     base = refspec(origin)
     key = "refspec" if new.empty else "baserefspec"
     rest = {k: v for k, v in changed.get("origin", {}).items() if k not in {"refspec", "baserefspec"}}
-    changed["origin"] = {key: base, **rest}
+    changed["origin"] = {key: base, **rest} if base else rest
     packages = {
         k: v for k, v in changed.get("packages", {}).items() if k not in {"requested", "requested-local", "recommends"}
     }

@@ -99,13 +99,21 @@ def apply(layer: Path, tree: Path) -> None:
 def _save_redirected(layer: Path, tree: Path) -> dict[str, Path]:
     """Link away the directories that the layer continues under another name, before that name goes."""
     saved: dict[str, Path] = {}
+    origins = {Path(): Path()}
+
+    def origin_of(name: Path) -> Path:
+        # Where the trees below have what the mount shows at ``name``.
+        return origins[name] if name in origins else origin_of(name.parent) / name.name
+
     for entry in walk(layer):
         target = _mark(entry.path, _REDIRECT) if entry.is_dir(follow_symlinks=False) else None
         if target is None:
             continue
-        # Absolute from the root of the mount, or a name in the same directory.
+        # Absolute from the root of the mount, or a name in the same directory, which may itself have moved.
         text = os.fsdecode(target)
-        origin = Path(text.lstrip("/")) if text.startswith("/") else Path(entry.path).relative_to(layer).parent / text
+        name = Path(entry.path).relative_to(layer)
+        origin = Path(text.lstrip("/")) if text.startswith("/") else origin_of(name.parent) / text
+        origins[name] = origin
         place = tree.parent / f"{tree.name}.moved-{len(saved)}"
         _link_tree(tree / origin, place)
         saved[entry.path] = place

@@ -53,13 +53,7 @@ class Archive:
 
 def sources_line(archive: Archive) -> str:
     """The deb822 stanza (sources.list(5)) that makes apt use ``archive`` and trust its key alone."""
-    return (
-        "Types: deb\n"
-        f"URIs: {archive.uri}\n"
-        f"Suites: {SUITE}\n"
-        f"Components: {COMPONENT}\n"
-        f"Signed-By: {archive.keyring}\n"
-    )
+    return f"Types: deb\nURIs: {archive.uri}\nSuites: {SUITE}\nComponents: {COMPONENT}\nSigned-By: {archive.keyring}\n"
 
 
 def fixture_sources(fixtures: Path = FIXTURES) -> list[Path]:
@@ -270,9 +264,7 @@ def _host_suite() -> str:
     return fields["VERSION_CODENAME"].strip('"')
 
 
-def _run(
-    argv: Sequence[str | Path], cwd: Path | None = None, environment: Mapping[str, str] | None = None
-) -> str:
+def _run(argv: Sequence[str | Path], cwd: Path | None = None, environment: Mapping[str, str] | None = None) -> str:
     """Run a tool and return its output; a failure shows what the tool said."""
     done = subprocess.run(
         argv,
@@ -286,7 +278,5 @@ def _run(
         check=False,
     )
     if done.returncode != 0:
-        raise RuntimeError(
-            f"{shlex.join(map(str, argv))}: exit {done.returncode}\n{done.stdout}{done.stderr}"
-        )
+        raise RuntimeError(f"{shlex.join(map(str, argv))}: exit {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout

@@ -404,13 +404,15 @@ def compose_tree(
                 "ref": result.ref,
                 "commit": result.commit,
                 "version": result.version,
-                "packages": result.packages,
+                "packages": [render.package_json(package) for package in result.packages],
             }
         )
     elif result.dry_run:
-        render.line(f"Would compose {result.ref} {result.version} from {result.packages} named packages.")
+        for package in result.packages:
+            render.line(f"{package.name} {package.version} {package.architecture}")
+        render.line(f"Would compose {result.ref}: version {result.version}, {len(result.packages)} packages.")
     elif result.changed:
-        render.line(f"{result.ref} is {result.commit}: version {result.version}, {result.packages} packages.")
+        render.line(f"{result.ref} is {result.commit}: version {result.version}, {len(result.packages)} packages.")
     else:
         render.line(f"No change: {result.ref} has this very content already.")
     _finish(result.changed, unchanged_exit_77)

@@ -133,7 +133,8 @@ def size(count: int) -> str:
     """Bytes in the unit that fits."""
     value = float(count)
     for unit in ("B", "kB", "MB"):
-        if value < 1000:
+        # What would be rounded to 1000.0 belongs to the next unit.
+        if value < 999.95:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:.1f} GB"

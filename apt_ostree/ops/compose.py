@@ -16,6 +16,7 @@ from ..console import Reporter
 from ..errors import ScriptError, SysrootError, ToolError, UsageError
 from ..fs import remove_tree, sync_filesystem
 from ..manifest import Manifest
+from ..model import Package
 from .transaction import require_root
 
 # The variant with apt, and nothing else beyond the essential packages: the manifest says the rest.
@@ -43,7 +44,7 @@ class Composed:
     ref: str
     commit: str | None
     version: str
-    packages: int
+    packages: tuple[Package, ...]
     dry_run: bool = False
 
 
@@ -56,9 +57,11 @@ def tree(path: Path, options: TreeOptions, reporter: Reporter) -> Composed:
     version = recipe.expand_version(datetime.now(UTC))
     architecture = recipe.architecture or proc.run(["dpkg", "--print-architecture"]).stdout.strip()
     archives = _archives(recipe)
-    if options.dry_run:
-        return Composed(True, recipe.ref, None, version, len(recipe.packages), dry_run=True)
     require_root()
+    if options.dry_run:
+        with tempfile.TemporaryDirectory(prefix="apt-ostree-") as scratch:
+            place = Path(scratch)
+            return _simulate(recipe, architecture, archives, version, place, reporter)
     ostree.init(options.repo)
     work = Path(tempfile.mkdtemp(prefix="compose-", dir=_work_parent(options.repo)))
     try:
@@ -89,6 +92,32 @@ def tree(path: Path, options: TreeOptions, reporter: Reporter) -> Composed:
         remove_tree(work)
 
 
+def _simulate(
+    recipe: Manifest, architecture: str, archives: Sequence[str], version: str, work: Path, reporter: Reporter
+) -> Composed:
+    reporter.step(f"Resolving {recipe.suite} for {architecture}")
+    packages = mmdebstrap.bootstrap(
+        work / "root",
+        recipe.suite,
+        architecture,
+        archives,
+        _included(recipe),
+        variant=VARIANT,
+        recommends=recipe.recommends,
+        keyring=None if _signed(archives) else mmdebstrap.KEYRING,
+        reporter=reporter,
+        log=work / "log",
+        dry_run=True,
+    )
+    files = [dpkg.identity(dpkg.control(Path(name))) for name in recipe.packages if is_deb(name)]
+    return Composed(True, recipe.ref, None, version, tuple(sorted({*packages, *files})), dry_run=True)
+
+
+def is_deb(name: str) -> bool:
+    """Whether a manifest's package is a file."""
+    return "/" in name and name.endswith(".deb")
+
+
 def _work_parent(repo: Path) -> Path:
     parent = repo / "extensions/apt-ostree"
     parent.mkdir(parents=True, exist_ok=True)
@@ -107,13 +136,11 @@ def _signed(archives: Sequence[str]) -> bool:
 
 def _included(recipe: Manifest) -> list[str]:
     """mmdebstrap's --include goes to apt-get: a name with a minus behind it stays out (apt-get(8))."""
-    return [name for name in recipe.packages if "/" not in name or not name.endswith(".deb")] + [
-        f"{name}-" for name in recipe.exclude
-    ]
+    return [name for name in recipe.packages if not is_deb(name)] + [f"{name}-" for name in recipe.exclude]
 
 
 def _install_local(root: Path, recipe: Manifest, log: Path) -> None:
-    files = [Path(name) for name in recipe.packages if "/" in name and name.endswith(".deb")]
+    files = [Path(name) for name in recipe.packages if is_deb(name)]
     if not files:
         return
     place = root / "apt-ostree-debs"
@@ -220,12 +247,10 @@ def _commit(
     reporter: Reporter,
 ) -> Composed:
     reporter.step("Committing")
-    present = sorted(
-        [entry.package.name, entry.package.version, entry.package.architecture] for entry in dpkg.installed(root)
-    )
+    present = tuple(entry.package for entry in dpkg.installed(root))
     metadata = {
         "version": version,
-        "apt-ostree.pkglist": json.dumps(present),
+        "apt-ostree.pkglist": json.dumps([[p.name, p.version, p.architecture] for p in present]),
         "apt-ostree.kernel-args": json.dumps(list(recipe.kernel_args)),
     }
     if kernel_version is not None:
@@ -256,7 +281,7 @@ def _commit(
         ostree.delete_ref(options.repo, "apt-ostree/composed")
     if options.commitid_file is not None:
         options.commitid_file.write_text(commit + "\n")
-    return Composed(not same, recipe.ref, commit, version, len(present))
+    return Composed(not same, recipe.ref, commit, version, present)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,7 +71,8 @@ def status(path: Path, stateroot: str | None = None) -> Status:
 
 def _inactive(repo: Path, base: CommitInfo, intent: Intent, layered: Sequence[Solved]) -> dict[str, str]:
     names = {solved.name for solved in layered}
-    asked = {request: packages.parse_expression(request)["name"] for request in intent.requested}
+    # Whatever stands in the origin, a question must not fail for it.
+    asked = {request: re.split("[:=/]", request, maxsplit=1)[0] for request in intent.requested}
     if names.issuperset(asked.values()):
         return {}
     have = {package.name: package for package in package_list(repo, base.checksum)}

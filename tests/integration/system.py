@@ -272,7 +272,7 @@ class System:
 
     def processes(self) -> list[str]:
         """Every process that works on this sysroot or sees it mounted, except the test's own."""
-        needle = os.fsencode(self.path)
+        needle = os.fsencode(self._mounted_name)
         found = []
         for place in Path("/proc").glob("[0-9]*"):
             if int(place.name) == os.getpid():
@@ -288,7 +288,14 @@ class System:
 
     def mounts(self) -> list[str]:
         """Every mount of the test's own namespace that shows something of this sysroot."""
-        return [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(self.path) in line]
+        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+        return [line for line in lines if self._mounted_name in line]
+
+    @property
+    def _mounted_name(self) -> str:
+        """What mountinfo calls the sysroot where a part of it is mounted: its path in its own filesystem."""
+        mount_point = next(parent for parent in self.path.parents if parent.is_mount())
+        return f"/{self.path.relative_to(mount_point)}"
 
     def snapshot(self) -> dict[str, object]:
         """Everything that a command which fails must leave as it was. Caches and logs are not part of it."""

@@ -24,7 +24,7 @@ def sleeping(system: System) -> bool:
 def slow_install(system: System, *words: str) -> Iterator[subprocess.Popen[str]]:
     """An install that is in the middle of a maintainer script."""
     with system.running("install", "slow-postinst", *words) as child:
-        wait_until(lambda: sleeping(system) or child.poll() is not None, 30, "slow-postinst runs")
+        wait_until(lambda: sleeping(system) or child.poll() is not None, 20, "slow-postinst runs")
         assert child.poll() is None, child.communicate()
         yield child
 

@@ -124,9 +124,7 @@ def test_manifest_and_file_cannot_be_changed() -> None:
         ("m.toml", "vim/trixie", "vim/trixie"),
     ],
 )
-def test_deb_file_is_relative_to_the_manifest_and_keeps_a_slash(
-    origin: str, package: str, expected: str
-) -> None:
+def test_deb_file_is_relative_to_the_manifest_and_keeps_a_slash(origin: str, package: str, expected: str) -> None:
     assert parse(f"{HEAD}packages = ['{package}']", Path(origin)).packages == (expected,)
 
 
@@ -281,9 +279,7 @@ def test_ref_is_one_that_ostree_takes(ref: str) -> None:
 
 
 def test_suite_is_checked() -> None:
-    assert (
-        detail("ref = 'a'\nsuite = 'Sid'") == "line 2: 'suite' must be a suite such as 'trixie', found 'Sid'"
-    )
+    assert detail("ref = 'a'\nsuite = 'Sid'") == "line 2: 'suite' must be a suite such as 'trixie', found 'Sid'"
 
 
 def test_missing_keys_have_no_line() -> None:
@@ -378,9 +374,7 @@ def test_load_names_the_line_that_is_not_utf8(tmp_path: Path) -> None:
     assert caught.value.detail == "line 3: not UTF-8, which TOML requires"
 
 
-@pytest.mark.parametrize(
-    ("name", "reason"), [("missing.toml", "No such file or directory"), (".", "Is a directory")]
-)
+@pytest.mark.parametrize(("name", "reason"), [("missing.toml", "No such file or directory"), (".", "Is a directory")])
 def test_load_says_why_a_file_cannot_be_read(tmp_path: Path, name: str, reason: str) -> None:
     with pytest.raises(ManifestError) as caught:
         load(tmp_path / name)
@@ -418,9 +412,7 @@ def to_toml(value: Any) -> str:
 
 KEYS = st.sampled_from([each.name.replace("_", "-") for each in dataclasses.fields(Manifest)])
 FILE_KEY = st.sampled_from([each.name for each in dataclasses.fields(File)])
-TEXT = st.text(max_size=8) | st.sampled_from(
-    ["debian/13", "trixie", "vim", "./a.deb", "/etc/a", "{date}", "0644"]
-)
+TEXT = st.text(max_size=8) | st.sampled_from(["debian/13", "trixie", "vim", "./a.deb", "/etc/a", "{date}", "0644"])
 SCALARS = (
     TEXT
     | st.booleans()
