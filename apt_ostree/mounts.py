@@ -52,7 +52,15 @@ def enter_private_namespace() -> None:
     Raises ToolError without CAP_SYS_ADMIN.
     """
     _call("make a mount namespace", _libc.unshare(CLONE_NEWNS))
-    _mount("none", "/", None, MS_REC | MS_PRIVATE)
+    # In a chroot whose / is no mount point, each mount that is there is told apart.
+    for place in ["/"] if os.path.ismount("/") or not _mount_points() else _mount_points():
+        _mount("none", place, None, MS_REC | MS_PRIVATE)
+
+
+def _mount_points() -> list[str]:
+    """Where something is mounted, as this process sees it (proc_pid_mountinfo(5)); the escapes are octal."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [line.split()[4].encode().decode("unicode_escape") for line in lines]
 
 
 def bind(source: Path, target: Path) -> None:

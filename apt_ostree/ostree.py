@@ -7,6 +7,7 @@ and deployments from their files on disk (sysroot.py).
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import os
 import re
@@ -187,9 +188,14 @@ def content_checksum(repo: Path, revision: str) -> str:
 
 def commit_info(repo: Path, revision: str) -> CommitInfo | None:
     """A commit's metadata; None when there is no such commit."""
-    checksum = resolve(repo, revision)
-    if checksum is None:
+    checksum = revision if CHECKSUM.fullmatch(revision) else resolve(repo, revision)
+    if checksum is None or not (repo / "objects" / checksum[:2] / f"{checksum[2:]}.commit").exists():
         return None
+    return _commit_info(repo, checksum)
+
+
+@functools.lru_cache(maxsize=64)
+def _commit_info(repo: Path, checksum: str) -> CommitInfo:
     # "show --raw" prints the commit object itself; nothing else prints all of its metadata.
     return parse_commit(checksum, run(repo, "show", "--raw", checksum))
 

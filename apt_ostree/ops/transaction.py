@@ -158,8 +158,11 @@ def _forget_unsynced(loaded: Sysroot) -> None:
 def _signals() -> Iterator[None]:
     """INT, TERM and HUP end the children and raise Interrupted, once: clean-up cannot be broken by a second."""
     caught = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    interrupted = False
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
+        nonlocal interrupted
+        interrupted = True
         for number in caught:
             signal.signal(number, signal.SIG_IGN)
         proc.end_children()
@@ -169,8 +172,10 @@ def _signals() -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        # Once interrupted, the process only ends: a second signal must not change how.
+        if not interrupted:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def base_of(repo: Path, deployment: Deployment) -> CommitInfo:

@@ -19,6 +19,8 @@ from apt_ostree import ostree
 
 from . import judge, plain, trees
 
+PLAIN_RUNS_MAX = 5
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="fidelity", description=__doc__)
@@ -51,27 +53,32 @@ def main() -> int:
 
 
 def run_case(options: argparse.Namespace, packages: list[str]) -> tuple[list[judge.Difference], int, dict[str, float]]:
+    """Two plain runs and ours; while something differs, up to PLAIN_RUNS_MAX plain runs.
+
+    A server that initialises its data takes one of several ways by chance, and two runs may take the same.
+    """
     work, repo = options.work, options.repo
     commit = ostree.resolve(repo, options.ref)
     assert commit is not None, f"no ref {options.ref}"
-    seconds = {}
-    sides = []
-    for name in ("plain", "again"):
-        root = work / name
+    seconds: dict[str, float] = {}
+    begun = time.monotonic()
+    root = layer(options, packages)
+    seconds["ours"] = time.monotonic() - begun
+    ours = trees.read(root)
+    clear(root)
+    sides: list[trees.Tree] = []
+    differences: list[judge.Difference] = []
+    while len(sides) < 2 or (differences and len(sides) < PLAIN_RUNS_MAX):
+        root = work / "plain"
         clear(root)
         plain.make_root(repo, commit, root)
         begun = time.monotonic()
         plain.install(root, work / "cache", packages, options.recommends)
-        seconds[name] = time.monotonic() - begun
+        seconds[f"plain {len(sides) + 1}"] = time.monotonic() - begun
         sides.append(trees.read(root))
         clear(root)
-    begun = time.monotonic()
-    ours = layer(options, packages)
-    seconds["ours"] = time.monotonic() - begun
-    sides.append(trees.read(ours))
-    clear(ours)
-    differences = judge.compare(*sides)
-    return differences, len(sides[0].paths) + len(sides[0].database), seconds
+        differences = judge.compare(sides, ours)
+    return differences, len(ours.paths) + len(ours.database), seconds
 
 
 def layer(options: argparse.Namespace, packages: list[str]) -> Path:

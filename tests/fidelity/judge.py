@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .trees import ATTRIBUTES, Facts, Tree
@@ -19,38 +20,40 @@ class Difference:
     package: str
 
 
-def compare(plain: Tree, again: Tree, ours: Tree) -> list[Difference]:
-    """What ``ours`` differs from ``plain`` in, apart from what two plain runs differ in themselves.
+def compare(plain: Sequence[Tree], ours: Tree) -> list[Difference]:
+    """What ``ours`` differs from the plain runs in, apart from what those differ in among themselves.
 
     The excuse is as narrow as the plain runs' difference: one attribute of one path, or one entry of the
-    database.
+    database. One run excuses nothing.
     """
     found: list[Difference] = []
-    owners = {**ours.owners, **plain.owners}
+    first = plain[0]
+    owners = {**ours.owners, **first.owners}
 
     def note(path: str, attribute: str, a: object, b: object) -> None:
         package = owners.get(path) or path.partition(" ")[2].partition(":")[0] or "(none)"
         found.append(Difference(path, attribute, _short(a), _short(b), package))
 
-    for path in sorted(plain.paths.keys() | ours.paths.keys()):
-        one, two, three = plain.paths.get(path), again.paths.get(path), ours.paths.get(path)
-        if one is None or three is None:
-            if (one is None) == (two is None):
-                note(path, "existence", _kind(one), _kind(three))
-            elif one is None and two is not None and three is not None:
-                continue
+    for path in sorted({*ours.paths, *(name for tree in plain for name in tree.paths)}):
+        theirs, mine = [tree.paths.get(path) for tree in plain], ours.paths.get(path)
+        kinds = {_kind(facts) for facts in theirs}
+        if len(kinds) > 1:
+            continue
+        if kinds != {_kind(mine)}:
+            note(path, "kind", kinds.pop(), _kind(mine))
             continue
         for attribute in ATTRIBUTES:
-            a, b = getattr(one, attribute), getattr(three, attribute)
-            if a != b and two is not None and getattr(two, attribute) == a:
-                note(path, attribute, a, b)
-    for group in sorted(plain.links, key=sorted):
-        if group in again.links and not any(group <= other for other in ours.links):
-            note(sorted(group)[0], "hard links", ", ".join(sorted(group)), "separate files")
-    for key in sorted(plain.database.keys() | ours.database.keys()):
-        text, twice, other = plain.database.get(key), again.database.get(key), ours.database.get(key)
-        if text != other and text == twice:
-            note(f"dpkg {key}", "database", _first_difference(text, other), _first_difference(other, text))
+            values = {getattr(facts, attribute) for facts in theirs}
+            if len(values) == 1 and getattr(mine, attribute) not in values:
+                note(path, attribute, values.pop(), getattr(mine, attribute))
+    for group in sorted(first.links, key=sorted):
+        if all(group in tree.links for tree in plain) and not any(group <= other for other in ours.links):
+            note(min(group), "hard links", ", ".join(sorted(group)), "separate files")
+    for key in sorted({*ours.database, *(name for tree in plain for name in tree.database)}):
+        texts, text = {tree.database.get(key) for tree in plain}, ours.database.get(key)
+        if len(texts) == 1 and text not in texts:
+            theirs_text = texts.pop()
+            note(f"dpkg {key}", "database", _first_difference(theirs_text, text), _first_difference(text, theirs_text))
     return found
 
 

@@ -41,7 +41,10 @@ install -m 755 /run/../dev/null /usr/sbin/policy-rc.d
 printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d
 resolver=
 if [ ! -e /etc/resolv.conf ] && [ ! -L /etc/resolv.conf ]; then resolver=1; cp /run/resolv.conf /etc/resolv.conf; fi
-[ ! -L /etc/resolv.conf ] || { mkdir -p /run/systemd/resolve; cp /run/resolv.conf /run/systemd/resolve/stub-resolv.conf; }
+if [ -L /etc/resolv.conf ]; then
+    mkdir -p /run/systemd/resolve
+    cp /run/resolv.conf /run/systemd/resolve/stub-resolv.conf
+fi
 find /var/lib/apt/lists -name '*Packages*' | grep -q . || apt-get update -q
 [ -z "$resolver" ] || rm /etc/resolv.conf
 apt-get install -q -y --download-only "$@" ||

@@ -54,7 +54,7 @@ class Facts:
     content: str
 
 
-ATTRIBUTES = ("kind", "mode", "uid", "gid", "xattrs", "content")
+ATTRIBUTES = ("mode", "uid", "gid", "xattrs", "content")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,186 @@
+"""Composing a base from the real archive: essential packages only, no kernel."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.integration.system import Result, output, run_cli
+
+pytestmark = [
+    pytest.mark.archive,
+    pytest.mark.skipif(os.geteuid() != 0, reason="mmdebstrap, chroots and owners need root"),
+]
+
+REF = "debian/test/tiny"
+
+MANIFEST = """\
+ref = "debian/test/tiny"
+suite = "{suite}"
+version = "12.{{date}}"
+recommends = false
+packages = ["less", "passwd"]
+exclude = ["e2fsprogs"]
+kernel-args = ["root=LABEL=root", "quiet"]
+postprocess = ["echo from the sandbox >/usr/share/postprocessed; test ! -e /work; echo $(id -u) >>/usr/share/postprocessed"]
+
+[metadata]
+"test.colour" = "blue"
+
+[[files]]
+path = "/etc/motd"
+content = "welcome\\n"
+mode = "0640"
+owner = "root:adm"
+
+[[files]]
+path = "/usr/lib/test/from-source"
+source = "source.txt"
+"""
+
+
+class Composed(NamedTuple):
+    """A repository with one composed commit, and what the command said."""
+
+    repo: Path
+    manifest: Path
+    commit: str
+    result: Result
+
+
+@pytest.fixture(scope="module")
+def composed(tmp_path_factory: pytest.TempPathFactory) -> Composed:
+    work = tmp_path_factory.mktemp("compose")
+    manifest = work / "tiny.toml"
+    release = Path("/etc/os-release").read_text()
+    match = re.search(r"^VERSION_CODENAME=(\w+)$", release, re.MULTILINE)
+    assert match is not None
+    manifest.write_text(MANIFEST.format(suite=match[1]))
+    (work / "source.txt").write_text("from a file beside the manifest\n")
+    result = run_cli(
+        "compose", "tree", manifest,
+        "--repo", work / "repo",
+        "--add-metadata", "test.shape=round",
+        "--write-commitid-to", work / "commitid",
+        "--json",
+    )  # fmt: skip
+    return Composed(work / "repo", manifest, (work / "commitid").read_text().strip(), result)
+
+
+@pytest.fixture(scope="module")
+def tree(composed: Composed, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The commit, checked out."""
+    target = tmp_path_factory.mktemp("checkout") / "tree"
+    output("ostree", "checkout", f"--repo={composed.repo}", composed.commit, target)
+    return target
+
+
+def value(composed: Composed, key: str) -> str:
+    shown = output("ostree", "show", f"--repo={composed.repo}", f"--print-metadata-key={key}", composed.commit)
+    return shown.strip().strip("'")
+
+
+def test_the_ref_names_the_commit_that_was_written_down(composed: Composed) -> None:
+    document = composed.result.document
+    assert document["commit"] == composed.commit
+    assert document["ref"] == REF
+    assert document["changed"] is True
+    assert output("ostree", "rev-parse", f"--repo={composed.repo}", REF).strip() == composed.commit
+    assert output("ostree", "refs", f"--repo={composed.repo}").split() == [REF]
+
+
+def test_the_tree_has_the_layout_of_ostree(tree: Path) -> None:
+    top = {path.name: path for path in tree.iterdir()}
+    assert "etc" not in top
+    assert (tree / "usr/etc/passwd").is_file()
+    assert (tree / "usr/lib/sysimage/dpkg/status").is_file()
+    for name in ("var", "boot", "dev", "proc", "run", "sys", "tmp", "sysroot"):
+        assert list(top[name].iterdir()) == [], name
+    links = {"home": "var/home", "root": "var/roothome", "srv": "var/srv", "opt": "var/opt", "ostree": "sysroot/ostree"}
+    assert {name: os.readlink(top[name]) for name in links} == links
+    assert os.readlink(tree / "usr/local") == "../var/usrlocal"
+    assert (tree / "usr/etc/machine-id").read_text() == "uninitialized\n"
+
+
+def test_the_packages_are_those_asked_for(composed: Composed, tree: Path) -> None:
+    query = ["dpkg-query", f"--admindir={tree}/usr/lib/sysimage/dpkg", "--show", "--showformat=${Package}\n"]
+    names = output(*query).split()
+    assert {"apt", "less", "passwd"} <= set(names)
+    assert "e2fsprogs" not in names
+    listed = json.loads(value(composed, "apt-ostree.pkglist"))
+    assert sorted({name for name, _, _ in listed}) == sorted(set(names))
+    assert composed.result.document["packages"] == len(listed)
+
+
+def test_the_manifest_s_files_are_there_with_mode_and_owner(tree: Path) -> None:
+    motd = tree / "usr/etc/motd"
+    assert motd.read_text() == "welcome\n"
+    adm = next(
+        line.split(":")[2] for line in (tree / "usr/etc/group").read_text().splitlines() if line.startswith("adm:")
+    )
+    assert (stat.S_IMODE(motd.stat().st_mode), motd.stat().st_uid, motd.stat().st_gid) == (0o640, 0, int(adm))
+    assert (tree / "usr/lib/test/from-source").read_text() == "from a file beside the manifest\n"
+    assert stat.S_IMODE((tree / "usr/lib/test/from-source").stat().st_mode) == 0o644
+
+
+def test_postprocess_runs_as_root_and_sees_nothing_of_the_host(tree: Path) -> None:
+    assert (tree / "usr/share/postprocessed").read_text() == "from the sandbox\n0\n"
+
+
+def test_the_commit_carries_version_metadata_and_kernel_arguments(composed: Composed) -> None:
+    assert re.fullmatch(r"12\.\d{8}", value(composed, "version"))
+    assert value(composed, "version") == composed.result.document["version"]
+    assert value(composed, "test.colour") == "blue"
+    assert value(composed, "test.shape") == "round"
+    assert json.loads(value(composed, "apt-ostree.kernel-args")) == ["root=LABEL=root", "quiet"]
+
+
+def test_the_image_s_sources_are_signed_by_the_archive_s_keyring(tree: Path) -> None:
+    text = (tree / "usr/etc/apt/sources.list.d/debian.sources").read_text()
+    assert text.count("Types: deb\n") == text.count("Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n") > 0
+    assert "apt_ostree" not in text
+    assert not (tree / "usr/etc/apt/sources.list").exists()
+
+
+def test_the_repository_is_sound_and_the_work_is_cleared_away(composed: Composed) -> None:
+    output("ostree", "fsck", f"--repo={composed.repo}", "--quiet")
+    assert not list((composed.repo / "extensions/apt-ostree").glob("compose-*"))
+
+
+def test_a_dry_run_changes_nothing(composed: Composed, tmp_path: Path) -> None:
+    done = run_cli("compose", "tree", composed.manifest, "--repo", tmp_path / "repo", "--dry-run")
+    assert done.stdout.startswith(f"Would compose {REF} 12.")
+    assert not (tmp_path / "repo").exists()
+
+
+def test_composing_the_same_again_changes_nothing(composed: Composed) -> None:
+    run_cli("compose", "tree", composed.manifest, "--repo", composed.repo, "--unchanged-exit-77", status=77)
+    assert output("ostree", "rev-parse", f"--repo={composed.repo}", REF).strip() == composed.commit
+
+
+def test_without_a_parent_the_commit_has_none(composed: Composed) -> None:
+    text = composed.manifest.read_text().replace("welcome", "changed")
+    other = composed.manifest.with_name("other.toml")
+    other.write_text(text.replace("postprocess", "# postprocess"))
+    run_cli("compose", "tree", other, "--repo", composed.repo, "--no-parent")
+    shown = output("ostree", "show", f"--repo={composed.repo}", REF)
+    assert "Parent:" not in shown
+    assert output("ostree", "rev-parse", f"--repo={composed.repo}", REF).strip() != composed.commit
+
+
+def test_a_failing_postprocess_commits_nothing(composed: Composed, tmp_path: Path) -> None:
+    other = composed.manifest.with_name("failing.toml")
+    text = re.sub(r"(?m)^postprocess.*$", 'postprocess = ["echo the reason; exit 9"]', composed.manifest.read_text())
+    other.write_text(text)
+    failure = run_cli("compose", "tree", other, "--repo", tmp_path / "repo", status=1).failure
+    assert failure.brief == "postprocess script 1 failed (exit status 9)"
+    lines = failure.detail.splitlines()
+    assert "the reason" in lines
+    assert Path(lines[-1].removeprefix("the whole log: ")).is_file()
+    assert output("ostree", "refs", f"--repo={tmp_path}/repo").split() == []
