@@ -302,14 +302,18 @@ def write_pins(apt: Apt, pins: Iterable[tuple[Package, int]]) -> None:
     _write(apt.area / "etc/preferences.d/apt-ostree.pref", text)
 
 
-def simulate(apt: Apt, requests: Sequence[str], sources: Path | None = None) -> list[Action] | proc.Result:
+def simulate(
+    apt: Apt, requests: Sequence[str], sources: Path | None = None, *, replacing: bool = False
+) -> list[Action] | proc.Result:
     """Let apt solve ``requests`` over the target; the failed child where it finds no solution.
 
-    ``sources`` is a Packages file of cached .debs that count as available besides the archives.
+    ``sources`` is a Packages file of cached .debs that count as available besides the archives;
+    ``replacing`` lets a package become an older version.
     """
     result = apt.run(
         "apt-get", "install", "--simulate", "-q", "-y",
         *(["--with-source", os.fspath(sources)] if sources else []),
+        *(["--allow-downgrades"] if replacing else []),
         "--", *requests,
         check=False,
     )  # fmt: skip
@@ -340,20 +344,24 @@ def parse_simulation(text: str) -> list[Action]:
 
 
 def rounds(actions: Sequence[Action]) -> tuple[Round, ...]:
-    """Cut apt's order where it configures packages before it unpacks further ones (Pre-Depends, policy 7.2)."""
+    """Cut apt's order where it configures packages before it unpacks further ones (Pre-Depends, policy 7.2), or
+    removes one after others."""
     done: list[Round] = []
+    remove: list[str] = []
     unpack: list[Package] = []
     configure: list[Package] = []
     for action in actions:
-        if action.verb == "Inst":
-            if configure:
-                done.append(Round(tuple(unpack), tuple(configure)))
-                unpack, configure = [], []
+        if configure if action.verb == "Inst" else (unpack or configure) if action.verb == "Remv" else False:
+            done.append(Round(tuple(unpack), tuple(configure), tuple(remove)))
+            remove, unpack, configure = [], [], []
+        if action.verb == "Remv":
+            remove.append(action.name + (f":{action.architecture}" if action.architecture else ""))
+        elif action.verb == "Inst":
             unpack.append(action.package)
-        elif action.verb == "Conf":
+        else:
             configure.append(action.package)
-    if unpack or configure:
-        done.append(Round(tuple(unpack), tuple(configure)))
+    if remove or unpack or configure:
+        done.append(Round(tuple(unpack), tuple(configure), tuple(remove)))
     return tuple(done)
 
 
@@ -420,6 +428,13 @@ def _apt_errors(result: proc.Result) -> str:
 
 def explain_failure(apt: Apt, failed: proc.Result, intent: Intent) -> ResolveError:
     """The error for a request that apt cannot fulfil: names it does not know, all at once, with near ones."""
+    essential = re.search(r"essential packages will be removed\.\n.*\n((?: +.*\n)+)", failed.stdout)
+    if essential and "--allow-remove-essential" in failed.stderr:
+        return ResolveError(
+            "essential packages would be removed",
+            " ".join(essential[1].split()),
+            "Nothing was changed. They can be replaced, not removed.",
+        )
     problems = []
     for name in re.findall(r"^E: Unable to locate package (\S+)$", failed.stderr, re.MULTILINE):
         near = near_matches(apt, name)

@@ -117,15 +117,12 @@ def assemble(
         with run.round() as sandbox:
             if pending:
                 run.dpkg(sandbox, ["--configure", "--no-triggers", *(package.qualified for package in pending)])
-            run.dpkg(
-                sandbox,
-                [
-                    "--unpack",
-                    "--no-triggers",
-                    "--auto-deconfigure",
-                    *(f"{DEBS}/{run.files[p]}" for p in current.unpack),
-                ],
-            )
+            if current.remove:
+                # As apt does: what takes a removed package's place may come later in the same run.
+                run.dpkg(sandbox, ["--force-depends", "--remove", "--no-triggers", *current.remove])
+            if current.unpack:
+                debs = [f"{DEBS}/{run.files[p]}" for p in current.unpack]
+                run.dpkg(sandbox, ["--unpack", "--no-triggers", "--auto-deconfigure", *debs])
         pending = current.configure
     with run.round() as sandbox:
         run.dpkg(sandbox, ["--configure", "--pending"])

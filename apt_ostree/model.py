@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 
@@ -59,16 +59,32 @@ class Intent:
     requested: tuple[str, ...] = ()
     requested_local: tuple[LocalPackage, ...] = ()
     recommends: bool | None = None
+    remove: tuple[str, ...] = ()
+    """Base packages to leave out, by name."""
+    replace: tuple[str, ...] = ()
+    """Base packages of other versions, as expressions with a version or a suite."""
+    replace_local: tuple[LocalPackage, ...] = ()
 
     @property
     def names(self) -> list[str]:
         """What was asked for, for people: expressions and the names of local packages."""
-        return [*self.requested, *(entry.package.name for entry in self.requested_local)]
+        return [
+            *self.requested,
+            *(entry.package.name for entry in self.requested_local),
+            *(f"-{name}" for name in self.remove),
+            *self.replace,
+            *(entry.package.name for entry in self.replace_local),
+        ]
 
     @property
     def empty(self) -> bool:
         """Whether the base alone fulfils it."""
-        return not self.requested and not self.requested_local
+        return not (self.requested or self.requested_local or self.remove or self.replace or self.replace_local)
+
+    @property
+    def local(self) -> tuple[LocalPackage, ...]:
+        """Every package that came as a file."""
+        return (*self.requested_local, *self.replace_local)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +108,11 @@ class Solved:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """Packages unpacked together and then those configured before the next are unpacked."""
+    """Base packages removed, then packages unpacked together, then those configured before the next round."""
 
     unpack: tuple[Package, ...]
     configure: tuple[Package, ...]
+    remove: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +126,15 @@ class Plan:
     rounds: tuple[Round, ...] = ()
     automatic: frozenset[Package] = frozenset()
     """Those that nobody asked for by name: apt-mark(8) shows them as such."""
+    removed: tuple[Package, ...] = ()
+    """Base packages that go."""
+    replaced: tuple[tuple[Package, Package], ...] = ()
+    """Base packages with what takes their place; that is among ``packages``, too."""
+
+    def present(self, base: Iterable[Package]) -> list[Package]:
+        """What a tree with this plan over ``base`` has installed, sorted."""
+        gone = {*self.removed, *(old for old, _ in self.replaced)}
+        return sorted({package for package in base if package not in gone} | {s.package for s in self.packages})
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,15 +49,23 @@ def refspec(origin: Origin) -> str:
 
 def intent(origin: Origin) -> Intent:
     """What an origin asks for. Raises SysrootError for a request that cannot be read."""
-    packages = origin.get("packages", {})
-    try:
-        local = tuple(LocalPackage.parse(item) for item in split(packages.get("requested-local", "")))
-    except ValueError as error:
-        raise SysrootError(
-            "the origin names a local package in a form that cannot be read", packages["requested-local"]
-        ) from error
+    packages, overrides = origin.get("packages", {}), origin.get("overrides", {})
     recommends = {"true": True, "false": False}.get(packages.get("recommends", ""))
-    return Intent(tuple(split(packages.get("requested", ""))), local, recommends)
+    return Intent(
+        tuple(split(packages.get("requested", ""))),
+        _local(packages.get("requested-local", "")),
+        recommends,
+        tuple(split(overrides.get("remove", ""))),
+        tuple(split(overrides.get("replace", ""))),
+        _local(overrides.get("replace-local", "")),
+    )
+
+
+def _local(value: str) -> tuple[LocalPackage, ...]:
+    try:
+        return tuple(LocalPackage.parse(item) for item in split(value))
+    except ValueError as error:
+        raise SysrootError("the origin names a local package in a form that cannot be read", value) from error
 
 
 def with_intent(origin: Origin, new: Intent) -> dict[str, dict[str, str]]:
@@ -72,11 +80,20 @@ def with_intent(origin: Origin, new: Intent) -> dict[str, dict[str, str]]:
     packages = {
         k: v for k, v in changed.get("packages", {}).items() if k not in {"requested", "requested-local", "recommends"}
     }
-    if new.requested:
-        packages["requested"] = "".join(f"{item};" for item in new.requested)
-    if new.requested_local:
-        packages["requested-local"] = "".join(f"{item};" for item in new.requested_local)
+    overrides = {
+        k: v for k, v in changed.get("overrides", {}).items() if k not in {"remove", "replace", "replace-local"}
+    }
+    for group, name, items in (
+        (packages, "requested", new.requested),
+        (packages, "requested-local", new.requested_local),
+        (overrides, "remove", new.remove),
+        (overrides, "replace", new.replace),
+        (overrides, "replace-local", new.replace_local),
+    ):
+        if items:
+            group[name] = "".join(f"{item};" for item in items)
     if new.recommends is not None and not new.empty:
         packages["recommends"] = "true" if new.recommends else "false"
     changed["packages"] = packages
+    changed["overrides"] = overrides
     return changed

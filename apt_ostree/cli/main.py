@@ -25,7 +25,9 @@ app = typer.Typer(
 )
 compose_app = typer.Typer(help="Build images: base commits, and sysroots with one deployed.", rich_markup_mode=None)
 db_app = typer.Typer(help="Packages of commits, and differences of two.", rich_markup_mode=None)
+override_app = typer.Typer(help="Remove or replace packages of the base.", rich_markup_mode=None)
 app.add_typer(compose_app, name="compose")
+app.add_typer(override_app, name="override")
 app.add_typer(db_app, name="db")
 
 
@@ -179,17 +181,17 @@ def install(
     Example: apt-ostree install vim ./vendor-agent_1.0_amd64.deb
     """
     from ..ops import packages as operation
+    from ..ops.layer import Options
 
     _take(as_json=as_json)
     settings = _settings(sysroot, stateroot, dry_run, wait, wait_timeout)
-    options = operation.Options(cache_only, download_only, recommends, allow_inactive)
+    options = Options(cache_only, download_only, recommends, allow_inactive)
     result = _with_reporter(
         quiet,
         verbose,
         lambda reporter: operation.install(settings, packages, options, reporter, uninstall or ()),
     )
-    render.outcome(result, as_json=common.as_json)
-    _finish(result.changed, unchanged_exit_77)
+    _show(result, unchanged_exit_77)
 
 
 @app.command()
@@ -220,8 +222,110 @@ def uninstall(
     result = _with_reporter(
         quiet,
         verbose,
-        lambda reporter: operation.uninstall(settings, packages or (), every, operation.Options(), reporter),
+        lambda reporter: operation.uninstall(settings, packages or (), every, reporter),
     )
+    render.outcome(result, as_json=common.as_json)
+    _finish(result.changed, unchanged_exit_77)
+
+
+@override_app.command("remove")
+def override_remove(
+    packages: Annotated[list[str], typer.Argument(metavar="PKG...", help="Names of base packages.")],
+    installing: Annotated[
+        list[str] | None, typer.Option("--install", metavar="PKG", help="Layer a package in the same step.")
+    ] = None,
+    sysroot: Sysroot = None,
+    stateroot: Stateroot = None,
+    dry_run: DryRun = False,
+    cache_only: CacheOnly = False,
+    unchanged_exit_77: Unchanged = False,
+    wait: Wait = False,
+    wait_timeout: WaitTimeout = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    as_json: Json = False,
+) -> None:
+    """Leave packages of the base out.
+
+    Example: apt-ostree override remove exim4-base --install postfix
+    """
+    from ..ops import packages as operation
+    from ..ops.layer import Options
+
+    _take(as_json=as_json)
+    settings = _settings(sysroot, stateroot, dry_run, wait, wait_timeout)
+    result = _with_reporter(
+        quiet,
+        verbose,
+        lambda reporter: operation.override_remove(settings, packages, installing or (), Options(cache_only), reporter),
+    )
+    _show(result, unchanged_exit_77)
+
+
+@override_app.command("replace")
+def override_replace(
+    packages: Annotated[list[str], typer.Argument(metavar="PKG...", help="NAME=VERSION, NAME/SUITE or ./FILE.deb")],
+    sysroot: Sysroot = None,
+    stateroot: Stateroot = None,
+    dry_run: DryRun = False,
+    cache_only: CacheOnly = False,
+    unchanged_exit_77: Unchanged = False,
+    wait: Wait = False,
+    wait_timeout: WaitTimeout = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    as_json: Json = False,
+) -> None:
+    """Replace packages of the base by other versions.
+
+    Example: apt-ostree override replace ./openssl_3.5.1-1+deb13u2_amd64.deb
+    """
+    from ..ops import packages as operation
+    from ..ops.layer import Options
+
+    _take(as_json=as_json)
+    settings = _settings(sysroot, stateroot, dry_run, wait, wait_timeout)
+    result = _with_reporter(
+        quiet,
+        verbose,
+        lambda reporter: operation.override_replace(settings, packages, Options(cache_only), reporter),
+    )
+    _show(result, unchanged_exit_77)
+
+
+@override_app.command("reset")
+def override_reset(
+    packages: Annotated[list[str] | None, typer.Argument(metavar="PKG...", help="Overridden packages.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Reset every override.")] = False,
+    sysroot: Sysroot = None,
+    stateroot: Stateroot = None,
+    dry_run: DryRun = False,
+    unchanged_exit_77: Unchanged = False,
+    wait: Wait = False,
+    wait_timeout: WaitTimeout = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    as_json: Json = False,
+) -> None:
+    """Give packages back as the base has them; works without a network.
+
+    Example: apt-ostree override reset --all
+    """
+    from ..ops import packages as operation
+
+    _take(as_json=as_json)
+    if bool(packages) == every:
+        raise UsageError("name packages to reset, or --all")
+    settings = _settings(sysroot, stateroot, dry_run, wait, wait_timeout)
+    result = _with_reporter(
+        quiet,
+        verbose,
+        lambda reporter: operation.override_reset(settings, packages or (), every, reporter),
+    )
+    _show(result, unchanged_exit_77)
+
+
+def _show(result: Any, unchanged_exit_77: bool) -> None:
     render.outcome(result, as_json=common.as_json)
     _finish(result.changed, unchanged_exit_77)
 

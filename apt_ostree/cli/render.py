@@ -15,8 +15,9 @@ from ..model import Package, Plan
 
 if TYPE_CHECKING:
     from ..console import Reporter
-    from ..ops.packages import Change, Outcome
+    from ..ops.layer import Outcome
     from ..ops.query import DeploymentStatus, PackageDetails, Status
+    from ..ops.resolve import Change
 
 SCHEMA = 1
 """The version of every JSON document; fields are only ever added to it."""
@@ -229,6 +230,10 @@ def _deployment_lines(entry: DeploymentStatus, *, verbose: bool) -> Iterable[str
         yield _field("Requested", "  ".join(entry.intent.requested))
     if entry.intent.requested_local:
         yield _field("Local", "  ".join(f"{e.package.name} {e.package.version}" for e in entry.intent.requested_local))
+    if entry.removed or entry.replaced:
+        changes = [f"- {package.name}" for package in entry.removed]
+        changes += [f"{old.name} {old.version} -> {new.version}" for old, new in entry.replaced]
+        yield _field("Overrides", "   ".join(changes))
     for request, reason in sorted(entry.inactive.items()):
         yield _field("Inactive", f"{request}: {reason}")
     if entry.layered:
@@ -291,8 +296,8 @@ def _deployment_json(entry: DeploymentStatus) -> dict[str, Any]:
         "inactive-requests": [
             {"request": request, "reason": reason} for request, reason in sorted(entry.inactive.items())
         ],
-        "base-removals": [],
-        "base-replacements": [],
+        "base-removals": [package_json(package) for package in entry.removed],
+        "base-replacements": [{"old": package_json(old), "new": package_json(new)} for old, new in entry.replaced],
         "kargs": deployment.kargs,
         "regenerate-initramfs": False,
         "initramfs-args": [],

@@ -9,7 +9,7 @@ from ..console import Reporter
 from ..errors import SysrootError
 from ..fs import remove_tree
 from ..model import Deployment
-from . import packages
+from . import layer
 from . import transaction as tx
 from .transaction import Settings
 
@@ -98,7 +98,7 @@ def cleanup(settings: Settings, parts: Parts, reporter: Reporter) -> Done:
         if parts.metadata:
             for name in ("lists", "cache", "lists.json"):
                 remove_tree(current.area / "apt" / name)
-        packages.tidy(current.reloaded(fresh))
+        layer.tidy(current.reloaded(fresh))
         sysroot.prune(fresh.path)
         freed = size - _area_size(current) if size else 0
         changed = bool(gone) or freed > 0

@@ -7,14 +7,15 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from .. import dpkg, origin, ostree, proc, sysroot
+from .. import dpkg, origin, ostree, proc, requests, sysroot
 from ..errors import SysrootError, TreeError, UsageError
 from ..fs import holder
 from ..model import CommitInfo, Deployment, Intent, Package, Solved
 from ..sysroot import Sysroot
-from . import packages
 from . import transaction as tx
+from .resolve import Change, difference, inactive_overrides, locked, package_list
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,9 @@ class DeploymentStatus:
     intent: Intent
     layered: tuple[Solved, ...]
     inactive: dict[str, str]
-    """Requests that the base fulfils by itself -> why."""
+    """Requests that the base fulfils by itself, and overrides it makes moot -> why."""
+    removed: tuple[Package, ...]
+    replaced: tuple[tuple[Package, Package], ...]
     pending: bool
     rollback: bool
 
@@ -52,7 +55,7 @@ def status(path: Path, stateroot: str | None = None) -> Status:
         info = tx.commit_of(loaded.repo, deployment)
         base = tx.base_of(loaded.repo, deployment) if info.layered else info
         intent = origin.intent(deployment.origin)
-        layered = tuple(packages.locked(info))
+        layered = tuple(locked(info))
         found.append(
             DeploymentStatus(
                 deployment,
@@ -62,6 +65,8 @@ def status(path: Path, stateroot: str | None = None) -> Status:
                 intent,
                 layered,
                 _inactive(loaded.repo, base, intent, layered),
+                tuple(Package(*entry) for entry in _list(info, "apt-ostree.removed-base-packages")),
+                tuple((Package(*old), Package(*new)) for old, new in _list(info, "apt-ostree.replaced-base-packages")),
                 pending=deployment.index < booted.index if booted else deployment.index == 0,
                 rollback=deployment.index > (booted.index if booted else 0),
             )
@@ -69,14 +74,20 @@ def status(path: Path, stateroot: str | None = None) -> Status:
     return Status(loaded.path, tuple(found), holder(loaded.path / "ostree/apt-ostree.lock"))
 
 
+def _list(info: CommitInfo, key: str) -> list[Any]:
+    value = ostree.load_json(info, key)
+    return value if isinstance(value, list) else []
+
+
 def _inactive(repo: Path, base: CommitInfo, intent: Intent, layered: Sequence[Solved]) -> dict[str, str]:
     names = {solved.name for solved in layered}
     # Whatever stands in the origin, a question must not fail for it.
     asked = {request: re.split("[:=/]", request, maxsplit=1)[0] for request in intent.requested}
-    if names.issuperset(asked.values()):
+    if names.issuperset(asked.values()) and not requests.overridden(intent):
         return {}
-    have = {package.name: package for package in package_list(repo, base.checksum)}
-    return {
+    present = package_list(repo, base.checksum)
+    have = {package.name: package for package in present}
+    return inactive_overrides(present, intent) | {
         request: f"{name} {have[name].version} is part of the base"
         for request, name in asked.items()
         if name not in names and name in have
@@ -113,22 +124,6 @@ def resolve(loaded: Sysroot, revision: str) -> str:
     return commit
 
 
-def package_list(repo: Path, commit: str) -> list[Package]:
-    """The packages of a commit: from its metadata, or else from the dpkg database inside it.
-
-    Raises TreeError for a commit that has neither.
-    """
-    info = ostree.commit_info(repo, commit)
-    entries = ostree.load_json(info, "apt-ostree.pkglist") if info else None
-    if isinstance(entries, list):
-        return sorted(Package(*entry) for entry in entries)
-    for name in dpkg.DATABASES:
-        text = ostree.cat(repo, commit, f"/{name}/status")
-        if text is not None:
-            return sorted(entry.package for entry in dpkg.parse_status(text))
-    raise TreeError(f"commit {commit[:12]} has no dpkg database")
-
-
 def package_details(repo: Path, commit: str, wanted: Sequence[str] = ()) -> list[PackageDetails]:
     """Descriptions, dependencies, files and scripts of a commit's packages, or of the named ones."""
     for name in dpkg.DATABASES:
@@ -158,7 +153,7 @@ class Difference:
 
     old: str
     new: str
-    change: packages.Change
+    change: Change
 
 
 def db_diff(path: Path, revisions: Sequence[str]) -> Difference:
@@ -177,7 +172,7 @@ def db_diff(path: Path, revisions: Sequence[str]) -> Difference:
         booted = loaded.booted
         other = loaded.deployments[1] if booted is None or booted.index == 0 else booted
         old, new = other.checksum, loaded.deployments[0].checksum
-    change = packages.difference(package_list(loaded.repo, old), package_list(loaded.repo, new))
+    change = difference(package_list(loaded.repo, old), package_list(loaded.repo, new))
     return Difference(old, new, change)
 
 

@@ -17,8 +17,9 @@ from apt_ostree.cli import render
 from apt_ostree.errors import AptOstreeError, Interrupted, ResolveError
 from apt_ostree.model import CommitInfo, Deployment, Intent, LocalPackage, Package, Plan, Solved
 from apt_ostree.ops import query
-from apt_ostree.ops.packages import Change, Outcome
+from apt_ostree.ops.layer import Outcome
 from apt_ostree.ops.query import DeploymentStatus, PackageDetails, Status
+from apt_ostree.ops.resolve import Change
 
 
 @pytest.fixture(autouse=True)
@@ -214,7 +215,17 @@ def entry(
 ) -> DeploymentStatus:  # fmt: skip
     deployment = Deployment(index, "debian", info.checksum, 0, "root=LABEL=x quiet", {}, booted, staged, pinned)
     return DeploymentStatus(
-        deployment, info, base, refspec, intent or Intent(), layered, inactive or {}, pending=pending, rollback=rollback
+        deployment,
+        info,
+        base,
+        refspec,
+        intent or Intent(),
+        layered,
+        inactive or {},
+        (),
+        (),
+        pending=pending,
+        rollback=rollback,
     )
 
 

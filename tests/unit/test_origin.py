@@ -127,10 +127,10 @@ def test_with_intent_of_nothing_undoes_a_layer() -> None:
 
 
 def test_with_intent_keeps_what_it_does_not_know() -> None:
-    other = {"rpmostree": {"x": "1"}, "packages": {"later-key": "2"}, "overrides": {"remove": "nano;"}}
+    other = {"rpmostree": {"x": "1"}, "packages": {"later-key": "2"}, "overrides": {"other": "nano;"}}
     changed = origin.with_intent({**BASE, **other}, Intent(("vim",)))
     assert changed["rpmostree"] == {"x": "1"}
-    assert changed["overrides"] == {"remove": "nano;"}
+    assert changed["overrides"] == {"other": "nano;"}
     assert changed["packages"] == {"later-key": "2", "requested": "vim;"}
 
 

@@ -6,11 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apt_ostree import requests
 from apt_ostree.apt import Action
 from apt_ostree.errors import ResolveError, UsageError
 from apt_ostree.model import CommitInfo, Intent, LocalPackage, Package, Plan, Round, Solved
-from apt_ostree.ops import packages
-from apt_ostree.ops.packages import Change, difference, is_file, parse_expression
+from apt_ostree.ops import layer, resolve
+from apt_ostree.ops.resolve import Change, Question, difference
+from apt_ostree.requests import is_file, parse_expression
 
 
 @pytest.mark.parametrize(
@@ -83,12 +85,12 @@ def local(name: str, version: str = "1") -> LocalPackage:
 )
 def test_a_new_request_joins_or_replaces_the_old_one(before: list[str], names: list[str], after: list[str]) -> None:
     intent = Intent(tuple(before), (local("agent"),), True)
-    assert packages._with(intent, names, []) == Intent(tuple(after), (local("agent"),), True)
+    assert requests.add(intent, names, []) == Intent(tuple(after), (local("agent"),), True)
 
 
 def test_a_newer_file_of_a_package_replaces_the_older_one() -> None:
     intent = Intent(("vim",), (local("agent", "1"), local("other")))
-    assert packages._with(intent, [], [local("agent", "2")]) == Intent(("vim",), (local("other"), local("agent", "2")))
+    assert requests.add(intent, [], [local("agent", "2")]) == Intent(("vim",), (local("other"), local("agent", "2")))
 
 
 @pytest.mark.parametrize(
@@ -106,12 +108,12 @@ def test_a_newer_file_of_a_package_replaces_the_older_one() -> None:
 )
 def test_uninstall_drops_what_was_requested(before: list[str], names: list[str], after: list[str]) -> None:
     intent = Intent(tuple(before), (local("agent"),), False)
-    assert packages._without(intent, names) == Intent(tuple(after), (local("agent"),), False)
+    assert requests.drop(intent, names) == Intent(tuple(after), (local("agent"),), False)
 
 
 def test_uninstall_drops_a_local_package_by_name() -> None:
     intent = Intent(("vim",), (local("agent"), local("other")))
-    assert packages._without(intent, ["agent"]) == Intent(("vim",), (local("other"),))
+    assert requests.drop(intent, ["agent"]) == Intent(("vim",), (local("other"),))
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,7 @@ def test_uninstall_of_what_nobody_requested_is_an_error(
     intent: Intent, names: list[str], brief: str, detail: str
 ) -> None:
     with pytest.raises(ResolveError) as caught:
-        packages._without(intent, names)
+        requests.drop(intent, names)
     assert (caught.value.brief, caught.value.detail) == (brief, detail)
 
 
@@ -164,14 +166,14 @@ def solved(name: str, size: int = 1) -> Solved:
 @given(st.lists(st.integers(1, 10**9), max_size=30))
 def test_batches_hold_each_package_once_and_none_is_empty(sizes: list[int]) -> None:
     missing = [solved(f"p{n}", size) for n, size in enumerate(sizes)]
-    parts = packages._batches(missing)
+    parts = layer._batches(missing)
     assert sorted((s for part in parts for s in part), key=lambda s: s.name) == sorted(missing, key=lambda s: s.name)
-    assert len(parts) == min(len(missing), 2 * packages.WORKERS)
+    assert len(parts) == min(len(missing), 2 * layer.WORKERS)
     assert all(parts)
 
 
 def test_batches_are_about_equal() -> None:
-    parts = packages._batches([solved(f"p{n}", size) for n, size in enumerate([8, 7, 6, 5, 4, 3, 2, 1])])
+    parts = layer._batches([solved(f"p{n}", size) for n, size in enumerate([8, 7, 6, 5, 4, 3, 2, 1])])
     assert [sum(s.size for s in part) for part in parts] == [9, 9, 9, 9]
 
 
@@ -185,14 +187,29 @@ def test_batches_are_about_equal() -> None:
     ],
 )
 def test_a_layer_only_adds(action: Action, lines: list[str]) -> None:
-    assert packages._touches_base([action]) == lines
+    nothing = Question((), (), frozenset(), frozenset())
+    assert resolve.touches_base([action], nothing) == lines
+
+
+@pytest.mark.parametrize(
+    ("action", "lines"),
+    [
+        (Action("Inst", "libc6", "amd64", "2.42", "2.41"), []),
+        (Action("Remv", "nano", "", "", "8.4"), []),
+        (Action("Inst", "nano", "amd64", "8.5", "8.4"), ["nano 8.4 would become 8.5"]),
+        (Action("Remv", "libc6", "", "", "2.41"), ["libc6 2.41 would be removed"]),
+    ],
+)
+def test_an_override_changes_only_what_it_names(action: Action, lines: list[str]) -> None:
+    named = Question((), (), frozenset({"nano"}), frozenset({"libc6"}))
+    assert resolve.touches_base([action], named) == lines
 
 
 BASE = CommitInfo("b" * 64, None, 0, "", {})
 
 
 def digest(base: CommitInfo = BASE, intent: Intent = Intent(("vim",)), plan: Plan | None = None) -> str:  # noqa: B008
-    return packages._inputs_digest(base, intent, plan or Plan((solved("a"), solved("b"))))
+    return layer._inputs_digest(base, intent, plan or Plan((solved("a"), solved("b"))))
 
 
 def test_the_inputs_digest_is_the_same_for_the_same_inputs() -> None:
@@ -217,10 +234,10 @@ def test_the_inputs_digest_tells_inputs_apart(other: str) -> None:
 
 def test_a_commits_lock_is_the_solved_set() -> None:
     metadata = {"apt-ostree.lock": '[["jq", "1.7", "amd64", "ab", 7, 1024, "Debian:13.7/stable"]]'}
-    assert packages.locked(CommitInfo("c", None, 0, "", metadata)) == [
+    assert resolve.locked(CommitInfo("c", None, 0, "", metadata)) == [
         Solved(Package("jq", "1.7", "amd64"), "ab", 7, 1024, "Debian:13.7/stable")
     ]
-    assert packages.locked(BASE) == []
+    assert resolve.locked(BASE) == []
 
 
 def test_a_plan_is_a_value() -> None:

@@ -1,0 +1,300 @@
+"""A layer: from a changed intent to a deployed commit, or to the base alone."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from .. import __version__, apt, assemble, dpkg, layout, origin, ostree, pkgcache, requests, sysroot
+from ..errors import PackageError
+from ..fs import check_space, remove_tree
+from ..model import CommitInfo, Deployment, Intent, Package, Plan, Solved
+from ..pkgcache import Cached
+from . import transaction as tx
+from .resolve import Change, difference, locked, package_list, prepare_apt, resolve
+from .transaction import Settings, Transaction
+
+ENGINE = 1
+"""Part of every layer's inputs: raised when the engine would make another tree of the same inputs."""
+
+WORKERS = 2
+"""Downloads and imports at once; each import keeps two processes busy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How packages are resolved: ``recommends`` None is what the deployment recorded, or the target's setting."""
+
+    cache_only: bool = False
+    download_only: bool = False
+    recommends: bool | None = None
+    allow_inactive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The result of an operation on packages, before (``dry_run``) or after it was done."""
+
+    changed: bool
+    message: str
+    plan: Plan = field(default_factory=Plan)
+    change: Change = field(default_factory=Change)
+    deployment: Deployment | None = None
+    commit: str | None = None
+    reused: bool = False
+    dry_run: bool = False
+    download: int = 0
+    """Bytes that have to be fetched."""
+
+
+def relayer(current: Transaction, settings: Settings, before: Intent, after: Intent, options: Options) -> Outcome:
+    base = tx.base_of(current.repo, current.basis)
+    old_info = tx.commit_of(current.repo, current.basis)
+    if after == before:
+        return Outcome(False, "No change: everything asked for is already so.")
+    if after.empty:
+        plan = Plan()
+        change = difference(_packages_of(current, old_info), _packages_of(current, base))
+        if settings.dry_run:
+            return Outcome(True, "Would return to the base.", change=change, dry_run=True)
+        return _publish(current, base.checksum, base, after, plan, change)
+    tree = assemble.base_checkout(current.repo, current.area, base.checksum)
+    base_packages = [entry.package for entry in dpkg.installed(tree)]
+    after, provided = _drop_provided(after, before, tree, options)
+    if after == before:
+        return Outcome(False, "No change: " + "; ".join(provided) + ".")
+    for message in provided:
+        current.reporter.warn(message)
+    current.reporter.step("Resolving dependencies")
+    solver = prepare_apt(current, tree, base, after, cache_only=options.cache_only)
+    lock = locked(old_info)
+    plan = resolve(current, solver, tree, after, lock)
+    change = difference(_packages_of(current, old_info), plan.present(base_packages))
+    missing = [s for s in plan.packages if pkgcache.load(current.area, s.sha256) is None]
+    outcome = Outcome(True, "", plan, change, download=sum(s.size for s in missing), dry_run=settings.dry_run)
+    if settings.dry_run:
+        return replace(outcome, message="Would change:")
+    if options.cache_only and missing:
+        raise PackageError(
+            "not in the cache: " + ", ".join(s.name for s in missing),
+            resolution="Run it without -C, or 'apt-ostree install' with a network.",
+        )
+    # The unpacked files are written once; their packages are kept besides while they are imported.
+    check_space(
+        current.repo,
+        sum(s.installed_size for s in plan.packages) + 2 * sum(s.size for s in missing),
+        "the packages",
+    )
+    tx.mark_unsynced(current.sysroot)
+    cached = _fetch(current, solver, plan, missing)
+    if options.download_only:
+        return replace(outcome, changed=bool(missing), message="Downloaded and imported; nothing else was done.")
+    inputs = _inputs_digest(base, after, plan)
+    commit = _find_layer(current, inputs)
+    reused = commit is not None
+    if commit is None:
+        commit = _build(current, tree, base, after, plan, cached, inputs)
+    return replace(_publish(current, commit, base, after, plan, change), reused=reused)
+
+
+def _packages_of(current: Transaction, info: CommitInfo) -> list[Package]:
+    return package_list(current.repo, info.checksum)
+
+
+def _drop_provided(after: Intent, before: Intent, tree: Path, options: Options) -> tuple[Intent, list[str]]:
+    """Leave out new requests that the base fulfils by itself, unless they were asked to be kept."""
+    if options.allow_inactive:
+        return after, []
+    native = dpkg.architectures(tree)[0]
+    have = {(entry.package.name, entry.package.architecture): entry.package for entry in dpkg.installed(tree)}
+    kept, messages = [], []
+    for request in after.requested:
+        match = requests.parse_expression(request)
+        found = have.get((match["name"], match["arch"] or native)) or have.get((match["name"], "all"))
+        if (
+            request in before.requested
+            or found is None
+            or match["version"] not in (None, found.version)
+            or match["suite"]
+        ):
+            kept.append(request)
+        else:
+            messages.append(f"{match['name']} {found.version} is part of the base")
+    return replace(after, requested=tuple(kept)), messages
+
+
+def _fetch(current: Transaction, solver: apt.Apt, plan: Plan, missing: Sequence[Solved]) -> dict[Package, Cached]:
+    """Download and import what is new, several at once: a package is imported while others still arrive."""
+    if missing:
+        size = sum(solved.size for solved in missing) / 1e6
+        current.reporter.step(f"Downloading and importing {len(missing)} packages ({size:.1f} MB)")
+        _fetch_missing(current, solver, missing)
+    found = {}
+    for solved in plan.packages:
+        cached = pkgcache.load(current.area, solved.sha256)
+        assert cached is not None
+        found[solved.package] = cached
+    return found
+
+
+def _fetch_missing(current: Transaction, solver: apt.Apt, missing: Sequence[Solved]) -> None:
+    archives = solver.area / "archives"
+    done = 0
+    guard = threading.Lock()
+
+    def importing(solved: Solved) -> None:
+        file = archives / apt.archive_name(solved.package)
+        pkgcache.import_deb(current.repo, current.area, file, solved.sha256)
+        file.unlink()
+
+    def batch(packages: Sequence[Solved]) -> list[Solved]:
+        wanted = [s for s in packages if not (archives / apt.archive_name(s.package)).is_file()]
+        if wanted:
+            apt.download(solver, [s.package for s in wanted])
+        return list(packages)
+
+    with ThreadPoolExecutor(WORKERS) as downloads, ThreadPoolExecutor(WORKERS) as imports:
+        # One worker's death must end the others' waiting, hence the explicit cancel.
+        try:
+            pending = []
+            for future in as_completed([downloads.submit(batch, part) for part in _batches(missing)]):
+                pending += [imports.submit(importing, solved) for solved in future.result()]
+            for imported in as_completed(pending):
+                imported.result()
+                with guard:
+                    done += 1
+                current.reporter.progress(done, len(missing))
+        except BaseException:
+            downloads.shutdown(wait=False, cancel_futures=True)
+            imports.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _batches(missing: Sequence[Solved]) -> list[list[Solved]]:
+    """Parts of about equal size: few enough for apt's start-up cost, enough to overlap with imports."""
+    count = min(len(missing), 2 * WORKERS)
+    parts: list[list[Solved]] = [[] for _ in range(count)]
+    weights = [0] * count
+    for solved in sorted(missing, key=lambda s: s.size, reverse=True):
+        lightest = weights.index(min(weights))
+        parts[lightest].append(solved)
+        weights[lightest] += solved.size
+    return parts
+
+
+def _inputs_digest(base: CommitInfo, intent: Intent, plan: Plan) -> str:
+    """One digest over all that makes a layer what it is; equal digests mean an equal tree."""
+    inputs = {
+        "engine": ENGINE,
+        "importer": pkgcache.IMPORTER,
+        "base": base.checksum,
+        "requested": sorted(intent.requested),
+        "requested-local": sorted(map(str, intent.requested_local)),
+        "recommends": intent.recommends,
+        "overrides": [
+            sorted(intent.remove),
+            sorted(intent.replace),
+            sorted(map(str, intent.replace_local)),
+        ],
+        "packages": [[*_identity(s.package), s.sha256] for s in plan.packages],
+    }
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
+def _identity(package: Package) -> list[str]:
+    return [package.name, package.version, package.architecture]
+
+
+def _find_layer(current: Transaction, inputs: str) -> str | None:
+    """A deployed commit made from the very same inputs."""
+    for deployment in current.sysroot.deployments:
+        info = ostree.commit_info(current.repo, deployment.checksum)
+        if info is not None and info.metadata.get("apt-ostree.inputs-sha256") == inputs:
+            return info.checksum
+    return None
+
+
+def _build(
+    current: Transaction,
+    tree: Path,
+    base: CommitInfo,
+    intent: Intent,
+    plan: Plan,
+    cached: Mapping[Package, Cached],
+    inputs: str,
+) -> str:
+    current.reporter.step(f"Laying {len(plan.packages)} packages over the base")
+    work = current.area / "tmp/layer"
+    work.mkdir(mode=0o700)
+    day = base.timestamp // 86400
+    built = assemble.assemble(current.repo, work, tree, plan, cached, current.reporter, current.log, day)
+    current.reporter.step("Committing")
+    commit = assemble.commit(
+        current.repo,
+        work,
+        built,
+        base.checksum,
+        functools.partial(
+            ostree.commit,
+            ref=tx.PENDING_REF,
+            subject=f"Layer {', '.join(intent.names)}",
+            metadata=_metadata(tree, base, intent, plan, inputs),
+        ),
+    )
+    remove_tree(work)
+    layout.audit(current.repo, commit)
+    return commit
+
+
+def _metadata(tree: Path, base: CommitInfo, intent: Intent, plan: Plan, inputs: str) -> dict[str, str]:
+    present = plan.present(entry.package for entry in dpkg.installed(tree))
+    kept = {
+        key: value
+        for key, value in base.metadata.items()
+        if key in {"version", "ostree.linux", "ostree.bootable", "apt-ostree.kernel-args"}
+    }
+    return kept | {
+        "apt-ostree.clientlayer": "true",
+        "apt-ostree.engine": f"{ENGINE} ({__version__})",
+        "apt-ostree.packages": json.dumps(intent.names),
+        "apt-ostree.removed-base-packages": json.dumps([_identity(package) for package in plan.removed]),
+        "apt-ostree.replaced-base-packages": json.dumps(
+            [[_identity(old), _identity(new)] for old, new in plan.replaced]
+        ),
+        "apt-ostree.inputs-sha256": inputs,
+        "apt-ostree.lock": json.dumps(
+            [[*_identity(s.package), s.sha256, s.size, s.installed_size, s.sources] for s in plan.packages]
+        ),
+        "apt-ostree.pkglist": json.dumps([_identity(package) for package in present]),
+    }
+
+
+def _publish(
+    current: Transaction, commit: str, base: CommitInfo, intent: Intent, plan: Plan, change: Change
+) -> Outcome:
+    current.reporter.step("Deploying")
+    tx.hold_bases(current.sysroot, also=base.checksum)
+    new_origin = origin.with_intent(current.basis.origin, intent)
+    fresh = sysroot.publish(current.sysroot, current.osname, commit, new_origin)
+    tidy(current.reloaded(fresh))
+    deployment = fresh.of(current.osname)[0]
+    return Outcome(True, "", plan, change, deployment, commit)
+
+
+def tidy(current: Transaction) -> None:
+    """Drop what no deployment needs any more: refs, cached packages, objects."""
+    loaded = current.sysroot
+    if tx.PENDING_REF in ostree.refs(loaded.repo, "apt-ostree"):
+        ostree.delete_ref(loaded.repo, tx.PENDING_REF)
+    tx.hold_bases(loaded)
+    keep = set()
+    for deployment in loaded.deployments:
+        keep |= {s.sha256 for s in locked(tx.commit_of(loaded.repo, deployment))}
+        keep |= {entry.sha256 for entry in origin.intent(deployment.origin).local}
+    pkgcache.collect_garbage(loaded.repo, loaded.area, keep)

@@ -1,0 +1,230 @@
+"""From an intent to a plan: apt's own answer over the pristine base, with the lock's versions preferred."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import apt, dpkg, ostree, pkgcache, requests
+from ..errors import AptOstreeError, PackageError, ResolveError, TreeError
+from ..model import CommitInfo, Intent, Package, Plan, Solved
+from . import transaction as tx
+from .transaction import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What differs between two package sets. ``changed`` pairs old and new."""
+
+    added: tuple[Package, ...] = ()
+    removed: tuple[Package, ...] = ()
+    changed: tuple[tuple[Package, Package], ...] = ()
+
+
+def locked(info: CommitInfo) -> list[Solved]:
+    """The solved set that a layer's commit carries; empty for a base."""
+    entries = ostree.load_json(info, "apt-ostree.lock")
+    if not isinstance(entries, list):
+        return []
+    return [Solved(Package(*entry[:3]), *entry[3:]) for entry in entries]
+
+
+def prepare_apt(current: Transaction, tree: Path, base: CommitInfo, after: Intent, *, cache_only: bool) -> apt.Apt:
+    """apt over the base, with the merge deployment's sources, and with fresh lists unless ``cache_only``.
+
+    Raises DownloadError when the lists can be had neither fresh nor from before.
+    """
+    etc = current.sysroot.path / current.merge.path / "etc"
+    target = apt.Target(tree, etc if etc.is_dir() else tree / "usr/etc", dpkg.architectures(tree))
+    # apt's area shows at RUN in this namespace: a path that its unprivileged user can reach.
+    solver = apt.prepare(tx.RUN, target, base.checksum, after.recommends)
+    if not cache_only:
+        try:
+            if apt.refresh(solver):
+                current.reporter.step("Refreshed the package lists")
+        except AptOstreeError as error:
+            if not apt.have_lists(solver):
+                raise
+            current.reporter.warn(f"{error.brief}; going on with those of before ({error.detail.splitlines()[0]})")
+    return solver
+
+
+def package_list(repo: Path, commit: str) -> list[Package]:
+    """The packages of a commit: from its metadata, or else from the dpkg database inside it.
+
+    Raises TreeError for a commit that has neither.
+    """
+    info = ostree.commit_info(repo, commit)
+    entries = ostree.load_json(info, "apt-ostree.pkglist") if info else None
+    if isinstance(entries, list):
+        return sorted(Package(*entry) for entry in entries)
+    for name in dpkg.DATABASES:
+        text = ostree.cat(repo, commit, f"/{name}/status")
+        if text is not None:
+            return sorted(entry.package for entry in dpkg.parse_status(text))
+    raise TreeError(f"commit {commit[:12]} has no dpkg database")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What apt is asked, and what its answer may do to the base."""
+
+    requests: tuple[str, ...]
+    pins: tuple[tuple[Package, int], ...]
+    """The base's versions, apart from what the question changes."""
+    removable: frozenset[str]
+    replaceable: frozenset[str]
+
+
+def resolve(current: Transaction, solver: apt.Apt, tree: Path, after: Intent, lock: list[Solved]) -> Plan:
+    """Ask apt for the whole layer over the pristine base; the versions of the lock are preferred.
+
+    Raises ResolveError; when it is the base that stands in the way, it names the packages.
+    """
+    base = [entry.package for entry in dpkg.installed(tree)]
+    local = {entry.package: entry.sha256 for entry in after.local}
+    sources = _cached_packages(current, after, lock)
+    question = _question(base, after)
+    for name in sorted(set(inactive_overrides(base, after))):
+        current.reporter.warn(f"the override of {name} is inactive: the base has it so already")
+    locked_pins = [(s.package, apt.PRIORITY_LOCK) for s in lock if s.package not in base]
+    apt.write_pins(solver, [*locked_pins, *question.pins])
+    replacing = bool(question.replaceable)
+    actions = apt.simulate(solver, question.requests, sources, replacing=replacing)
+    if isinstance(actions, list) and not touches_base(actions, question):
+        return _plan(current, solver, actions, {s.package: s for s in lock}, local, base, after)
+    apt.write_pins(solver, locked_pins)
+    free = apt.simulate(solver, question.requests, sources, replacing=replacing)
+    if isinstance(free, list) and (culprits := touches_base(free, question)):
+        raise ResolveError(
+            f"{', '.join(after.names)} cannot be laid over this base",
+            "the base would have to change:\n" + "\n".join(culprits),
+            "Wait for a base that has them ('apt-ostree upgrade'), or change the base ('apt-ostree override').",
+        )
+    failed = free if not isinstance(free, list) else actions
+    if isinstance(failed, list):
+        raise ResolveError("apt found no solution over this base", resolution="Nothing was changed.")
+    raise apt.explain_failure(solver, failed, after)
+
+
+def _cached_packages(current: Transaction, after: Intent, lock: Sequence[Solved]) -> Path | None:
+    """A Packages file of what the cache has of the lock and of local packages; None when that is nothing."""
+    available = {s.sha256: cached for s in lock if (cached := pkgcache.load(current.area, s.sha256)) is not None}
+    for entry in after.local:
+        cached = pkgcache.load(current.area, entry.sha256)
+        if cached is None:
+            raise PackageError(
+                f"{entry.package.name} is not in the cache any more",
+                f"it was installed from a file with the SHA-256 {entry.sha256}",
+                "Install that file again, or uninstall it.",
+            )
+        available[entry.sha256] = cached
+    return pkgcache.packages_file(available.values(), current.area / "tmp/Packages") if available else None
+
+
+def _question(base: Sequence[Package], after: Intent) -> Question:
+    names = {package.name for package in base}
+    removing = [name for name in after.remove if name in names]
+    moot = inactive_overrides(base, after)
+    replacing = [item for item in after.replace if requests.name_of(item) not in moot]
+    local = [entry.package for entry in after.replace_local if entry.package.name not in moot]
+    changed = {*removing, *map(requests.name_of, replacing), *(package.name for package in local)}
+    return Question(
+        (
+            *after.requested,
+            *(entry.package.exactly for entry in after.requested_local),
+            *replacing,
+            *(package.exactly for package in local),
+            *(f"{name}-" for name in removing),
+        ),
+        tuple((package, apt.PRIORITY_BASE) for package in base if package.name not in changed),
+        frozenset(removing),
+        frozenset(changed - set(removing)),
+    )
+
+
+def inactive_overrides(base: Sequence[Package], intent: Intent) -> dict[str, str]:
+    """Overrides that this base makes moot: the package -> why."""
+    versions = {package.name: package.version for package in base}
+    found = {name: "not in the base" for name in intent.remove if name not in versions}
+    for item in intent.replace:
+        match = requests.parse_expression(item)
+        if match["name"] not in versions:
+            found[match["name"]] = "not in the base"
+        elif match["version"] == versions[match["name"]]:
+            found[match["name"]] = f"the base has {match['version']}"
+    for entry in intent.replace_local:
+        if entry.package.name not in versions:
+            found[entry.package.name] = "not in the base"
+        elif entry.package in base:
+            found[entry.package.name] = f"the base has {entry.package.version}"
+    return found
+
+
+def touches_base(actions: Sequence[apt.Action], question: Question) -> list[str]:
+    """What apt would do to packages of the base that it was not asked for, a line each."""
+    lines = []
+    for action in actions:
+        if action.verb == "Remv" and action.name not in question.removable:
+            lines.append(f"{action.name} {action.old} would be removed")
+        elif action.verb == "Inst" and action.old is not None and action.name not in question.replaceable:
+            lines.append(f"{action.name} {action.old} would become {action.version}")
+    return lines
+
+
+def _plan(
+    current: Transaction,
+    solver: apt.Apt,
+    actions: Sequence[apt.Action],
+    known: Mapping[Package, Solved],
+    local: Mapping[Package, str],
+    base: Sequence[Package],
+    intent: Intent,
+) -> Plan:
+    wanted = [action for action in actions if action.verb == "Inst"]
+    unknown = [a.package for a in wanted if a.package not in known and a.package not in local]
+    stanzas = apt.show(solver, unknown)
+    solved = []
+    for action in wanted:
+        package = action.package
+        if package in local:
+            cached = pkgcache.load(current.area, local[package])
+            assert cached is not None
+            solved.append(cached.solved())
+        elif package in known:
+            solved.append(known[package])
+        elif package in stanzas:
+            solved.append(apt.solved(action, stanzas[package][0]))
+        else:
+            raise ResolveError(
+                f"the archive's index lists no file of {package}", resolution="Run 'apt-ostree refresh-md'."
+            )
+    by_key = {requests.difference_key(package): package for package in base}
+    replaced = [
+        (by_key[key], entry.package) for entry in solved if (key := requests.difference_key(entry.package)) in by_key
+    ]
+    gone = {action.name for action in actions if action.verb == "Remv"}
+    asked = {requests.name_of(request) for request in intent.requested} | {old.name for old, _ in replaced}
+    automatic = {s.package for s in solved if s.package.name not in asked and s.package not in local}
+    return Plan(
+        tuple(solved),
+        apt.rounds(actions),
+        frozenset(automatic),
+        tuple(package for package in base if package.name in gone),
+        tuple(replaced),
+    )
+
+
+def difference(before: Sequence[Package], after: Sequence[Package]) -> Change:
+    """What two package sets differ in, by name and architecture."""
+
+    def keyed(packages: Sequence[Package]) -> dict[tuple[str, str], Package]:
+        return {(p.name, p.architecture): p for p in packages}
+
+    old, new = keyed(before), keyed(after)
+    return Change(
+        tuple(sorted(new[key] for key in new.keys() - old.keys())),
+        tuple(sorted(old[key] for key in old.keys() - new.keys())),
+        tuple(sorted((old[key], new[key]) for key in old.keys() & new.keys() if old[key] != new[key])),
+    )
