@@ -113,8 +113,10 @@ def assemble(
     whole = _needs_content(base, plan)
     run.prepare(plan, whole)
     pending: tuple[Package, ...] = ()
-    for current in plan.rounds:
+    for number, current in enumerate(plan.rounds):
         with run.round() as sandbox:
+            if number == 0:
+                run.preconfigure(sandbox)
             if pending:
                 run.dpkg(sandbox, ["--configure", "--no-triggers", *(package.qualified for package in pending)])
             if current.remove:
@@ -255,6 +257,17 @@ class _Run:
         result = proc.logged(sandbox.argv([*_DPKG, *words]), self.log, on_line)
         if result.returncode != 0:
             raise script_error(result.stdout, result.returncode, self.log)
+
+    def preconfigure(self, sandbox: bwrap.Sandbox) -> None:
+        """Let debconf ask all questions first, as apt does before its first dpkg (dpkg-preconfigure(8)).
+
+        Only where the tree has what it needs; like apt, whatever its outcome.
+        """
+        asking = [f"{DEBS}/{name}" for package, name in self.files.items() if self.cached[package].debconf]
+        extractors = ("usr/lib/apt/apt-extracttemplates", "usr/bin/apt-extracttemplates")
+        if not asking or not any((self.base / name).exists() for name in extractors):
+            return
+        proc.logged(sandbox.argv(["dpkg-preconfigure", *asking]), self.log, self.reporter.log)
 
     def finish(self, plan: Plan, settled_day: int) -> None:
         """Take out of the layers what the sandbox and dpkg's housekeeping left there; add /var's part."""

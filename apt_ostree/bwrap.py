@@ -20,6 +20,8 @@ CAPABILITIES = (
 )  # fmt: skip
 """mount, mknod, hostname, module loading, the clock and raw networking stay impossible."""
 
+HOSTNAME = "localhost"
+
 ENVIRONMENT = {
     "PATH": PATH,
     "HOME": "/root",
@@ -65,6 +67,8 @@ class Sandbox:
             "--unshare-net",
             "--unshare-ipc",
             "--unshare-uts",
+            # Packages write it into their configuration; the name of the machine at hand is none of a tree's.
+            "--hostname", HOSTNAME,
             "--unshare-cgroup-try",
             "--die-with-parent",
             "--new-session",

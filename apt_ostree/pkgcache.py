@@ -29,7 +29,7 @@ from .errors import PackageError
 from .fs import remove_tree, scratch_directory
 from .model import Package, Solved
 
-IMPORTER = 1
+IMPORTER = 2
 """Raised whenever an import would come out differently; older entries are then imported anew."""
 
 MARKER = b"apt-ostree object "
@@ -62,6 +62,8 @@ class Cached:
     control: str
     hollow: Path
     objects: Mapping[str, Object]
+    debconf: bool
+    """Whether it asks questions: it has templates (debconf-devel(7))."""
 
     @property
     def fields(self) -> dict[str, str]:
@@ -106,6 +108,7 @@ def load(area: Path, sha256: str) -> Cached | None:
             entry["control"],
             place / "hollow.deb",
             {checksum: Object(*numbers) for checksum, numbers in entry["objects"].items()},
+            entry["debconf"],
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -159,6 +162,7 @@ def import_deb(repo: Path, area: Path, deb: Path, sha256: str | None = None) -> 
             "control": proc.run(["dpkg-deb", "--field", deb]).stdout,
             "hollow-size": (result / "hollow.deb").stat().st_size,
             "objects": objects,
+            "debconf": "templates" in _names(control),
         }
         (result / "index.json").write_text(json.dumps(index))
         remove_tree(place)
@@ -258,9 +262,7 @@ def _control(deb: Path, data: tarfile.TarFile, members: list[tarfile.TarInfo]) -
     Without them dpkg would compute its own from what it unpacks: from markers (deb-md5sums(5)).
     """
     original = _control_archive(deb)
-    with tarfile.open(fileobj=io.BytesIO(original), mode="r:") as control:
-        names = {member.name.removeprefix("./") for member in control.getmembers()}
-    if "md5sums" in names:
+    if "md5sums" in _names(original):
         return original
     conffiles = _conffiles(original)
     lines = [
@@ -275,6 +277,11 @@ def _control(deb: Path, data: tarfile.TarFile, members: list[tarfile.TarInfo]) -
         info.size, info.mode = len(content), 0o644
         control.addfile(info, io.BytesIO(content))
     return extended.getvalue()
+
+
+def _names(control: bytes) -> set[str]:
+    with tarfile.open(fileobj=io.BytesIO(control), mode="r:") as tar:
+        return {member.name.removeprefix("./") for member in tar.getmembers()}
 
 
 def _control_archive(deb: Path) -> bytes:

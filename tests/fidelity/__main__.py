@@ -91,6 +91,9 @@ def layer(options: argparse.Namespace, packages: list[str]) -> Path:
             [*words, "compose", "sysroot", "-q", "--repo", options.repo, options.ref, sysroot],
             env=environment, check=True, stdout=sys.stderr,
         )  # fmt: skip
+    # What an interrupted run left would be part of this one's layer.
+    subprocess.run([*words, "uninstall", "-q", "--all", "--sysroot", sysroot], env=environment, check=True,
+                   stdout=subprocess.DEVNULL)  # fmt: skip
     choice = "--recommends" if options.recommends else "--no-recommends"
     done = subprocess.run(
         [*words, "install", "-q", "--json", "--sysroot", sysroot, choice, *packages],

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from apt_ostree import ostree, proc, state
 
-_INSTALL = """
+_SCRIPT = """
 set -eu
 root=$1; shift
+hostname localhost
 mount -t proc proc "$root/proc"
 mount -t tmpfs -o mode=755 tmpfs "$root/dev"
 for node in null:3 zero:5 full:7 random:8 urandom:9; do
@@ -33,23 +34,30 @@ for stub in usr/sbin/start-stop-daemon usr/bin/ischroot; do
     [ ! -e "$root/$stub" ] || mount --bind "$CACHE/stubs/$stub" "$root/$stub"
 done
 cp /etc/resolv.conf "$root/run/resolv.conf"
-chroot "$root" sh -eu -c "$SCRIPT" sh "$@"
+chroot "$root" sh -eu -c "$DOWNLOAD" sh "$@"
+unshare --net sh -eu -c 'ip link set lo up; exec chroot "$@"' sh "$root" sh -eu -c "$INSTALL" sh "$@"
 """
 
-_SCRIPT = """
-install -m 755 /run/../dev/null /usr/sbin/policy-rc.d
-printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d
+# With the network, and a resolver for as long as that takes.
+_DOWNLOAD = """
 resolver=
-if [ ! -e /etc/resolv.conf ] && [ ! -L /etc/resolv.conf ]; then resolver=1; cp /run/resolv.conf /etc/resolv.conf; fi
 if [ -L /etc/resolv.conf ]; then
     mkdir -p /run/systemd/resolve
     cp /run/resolv.conf /run/systemd/resolve/stub-resolv.conf
+elif [ ! -e /etc/resolv.conf ]; then
+    resolver=1
+    cp /run/resolv.conf /etc/resolv.conf
 fi
 find /var/lib/apt/lists -name '*Packages*' | grep -q . || apt-get update -q
+apt-get install -q -y --download-only "$@"
 [ -z "$resolver" ] || rm /etc/resolv.conf
-apt-get install -q -y --download-only "$@" ||
-    { [ -z "$resolver" ] || cp /run/resolv.conf /etc/resolv.conf; apt-get install -q -y --download-only "$@"; }
-[ -z "$resolver" ] || rm -f /etc/resolv.conf
+rm -rf /run/systemd
+"""
+
+# Without one: what a script finds out there differs from day to day.
+_INSTALL_PACKAGES = """
+printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d
+chmod 755 /usr/sbin/policy-rc.d
 apt-get install -q -y "$@"
 rm /usr/sbin/policy-rc.d
 """
@@ -84,13 +92,14 @@ def install(root: Path, cache: Path, packages: Sequence[str], recommends: bool) 
         **bwrap.ENVIRONMENT,
         **{key: value for key, value in os.environ.items() if key.lower().endswith("_proxy")},
         "CACHE": os.fspath(cache),
-        "SCRIPT": _SCRIPT,
+        "DOWNLOAD": _DOWNLOAD,
+        "INSTALL": _INSTALL_PACKAGES,
     }
     setting = f"APT::Install-Recommends={'true' if recommends else 'false'}"
     done = subprocess.run(
         [
-            "unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private",
-            "sh", "-c", _INSTALL, "sh", os.fspath(root), "-o", setting, "-o", "Dpkg::Use-Pty=0",
+            "unshare", "--mount", "--pid", "--uts", "--fork", "--kill-child", "--propagation", "private",
+            "sh", "-c", _SCRIPT, "sh", os.fspath(root), "-o", setting, "-o", "Dpkg::Use-Pty=0",
             "-o", "DPkg::Options::=--force-unsafe-io", "-o", "APT::Sandbox::User=root", *packages,
         ],
         env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,

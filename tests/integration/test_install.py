@@ -181,7 +181,7 @@ def test_scripts_see_the_base_s_etc_and_not_the_administrators(sysroot: System) 
     assert (sysroot.deployment() / "etc/passwd").read_text() == "nonsense\n"
 
 
-@pytest.mark.parametrize("name", ["hard-links", "many-files", "opt-vendor", "rec-pre", "trig-interest", "var-files"])
+@pytest.mark.parametrize("name", ["hard-links", "many-files", "opt-vendor", "var-files"])
 def test_a_fixture_installs_alone(sysroot: System, name: str) -> None:
     sysroot.install(name)
     packages = sysroot.dpkg_status()

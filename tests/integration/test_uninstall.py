@@ -8,10 +8,8 @@ from tests.archive import Archive
 from tests.integration.system import System
 
 PAIRS = [
-    ("greeter", "rec-b"),
-    ("rec-a", "user-maker"),
+    ("greeter", "user-maker"),
     ("conf-file", "divert-maker"),
-    ("repl-old", "repl-new"),
     ("trig-interest", "trig-user"),
 ]
 """What stays and what goes: the second one runs scripts, or changes what the first one brought."""
