@@ -25,7 +25,7 @@ SOURCES := $(shell find apt_ostree -name __pycache__ -prune -o -print) pyproject
 # Whatever starts with a shell's #! line, wherever it lies; not what a run made.
 SHELL_SCRIPTS = $(shell grep -rlIE '^\#! ?/(usr/)?bin/(env )?(ba|da)?sh' .ci examples $(CODE))
 
-.PHONY: help setup demo lint test test-unit test-integration binary clean
+.PHONY: help setup demo lint test test-unit test-integration test-fidelity fidelity binary clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.* ## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r target text; do \
@@ -43,13 +43,24 @@ lint: setup ## Check style and types of the Python code, and the shell scripts
 	$(BIN)/mypy apt_ostree scripts tests
 	shellcheck $(SHELL_SCRIPTS)
 
-test: test-unit test-integration ## Run all tests that need no virtual machine
+test: test-unit test-integration test-fidelity ## Run all tests that need no virtual machine
 
 test-unit: setup ## Run the tests that start no other program and need no root
 	$(BIN)/pytest tests/unit
 
 test-integration: setup $(BINARY) ## Run the tests with the real ostree, dpkg, apt and bwrap
 	$(BIN)/pytest tests/integration
+
+test-fidelity: setup $(BINARY) ## Compare layers of seven packages with what apt-get makes
+	$(BIN)/pytest tests/fidelity
+
+PACKAGES ?= nginx openssh-server
+fidelity: setup $(BINARY) ## Compare layers of PACKAGES="..." with what apt-get makes (a,b: together; -a: removed)
+	@test -f build/fidelity/repo/config || $(BINARY) compose tree --repo build/fidelity/repo $(MANIFEST)
+	$(BIN)/python -m tests.fidelity --repo build/fidelity/repo --ref debian/13/x86_64/minimal \
+		--work build/fidelity --apt-ostree $(BINARY) -- $(PACKAGES)
+
+MANIFEST := examples/debian-13-minimal.toml
 
 binary: setup $(BINARY) ## Build dist/apt-ostree, one executable file with all its Python
 

@@ -92,11 +92,18 @@ def layer(options: argparse.Namespace, packages: list[str]) -> Path:
             env=environment, check=True, stdout=sys.stderr,
         )  # fmt: skip
     # What an interrupted run left would be part of this one's layer.
-    subprocess.run([*words, "uninstall", "-q", "--all", "--sysroot", sysroot], env=environment, check=True,
-                   stdout=subprocess.DEVNULL)  # fmt: skip
+    reset(words, sysroot, environment)
     choice = "--recommends" if options.recommends else "--no-recommends"
+    # As apt-get writes it: a minus before a name takes a base package out, a version is another than the base's.
+    removed = [name.removeprefix("-") for name in packages if name.startswith("-")]
+    if removed:
+        command = ["override", "remove", *removed]
+    elif any("=" in name for name in packages):
+        command = ["override", "replace", *packages]
+    else:
+        command = ["install", choice, *packages]
     done = subprocess.run(
-        [*words, "install", "-q", "--json", "--sysroot", sysroot, choice, *packages],
+        [*words, *command, "-q", "--json", "--sysroot", sysroot],
         env=environment, check=False, stdout=subprocess.PIPE,
     )  # fmt: skip
     result = json.loads(done.stdout)
@@ -107,9 +114,16 @@ def layer(options: argparse.Namespace, packages: list[str]) -> Path:
     # By links, since copies would not show which names are one file; nothing here writes to them.
     ostree.checkout(sysroot / "ostree/repo", result["commit"], root, hard_links=True)
     plain.arrange(root)
-    subprocess.run([*words, "uninstall", "-q", "--all", "--sysroot", sysroot], env=environment, check=True,
-                   stdout=subprocess.DEVNULL)  # fmt: skip
+    reset(words, sysroot, environment)
     return Path(root)
+
+
+def reset(words: list[str], sysroot: Path, environment: dict[str, str]) -> None:
+    """Back to the base alone."""
+    for command in (["override", "reset", "--all"], ["uninstall", "--all"]):
+        subprocess.run(
+            [*words, *command, "-q", "--sysroot", sysroot], env=environment, check=True, stdout=subprocess.DEVNULL
+        )
 
 
 def clear(root: Path) -> None:

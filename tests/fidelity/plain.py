@@ -100,7 +100,9 @@ def install(root: Path, cache: Path, packages: Sequence[str], recommends: bool) 
         [
             "unshare", "--mount", "--pid", "--uts", "--fork", "--kill-child", "--propagation", "private",
             "sh", "-c", _SCRIPT, "sh", os.fspath(root), "-o", setting, "-o", "Dpkg::Use-Pty=0",
-            "-o", "DPkg::Options::=--force-unsafe-io", "-o", "APT::Sandbox::User=root", *packages,
+            "-o", "DPkg::Options::=--force-unsafe-io", "-o", "APT::Sandbox::User=root", "--allow-downgrades", "--",
+            # apt-get's own form of a removal is a minus behind the name.
+            *(f"{name[1:]}-" if name.startswith("-") else name for name in packages),
         ],
         env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
     )  # fmt: skip
