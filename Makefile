@@ -25,6 +25,10 @@ SOURCES := $(shell find apt_ostree -name __pycache__ -prune -o -print) pyproject
 # Whatever starts with a shell's #! line, wherever it lies; not what a run made.
 SHELL_SCRIPTS = $(shell grep -rlIE '^\#! ?/(usr/)?bin/(env )?(ba|da)?sh' .ci examples $(CODE))
 
+# In memory where there is enough: the tests make hundreds of small sysroots, and a disk's syncs would rule.
+TEMPORARY := $(shell [ "$$(df --output=avail -k /dev/shm 2>/dev/null | tail -n 1)" -gt 6000000 ] 2>/dev/null \
+	&& echo /dev/shm || echo /var/tmp)
+
 .PHONY: help setup demo lint test test-unit test-integration test-fidelity fidelity binary clean
 
 help: ## List the targets
@@ -49,7 +53,7 @@ test-unit: setup ## Run the tests that start no other program and need no root
 	$(BIN)/pytest tests/unit
 
 test-integration: setup $(BINARY) ## Run the tests with the real ostree, dpkg, apt and bwrap
-	$(BIN)/pytest tests/integration
+	PYTEST_DEBUG_TEMPROOT=$(TEMPORARY) $(BIN)/pytest tests/integration
 
 test-fidelity: setup $(BINARY) ## Compare layers of seven packages with what apt-get makes
 	$(BIN)/pytest tests/fidelity

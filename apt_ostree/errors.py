@@ -15,12 +15,14 @@ class AptOstreeError(Exception):
 
     id = "failed"
     exit_code = 1
+    default_resolution = ""
+    """For errors whose place knows no better advice."""
 
     def __init__(self, brief: str, detail: str = "", resolution: str = "") -> None:
         super().__init__(brief)
         self.brief = brief
         self.detail = detail
-        self.resolution = resolution
+        self.resolution = resolution or self.default_resolution
 
 
 class UsageError(AptOstreeError):
@@ -28,6 +30,7 @@ class UsageError(AptOstreeError):
 
     id = "usage"
     exit_code = 2
+    default_resolution = "Nothing was changed. The command's --help shows its forms."
 
 
 class ManifestError(UsageError):
@@ -100,6 +103,7 @@ class ToolError(AptOstreeError):
     """An outside tool failed in a way no module turned into something more precise."""
 
     id = "tool"
+    default_resolution = "'apt-ostree status' shows what is in force; the command can be run again."
 
 
 class Interrupted(AptOstreeError):

@@ -19,6 +19,7 @@ import shutil
 import stat
 import subprocess
 import tarfile
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,11 @@ MARKER_SIZE = len(MARKER) + 64 + 1
 REF = "apt-ostree/pkg"
 
 _OBJECT_DIRECTORIES = {"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "libo32"}
-_BLOCK = 1 << 20
+_BLOCK = 1 << 15
+"""Bytes written at once; tarfile copies what it has collected with every header, so that more is slower."""
+
+_COMMITTING = threading.Lock()
+"""One ostree commit at a time: another's start may remove the staging directory that one has just made."""
 
 _LEAVE_OUT = "Nothing was changed. Leave that package out; only its maintainer can make one that fits."
 
@@ -218,19 +223,23 @@ def _commit_objects(repo: Path, sha256: str, data: tarfile.TarFile, members: lis
     if not members:
         # ostree refuses to commit nothing.
         return []
-    with proc.spawn(
-        [
-            "ostree", "commit",
-            f"--repo={repo}",
-            f"--branch={REF}/{sha256}",
-            "--parent=none",
-            "--subject=",
-            "--no-bindings",
-            "--fsync=false",
-            "--tree=tar=-",
-        ],
-        stdin=subprocess.PIPE,
-    ) as child:  # fmt: skip
+    with (
+        _COMMITTING,
+        proc.spawn(
+            [
+                "ostree",
+                "commit",
+                f"--repo={repo}",
+                f"--branch={REF}/{sha256}",
+                "--parent=none",
+                "--subject=",
+                "--no-bindings",
+                "--fsync=false",
+                "--tree=tar=-",
+            ],
+            stdin=subprocess.PIPE,
+        ) as child,
+    ):
         assert child.stdin is not None and child.stdout is not None and child.stderr is not None
         try:
             with tarfile.open(fileobj=child.stdin, mode="w|", format=tarfile.GNU_FORMAT, bufsize=_BLOCK) as tar:

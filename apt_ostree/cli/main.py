@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -557,6 +558,8 @@ def compose_sysroot(
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and exit: 0 done, 1 failed, 2 usage, 77 nothing to do, 128+N on a signal."""
     words = sys.argv[1:] if arguments is None else arguments
+    # Until an operation takes over, ^C ends the process as it ends any other: the shell sees 130.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         for word in words:
             try:

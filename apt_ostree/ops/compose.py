@@ -168,6 +168,10 @@ def _customise(
     root: Path, recipe: Manifest, archives: Sequence[str], path: Path, log: Path, reporter: Reporter
 ) -> None:
     _write_sources(root, archives)
+    if not recipe.recommends:
+        # What is layered later follows the image's own choice (apt.conf(5)).
+        (root / "etc/apt/apt.conf.d").mkdir(parents=True, exist_ok=True)
+        (root / "etc/apt/apt.conf.d/20recommends").write_text('APT::Install-Recommends "false";\n')
     for file in recipe.files:
         place = root / file.path.lstrip("/")
         _make_parents(root, place)
