@@ -1,0 +1,133 @@
+"""Overrides: packages of the base left out or replaced, and given back."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.archive import Archive
+from tests.integration.system import System
+
+
+def base_lib(sysroot: System, index: int = 0) -> tuple[str, str] | None:
+    return sysroot.dpkg_status(index).get("base-lib")
+
+
+def test_a_removed_base_package_is_gone_from_files_and_database(sysroot: System) -> None:
+    assert (sysroot.deployment() / "usr/lib/base-lib/lib.txt").is_file()
+    done = sysroot.run("override", "remove", "base-lib")
+    assert "Removed:\n  base-lib 1.0 all\n" in done.stdout
+    assert base_lib(sysroot) is None
+    assert not (sysroot.deployment() / "usr/lib/base-lib").exists()
+    assert dict(sysroot.origin()["overrides"]) == {"remove": "base-lib;"}
+    assert dict(sysroot.origin()["origin"]) == {"baserefspec": "debian:debian/test/base"}
+
+
+def test_a_base_package_is_replaced_by_version(sysroot: System) -> None:
+    done = sysroot.run("override", "replace", "base-lib=2.0")
+    assert "Changed:\n  base-lib 1.0 -> 2.0\n" in done.stdout
+    assert base_lib(sysroot) == ("2.0", "install ok installed")
+    assert dict(sysroot.origin()["overrides"]) == {"replace": "base-lib=2.0;"}
+    sysroot.fsck()
+
+
+def test_a_base_package_is_replaced_by_a_file_and_stays_so_without_the_archive(
+    sysroot: System, own_archive: Archive
+) -> None:
+    sysroot.use_archive(own_archive)
+    sysroot.run("override", "replace", f"{own_archive.root}/pool/main/base-lib_2.0_all.deb")
+    sysroot.install("greeter", "rec-a")
+    own_archive.root.rename(own_archive.root.with_name("gone"))
+    sysroot.run("uninstall", "rec-a")
+    assert base_lib(sysroot) == ("2.0", "install ok installed")
+
+
+def test_an_override_lets_a_package_in_that_the_base_kept_out(sysroot: System) -> None:
+    sysroot.run("install", "needs-base-lib-2", status=1)
+    sysroot.run("override", "replace", "base-lib=2.0")
+    sysroot.install("needs-base-lib-2")
+    assert {"needs-base-lib-2", "base-lib"} <= sysroot.dpkg_status().keys()
+
+
+def test_a_package_comes_in_place_of_a_removed_one_in_one_step(sysroot: System) -> None:
+    sysroot.run("override", "remove", "base-lib", "--install", "breaks-base")
+    assert "breaks-base" in sysroot.dpkg_status()
+    assert base_lib(sysroot) is None
+    assert len(sysroot.deployments()) == 2
+
+
+def test_reset_returns_to_the_base_commit_itself_and_needs_no_archive(sysroot: System, own_archive: Archive) -> None:
+    sysroot.use_archive(own_archive)
+    sysroot.run("override", "replace", "base-lib=2.0")
+    own_archive.root.rename(own_archive.root.with_name("gone"))
+    sysroot.run("override", "reset", "base-lib")
+    assert sysroot.commit() == sysroot.base.commit
+    assert not sysroot.origin().has_section("overrides")
+
+
+def test_reset_of_all_keeps_what_is_requested(sysroot: System) -> None:
+    sysroot.install("greeter")
+    alone = sysroot.content()
+    sysroot.run("override", "remove", "base-lib")
+    sysroot.run("override", "reset", "--all")
+    assert sysroot.content() == alone
+    assert sysroot.requested() == ["greeter"]
+
+
+def test_uninstall_all_keeps_overrides(sysroot: System) -> None:
+    sysroot.run("override", "remove", "base-lib", "--install", "greeter")
+    sysroot.run("uninstall", "--all")
+    assert base_lib(sysroot) is None
+    assert "greeter" not in sysroot.dpkg_status()
+
+
+def test_the_later_word_about_a_package_wins(sysroot: System) -> None:
+    sysroot.run("override", "remove", "base-lib")
+    sysroot.run("override", "replace", "base-lib=2.0")
+    assert base_lib(sysroot) == ("2.0", "install ok installed")
+    assert dict(sysroot.origin()["overrides"]) == {"replace": "base-lib=2.0;"}
+
+
+def test_status_and_db_diff_show_overrides(sysroot: System) -> None:
+    sysroot.run("override", "replace", "base-lib=2.0")
+    deployment = sysroot.run("status", "--json").document["deployments"][0]
+    assert deployment["base-replacements"] == [
+        {
+            "old": {"name": "base-lib", "version": "1.0", "architecture": "all"},
+            "new": {"name": "base-lib", "version": "2.0", "architecture": "all"},
+        }
+    ]
+    assert "base-lib 1.0 -> 2.0" in sysroot.run("status").stdout
+    assert "  base-lib 1.0 -> 2.0\n" in sysroot.run("db", "diff", "1", "0").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "brief", "detail"),
+    [
+        (["remove", "nonesuch"], 1, "not in the base: nonesuch", ""),
+        (["replace", "greeter=2.0"], 1, "not in the base: greeter", ""),
+        (["replace", "base-lib"], 2, "override replace needs to know by what to replace base-lib", ""),
+        (
+            ["replace", "base-lib=9"],
+            1,
+            "cannot find what was asked for",
+            "base-lib has no version 9; there is 1.0, 2.0",
+        ),
+        (["remove", "base-lib=1.0"], 2, "'base-lib=1.0' is no package name", ""),
+        (["remove", "hostname"], 1, "essential packages would be removed", "hostname"),
+        (["reset", "base-lib"], 1, "not overridden: base-lib", "overridden are: none"),
+    ],
+)
+def test_what_cannot_be_overridden_changes_nothing(
+    sysroot: System, words: list[str], status: int, brief: str, detail: str
+) -> None:
+    with sysroot.unchanged():
+        failure = sysroot.run("override", *words, status=status).failure
+    assert failure.brief == brief
+    assert detail in failure.detail
+
+
+def test_removing_what_a_layered_package_needs_names_the_culprit(sysroot: System) -> None:
+    sysroot.run("override", "replace", "base-lib=2.0")
+    sysroot.install("needs-base-lib-2")
+    with sysroot.unchanged():
+        sysroot.run("override", "remove", "base-lib", status=1)

@@ -1,0 +1,63 @@
+"""Overrides in the recorded intent."""
+
+from __future__ import annotations
+
+import pytest
+
+from apt_ostree import requests
+from apt_ostree.errors import ResolveError
+from apt_ostree.model import Intent, LocalPackage, Package
+from apt_ostree.ops.resolve import inactive_overrides
+
+FILE = LocalPackage("a" * 64, Package("lib", "2", "amd64"))
+BASE = [Package("lib", "1", "amd64"), Package("tool", "3", "all")]
+
+
+@pytest.mark.parametrize(
+    ("before", "remove", "replacing", "after"),
+    [
+        (Intent(), ["lib"], [], Intent(remove=("lib",))),
+        (Intent(), [], ["lib=2"], Intent(replace=("lib=2",))),
+        (Intent(remove=("lib",)), [], ["lib=2"], Intent(replace=("lib=2",))),
+        (Intent(replace=("lib=2",)), ["lib"], [], Intent(remove=("lib",))),
+        (Intent(replace=("lib=2",)), [], ["lib=3"], Intent(replace=("lib=3",))),
+        (Intent(replace_local=(FILE,)), [], ["lib/sid"], Intent(replace=("lib/sid",))),
+        (Intent(("vim",), remove=("a1",)), ["b1"], [], Intent(("vim",), remove=("a1", "b1"))),
+    ],
+)
+def test_the_later_override_of_a_package_wins(
+    before: Intent, remove: list[str], replacing: list[str], after: Intent
+) -> None:
+    assert requests.override(before, remove, replacing, []) == after
+
+
+def test_a_file_replaces_an_earlier_override() -> None:
+    before = Intent(remove=("lib",), replace=("tool=4",))
+    assert requests.override(before, [], [], [FILE]) == Intent(replace=("tool=4",), replace_local=(FILE,))
+
+
+def test_reset_takes_out_the_named_overrides_alone() -> None:
+    before = Intent(("vim",), remove=("gone",), replace=("tool=4",), replace_local=(FILE,))
+    assert requests.reset(before, ["gone", "lib"]) == Intent(("vim",), replace=("tool=4",))
+
+
+def test_reset_names_what_is_not_overridden_and_what_is() -> None:
+    with pytest.raises(ResolveError) as caught:
+        requests.reset(Intent(remove=("lib",)), ["tool", "lib"])
+    assert (caught.value.brief, caught.value.detail) == ("not overridden: tool", "overridden are: lib")
+
+
+@pytest.mark.parametrize(
+    ("intent", "reasons"),
+    [
+        (Intent(remove=("lib",), replace=("tool=4",)), {}),
+        (Intent(remove=("other",)), {"other": "not in the base"}),
+        (Intent(replace=("tool=3",)), {"tool": "the base has 3"}),
+        (Intent(replace=("other=1",)), {"other": "not in the base"}),
+        (Intent(replace=("lib/sid",)), {}),
+        (Intent(replace_local=(FILE,)), {}),
+        (Intent(replace_local=(LocalPackage("a" * 64, BASE[0]),)), {"lib": "the base has 1"}),
+    ],
+)
+def test_an_override_that_the_base_makes_moot_is_inactive(intent: Intent, reasons: dict[str, str]) -> None:
+    assert inactive_overrides(BASE, intent) == reasons
