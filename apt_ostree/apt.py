@@ -30,7 +30,7 @@ LISTS_MAX_AGE = 24 * 3600
 _CONFIGURATION = re.compile(r'^(?P<key>[A-Za-z0-9_:./+-]+) "(?P<value>.*)";$')
 
 _TAKEN_OVER = re.compile(
-    r"(?i)^(Acquire::(?!.*(auto-?detect|gpgv|ForceHash|Languages|AllowInsecure|AllowWeak|AllowDowngrade|GzipIndexes))"
+    r"(?i)^(Acquire::(?!.*(auto-?detect|gpgv|cdrom|ssh|rsh|ForceHash|Languages|AllowInsecure|AllowWeak|AllowDowngrade|GzipIndexes))"
     r"|APT::Default-Release$|APT::Install-(Recommends|Suggests)$|APT::Solver$)"
 )
 """The target's settings that decide what is fetched and from where. ProxyAutoDetect names a program to run, the
@@ -90,14 +90,13 @@ def prepare(area: Path, target: Target, cache_key: str, recommends: bool | None)
     ``area`` must be reachable for the user _apt; ``cache_key`` names the base, because apt judges its cache
     by a status file's size and time, and ostree sets every time to 0. Raises ToolError.
     """
-    for name in ("lists/partial", "archives/partial", f"cache/{cache_key}"):
-        (area / name).mkdir(parents=True, exist_ok=True)
+    fetcher = _fetcher()
+    for name in ("lists", "archives", "lists/partial", "archives/partial"):
+        _hand_over(area / name, "root" if name == "lists" else fetcher)
+    (area / "cache" / cache_key).mkdir(parents=True, exist_ok=True)
     for stale in (area / "cache").iterdir():
         if stale.is_dir() and stale.name != cache_key:
             remove_tree(stale)
-    fetcher = _fetcher()
-    for name in ("lists/partial", "archives", "archives/partial"):
-        shutil.chown(area / name, fetcher)
     settings = _settings(area, target)
     digest = _copy_sources(area, target)
     if recommends is not None:
@@ -137,6 +136,18 @@ def prepare(area: Path, target: Target, cache_key: str, recommends: bool | None)
     # Proxy settings may hold a password.
     _write(config, "\n".join(lines) + "\n", 0o600)
     return Apt(area, config, digest)
+
+
+def _hand_over(path: Path, user: str) -> None:
+    """Make a directory and give it to ``user``. Its parent may be that user's: a link in its place goes."""
+    if path.is_symlink():
+        path.unlink()
+    path.mkdir(exist_ok=True)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchown(descriptor, pwd.getpwnam(user).pw_uid, -1)
+    finally:
+        os.close(descriptor)
 
 
 def _fetcher() -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,8 +20,8 @@ from pathlib import Path
 from . import bwrap, dpkg, mounts, ostree, overlay, pkgcache, proc, state, support, users
 from .console import Reporter
 from .errors import PackageError, ScriptError, TreeError
-from .fs import beneath, copy_metadata, remove_tree, walk
-from .model import Package, Plan
+from .fs import beneath, copy_metadata, exchange, remove_tree, walk
+from .model import Package, Plan, Round
 from .pkgcache import Cached
 
 DEBS = "/run/apt-ostree"
@@ -72,26 +71,19 @@ def base_checkout(repo: Path, area: Path, checksum: str) -> Path:
         fresh = area / "tmp" / f"base-{os.getpid()}"
         remove_tree(fresh)
         ostree.checkout(repo, checksum, fresh, hard_links=True)
-        _separate_names(fresh)
+        _separate_names(fresh, fresh.with_name(f"{fresh.name}.spare"))
         fresh.rename(target)
     return target
 
 
-def _separate_names(tree: Path) -> None:
+def _separate_names(tree: Path, spare: Path) -> None:
     seen: set[int] = set()
     for entry in walk(tree):
         if not entry.is_file(follow_symlinks=False):
             continue
         if entry.inode() in seen:
-            _copy_in_place(Path(entry.path), Path(entry.path))
+            exchange(Path(entry.path), Path(entry.path), spare)
         seen.add(entry.inode())
-
-
-def _copy_in_place(source: Path, target: Path) -> None:
-    fresh = target.with_name(f".apt-ostree.{os.getpid()}")
-    shutil.copyfile(source, fresh)
-    copy_metadata(source, fresh)
-    fresh.rename(target)
 
 
 def assemble(
@@ -113,7 +105,7 @@ def assemble(
     whole = _needs_content(base, plan)
     run.prepare(plan, whole)
     pending: tuple[Package, ...] = ()
-    for number, current in enumerate(plan.rounds):
+    for number, current in enumerate(_with_content(plan.rounds, cached)):
         with run.round() as sandbox:
             if number == 0:
                 run.preconfigure(sandbox)
@@ -136,6 +128,21 @@ def assemble(
         for layer in run.layers:
             overlay.strip(layer)
     return Assembled(base, tuple(run.layers), union)
+
+
+def _with_content(rounds: Sequence[Round], cached: Mapping[Package, Cached]) -> list[Round]:
+    """Cut the rounds further, before each package with a preinst: that may run or read what was unpacked before
+    it, and must not meet a marker there."""
+    cut: list[Round] = []
+    for current in rounds:
+        parts: list[list[Package]] = [[]]
+        for package in current.unpack:
+            if parts[-1] and "preinst" in cached[package].control_files:
+                parts.append([])
+            parts[-1].append(package)
+        cut += [Round(tuple(part), (), current.remove if n == 0 else ()) for n, part in enumerate(parts[:-1])]
+        cut.append(Round(tuple(parts[-1]), current.configure, current.remove if len(parts) == 1 else ()))
+    return cut
 
 
 def _needs_content(base: Path, plan: Plan) -> set[Package]:
@@ -163,6 +170,7 @@ class _Run:
         self.layers: list[Path] = []
         self.files: dict[Package, str] = {}
         self.objects: dict[str, pkgcache.Object] = {}
+        self.spare = work / "spare"
         self.done = 0
 
     def prepare(self, plan: Plan, whole: set[Package]) -> None:
@@ -240,10 +248,7 @@ class _Run:
             else:
                 # dpkg gave it another owner or mode than the archive has (dpkg-statoverride(1), an owner's
                 # name that has another number here): its own file, with dpkg's metadata.
-                fresh = f"{entry.path}.apt-ostree"
-                shutil.copyfile(source, fresh)
-                copy_metadata(entry.path, fresh)
-                os.rename(fresh, entry.path)
+                exchange(Path(entry.path), source, self.spare)
 
     def dpkg(self, sandbox: bwrap.Sandbox, words: Sequence[str]) -> None:
         """One dpkg in the sandbox. Raises ScriptError with the failing script and the last lines."""
@@ -263,7 +268,11 @@ class _Run:
 
         Only where the tree has what it needs; like apt, whatever its outcome.
         """
-        asking = [f"{DEBS}/{name}" for package, name in self.files.items() if self.cached[package].debconf]
+        asking = [
+            f"{DEBS}/{name}"
+            for package, name in self.files.items()
+            if "templates" in self.cached[package].control_files
+        ]
         extractors = ("usr/lib/apt/apt-extracttemplates", "usr/bin/apt-extracttemplates")
         if not asking or not any((self.base / name).exists() for name in extractors):
             return
@@ -287,7 +296,7 @@ class _Run:
         self._mark_automatic(plan, top)
         self.layers.append(top)
         for layer in self.layers:
-            _settle_bytecode(layer)
+            _settle_bytecode(layer, self.spare)
 
     def _settle_accounts(self, view: _View, top: Path, day: int) -> None:
         before = users.read(self.base / "usr/etc")
@@ -300,11 +309,13 @@ class _Run:
         shadow = view.find("usr/etc/shadow")
         if shadow is not None and not shadow.is_relative_to(self.base):
             old = self.base / "usr/etc/shadow"
-            settled = users.settle_shadow(shadow.read_text(), old.read_text() if old.is_file() else "", day)
-            fresh = shadow.with_name(".shadow.apt-ostree")
-            fresh.write_text(settled)
-            copy_metadata(shadow, fresh)
-            fresh.rename(shadow)
+            before_text = old.read_text(errors="surrogateescape") if old.is_file() else ""
+            settled = self.work / "shadow"
+            settled.write_text(
+                users.settle_shadow(shadow.read_text(errors="surrogateescape"), before_text, day),
+                errors="surrogateescape",
+            )
+            exchange(shadow, settled, self.spare)
 
     def _mark_automatic(self, plan: Plan, top: Path) -> None:
         """Tell apt which packages came only because others need them, as its own run would (apt-mark(8))."""
@@ -401,24 +412,25 @@ def _remove_litter(layer: Path, base: Path) -> None:
             remove_tree(leftover)
 
 
-def _settle_bytecode(layer: Path) -> None:
+def _settle_bytecode(layer: Path, spare: Path) -> None:
     """Make byte-compiled Python valid in the deployed tree, where every time is 0 (PEP 552).
 
     A .pyc names its source's time of change. Scripts compiled against files whose time was another.
     """
     for entry in walk(layer):
         if entry.name.endswith(".pyc") and entry.is_file(follow_symlinks=False):
-            settle_pyc(Path(entry.path))
+            settle_pyc(Path(entry.path), spare)
 
 
-def settle_pyc(path: Path) -> None:
-    """Set the source time in a timestamp-based .pyc to 0; others stay. Never writes to a shared file."""
+def settle_pyc(path: Path, spare: Path) -> None:
+    """Set the source time in a timestamp-based .pyc to 0; others stay. Never writes to a shared file:
+    ``spare`` is for a copy, see fs.exchange."""
     with path.open("rb") as file:
         header = file.read(16)
     if len(header) < 16 or header[4:8] != bytes(4) or header[8:12] == bytes(4):
         return
     if path.stat().st_nlink > 1:
-        _copy_in_place(path, path)
+        exchange(path, path, spare)
     with path.open("r+b") as file:
         file.seek(8)
         file.write(bytes(4))
@@ -431,8 +443,9 @@ def _move_opt(captured: state.Captured, var: Path, top: Path) -> state.Captured:
     for entry in sorted(opt.iterdir()) if opt is not None and not opt.is_symlink() else []:
         place = top / "usr/lib/opt" / entry.name
         state.make_parents(top, place)
-        if not entry.is_symlink():
-            shutil.move(entry, place)
+        # A link to /usr/lib/opt is the base's own.
+        if not (entry.is_symlink() and os.readlink(entry).startswith("/usr/lib/opt/")):
+            entry.rename(place)
             lines.append(f"L+ /var/opt/{state.escape(entry.name)} - - - - /usr/lib/opt/{state.escape(entry.name)}")
     seeds = tuple(seed for seed in captured.seeds if not seed[0].startswith("opt/"))
     return state.Captured(tuple(lines), seeds)

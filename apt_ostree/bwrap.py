@@ -84,6 +84,9 @@ class Sandbox:
         words += [
             "--dev", "/dev",
             "--proc", "/proc",
+            # Root may write most of /proc/sys without any capability, and that is the host's: core_pattern
+            # names a program that the kernel runs as root.
+            "--remount-ro", "/proc",
             "--tmpfs", "/run",
             "--dir", "/run/lock",
             "--perms", "1777", "--tmpfs", "/tmp",

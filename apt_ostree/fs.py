@@ -52,8 +52,10 @@ def lock(path: Path, *, wait: float | None = 0) -> Iterator[None]:
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         }
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(note).encode(), 0)
+        # On a full disk the note is lost, not the lock: that is when cleanup is needed.
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(note).encode(), 0)
         try:
             yield
         finally:
@@ -174,6 +176,8 @@ def walk(top: Path, below: str = "") -> Iterator[os.DirEntry[str]]:
 def copy_metadata(source: str | Path, target: str | Path) -> None:
     """Give ``target`` the owner, mode and xattrs of ``source``; neither is followed if it is a link."""
     status = os.lstat(source)
+    if stat.S_ISLNK(os.lstat(target).st_mode) and not stat.S_ISLNK(status.st_mode):
+        raise ToolError(f"{target} is a link", "its target would be changed in its place")
     os.lchown(target, status.st_uid, status.st_gid)
     if not stat.S_ISLNK(status.st_mode):
         os.chmod(target, stat.S_IMODE(status.st_mode))
@@ -194,10 +198,43 @@ def copy_entry(source: Path, target: Path) -> None:
     elif stat.S_ISLNK(mode):
         target.symlink_to(source.readlink())
     elif stat.S_ISREG(mode):
-        shutil.copyfile(source, target, follow_symlinks=False)
+        with source.open("rb") as old, os.fdopen(os.open(target, _NEW_FILE, 0o600), "wb") as new:
+            shutil.copyfileobj(old, new, 1 << 20)
     else:
         raise ToolError(f"cannot copy {source}", "it is no file, directory or link")
     copy_metadata(source, target)
+
+
+def exchange(target: Path, source: Path, spare: Path) -> None:
+    """Give ``target`` the content of ``source`` and keep its owner, mode and xattrs, as a file of its own.
+
+    ``spare`` is a free name on the same filesystem, outside every tree that a script wrote: a name inside
+    could be a link that was planted there, and the content would go to where it leads.
+    """
+    spare.unlink(missing_ok=True)
+    with source.open("rb") as old, os.fdopen(os.open(spare, _NEW_FILE, 0o600), "wb") as new:
+        shutil.copyfileobj(old, new, 1 << 20)
+    copy_metadata(target, spare)
+    spare.rename(target)
+
+
+def take(source: Path, target: Path) -> None:
+    """Copy a file that somebody else may still change or exchange; a link in its place is an error.
+
+    Raises ToolError.
+    """
+    try:
+        descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise ToolError(f"cannot read {source}", error.strerror or "") from error
+    with os.fdopen(descriptor, "rb") as old:
+        if not stat.S_ISREG(os.fstat(old.fileno()).st_mode):
+            raise ToolError(f"cannot read {source}", "it is no regular file")
+        with os.fdopen(os.open(target, _NEW_FILE, 0o600), "wb") as new:
+            shutil.copyfileobj(old, new, 1 << 20)
+
+
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def copy_tree(source: Path, target: Path) -> None:
@@ -206,7 +243,9 @@ def copy_tree(source: Path, target: Path) -> None:
     if source.is_dir() and not source.is_symlink():
         for entry in walk(source):
             path = Path(entry.path)
-            copy_entry(path, target / path.relative_to(source))
+            # A socket or FIFO is made again by the program that listens there.
+            if not stat.S_ISSOCK(path.lstat().st_mode) and not stat.S_ISFIFO(path.lstat().st_mode):
+                copy_entry(path, target / path.relative_to(source))
 
 
 def check_space(path: Path, needed: int, what: str) -> None:

@@ -39,6 +39,9 @@ def convert(root: Path) -> None:
     """Turn a plain Debian root into a tree to commit, in place. Raises TreeError."""
     if not (root / "var/lib/dpkg/status").is_file():
         raise TreeError("the root has no dpkg database", f"there is no {root / 'var/lib/dpkg/status'}")
+    for name in ("usr", "etc", "var"):
+        if (root / name).is_symlink():
+            raise TreeError(f"/{name} is a link", "a tree keeps it as a directory")
     for name in _RUN_RECORDS:
         place = root / name
         # A link is a package's doing (systemd-resolved's resolv.conf).
@@ -50,7 +53,7 @@ def convert(root: Path) -> None:
         (root / "var/lib/dpkg" / name).unlink(missing_ok=True)
     for entry in walk(root):
         if entry.name.endswith(".pyc") and entry.is_file(follow_symlinks=False):
-            settle_pyc(Path(entry.path))
+            settle_pyc(Path(entry.path), root.with_name(f"{root.name}.spare"))
     _move_state(root)
     _move_top(root)
     _move_opt(root)
@@ -65,8 +68,10 @@ def convert(root: Path) -> None:
     state.write(captured, root / "var", root, "base")
     support.write(root)
     text = users.sysusers(users.read(root / "usr/etc"))
-    (root / users.SYSUSERS).mkdir(exist_ok=True)
-    (root / users.SYSUSERS / "apt-ostree-base.conf").write_text(text)
+    listing = root / users.SYSUSERS / "apt-ostree-base.conf"
+    state.make_parents(root, listing)
+    remove_tree(listing)
+    listing.write_text(text)
     for name, mode in MOUNT_POINTS.items():
         remove_tree(root / name)
         (root / name).mkdir()

@@ -89,12 +89,14 @@ def overlay(area: Path, lower: Sequence[str], upper: str, work: str, target: str
         ]
     )
     # Relative names keep the option page (4096 bytes) free for layers and need no escaping of colons.
-    before = Path.cwd()
+    # By descriptor: the directory we were started in may be gone.
+    before = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     os.chdir(area)
     try:
         _mount("overlay", target, "overlay", 0, data)
     finally:
-        os.chdir(before)
+        os.fchdir(before)
+        os.close(before)
     try:
         yield area / target
     finally:

@@ -40,6 +40,9 @@ def settle_whiteouts(layers: Sequence[Path]) -> None:
     dpkg unpacks a conffile under another name and renames it when it configures, so nearly every assembly
     has such a pair; settled, it is nothing a union of trees could not say.
     """
+    # A directory that was moved still shows, under its new name, what lies below at the old one.
+    if any(_mark(entry.path, _REDIRECT) is not None for layer in layers for entry in walk(layer)):
+        return
     for number, layer in enumerate(layers):
         for entry in walk(layer):
             if is_whiteout(entry.path):

@@ -67,8 +67,8 @@ class Cached:
     control: str
     hollow: Path
     objects: Mapping[str, Object]
-    debconf: bool
-    """Whether it asks questions: it has templates (debconf-devel(7))."""
+    control_files: frozenset[str]
+    """The names in its control archive: scripts, templates, triggers…"""
 
     @property
     def fields(self) -> dict[str, str]:
@@ -113,7 +113,7 @@ def load(area: Path, sha256: str) -> Cached | None:
             entry["control"],
             place / "hollow.deb",
             {checksum: Object(*numbers) for checksum, numbers in entry["objects"].items()},
-            entry["debconf"],
+            frozenset(entry["control-files"]),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -167,7 +167,7 @@ def import_deb(repo: Path, area: Path, deb: Path, sha256: str | None = None) -> 
             "control": proc.run(["dpkg-deb", "--field", deb]).stdout,
             "hollow-size": (result / "hollow.deb").stat().st_size,
             "objects": objects,
-            "debconf": "templates" in _names(control),
+            "control-files": sorted(_names(control)),
         }
         (result / "index.json").write_text(json.dumps(index))
         remove_tree(place)

@@ -17,7 +17,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .fs import beneath, copy_metadata, copy_tree, make_beneath, walk
+from .errors import TreeError
+from .fs import beneath, copy_metadata, copy_tree, make_beneath, remove_tree, walk
 
 SYSIMAGE = "usr/lib/sysimage"
 FACTORY = "usr/share/factory/var"
@@ -233,10 +234,12 @@ def write(captured: Captured, var: Path, target: Path, name: str) -> None:
     if captured.lines:
         place = target / TMPFILES / f"00-apt-ostree-{name}.conf"
         make_parents(target, place)
+        remove_tree(place)
         place.write_text("".join(f"{line}\n" for line in captured.lines), errors="surrogateescape")
     if captured.seeds:
         place = target / SEEDS / name
         make_parents(target, place)
+        remove_tree(place)
         place.write_text(
             "".join(f"{digest} {escape(seed)}\n" for seed, digest in captured.seeds), errors="surrogateescape"
         )
@@ -256,6 +259,8 @@ def make_parents(target: Path, place: Path) -> None:
     """Make the directories of ``target`` above ``place``, as a distribution ships them: root's, 0755."""
     for parent in reversed(place.relative_to(target).parents):
         directory = target / parent
+        if directory.is_symlink() and directory != target:
+            raise TreeError(f"/{parent} is a link", "the image's own files cannot be written through it")
         if not directory.is_dir():
             directory.mkdir()
             directory.chmod(0o755)

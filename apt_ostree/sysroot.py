@@ -215,6 +215,12 @@ def _reorder(path: Path, index: int) -> None:
     The other set is written whole, then the link is replaced.
     """
     loader = path / "boot/loader"
+    if extra := sorted(place.name for place in loader.iterdir() if place.name != "entries"):
+        raise SysrootError(
+            "this ostree is too old to roll back here",
+            f"its boot loader keeps {', '.join(extra)} in {loader}, which only ostree itself can write",
+            "Choose the other entry in the boot menu, or use an ostree with 'ostree admin set-default'.",
+        )
     now = int(os.readlink(loader).rpartition(".")[2])
     other = 1 - now
     links = path / "ostree" / os.readlink(path / f"ostree/boot.{now}")

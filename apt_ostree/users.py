@@ -57,9 +57,7 @@ def sysusers(accounts: Accounts, besides: Accounts | None = None) -> str:
             lines.append(f"g {name} {words[2]}")
     for name, words in sorted(accounts.passwd.items()):
         if name not in known.passwd and _is_system(words[2]):
-            gecos = words[4].replace("%", "%%").replace('"', "'")
-            shell = words[6] if words[6] else "-"
-            lines.append(f'u {name} {words[2]}:{words[3]} "{gecos}" {words[5] or "-"} {shell}')
+            lines.append(f'u {name} {words[2]}:{words[3]} "{_quoted(words[4])}" {_field(words[5])} {_field(words[6])}')
     for name, words in sorted(accounts.group.items()):
         before = set(known.group[name][3].split(",")) if name in known.group else set()
         for member in words[3].split(","):
@@ -68,6 +66,17 @@ def sysusers(accounts: Accounts, besides: Accounts | None = None) -> str:
             if member not in before and user is not None and _is_system(user[2]) and _is_system(words[2]):
                 lines.append(f"m {member} {name}")
     return "".join(f"{line}\n" for line in lines)
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "%%").replace('"', '\\"')
+
+
+def _field(text: str) -> str:
+    """A home or shell as sysusers.d(5) reads it; quotes only where a blank needs them."""
+    if not text:
+        return "-"
+    return f'"{_quoted(text)}"' if any(mark in text for mark in " \t\"'\\") else text.replace("%", "%%")
 
 
 def _is_system(number: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -558,6 +559,12 @@ def compose_sysroot(
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and exit: 0 done, 1 failed, 2 usage, 77 nothing to do, 128+N on a signal."""
     words = sys.argv[1:] if arguments is None else arguments
+    # A file opened later must not become our standard output.
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
     # Until an operation takes over, ^C ends the process as it ends any other: the shell sees 130.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:

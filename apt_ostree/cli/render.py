@@ -93,7 +93,10 @@ def reporter(*, quiet: bool, verbose: bool) -> Reporter:
     return Plain(quiet=quiet, verbose=verbose)
 
 
-def _write(stream: TextIO, text: str) -> None:
+def _write(stream: TextIO | None, text: str) -> None:
+    # Python leaves a stream out that was closed when it started.
+    if stream is None:
+        return
     # File names may not be UTF-8; a message must never fail for it.
     stream.write(text.encode(errors="surrogateescape").decode(errors="backslashreplace") + "\n")
     stream.flush()

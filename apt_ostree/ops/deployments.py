@@ -88,9 +88,7 @@ def cleanup(settings: Settings, parts: Parts, reporter: Reporter) -> Done:
             names = ", ".join(d.checksum[:12] for d in gone) or "no deployment"
             return Done(bool(gone), f"Would remove {names}.", dry_run=True)
         fresh = current.sysroot
-        for deployment in reversed(gone):
-            reporter.step(f"Removing deployment {deployment.checksum[:12]}")
-            fresh = sysroot.undeploy(fresh, deployment)
+        # The caches first: on a full disk ostree needs what they free.
         size = _area_size(current) if parts.base or parts.metadata else 0
         if parts.base:
             remove_tree(current.area / "base")
@@ -98,6 +96,9 @@ def cleanup(settings: Settings, parts: Parts, reporter: Reporter) -> Done:
         if parts.metadata:
             for name in ("lists", "cache", "lists.json"):
                 remove_tree(current.area / "apt" / name)
+        for deployment in reversed(gone):
+            reporter.step(f"Removing deployment {deployment.checksum[:12]}")
+            fresh = sysroot.undeploy(fresh, deployment)
         layer.tidy(current.reloaded(fresh))
         sysroot.prune(fresh.path)
         freed = size - _area_size(current) if size else 0

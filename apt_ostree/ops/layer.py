@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .. import __version__, apt, assemble, dpkg, layout, origin, ostree, pkgcache, requests, sysroot
-from ..errors import PackageError
-from ..fs import check_space, remove_tree
+from ..errors import AptOstreeError, PackageError
+from ..fs import check_space, remove_tree, take
 from ..model import CommitInfo, Deployment, Intent, Package, Plan, Solved
 from ..pkgcache import Cached
 from . import transaction as tx
@@ -73,7 +73,9 @@ def relayer(current: Transaction, settings: Settings, before: Intent, after: Int
         current.reporter.warn(message)
     current.reporter.step("Resolving dependencies")
     solver = prepare_apt(current, tree, base, after, cache_only=options.cache_only)
-    lock = locked(old_info)
+    # A file that is not asked for any more does not stand for the archive's package of that version.
+    dropped = {entry.sha256 for entry in before.local} - {entry.sha256 for entry in after.local}
+    lock = [solved for solved in locked(old_info) if solved.sha256 not in dropped]
     plan = resolve(current, solver, tree, after, lock)
     change = difference(_packages_of(current, old_info), plan.present(base_packages))
     missing = [s for s in plan.packages if pkgcache.load(current.area, s.sha256) is None]
@@ -150,8 +152,21 @@ def _fetch_missing(current: Transaction, solver: apt.Apt, missing: Sequence[Solv
 
     def importing(solved: Solved) -> None:
         file = archives / apt.archive_name(solved.package)
-        pkgcache.import_deb(current.repo, current.area, file, solved.sha256)
-        file.unlink()
+        # What the unprivileged fetcher may still change is copied first, and judged as copied.
+        own = current.area / "tmp" / file.name
+        try:
+            take(file, own)
+            pkgcache.import_deb(current.repo, current.area, own, solved.sha256)
+        except AptOstreeError:
+            # A damaged download would be taken for the package again and again.
+            own.unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
+            apt.download(solver, [solved.package])
+            take(file, own)
+            pkgcache.import_deb(current.repo, current.area, own, solved.sha256)
+        finally:
+            own.unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
 
     def batch(packages: Sequence[Solved]) -> list[Solved]:
         wanted = [s for s in packages if not (archives / apt.archive_name(s.package)).is_file()]

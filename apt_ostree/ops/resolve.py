@@ -200,6 +200,7 @@ def _plan(
             raise ResolveError(
                 f"the archive's index lists no file of {package}", resolution="Run 'apt-ostree refresh-md'."
             )
+    _keep_to_lock(solved, known, intent)
     by_key = {requests.difference_key(package): package for package in base}
     replaced = [
         (by_key[key], entry.package) for entry in solved if (key := requests.difference_key(entry.package)) in by_key
@@ -214,6 +215,29 @@ def _plan(
         tuple(package for package in base if package.name in gone),
         tuple(replaced),
     )
+
+
+def _keep_to_lock(solved: Sequence[Solved], known: Mapping[Package, Solved], intent: Intent) -> None:
+    """Refuse another version of a layered package that nobody asked for: only ``upgrade`` lets go of versions.
+
+    It happens where the locked version is neither in the archives nor in the cache any more.
+    """
+    locked_versions = {requests.difference_key(package): package for package in known}
+    free = {requests.name_of(item) for item in (*intent.requested, *intent.replace) if "=" in item or "/" in item}
+    free |= {entry.package.name for entry in intent.local}
+    changed = [
+        f"{old.name} {old.version} would become {entry.package.version}"
+        for entry in solved
+        if (old := locked_versions.get(requests.difference_key(entry.package))) is not None
+        and old != entry.package
+        and old.name not in free
+    ]
+    if changed:
+        raise ResolveError(
+            "layered packages would change their versions",
+            "\n".join(changed) + "\nthe archives and the cache have the layered versions no more",
+            "Nothing was changed. Ask for the new version in words ('apt-ostree install NAME=VERSION').",
+        )
 
 
 def difference(before: Sequence[Package], after: Sequence[Package]) -> Change:

@@ -13,8 +13,8 @@ from types import FrameType
 
 from .. import mounts, ostree, pkgcache, proc, sysroot
 from ..console import Reporter
-from ..errors import Interrupted, NotRootError, SysrootError
-from ..fs import lock, remove_tree, write_atomically
+from ..errors import Interrupted, NotRootError, SysrootError, UsageError
+from ..fs import lock, remove_tree, sync_filesystem, write_atomically
 from ..model import CommitInfo, Deployment
 from ..sysroot import Sysroot
 
@@ -91,6 +91,8 @@ def transaction(settings: Settings, reporter: Reporter) -> Iterator[Transaction]
     """
     require_root()
     path = settings.sysroot.absolute()
+    if set('"\n') & set(str(path)):
+        raise UsageError("the path of a sysroot may hold no quote and no newline", str(path))
     sysroot.load(path)
     with _signals(), lock(path / "ostree/apt-ostree.lock", wait=settings.wait):
         mounts.enter_private_namespace()
@@ -105,7 +107,13 @@ def transaction(settings: Settings, reporter: Reporter) -> Iterator[Transaction]
         RUN.mkdir(mode=0o755, exist_ok=True)
         mounts.bind(loaded.area / "apt", RUN)
         identifier = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}"
-        yield Transaction(identifier, loaded, osname, reporter)
+        try:
+            yield Transaction(identifier, loaded, osname, reporter)
+        finally:
+            # A publication has synced already; after a failure what was imported stays of use.
+            if loaded.unsynced.exists():
+                sync_filesystem(loaded.repo)
+                loaded.unsynced.unlink()
 
 
 def prepare_area(loaded: Sysroot) -> None:
@@ -121,35 +129,42 @@ def sweep(loaded: Sysroot) -> None:
 
     Its mounts and processes ended with it: they lived in namespaces of its own.
     """
-    remove_tree(loaded.area / "tmp")
-    (loaded.area / "tmp").mkdir(mode=0o700)
-    if loaded.unsynced.exists() and loaded.unsynced.read_text() != _boot_id():
-        _forget_unsynced(loaded)
+    for left in sorted((loaded.area / "tmp").iterdir()):
+        remove_tree(left)
+    if loaded.unsynced.exists():
+        boot, *kept = loaded.unsynced.read_text().split() or [""]
+        if boot != _boot_id():
+            _forget_unsynced(loaded, set(kept))
     if PENDING_REF in ostree.refs(loaded.repo, "apt-ostree"):
         ostree.delete_ref(loaded.repo, PENDING_REF)
 
 
 def mark_unsynced(loaded: Sysroot) -> None:
-    """Note that objects will be written without fsync from here on, until a publication syncs them all."""
-    write_atomically(loaded.unsynced, _boot_id().encode())
+    """Note that objects will be written without fsync from here on, until they are synced all at once; and
+    which packages were imported, and synced, before."""
+    if not loaded.unsynced.exists():
+        known = sorted(place.name for place in (loaded.area / "pkgs").iterdir())
+        write_atomically(loaded.unsynced, "\n".join([_boot_id(), *known]).encode())
 
 
 def _boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
-def _forget_unsynced(loaded: Sysroot) -> None:
+def _forget_unsynced(loaded: Sysroot, kept: set[str]) -> None:
     """After a power cut: drop every object that was written without fsync and not published.
 
     OSTree takes an object that exists for whole, so a damaged one would go into later commits. Deployments
-    were synced; what only the package cache and an unpublished layer reach goes.
+    were synced, and so were the packages in ``kept``; what only others and an unpublished layer reach goes.
     """
-    for name in ("pkgs", "base"):
-        remove_tree(loaded.area / name)
-    (loaded.area / "pkgs").mkdir(mode=0o700)
-    # Their files, not ostree: a ref may be damaged, too.
-    for ref in (pkgcache.REF, PENDING_REF):
-        remove_tree(loaded.repo / "refs/heads" / ref)
+    remove_tree(loaded.area / "base")
+    # The files of refs, not ostree: a ref may be damaged, too.
+    heads = loaded.repo / "refs/heads"
+    remove_tree(heads / PENDING_REF)
+    for directory in (loaded.area / "pkgs", heads / pkgcache.REF):
+        for place in sorted(directory.iterdir()) if directory.is_dir() else []:
+            if place.name not in kept:
+                remove_tree(place)
     ostree.prune(loaded.repo)
     loaded.unsynced.unlink()
 

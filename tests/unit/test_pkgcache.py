@@ -172,7 +172,7 @@ def test_conffiles_are_those_that_the_control_archive_declares(text: str | None,
 
 
 def cached(name: str, control: str = "", size: int = 7) -> Cached:
-    return Cached(name * 64, Package(name, "1", "all"), size, control, Path(f"/{name}"), {}, False)
+    return Cached(name * 64, Package(name, "1", "all"), size, control, Path(f"/{name}"), {}, frozenset())
 
 
 def test_packages_file_is_what_apt_solves_with(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ INDEX = {
     "control": "Package: a\n",
     "hollow-size": 6,
     "objects": {CHECKSUM: [0o100755, 0, 42]},
-    "debconf": True,
+    "control-files": ["control", "postinst"],
 }
 
 
@@ -226,7 +226,7 @@ def test_load_reads_an_imported_package(tmp_path: Path) -> None:
         "Package: a\n",
         place / "hollow.deb",
         {CHECKSUM: Object(0o100755, 0, 42)},
-        True,
+        frozenset({"control", "postinst"}),
     )
 
 

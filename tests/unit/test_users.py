@@ -76,7 +76,7 @@ def test_sysusers_of_a_layer_has_what_the_base_has_not() -> None:
     assert sysusers(parse(NEW_PASSWD, NEW_GROUP), parse(PASSWD, GROUP)) == (
         "g postgres 104\n"
         "g www-data 33\n"
-        "u postgres 102:104 \"50%% 'x',,,\" /var/lib/postgresql -\n"
+        'u postgres 102:104 "50%% \\"x\\",,," /var/lib/postgresql -\n'
         'u www-data 33:33 "www-data" /var/www /usr/sbin/nologin\n'
         "m postgres ssl-cert\n"
         "m www-data ssl-cert\n"
