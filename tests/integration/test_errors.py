@@ -420,6 +420,31 @@ def test_a_disk_that_fills_up_in_the_middle_changes_nothing(template: System, tm
     assert any(line.startswith("Deployed ") for line in lines[start:])
 
 
+def test_a_full_disk_can_be_cleaned_up(template: System, tmp_path: Path) -> None:
+    """Nothing can be written: the caches go all the same, and then a rollback has the room it needs."""
+    image, place = tmp_path / "disk.img", tmp_path / "disk"
+    place.mkdir()
+    source = template.clone(tmp_path / "sysroot")
+    source.install("greeter")
+    output("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-d", source.path, image, "300M")
+    source.remove()
+    script = f"""
+        set -eu
+        mount -o loop {image} {place}
+        dd if=/dev/zero of={place}/filler bs=64k 2>/dev/null || true
+        dd if=/dev/zero of={place}/filler2 bs=1k 2>/dev/null || true
+        stat -f -c %a {place} >{tmp_path}/free
+        "$@" cleanup -b >&2
+        "$@" rollback
+    """
+    result = run_cli(
+        "--sysroot", place,
+        cli=["unshare", "-m", "sh", "-c", script, "sh", *chosen_cli()],
+    )  # fmt: skip
+    assert (tmp_path / "free").read_text() == "0\n"
+    assert "boots next" in result.stdout
+
+
 # Manifests.
 
 MANIFEST = 'ref = "debian/test"\nsuite = "bookworm"\n'
