@@ -300,7 +300,9 @@ class System:
     def snapshot(self) -> dict[str, object]:
         """Everything that a command which fails must leave as it was. Caches and logs are not part of it."""
         deploy = self.path / "ostree/deploy" / STATEROOT
+        # Newer releases of ostree leave even the directory of logs to who needs it first.
         logs = f"{deploy}/var/log/apt-ostree"
+        above = f"{deploy}/var/log"
         return {
             "status": output("ostree", "admin", "status", f"--sysroot={self.path}"),
             "refs": {
@@ -317,7 +319,11 @@ class System:
             "deployments": sorted(path.name for path in (deploy / "deploy").iterdir()),
             "origins": {path.name: path.read_text() for path in sorted((deploy / "deploy").glob("*.origin"))},
             "etc": {path.parent.name: listing(path) for path in sorted((deploy / "deploy").glob("*/etc"))},
-            "var": {name: facts for name, facts in listing(deploy / "var").items() if not name.startswith(logs)},
+            "var": {
+                name: facts
+                for name, facts in listing(deploy / "var").items()
+                if name != above and not name.startswith(logs)
+            },
             "processes": self.processes(),
             "mounts": self.mounts(),
             "lock": self.lock.read_text() if self.lock.exists() else "",
