@@ -5,6 +5,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
+import shlex
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -277,6 +280,9 @@ def _metadata(tree: Path, base: CommitInfo, intent: Intent, plan: Plan, inputs: 
     return kept | {
         "apt-ostree.clientlayer": "true",
         "apt-ostree.engine": f"{ENGINE} ({__version__})",
+        # Who asked, and in which words: of the person behind sudo, where there is one.
+        "apt-ostree.uid": os.environ.get("SUDO_UID", str(os.getuid())),
+        "apt-ostree.command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "apt-ostree.packages": json.dumps(intent.names),
         "apt-ostree.removed-base-packages": json.dumps([_identity(package) for package in plan.removed]),
         "apt-ostree.replaced-base-packages": json.dumps(

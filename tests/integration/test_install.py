@@ -148,6 +148,8 @@ def test_the_layer_is_a_child_of_the_base_and_keeps_its_version(one: System) -> 
     assert value("ostree.linux") == "'0.0'"
     assert value("ostree.bootable") == "true"
     assert value("apt-ostree.clientlayer") == "'true'"
+    assert value("apt-ostree.uid") == "'0'"
+    assert value("apt-ostree.command").strip("'\"").endswith(f"--sysroot {one.path} install greeter")
     lock = json.loads(value("apt-ostree.lock").strip("'"))
     assert [entry[:3] for entry in lock] == [["greeter", "2.0", "all"]]
 
