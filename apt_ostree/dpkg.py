@@ -6,7 +6,6 @@ Versions stay strings: debian-inspector orders them, and where it rejects one th
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cmp_to_key
@@ -163,10 +162,3 @@ def unpack_tar(deb: Path, target: Path) -> None:
         message = child.stderr.read().decode(errors="replace")
     if child.returncode != 0:
         raise PackageError(f"{deb.name} is damaged", proc.tail(message), "Fetch the file again.")
-
-
-def unpack_control(deb: Path, target: Path) -> None:
-    """Unpack a .deb's control archive into the directory ``target``. Raises PackageError."""
-    result = proc.run(["dpkg-deb", "--control", deb, os.fspath(target)], check=False)
-    if result.returncode != 0:
-        raise PackageError(f"{deb.name} is damaged", proc.tail(result.stderr), "Fetch the file again.")

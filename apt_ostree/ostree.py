@@ -78,11 +78,6 @@ def prune(repo: Path) -> None:
     run(repo, "prune", "--refs-only")
 
 
-def has_object(repo: Path, checksum: str) -> bool:
-    """Whether the content object is there."""
-    return object_path(repo, checksum).exists()
-
-
 def object_path(repo: Path, checksum: str) -> Path:
     """Where a bare repository keeps a content object."""
     return repo / "objects" / checksum[:2] / f"{checksum[2:]}.file"

@@ -398,11 +398,6 @@ def collect_garbage(repo: Path, area: Path, keep: set[str]) -> None:
             remove_tree(place)
 
 
-def stored_size(area: Path) -> int:
-    """Bytes that the hollow packages take."""
-    return sum(path.stat().st_size for path in (area / "pkgs").glob("*/*"))
-
-
 def free(area: Path) -> None:
     """Forget every download."""
     for path in (area / "apt/archives").glob("*.deb"):

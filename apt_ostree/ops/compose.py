@@ -70,18 +70,7 @@ def tree(path: Path, options: TreeOptions, reporter: Reporter) -> Composed:
         log.unlink(missing_ok=True)
         root = work / "root"
         reporter.step(f"Bootstrapping {recipe.suite} for {architecture}")
-        mmdebstrap.bootstrap(
-            root,
-            recipe.suite,
-            architecture,
-            archives,
-            _included(recipe),
-            variant=VARIANT,
-            recommends=recipe.recommends,
-            keyring=None if _signed(archives) else mmdebstrap.KEYRING,
-            reporter=reporter,
-            log=log,
-        )
+        _bootstrap(root, recipe, architecture, archives, reporter, log)
         _install_local(root, recipe, log)
         _customise(root, recipe, archives, path, log, reporter)
         versions = _kernel(root, log, reporter)
@@ -96,8 +85,23 @@ def _simulate(
     recipe: Manifest, architecture: str, archives: Sequence[str], version: str, work: Path, reporter: Reporter
 ) -> Composed:
     reporter.step(f"Resolving {recipe.suite} for {architecture}")
-    packages = mmdebstrap.bootstrap(
-        work / "root",
+    packages = _bootstrap(work / "root", recipe, architecture, archives, reporter, work / "log", dry_run=True)
+    files = [dpkg.identity(dpkg.control(Path(name))) for name in recipe.packages if is_deb(name)]
+    return Composed(True, recipe.ref, None, version, tuple(sorted({*packages, *files})), dry_run=True)
+
+
+def _bootstrap(
+    root: Path,
+    recipe: Manifest,
+    architecture: str,
+    archives: Sequence[str],
+    reporter: Reporter,
+    log: Path,
+    *,
+    dry_run: bool = False,
+) -> list[Package]:
+    return mmdebstrap.bootstrap(
+        root,
         recipe.suite,
         architecture,
         archives,
@@ -106,11 +110,9 @@ def _simulate(
         recommends=recipe.recommends,
         keyring=None if _signed(archives) else mmdebstrap.KEYRING,
         reporter=reporter,
-        log=work / "log",
-        dry_run=True,
+        log=log,
+        dry_run=dry_run,
     )
-    files = [dpkg.identity(dpkg.control(Path(name))) for name in recipe.packages if is_deb(name)]
-    return Composed(True, recipe.ref, None, version, tuple(sorted({*packages, *files})), dry_run=True)
 
 
 def is_deb(name: str) -> bool:

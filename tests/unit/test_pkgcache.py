@@ -267,8 +267,3 @@ def test_free_forgets_the_downloads_and_no_import(tmp_path: Path) -> None:
     pkgcache.free(tmp_path)
     assert [path.name for path in archives.iterdir()] == ["lock"]
     assert (place / "hollow.deb").exists()
-
-
-def test_stored_size_counts_all_imports(tmp_path: Path) -> None:
-    store(tmp_path, "1234")
-    assert pkgcache.stored_size(tmp_path) == len("hollow") + 4
