@@ -24,6 +24,10 @@ EXCUSED = (
     ("var/log/dpkg.log", "dpkg's log of the run"),
     ("var/log/alternatives.log", "update-alternatives' log of the run"),
     ("var/cache/ldconfig", "holds inode numbers and times"),
+    (
+        "usr/lib/sysimage/debconf/tmp.ci",
+        "debconf's scratch directory; apt makes it for packages without questions, too",
+    ),
     ("var/log/bootstrap.log", "the bootstrap's log"),
     # Where a layer says in other words what the plain root has in /var (compared there), and whom it added.
     ("usr/share/factory/var", "templates of /var"),
