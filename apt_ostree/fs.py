@@ -143,6 +143,9 @@ def beneath(top: Path, name: str | os.PathLike[str]) -> Path | None:
     Trees that scripts wrote may hold links anywhere; a path joined blindly could lead to the host's own
     files. The entry itself may be a link: callers that open it must look.
     """
+    # One look settles most cases: this is asked for every name of every layer.
+    if not os.path.lexists(f"{os.fspath(top)}/{os.fspath(name)}"):
+        return None
     path = top
     for part in Path(name).parts:
         if part == ".." or not path.is_dir() or path.is_symlink():
