@@ -415,7 +415,7 @@ def download(apt: Apt, packages: Sequence[Package]) -> None:
         raise DownloadError(
             "cannot download packages",
             _apt_errors(result) or proc.tail(result.stderr),
-            "Nothing was changed. Check the network, or refresh the lists with 'apt-ostree refresh-md'.",
+            "Nothing was changed. Check the network; 'apt-ostree cleanup -m' makes the next run fetch the lists anew.",
         )
 
 

@@ -100,7 +100,7 @@ def resolve(current: Transaction, solver: apt.Apt, tree: Path, after: Intent, lo
         raise ResolveError(
             f"{', '.join(after.names)} cannot be laid over this base",
             "the base would have to change:\n" + "\n".join(culprits),
-            "Wait for a base that has them ('apt-ostree upgrade'), or change the base ('apt-ostree override').",
+            "Wait for a base that has them, or change the base ('apt-ostree override').",
         )
     failed = free if not isinstance(free, list) else actions
     if isinstance(failed, list):
@@ -198,7 +198,8 @@ def _plan(
             solved.append(apt.solved(action, stanzas[package][0]))
         else:
             raise ResolveError(
-                f"the archive's index lists no file of {package}", resolution="Run 'apt-ostree refresh-md'."
+                f"the archive's index lists no file of {package}",
+                resolution="Run 'apt-ostree cleanup -m', which makes the next run fetch the lists anew.",
             )
     _keep_to_lock(solved, known, intent)
     by_key = {requests.difference_key(package): package for package in base}

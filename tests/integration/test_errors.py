@@ -71,7 +71,7 @@ CASES = {
         ("install", "needs-base-lib-2"),
         r"needs-base-lib-2 cannot be laid over this base",
         r"the base would have to change:\nbase-lib 1\.0 would become 2\.0",
-        r".*apt-ostree upgrade.*",
+        r".*apt-ostree override.*",
     ),
     "another version of a base package": Case(
         ("install", "base-lib=2.0"),

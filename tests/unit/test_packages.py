@@ -243,3 +243,27 @@ def test_a_commits_lock_is_the_solved_set() -> None:
 def test_a_plan_is_a_value() -> None:
     rounds = (Round((A1,), (A1,)),)
     assert Plan((solved("a"),), rounds) == Plan((solved("a"),), rounds)
+
+
+OLD, NEW = (Solved(Package("greeter", version, "all"), "e" * 64, 1, 1) for version in ("1.0", "2.0"))
+
+
+def test_a_locked_version_that_is_lost_is_an_error_not_an_upgrade() -> None:
+    with pytest.raises(ResolveError) as caught:
+        resolve._keep_to_lock([NEW], {OLD.package: OLD}, Intent(("greeter",)))
+    assert caught.value.brief == "layered packages would change their versions"
+    assert caught.value.detail.splitlines()[0] == "greeter 1.0 would become 2.0"
+
+
+@pytest.mark.parametrize(
+    ("solved_set", "intent"),
+    [
+        ([OLD], Intent(("greeter",))),
+        ([NEW], Intent(("greeter=2.0",))),
+        ([NEW], Intent(("greeter/sid",))),
+        ([NEW], Intent(requested_local=(LocalPackage("e" * 64, NEW.package),))),
+        ([], Intent()),
+    ],
+)
+def test_a_version_changes_where_somebody_asked_for_it(solved_set: list[Solved], intent: Intent) -> None:
+    resolve._keep_to_lock(solved_set, {OLD.package: OLD}, intent)
