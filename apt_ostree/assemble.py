@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import bwrap, dpkg, mounts, ostree, overlay, pkgcache, proc, state, support, users
+from . import bwrap, debconf, dpkg, mounts, ostree, overlay, pkgcache, proc, state, support, users
 from .console import Reporter
 from .errors import PackageError, ScriptError, TreeError
 from .fs import beneath, copy_metadata, exchange, remove_tree, walk
@@ -94,12 +94,15 @@ def assemble(
     cached: Mapping[Package, Cached],
     reporter: Reporter,
     log: Path,
+    *,
     settled_day: int,
+    answers: str = "",
 ) -> Assembled:
     """Run the plan over ``base`` and return the layers, clean of everything that is not the packages'.
 
-    ``work`` is an empty directory on the repository's filesystem. ``settled_day`` dates new accounts. Raises
-    ScriptError when a maintainer script or dpkg fails; then nothing outside ``work`` has changed.
+    ``work`` is an empty directory on the repository's filesystem. ``settled_day`` dates new accounts;
+    ``answers`` is what debconf is told before it asks. Raises ScriptError when a maintainer script or dpkg
+    fails, and TreeError where the base cannot take answers; then nothing outside ``work`` has changed.
     """
     run = _Run(repo, work, base, cached, reporter, log, total=2 * len(plan.packages))
     whole = _needs_content(base, plan)
@@ -108,6 +111,7 @@ def assemble(
     for number, current in enumerate(_with_content(plan.rounds, cached)):
         with run.round() as sandbox:
             if number == 0:
+                run.preseed(sandbox, answers)
                 run.preconfigure(sandbox)
             if pending:
                 run.dpkg(sandbox, ["--configure", "--no-triggers", *(package.qualified for package in pending)])
@@ -171,6 +175,7 @@ class _Run:
         self.files: dict[Package, str] = {}
         self.objects: dict[str, pkgcache.Object] = {}
         self.spare = work / "spare"
+        self.answers: Path | None = None
         self.done = 0
 
     def prepare(self, plan: Plan, whole: set[Package]) -> None:
@@ -263,6 +268,27 @@ class _Run:
         if result.returncode != 0:
             raise script_error(result.stdout, result.returncode, self.log)
 
+    def preseed(self, sandbox: bwrap.Sandbox, answers: str) -> None:
+        """Tell debconf what it is to be answered (debconf-set-selections(1)), and keep that for the next layer."""
+        if not answers:
+            return
+        if not (self.base / "usr/bin/debconf-set-selections").exists():
+            raise TreeError(
+                "the base cannot take answers for debconf",
+                "it has no /usr/bin/debconf-set-selections",
+                "Without --debconf the packages' own defaults are taken.",
+            )
+        for place in (self.work / "debs/selections", kept := self.work / "selections"):
+            with os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(answers)
+        result = proc.run(sandbox.argv(["debconf-set-selections", f"{DEBS}/selections"]), check=False)
+        # Scripts get answers from debconf alone.
+        (self.work / "debs/selections").unlink()
+        if result.returncode != 0:
+            # Its message may quote a line, and that a password.
+            raise ScriptError("debconf did not take the answers", f"debconf-set-selections: {result.returncode}")
+        self.answers = kept
+
     def preconfigure(self, sandbox: bwrap.Sandbox) -> None:
         """Let debconf ask all questions first, as apt does before its first dpkg (dpkg-preconfigure(8)).
 
@@ -292,6 +318,9 @@ class _Run:
         keys = [support.drop_identity(etc) for layer in self.layers if (etc := beneath(layer, "usr/etc")) is not None]
         if (captured.seeds or any(keys)) and not support.is_shipped(self.base):
             support.write(top)
+        if self.answers is not None:
+            state.make_parents(top, top / debconf.PLACE)
+            self.answers.rename(top / debconf.PLACE)
         self._settle_accounts(view, top, settled_day)
         self._mark_automatic(plan, top)
         self.layers.append(top)

@@ -64,6 +64,8 @@ class Intent:
     replace: tuple[str, ...] = ()
     """Base packages of other versions, as expressions with a version or a suite."""
     replace_local: tuple[LocalPackage, ...] = ()
+    debconf: str = ""
+    """SHA-256 of the answers given to debconf beforehand, which the layer itself holds (debconf.py)."""
 
     @property
     def names(self) -> list[str]:

@@ -58,6 +58,7 @@ def intent(origin: Origin) -> Intent:
         tuple(split(overrides.get("remove", ""))),
         tuple(split(overrides.get("replace", ""))),
         _local(overrides.get("replace-local", "")),
+        packages.get("debconf", ""),
     )
 
 
@@ -78,7 +79,9 @@ def with_intent(origin: Origin, new: Intent) -> dict[str, dict[str, str]]:
     rest = {k: v for k, v in changed.get("origin", {}).items() if k not in {"refspec", "baserefspec"}}
     changed["origin"] = {key: base, **rest} if base else rest
     packages = {
-        k: v for k, v in changed.get("packages", {}).items() if k not in {"requested", "requested-local", "recommends"}
+        k: v
+        for k, v in changed.get("packages", {}).items()
+        if k not in {"requested", "requested-local", "recommends", "debconf"}
     }
     overrides = {
         k: v for k, v in changed.get("overrides", {}).items() if k not in {"remove", "replace", "replace-local"}
@@ -94,6 +97,8 @@ def with_intent(origin: Origin, new: Intent) -> dict[str, dict[str, str]]:
             group[name] = "".join(f"{item};" for item in items)
     if new.recommends is not None and not new.empty:
         packages["recommends"] = "true" if new.recommends else "false"
+    if new.debconf and not new.empty:
+        packages["debconf"] = new.debconf
     changed["packages"] = packages
     changed["overrides"] = overrides
     return changed

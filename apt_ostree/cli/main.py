@@ -159,6 +159,12 @@ def install(
     uninstall: Annotated[
         list[str] | None, typer.Option("--uninstall", metavar="PKG", help="Drop a request in the same step.")
     ] = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option(
+            "--debconf", metavar="FILE", help="Answer debconf's questions, in debconf-set-selections(1)'s form."
+        ),
+    ] = None,
     sysroot: Sysroot = None,
     stateroot: Stateroot = None,
     dry_run: DryRun = False,
@@ -187,7 +193,7 @@ def install(
 
     _take(as_json=as_json)
     settings = _settings(sysroot, stateroot, dry_run, wait, wait_timeout)
-    options = Options(cache_only, download_only, recommends, allow_inactive)
+    options = Options(cache_only, download_only, recommends, allow_inactive, operation.answers(answers))
     result = _with_reporter(
         quiet,
         verbose,

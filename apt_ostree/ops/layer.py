@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from .. import __version__, apt, assemble, dpkg, layout, origin, ostree, pkgcache, requests, sysroot
-from ..errors import AptOstreeError, PackageError
+from .. import __version__, apt, assemble, debconf, dpkg, layout, origin, ostree, pkgcache, requests, sysroot
+from ..errors import AptOstreeError, PackageError, SysrootError
 from ..fs import check_space, remove_tree, take
 from ..model import CommitInfo, Deployment, Intent, Package, Plan, Solved
 from ..pkgcache import Cached
@@ -38,6 +38,8 @@ class Options:
     download_only: bool = False
     recommends: bool | None = None
     allow_inactive: bool = False
+    answers: str = ""
+    """What debconf is answered besides what it was before (debconf.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,8 @@ class Outcome:
 def relayer(current: Transaction, settings: Settings, before: Intent, after: Intent, options: Options) -> Outcome:
     base = tx.base_of(current.repo, current.basis)
     old_info = tx.commit_of(current.repo, current.basis)
+    answers = debconf.merge(_answers(current, before), options.answers)
+    after = replace(after, debconf="" if after.empty else debconf.digest(answers))
     if after == before:
         return Outcome(False, "No change: everything asked for is already so.")
     if after.empty:
@@ -104,8 +108,23 @@ def relayer(current: Transaction, settings: Settings, before: Intent, after: Int
     commit = _find_layer(current, inputs)
     reused = commit is not None
     if commit is None:
-        commit = _build(current, tree, base, after, plan, cached, inputs)
+        commit = _build(current, tree, base, after, plan, cached, inputs, answers)
     return replace(_publish(current, commit, base, after, plan, change), reused=reused)
+
+
+def _answers(current: Transaction, intent: Intent) -> str:
+    """What debconf was answered in the layer that the next one follows. Raises SysrootError."""
+    if not intent.debconf:
+        return ""
+    text = ostree.cat(current.repo, current.basis.checksum, f"/{debconf.PLACE}")
+    if text is None or debconf.digest(text) != intent.debconf:
+        raise SysrootError(
+            "the answers for debconf are lost",
+            f"the origin of deployment {current.basis.index} records some, and commit "
+            f"{current.basis.checksum} has others or none in /{debconf.PLACE}",
+            "Take the line 'debconf=' out of the origin, and give the answers again with --debconf.",
+        )
+    return text
 
 
 def _packages_of(current: Transaction, info: CommitInfo) -> list[Package]:
@@ -215,6 +234,7 @@ def _inputs_digest(base: CommitInfo, intent: Intent, plan: Plan) -> str:
         "requested": sorted(intent.requested),
         "requested-local": sorted(map(str, intent.requested_local)),
         "recommends": intent.recommends,
+        "debconf": intent.debconf,
         "overrides": [
             sorted(intent.remove),
             sorted(intent.replace),
@@ -246,12 +266,15 @@ def _build(
     plan: Plan,
     cached: Mapping[Package, Cached],
     inputs: str,
+    answers: str,
 ) -> str:
     current.reporter.step(f"Laying {len(plan.packages)} packages over the base")
     work = current.area / "tmp/layer"
     work.mkdir(mode=0o700)
     day = base.timestamp // 86400
-    built = assemble.assemble(current.repo, work, tree, plan, cached, current.reporter, current.log, day)
+    built = assemble.assemble(
+        current.repo, work, tree, plan, cached, current.reporter, current.log, settled_day=day, answers=answers
+    )
     current.reporter.step("Committing")
     commit = assemble.commit(
         current.repo,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from .. import dpkg, origin, pkgcache, requests
+from .. import debconf, dpkg, origin, pkgcache, requests
 from ..console import Reporter
 from ..errors import PackageError, ResolveError, UsageError
 from ..model import LocalPackage
@@ -37,6 +37,11 @@ def install(
         if options.recommends is not None:
             after = replace(after, recommends=options.recommends)
         return relayer(current, settings, before, after, options)
+
+
+def answers(file: Path | None) -> str:
+    """What a file tells debconf. Raises UsageError."""
+    return debconf.read(file) if file is not None else ""
 
 
 def uninstall(settings: Settings, packages: Sequence[str], every: bool, reporter: Reporter) -> Outcome:

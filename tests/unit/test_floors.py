@@ -17,7 +17,7 @@ FLOORS = (
     ("ostree", "apt", "dpkg", "bwrap", "mmdebstrap"),
     (
         "origin", "requests", "sysroot", "pkgcache", "manifest", "users", "state", "kernel", "overlay", "assemble",
-        "layout", "support",
+        "layout", "support", "debconf",
     ),
     ("ops",),
     ("cli", "__main__"),
