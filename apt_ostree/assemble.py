@@ -96,11 +96,13 @@ def assemble(
     log: Path,
     *,
     settled_day: int,
+    reserved: users.Numbers,
     answers: str = "",
 ) -> Assembled:
     """Run the plan over ``base`` and return the layers, clean of everything that is not the packages'.
 
-    ``work`` is an empty directory on the repository's filesystem. ``settled_day`` dates new accounts;
+    ``work`` is an empty directory on the repository's filesystem. ``settled_day`` dates new accounts, and
+    ``reserved`` are the numbers that accounts have on the machine (users.py);
     ``answers`` is what debconf is told before it asks. Raises ScriptError when a maintainer script or dpkg
     fails, and TreeError where the base cannot take answers; then nothing outside ``work`` has changed.
     """
@@ -125,7 +127,7 @@ def assemble(
     with run.round() as sandbox:
         run.dpkg(sandbox, ["--configure", "--pending"])
         _audit_database(run, sandbox)
-    run.finish(plan, settled_day)
+    run.finish(plan, settled_day, reserved)
     overlay.settle_whiteouts(run.layers)
     union = all(overlay.is_union(layer, [base, *run.layers[:number]]) for number, layer in enumerate(run.layers))
     if union:
@@ -304,7 +306,7 @@ class _Run:
             return
         proc.logged(sandbox.argv(["dpkg-preconfigure", *asking]), self.log, self.reporter.log)
 
-    def finish(self, plan: Plan, settled_day: int) -> None:
+    def finish(self, plan: Plan, settled_day: int, reserved: users.Numbers) -> None:
         """Take out of the layers what the sandbox and dpkg's housekeeping left there; add /var's part."""
         for layer in self.layers:
             _remove_litter(layer, self.base)
@@ -312,22 +314,45 @@ class _Run:
         top.mkdir()
         copy_metadata(self.base, top)
         view = _View([top, *reversed(self.layers), self.base])
+        self._renumber(view, reserved)
         captured = state.capture(self.work / "var", self.var_before)
         captured = _move_opt(captured, self.work / "var", top)
         state.write(captured, self.work / "var", top, "layer")
         keys = [support.drop_identity(etc) for layer in self.layers if (etc := beneath(layer, "usr/etc")) is not None]
-        if (captured.seeds or any(keys)) and not support.is_shipped(self.base):
+        accounts = self._settle_accounts(view, top, settled_day)
+        if (captured.seeds or any(keys) or accounts) and not support.is_shipped(self.base):
             support.write(top)
         if self.answers is not None:
             state.make_parents(top, top / debconf.PLACE)
             self.answers.rename(top / debconf.PLACE)
-        self._settle_accounts(view, top, settled_day)
         self._mark_automatic(plan, top)
         self.layers.append(top)
         for layer in self.layers:
             _settle_bytecode(layer, self.spare)
 
-    def _settle_accounts(self, view: _View, top: Path, day: int) -> None:
+    def _renumber(self, view: _View, reserved: users.Numbers) -> None:
+        """Give new accounts the numbers they have on the machine, or free ones, in files and in the lists."""
+        after = users.parse(view.text("usr/etc/passwd"), view.text("usr/etc/group"))
+        moves = users.settle_numbers(after, users.read(self.base / "usr/etc"), reserved)
+        for conflict in moves.conflicts:
+            self.reporter.warn(conflict)
+        if not moves:
+            return
+        for name, renumber in (("passwd", users.renumber_passwd), ("group", users.renumber_group)):
+            for listing in (name, f"{name}-"):
+                path = view.find(f"usr/etc/{listing}")
+                if path is not None and not path.is_relative_to(self.base):
+                    self._rewrite(path, renumber(path.read_text(errors="surrogateescape"), moves))
+        for tree in (*self.layers, self.work / "var"):
+            users.renumber_files(tree, moves, self.spare)
+
+    def _rewrite(self, path: Path, text: str) -> None:
+        fresh = self.work / "fresh"
+        fresh.write_text(text, errors="surrogateescape")
+        exchange(path, fresh, self.spare)
+
+    def _settle_accounts(self, view: _View, top: Path, day: int) -> bool:
+        """Write what the machine has to know of new accounts; returns whether there are any."""
         before = users.read(self.base / "usr/etc")
         after = users.parse(view.text("usr/etc/passwd"), view.text("usr/etc/group"))
         text = users.sysusers(after, before)
@@ -339,12 +364,8 @@ class _Run:
         if shadow is not None and not shadow.is_relative_to(self.base):
             old = self.base / "usr/etc/shadow"
             before_text = old.read_text(errors="surrogateescape") if old.is_file() else ""
-            settled = self.work / "shadow"
-            settled.write_text(
-                users.settle_shadow(shadow.read_text(errors="surrogateescape"), before_text, day),
-                errors="surrogateescape",
-            )
-            exchange(shadow, settled, self.spare)
+            self._rewrite(shadow, users.settle_shadow(shadow.read_text(errors="surrogateescape"), before_text, day))
+        return bool(text)
 
     def _mark_automatic(self, plan: Plan, top: Path) -> None:
         """Tell apt which packages came only because others need them, as its own run would (apt-mark(8))."""

@@ -1,4 +1,5 @@
-"""What a tree ships for the machine that boots it: the units that seed /var and make the machine's own keys.
+"""What a tree ships for the machine that boots it: the units that bring the image's accounts into /etc, seed /var
+and make the machine's own keys.
 
 A key made by a package's script while an image or a layer is built would be shared by every machine of the
 image, and would change with every new layer. Such files never enter a commit.
@@ -21,8 +22,8 @@ IDENTITY = (
 )
 """Patterns below /etc of files that make-identity makes on the machine."""
 
-_UNITS = ("apt-ostree-var.service", "apt-ostree-identity.service")
-_PROGRAMS = ("seed-var", "make-identity")
+_UNITS = ("apt-ostree-accounts.service", "apt-ostree-var.service", "apt-ostree-identity.service")
+_PROGRAMS = ("settle-accounts", "seed-var", "make-identity")
 _DIRECTORY = "usr/lib/apt-ostree"
 
 

@@ -1,20 +1,34 @@
-"""Users and groups of a tree, for systemd-sysusers(8).
+"""Users and groups of a tree: which numbers they get, and how a machine learns of them.
 
 They stand in /usr/etc, which OSTree merges into /etc. Where an administrator edited /etc/passwd, the edited
-file wins whole and a layer's users would be missing: the sysusers.d file brings them back, with fixed ids.
+file wins whole and a layer's users would be missing: the unit apt-ostree-accounts brings them back, and a
+sysusers.d file (systemd-sysusers(8)) tells others of them, with fixed ids.
+
+A number, once a name had it on a machine, stays that name's: files in /var know their owner by number alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from .errors import TreeError
+from .fs import beneath, exchange, walk
 
 SYSUSERS = "usr/lib/sysusers.d"
 
+DYNAMIC_IDS = range(100, 1000)
+"""Ids that packages' scripts hand out on each machine; those below are Debian's own for all (policy 9.2.2)."""
 SYSTEM_ID_MAX = 999
 """Ids above belong to people (policy 9.2.2), except nobody's."""
 NOBODY = 65534
+
+RECORD = "var/lib/apt-ostree/accounts"
+"""Where a machine remembers whose number is whose: written at boot by settle-accounts, a line "u NAME ID" or
+"g NAME ID" each, never shortened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +50,153 @@ def parse(passwd: str, group: str) -> Accounts:
 
 
 def read(etc: Path) -> Accounts:
-    """The accounts of a tree's /etc; a missing file counts as empty."""
+    """The accounts of a tree's /etc; a missing file counts as empty, as does a link: its target is not the tree's."""
+    return parse(_text(etc, "passwd"), _text(etc, "group"))
 
-    def text(name: str) -> str:
-        path = etc / name
-        return path.read_text(errors="surrogateescape") if path.is_file() else ""
 
-    return parse(text("passwd"), text("group"))
+def _text(top: Path, name: str) -> str:
+    path = beneath(top, name)
+    if path is None or not stat.S_ISREG(path.lstat().st_mode):
+        return ""
+    return path.read_text(errors="surrogateescape")
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Name -> id."""
+
+    users: Mapping[str, int] = field(default_factory=dict)
+    groups: Mapping[str, int] = field(default_factory=dict)
+
+    def over(self, older: Numbers) -> Numbers:
+        """Both, where this one's word about a name counts."""
+        return Numbers({**older.users, **self.users}, {**older.groups, **self.groups})
+
+
+def numbers(accounts: Accounts) -> Numbers:
+    """The ids of all accounts."""
+
+    def table(lines: Mapping[str, list[str]]) -> dict[str, int]:
+        return {name: int(words[2]) for name, words in sorted(lines.items()) if words[2].isdigit()}
+
+    return Numbers(table(accounts.passwd), table(accounts.group))
+
+
+def read_record(root: Path) -> Numbers:
+    """What a machine remembers below ``root``, which holds its /var; lines of another form are left out."""
+    found: dict[str, dict[str, int]] = {"u": {}, "g": {}}
+    for line in _text(root, RECORD).splitlines():
+        words = line.split(" ")
+        if len(words) == 3 and words[0] in found and words[2].isdigit():
+            found[words[0]][words[1]] = int(words[2])
+    return Numbers(found["u"], found["g"])
+
+
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """New numbers for those that scripts picked: old id -> new id; and what to tell about it."""
+
+    users: Mapping[int, int] = field(default_factory=dict)
+    groups: Mapping[int, int] = field(default_factory=dict)
+    conflicts: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.users or self.groups)
+
+
+def settle_numbers(after: Accounts, base: Accounts, reserved: Numbers) -> Moves:
+    """Which numbers a layer's new accounts get instead of those that their scripts picked.
+
+    A name keeps the number that ``reserved`` has for it, and takes no other name's. Where the base gave the
+    number to somebody else meanwhile, the name gets a free one, and ``conflicts`` says so. Raises TreeError
+    when no number is free.
+    """
+    made, old = numbers(after), numbers(base)
+    users, told = _settle("user", _without(made.users, old.users), old.users, reserved.users)
+    groups, told_too = _settle("group", _without(made.groups, old.groups), old.groups, reserved.groups)
+    return Moves(users, groups, (*told, *told_too))
+
+
+def _without(table: Mapping[str, int], names: Mapping[str, int]) -> dict[str, int]:
+    return {name: number for name, number in table.items() if name not in names}
+
+
+def _settle(
+    kind: str, made: Mapping[str, int], base: Mapping[str, int], reserved: Mapping[str, int]
+) -> tuple[dict[int, int], list[str]]:
+    of_base = {number: name for name, number in base.items()}
+    owners = {number: name for name, number in reserved.items()} | of_base
+    settled: dict[str, int] = {}
+    conflicts: list[str] = []
+    for name, picked in made.items():
+        wanted = reserved.get(name, picked)
+        if picked not in DYNAMIC_IDS:
+            if owners.get(picked, name) != name:
+                conflicts.append(f"{kind} {name} has Debian's fixed id {picked}, which {owners[picked]} has here, too")
+            settled[name] = picked
+        elif name in reserved and wanted not in of_base:
+            settled[name] = wanted
+        elif name in reserved and of_base[wanted] != name:
+            conflicts.append(f"{kind} {name} had id {wanted}, which the base gives to {of_base[wanted]} now")
+    for name, picked in made.items():
+        if name not in settled and picked not in owners and picked not in settled.values():
+            settled[name] = picked
+    for name, picked in made.items():
+        if name not in settled:
+            taken = owners.keys() | set(settled.values())
+            # adduser(8) counts upwards from 100, useradd(8) and systemd-sysusers(8) downwards from 999.
+            rising = picked < (DYNAMIC_IDS.start + DYNAMIC_IDS.stop) // 2
+            order = DYNAMIC_IDS if rising else reversed(DYNAMIC_IDS)
+            free = next((number for number in order if number not in taken), None)
+            if free is None:
+                raise TreeError(f"no id is free for {kind} {name}", "all system ids are taken (policy 9.2.2)")
+            settled[name] = free
+    return {made[name]: number for name, number in settled.items() if made[name] != number}, conflicts
+
+
+def renumber_passwd(text: str, moves: Moves) -> str:
+    """A passwd(5) file with the moved ids."""
+    return _renumber_fields(text, {2: moves.users, 3: moves.groups})
+
+
+def renumber_group(text: str, moves: Moves) -> str:
+    """A group(5) file with the moved ids."""
+    return _renumber_fields(text, {2: moves.groups})
+
+
+def _renumber_fields(text: str, fields: Mapping[int, Mapping[int, int]]) -> str:
+    lines = []
+    for line in text.splitlines():
+        words = line.split(":")
+        for number, moves in fields.items():
+            if len(words) > number and words[number].isdigit():
+                words[number] = str(moves.get(int(words[number]), words[number]))
+        lines.append(":".join(words))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def renumber_files(tree: Path, moves: Moves, spare: Path) -> None:
+    """Give everything in ``tree`` that belongs to a moved id to its new one.
+
+    A file that is linked to an object becomes one of its own first (``spare``: see fs.exchange).
+    """
+    for entry in walk(tree):
+        status = entry.stat(follow_symlinks=False)
+        uid, gid = moves.users.get(status.st_uid), moves.groups.get(status.st_gid)
+        if uid is None and gid is None:
+            continue
+        path = Path(entry.path)
+        if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
+            exchange(path, path, spare)
+        capability = None
+        if "security.capability" in os.listxattr(path, follow_symlinks=False):
+            capability = os.getxattr(path, "security.capability", follow_symlinks=False)
+        os.lchown(path, -1 if uid is None else uid, -1 if gid is None else gid)
+        # chown(2) takes both away.
+        if not stat.S_ISLNK(status.st_mode):
+            path.chmod(stat.S_IMODE(status.st_mode))
+        if capability is not None:
+            os.setxattr(path, "security.capability", capability, follow_symlinks=False)
 
 
 def sysusers(accounts: Accounts, besides: Accounts | None = None) -> str:
@@ -81,15 +235,6 @@ def _field(text: str) -> str:
 
 def _is_system(number: str) -> bool:
     return number.isdigit() and (int(number) <= SYSTEM_ID_MAX or int(number) == NOBODY)
-
-
-def ids(accounts: Accounts, names: Iterable[str]) -> dict[str, dict[str, int]]:
-    """The ids of the named users and groups, as a layer's lock records them."""
-    wanted = set(names)
-    return {
-        "users": {n: int(w[2]) for n, w in sorted(accounts.passwd.items()) if n in wanted and w[2].isdigit()},
-        "groups": {n: int(w[2]) for n, w in sorted(accounts.group.items()) if n in wanted and w[2].isdigit()},
-    }
 
 
 def settle_shadow(shadow: str, base: str, day: int) -> str:

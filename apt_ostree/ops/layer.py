@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from .. import __version__, apt, assemble, debconf, dpkg, layout, origin, ostree, pkgcache, requests, sysroot
+from .. import __version__, apt, assemble, debconf, dpkg, layout, origin, ostree, pkgcache, requests, sysroot, users
 from ..errors import AptOstreeError, PackageError, SysrootError
 from ..fs import check_space, remove_tree, take
 from ..model import CommitInfo, Deployment, Intent, Package, Plan, Solved
@@ -273,7 +273,16 @@ def _build(
     work.mkdir(mode=0o700)
     day = base.timestamp // 86400
     built = assemble.assemble(
-        current.repo, work, tree, plan, cached, current.reporter, current.log, settled_day=day, answers=answers
+        current.repo,
+        work,
+        tree,
+        plan,
+        cached,
+        current.reporter,
+        current.log,
+        settled_day=day,
+        reserved=_reserved(current),
+        answers=answers,
     )
     current.reporter.step("Committing")
     commit = assemble.commit(
@@ -291,6 +300,16 @@ def _build(
     remove_tree(work)
     layout.audit(current.repo, commit)
     return commit
+
+
+def _reserved(current: Transaction) -> users.Numbers:
+    """The numbers that names have on the machine: in its own /etc above all, then in what is deployed, then in
+    what it remembers of packages that are gone while their files in /var are not."""
+    loaded = current.sysroot
+    found = users.read_record(loaded.path / "ostree/deploy" / current.osname)
+    for deployment in reversed(loaded.of(current.osname)):
+        found = users.numbers(users.read(loaded.path / deployment.path / "usr/etc")).over(found)
+    return users.numbers(users.read(loaded.path / current.merge.path / "etc")).over(found)
 
 
 def _metadata(tree: Path, base: CommitInfo, intent: Intent, plan: Plan, inputs: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Users and groups of a tree, as sysusers.d text and as a layer's lock records them."""
+"""Users and groups of a tree: their numbers, and sysusers.d text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,21 @@ from pathlib import Path
 import pytest
 
 from apt_ostree import users
-from apt_ostree.users import Accounts, ids, parse, settle_shadow, sysusers
+from apt_ostree.errors import TreeError
+from apt_ostree.users import (
+    DYNAMIC_IDS,
+    RECORD,
+    Accounts,
+    Moves,
+    Numbers,
+    parse,
+    read_record,
+    renumber_group,
+    renumber_passwd,
+    settle_numbers,
+    settle_shadow,
+    sysusers,
+)
 
 PASSWD = """\
 root:x:0:0:root:/root:/bin/bash
@@ -106,12 +120,77 @@ def test_only_system_ids_are_written(number: str, system: bool) -> None:
     assert sysusers(parse("", f"g:x:{number}:\n")) == (f"g g {number}\n" if system else "")
 
 
-def test_ids_are_those_of_the_named_accounts() -> None:
-    accounts = parse(NEW_PASSWD + "odd:x:?:1:::\n", NEW_GROUP)
-    assert ids(accounts, ["postgres", "ssl-cert", "odd", "absent"]) == {
-        "users": {"postgres": 102},
-        "groups": {"postgres": 104, "ssl-cert": 101},
-    }
+def accounts(users: dict[str, int], groups: dict[str, int]) -> Accounts:
+    return parse(
+        "".join(f"{name}:x:{number}:0:::\n" for name, number in users.items()),
+        "".join(f"{name}:x:{number}:\n" for name, number in groups.items()),
+    )
+
+
+def moved(made: dict[str, int], base: dict[str, int], reserved: dict[str, int]) -> dict[int, int]:
+    """The same for users and for groups."""
+    moves = settle_numbers(accounts(base | made, base | made), accounts(base, base), Numbers(reserved, dict(reserved)))
+    assert moves.users == moves.groups
+    return dict(moves.users)
+
+
+@pytest.mark.parametrize(
+    ("made", "base", "reserved", "expected"),
+    [
+        pytest.param({"a": 100}, {}, {}, {}, id="nothing known: as picked"),
+        pytest.param({"a": 100}, {}, {"a": 105}, {100: 105}, id="a name keeps its number"),
+        pytest.param({"a": 100, "b": 101}, {}, {"a": 101}, {100: 101, 101: 100}, id="two change places"),
+        pytest.param({"b": 100}, {}, {"a": 100}, {100: 101}, id="nobody takes the number of one who is away"),
+        pytest.param({"b": 999}, {}, {"a": 999}, {999: 998}, id="useradd's direction"),
+        pytest.param({"b": 100}, {"c": 101}, {"a": 100}, {100: 102}, id="nor the base's"),
+        pytest.param({"a": 101}, {"new": 100}, {"a": 100}, {}, id="the base took it: the picked one, if free"),
+        pytest.param({"a": 101, "b": 102}, {"new": 100}, {"a": 100, "b": 101}, {101: 102, 102: 101}, id="a chain"),
+        pytest.param({"static": 33}, {}, {"static": 120, "x": 33}, {}, id="Debian's fixed ids stay"),
+        pytest.param({"person": 1000}, {}, {"alice": 1000}, {}, id="nor are people's touched"),
+        pytest.param({"git": 100}, {}, {"git": 1005}, {100: 1005}, id="an administrator's account of that name"),
+    ],
+)
+def test_numbers(
+    made: dict[str, int], base: dict[str, int], reserved: dict[str, int], expected: dict[int, int]
+) -> None:
+    assert moved(made, base, reserved) == expected
+
+
+def test_a_base_that_took_a_number_is_named() -> None:
+    moves = settle_numbers(
+        accounts({"new": 100, "a": 101}, {}), accounts({"new": 100}, {}), Numbers({"a": 100, "new": 100})
+    )
+    assert moves.conflicts == ("user a had id 100, which the base gives to new now",)
+
+
+def test_a_fixed_number_that_is_taken_is_named() -> None:
+    moves = settle_numbers(accounts({"www-data": 33}, {}), accounts({}, {}), Numbers({"admins-own": 33}))
+    assert moves.conflicts == ("user www-data has Debian's fixed id 33, which admins-own has here, too",)
+    assert not moves
+
+
+def test_no_free_number_is_an_error() -> None:
+    taken = {f"n{number}": number for number in DYNAMIC_IDS}
+    with pytest.raises(TreeError, match="no id is free for user late"):
+        settle_numbers(accounts({"late": 100}, {}), accounts({}, {}), Numbers(taken))
+
+
+def test_lists_are_renumbered_in_users_and_in_groups() -> None:
+    moves = Moves({100: 105}, {100: 106})
+    assert renumber_passwd("a:x:100:100::/:/bin/sh\nb:x:1:100\nbroken\n", moves) == (
+        "a:x:105:106::/:/bin/sh\nb:x:1:106\nbroken\n"
+    )
+    assert renumber_group("a:x:100:\nb:x:101:a,c\n", moves) == "a:x:106:\nb:x:101:a,c\n"
+
+
+def test_a_machine_s_record(tmp_path: Path) -> None:
+    record = tmp_path / RECORD
+    record.parent.mkdir(parents=True)
+    record.write_text("u a 100\ng a 101\nu a 102\nx y 3\nu b\nu c -1\n\n")
+    assert read_record(tmp_path) == Numbers({"a": 102}, {"a": 101})
+    record.unlink()
+    record.symlink_to("/etc/passwd")
+    assert read_record(tmp_path) == Numbers()
 
 
 @pytest.mark.parametrize(
