@@ -30,7 +30,7 @@ from .errors import PackageError
 from .fs import remove_tree, scratch_directory
 from .model import Package, Solved
 
-IMPORTER = 2
+IMPORTER = 3
 """Raised whenever an import would come out differently; older entries are then imported anew."""
 
 MARKER = b"apt-ostree object "
@@ -273,11 +273,11 @@ def _control(deb: Path, data: tarfile.TarFile, members: list[tarfile.TarInfo]) -
     original = _control_archive(deb)
     if "md5sums" in _names(original):
         return original
-    conffiles = _conffiles(original)
+    # dpkg lists conffiles here, too, unlike dh_md5sums(1).
     lines = [
         f"{_md5(data, member)}  {member.name.removeprefix('./')}\n"
         for member in members
-        if (member.isfile() or member.islnk()) and "/" + member.name.removeprefix("./") not in conffiles
+        if member.isfile() or member.islnk()
     ]
     content = "".join(lines).encode()
     extended = io.BytesIO(original)

@@ -124,17 +124,17 @@ def build_archive(fixtures: Path, out: Path) -> Archive:
     return Archive(out, keyring)
 
 
-def small_base(cache: Path, suite: str | None = None) -> Path:
+def small_base(cache: Path, suite: str | None = None, more: Sequence[str] = ()) -> Path:
     """A tar of a small Debian root: the essential packages, passwd and the fixture base-lib; no apt sources.
 
     It comes from the real archive, by way of mmdebstrap and the host's apt settings (root; some 10 s), and
-    stays in ``cache`` for the next call. ``suite`` is the host's own unless given.
+    stays in ``cache`` for the next call. ``suite`` is the host's own unless given; ``more`` packages come besides.
     """
     suite = suite or _host_suite()
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="base-", dir=cache) as name:
         base_lib = build_deb(FIXTURES / "base-lib", Path(name))
-        recipe = hashlib.sha256(base_lib.read_bytes() + BASE_RECIPE.encode()).hexdigest()[:12]
+        recipe = hashlib.sha256(base_lib.read_bytes() + " ".join([BASE_RECIPE, *more]).encode()).hexdigest()[:12]
         tarball = cache / f"base-{suite}-{host_architecture()}-{recipe}.tar"
         if not tarball.exists():
             made = Path(name) / tarball.name
@@ -144,7 +144,7 @@ def small_base(cache: Path, suite: str | None = None) -> Path:
                 [
                     "mmdebstrap",
                     "--variant=essential",
-                    "--include=passwd",
+                    f"--include={','.join(['passwd', *more])}",
                     "--format=tar",
                     "--skip=output/dev",
                     f'--customize-hook=dpkg --root="$1" --install {shlex.quote(str(base_lib))}',

@@ -1,6 +1,6 @@
 """Compare layers with plain installations: ``python3 -m tests.fidelity --repo R --ref REF PACKAGE...``.
 
-Each argument is one case: a package, or several joined by commas. Exit 1 when any case differs.
+Each argument is one case: a package or the path of a .deb, or several joined by commas. Exit 1 when any case differs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from apt_ostree import ostree
+from apt_ostree import dpkg, ostree, requests
 
 from . import judge, plain, trees
 
@@ -29,6 +29,7 @@ def main() -> int:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--recommends", action="store_true")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--debconf", type=Path, help="answers for both sides")
     parser.add_argument("--apt-ostree", default=f"{sys.executable} -m apt_ostree")
     parser.add_argument("cases", nargs="+")
     options = parser.parse_args()
@@ -73,7 +74,7 @@ def run_case(options: argparse.Namespace, packages: list[str]) -> tuple[list[jud
         clear(root)
         plain.make_root(repo, commit, root)
         begun = time.monotonic()
-        plain.install(root, work / "cache", packages, options.recommends)
+        plain.install(root, work / "cache", packages, options.recommends, answers=options.debconf)
         seconds[f"plain {len(sides) + 1}"] = time.monotonic() - begun
         sides.append(trees.read(root))
         clear(root)
@@ -97,11 +98,13 @@ def layer(options: argparse.Namespace, packages: list[str]) -> Path:
     # As apt-get writes it: a minus before a name takes a base package out, a version is another than the base's.
     removed = [name.removeprefix("-") for name in packages if name.startswith("-")]
     if removed:
-        command = ["override", "remove", *removed]
-    elif any("=" in name for name in packages):
+        others = [name for name in packages if not name.startswith("-")]
+        command = ["override", "remove", *removed, *(word for name in others for word in ("--install", name))]
+    elif any("=" in name or _in_base(options, name) for name in packages):
         command = ["override", "replace", *packages]
     else:
-        command = ["install", choice, *packages]
+        answers = ["--debconf", os.fspath(options.debconf)] if options.debconf else []
+        command = ["install", choice, *answers, *packages]
     done = subprocess.run(
         [*words, *command, "-q", "--json", "--sysroot", sysroot],
         env=environment, check=False, stdout=subprocess.PIPE,
@@ -118,9 +121,19 @@ def layer(options: argparse.Namespace, packages: list[str]) -> Path:
     return Path(root)
 
 
+def _in_base(options: argparse.Namespace, name: str) -> bool:
+    """Whether a word is a file of a package that the base has, too."""
+    if not requests.is_file(name):
+        return False
+    status = ostree.cat(options.repo, options.ref, "/usr/lib/sysimage/dpkg/status") or ""
+    installed = {(entry.package.name, entry.package.architecture) for entry in dpkg.parse_status(status)}
+    package = dpkg.identity(dpkg.control(Path(name)))
+    return (package.name, package.architecture) in installed
+
+
 def reset(words: list[str], sysroot: Path, environment: dict[str, str]) -> None:
-    """Back to the base alone."""
-    for command in (["override", "reset", "--all"], ["uninstall", "--all"]):
+    """Back to the base alone; without the deployment before it, too, whose users would keep their numbers."""
+    for command in (["uninstall", "--all"], ["override", "reset", "--all"], ["cleanup", "--pending", "--rollback"]):
         subprocess.run(
             [*words, *command, "-q", "--sysroot", sysroot], env=environment, check=True, stdout=subprocess.DEVNULL
         )

@@ -8,7 +8,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from apt_ostree import ostree, proc, state
+from apt_ostree import ostree, proc, requests, state
+from apt_ostree.fs import remove_tree
 
 _SCRIPT = """
 set -eu
@@ -34,6 +35,8 @@ for stub in usr/sbin/start-stop-daemon usr/bin/ischroot; do
     [ ! -e "$root/$stub" ] || mount --bind "$CACHE/stubs/$stub" "$root/$stub"
 done
 cp /etc/resolv.conf "$root/run/resolv.conf"
+mkdir "$root/run/pool"
+mount --bind "$CACHE/pool" "$root/run/pool"
 chroot "$root" sh -eu -c "$DOWNLOAD" sh "$@"
 unshare --net sh -eu -c 'ip link set lo up; exec chroot "$@"' sh "$root" sh -eu -c "$INSTALL" sh "$@"
 """
@@ -48,7 +51,8 @@ elif [ ! -e /etc/resolv.conf ]; then
     resolver=1
     cp /run/resolv.conf /etc/resolv.conf
 fi
-find /var/lib/apt/lists -name '*Packages*' | grep -q . || apt-get update -q
+find /var/lib/apt/lists -name '*Packages*' | grep -q . || [ -z "$LISTS" ] || apt-get update -q
+[ -z "$ANSWERS" ] || debconf-set-selections "$ANSWERS"
 apt-get install -q -y --download-only "$@"
 [ -z "$resolver" ] || rm /etc/resolv.conf
 rm -rf /run/systemd
@@ -76,15 +80,28 @@ def arrange(root: Path) -> None:
     state.populate(root, root / "var")
 
 
-def install(root: Path, cache: Path, packages: Sequence[str], recommends: bool) -> str:
+def _word(name: str) -> str:
+    """How apt-get in the root is told: a file by its place there, a removal with the minus behind the name."""
+    if requests.is_file(name):
+        return f"/run/pool/{Path(name).name}"
+    return f"{name[1:]}-" if name.startswith("-") else name
+
+
+def install(root: Path, cache: Path, packages: Sequence[str], recommends: bool, *, answers: Path | None = None) -> str:
     """Run apt-get in the root, in private mount and pid namespaces with a /dev of its own.
 
-    ``cache`` keeps lists and archives for later runs. Returns the output; raises RuntimeError with it.
+    ``packages`` may be paths of .deb files; where the archive is not asked for any, no lists are fetched.
+    ``answers`` is told to debconf before. ``cache`` keeps lists and archives for later runs. Returns the
+    output; raises RuntimeError with it.
     """
     from apt_ostree import bwrap
 
-    for name in ("lists/partial", "archives/partial"):
+    remove_tree(cache / "pool")
+    for name in ("lists/partial", "archives/partial", "pool"):
         (cache / name).mkdir(parents=True, exist_ok=True)
+    files = [Path(name) for name in packages if requests.is_file(name)]
+    for file in (*files, *([answers] if answers else [])):
+        shutil.copy(file, cache / "pool" / file.name)
     bwrap.write_stubs(cache / "stubs")
     for name in ("var/lib/apt/lists", "var/cache/apt/archives"):
         (root / name).mkdir(parents=True, exist_ok=True)
@@ -92,6 +109,8 @@ def install(root: Path, cache: Path, packages: Sequence[str], recommends: bool) 
         **bwrap.ENVIRONMENT,
         **{key: value for key, value in os.environ.items() if key.lower().endswith("_proxy")},
         "CACHE": os.fspath(cache),
+        "LISTS": "" if all(requests.is_file(name) or name.startswith("-") for name in packages) else "wanted",
+        "ANSWERS": f"/run/pool/{answers.name}" if answers else "",
         "DOWNLOAD": _DOWNLOAD,
         "INSTALL": _INSTALL_PACKAGES,
     }
@@ -101,8 +120,7 @@ def install(root: Path, cache: Path, packages: Sequence[str], recommends: bool) 
             "unshare", "--mount", "--pid", "--uts", "--fork", "--kill-child", "--propagation", "private",
             "sh", "-c", _SCRIPT, "sh", os.fspath(root), "-o", setting, "-o", "Dpkg::Use-Pty=0",
             "-o", "DPkg::Options::=--force-unsafe-io", "-o", "APT::Sandbox::User=root", "--allow-downgrades", "--",
-            # apt-get's own form of a removal is a minus behind the name.
-            *(f"{name[1:]}-" if name.startswith("-") else name for name in packages),
+            *(_word(name) for name in packages),
         ],
         env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
     )  # fmt: skip

@@ -26,7 +26,7 @@ def options() -> argparse.Namespace:
     if not (repo / "config").exists() or ostree.resolve(repo, REF) is None:
         proc.run([*chosen_cli(), "compose", "tree", "--repo", repo, manifest])
     return argparse.Namespace(
-        repo=repo, ref=REF, work=work, recommends=False, json=False, apt_ostree=" ".join(chosen_cli())
+        repo=repo, ref=REF, work=work, recommends=False, json=False, debconf=None, apt_ostree=" ".join(chosen_cli())
     )
 
 

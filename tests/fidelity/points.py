@@ -1,0 +1,257 @@
+"""Small packages, each made to prove one point of what dpkg does; a table of values, and the .debs made of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.archive import EPOCH, host_architecture
+
+FOREIGN = {"amd64": "i386", "arm64": "armhf"}[host_architecture()]
+"""An architecture that a machine of this one can have besides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deb:
+    """One package. ``files`` maps a path to its content, ``links`` to a link's target."""
+
+    name: str
+    version: str = "1.0"
+    architecture: str = "all"
+    control: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
+    conffiles: Sequence[str] = ()
+    triggers: str = ""
+    scripts: Mapping[str, str] = field(default_factory=dict)
+    maintscript: str = ""
+    """Lines of dpkg-maintscript-helper(1), for all the scripts that need them, as dh_installdeb(1) writes them."""
+
+    def build(self, out: Path) -> Path:
+        """Make the .deb in the directory ``out``."""
+        stage = out / f"{self.name}.stage"
+        (stage / "DEBIAN").mkdir(parents=True)
+        control = (
+            f"Package: {self.name}\nVersion: {self.version}\nArchitecture: {self.architecture}\n"
+            f"Maintainer: apt-ostree tests <tests@example.org>\n{self.control}Description: proves a point\n"
+        )
+        members = {
+            "control": control,
+            "triggers": self.triggers,
+            "conffiles": "".join(f"{c}\n" for c in self.conffiles),
+        }
+        for name, text in members.items():
+            if text:
+                (stage / "DEBIAN" / name).write_text(text)
+        scripts = dict(self.scripts)
+        if self.maintscript:
+            helper = "".join(
+                f'dpkg-maintscript-helper {line} -- "$@"\n' for line in self.maintscript.strip().splitlines()
+            )
+            scripts = {name: helper + scripts.get(name, "") for name in ("preinst", "postinst", "prerm", "postrm")}
+        for name, text in scripts.items():
+            (stage / "DEBIAN" / name).write_text(f"#!/bin/sh\nset -e\n{text}")
+            (stage / "DEBIAN" / name).chmod(0o755)
+        for path, text in self.files.items():
+            (place := stage / path.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(text)
+            place.chmod(0o755 if "bin/" in path else 0o644)
+        for path, target in self.links.items():
+            (place := stage / path.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
+            place.symlink_to(target)
+        deb = out / f"{self.name}_{self.version.replace(':', '%3a')}_{self.architecture}.deb"
+        subprocess.run(
+            ["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", stage, deb],
+            check=True, capture_output=True, env={**os.environ, "SOURCE_DATE_EPOCH": str(EPOCH)},
+        )  # fmt: skip
+        stage.rename(out / f"{deb.name}.built")
+        return deb
+
+
+def logging(place: str) -> dict[str, str]:
+    """Scripts that write down how they are called."""
+    return {
+        name: f'mkdir -p /usr/share/log; echo "{name} $*" >>/usr/share/log/{place}\n'
+        for name in ("preinst", "postinst", "prerm", "postrm")
+    }
+
+
+def _alternative(number: int) -> str:
+    return f"update-alternatives --install /usr/bin/pointer pointer /usr/bin/pointer-{number} {number}\n"
+
+
+BASE = (
+    Deb(
+        "conffiles",
+        files={f"/etc/conffiles/{name}": f"{name} 1\n" for name in ("removed", "moved", "obsolete", "kept", "changed")},
+        conffiles=[f"/etc/conffiles/{name}" for name in ("removed", "moved", "obsolete", "kept", "changed")],
+    ),
+    Deb(
+        "turning",
+        files={"/usr/share/turning/directory/file": "in a directory\n", "/usr/share/turning/target/x": "x\n"},
+        links={"/usr/share/turning/link": "target"},
+    ),
+    Deb("aliased", files={"/usr/share/aliased/real/a": "a\n"}, links={"/usr/share/aliased/alias": "real"}),
+    Deb("owner", files={"/usr/share/owner/taken": "owner's\n", "/usr/share/owner/own": "owner's\n"}),
+    Deb("vanishing", files={"/usr/share/vanishing/only": "vanishing's\n"}),
+    Deb("ousted", files={"/usr/share/ousted/shared": "ousted's\n"}, scripts=logging("ousted")),
+    Deb("upgraded", files={"/usr/share/upgraded/v": "1\n", "/usr/share/upgraded/old": ""}, scripts=logging("upgraded")),
+    Deb("trigger-file", triggers="interest-noawait /usr/share/trigger.d\n", scripts=logging("trigger-file")),
+    Deb("essential", control="Essential: yes\n", files={"/usr/share/essential": ""}),
+    Deb("protected", control="Protected: yes\n", files={"/usr/share/protected": ""}),
+)
+"""What the base has already."""
+
+_NATIVE = host_architecture()
+# cap_net_raw=ep, as setcap(8) writes it; the base has perl and no setcap.
+_WRITE_CAPABILITY = """perl -e '
+    my ($path, $name) = ("/usr/bin/capable", "security.capability");
+    my $value = pack("V5", 0x02000001, 1 << 13, 0, 0, 0);
+    my $setxattr = `uname -m` =~ /x86_64/ ? 188 : 5;
+    syscall($setxattr, $path, $name, $value, length $value, 0) == 0 or die "setxattr: $!";
+'
+"""
+
+_DIVERT = """dpkg-divert --package diverter --add --rename --divert /usr/share/diverted.real /usr/share/diverted
+"""
+
+_HELPERS = """
+rm_conffile /etc/conffiles/removed 2.0~
+mv_conffile /etc/conffiles/moved /etc/conffiles/renamed 2.0~
+"""
+
+_TOOL = "#!/bin/sh\necho tool\n"
+
+NEW = (
+    # Pre-Depends: each needs the one before configured, to run it before its own files are there.
+    Deb(
+        "chain-a",
+        files={"/usr/bin/chain-a": "#!/bin/sh\ncat /usr/share/chain-a.ready\n"},
+        scripts={"postinst": "echo a >/usr/share/chain-a.ready\n"},
+    ),
+    Deb(
+        "chain-b",
+        control="Pre-Depends: chain-a\n",
+        files={"/usr/bin/chain-b": "#!/bin/sh\ncat /usr/share/chain-b.ready\n"},
+        scripts={"preinst": "chain-a >/usr/share/chain-b.said\n", "postinst": "echo b >/usr/share/chain-b.ready\n"},
+    ),
+    Deb(
+        "chain-c",
+        control="Pre-Depends: chain-b\n",
+        files={"/usr/share/chain-c/file": "c\n"},
+        scripts={"preinst": "test ! -e /usr/share/chain-c/file; { chain-a; chain-b; } >/usr/share/chain-c.said\n"},
+    ),
+    # Triggers: by file and by name, with and without waiting, one that sets off the next.
+    Deb(
+        "trigger-name",
+        triggers="interest trigger-name\n",
+        scripts={
+            **logging("trigger-name"),
+            "postinst": logging("trigger-name")["postinst"]
+            + 'if [ "$1" = triggered ]; then dpkg-trigger --no-await trigger-next; fi\n',
+        },
+    ),
+    Deb("trigger-next", triggers="interest-noawait trigger-next\n", scripts=logging("trigger-next")),
+    Deb(
+        "trigger-user",
+        control="Depends: trigger-name\n",
+        files={"/usr/share/trigger.d/user": ""},
+        triggers="activate-await trigger-name\n",
+        scripts=logging("trigger-user"),
+    ),
+    # A mode and an owner that dpkg-statoverride(1) gives to a file: before it comes, and once it is there.
+    Deb(
+        "stat-before",
+        scripts={"preinst": "dpkg-statoverride --add root mail 2710 /usr/bin/overridden\n"},
+    ),
+    Deb(
+        "stat-after",
+        control="Pre-Depends: stat-before\n",
+        files={"/usr/bin/overridden": "#!/bin/sh\n", "/usr/bin/late": "#!/bin/sh\n", "/usr/bin/plain": "#!/bin/sh\n"},
+        scripts={"postinst": "dpkg-statoverride --update --add mail root 0700 /usr/bin/late\n"},
+    ),
+    # A package that moves a file of its own out of the way, and one that diverts another's.
+    Deb("diverter", files={"/usr/share/diverted": "diverter's\n"}, scripts={"preinst": _DIVERT}),
+    Deb("diverted", files={"/usr/share/diverted": "diverted's\n"}),
+    # Virtual packages, with and without a version.
+    Deb("virtual-provider", control="Provides: virtual-service (= 1.5)\n", files={"/usr/share/virtual-provider": ""}),
+    Deb("virtual-user", control="Depends: virtual-service (>= 1.2)\n", files={"/usr/share/virtual-user": ""}),
+    # Two architectures of one package share files; a tool of the other one serves this one.
+    *(
+        Deb(
+            "sibling",
+            architecture=architecture,
+            control="Multi-Arch: same\n",
+            files={
+                "/usr/share/sibling/shared": "shared\n",
+                "/etc/sibling.conf": "shared\n",
+                f"/usr/lib/sibling-{architecture}/lib": f"{architecture}\n",
+            },
+            conffiles=["/etc/sibling.conf"],
+            scripts=logging("sibling"),
+        )
+        for architecture in (_NATIVE, FOREIGN)
+    ),
+    Deb("foreign-tool", architecture=FOREIGN, control="Multi-Arch: foreign\n", files={"/usr/bin/foreign-tool": _TOOL}),
+    Deb("foreign-user", architecture=_NATIVE, control="Depends: foreign-tool\n", files={"/usr/share/foreign-user": ""}),
+    # Merged /usr: the same directories by either name.
+    Deb(
+        "merged",
+        files={
+            "/bin/merged-a": "#!/bin/sh\n",
+            "/usr/bin/merged-b": "#!/bin/sh\n",
+            "/lib/merged/x": "x\n",
+            "/usr/lib/merged/y": "y\n",
+            "/sbin/merged-c": "#!/bin/sh\n",
+        },
+    ),
+    # Versions whose names need care on disk.
+    Deb("epoch", version="2:1.0~rc1+dfsg-1+b2", files={"/usr/share/epoch": ""}),
+    Deb("capable", files={"/usr/bin/capable": "#!/bin/sh\n"}, scripts={"postinst": _WRITE_CAPABILITY}),
+    *(
+        Deb(
+            f"pointer-{number}",
+            files={f"/usr/bin/pointer-{number}": f"#!/bin/sh\necho {number}\n"},
+            scripts={"postinst": _alternative(number)},
+        )
+        for number in (10, 30, 20)
+    ),
+    # A directory where the base has a link: dpkg goes through it.
+    Deb("into-alias", files={"/usr/share/aliased/alias/b": "b\n"}),
+    # Taking over one file, and all of a package: that one disappears (policy 7.6.1).
+    Deb(
+        "taker",
+        control="Replaces: owner, vanishing\n",
+        files={"/usr/share/owner/taken": "taker's\n", "/usr/share/vanishing/only": "taker's\n"},
+    ),
+)
+"""What is laid over it."""
+
+OUSTING = Deb(
+    "ousting", control="Conflicts: ousted\nReplaces: ousted\n", files={"/usr/share/ousted/shared": "ousting's\n"},
+    scripts=logging("ousting"),
+)  # fmt: skip
+
+UPGRADES = (
+    Deb(
+        "conffiles",
+        version="2.0",
+        files={f"/etc/conffiles/{name}": f"{name} 2\n" for name in ("renamed", "kept", "changed", "added")}
+        | {"/etc/conffiles/kept": "kept 1\n"},
+        conffiles=[f"/etc/conffiles/{name}" for name in ("renamed", "kept", "changed", "added")],
+        maintscript=_HELPERS,
+    ),
+    Deb(
+        "turning",
+        version="2.0",
+        files={"/usr/share/turning/link/y": "y\n", "/usr/share/turning/other/file": "elsewhere\n"},
+        links={"/usr/share/turning/directory": "other"},
+        maintscript="dir_to_symlink /usr/share/turning/directory other 2.0~\n"
+        "symlink_to_dir /usr/share/turning/link target 2.0~",
+    ),
+    Deb("upgraded", version="1:0.9", files={"/usr/share/upgraded/v": "2\n"}, scripts=logging("upgraded")),
+)
+"""Later versions of what the base has."""

@@ -1,0 +1,206 @@
+"""Each point of dpkg's work that no package of the archive is sure to prove: laid by us, and done by apt-get."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.archive import FIXTURES, Archive, build_deb, small_base, unpack_base
+from tests.fidelity import __main__ as fidelity
+from tests.fidelity import judge, points
+from tests.integration.system import REF, REPOSITORY, Base, chosen_cli, commit_base, output
+
+FIXTURE_PACKAGES = (
+    "conf-file", "divert-maker", "hard-links", "no-md5sums", "odd-names", "opt-vendor", "py-module", "repl-new",
+    "repl-old", "setuid", "trig-interest", "trig-user", "user-maker", "var-files", "asks",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def debs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Every .deb of the table, by name and version; siblings by name and architecture besides."""
+    place = tmp_path_factory.mktemp("debs")
+    place.chmod(0o755)
+    found = {}
+    for deb in (*points.BASE, *points.NEW, points.OUSTING, *points.UPGRADES):
+        found[f"{deb.name}/{deb.version}/{deb.architecture}"] = deb.build(place)
+    for name in FIXTURE_PACKAGES:
+        found[name] = build_deb(FIXTURES / name, place)
+    return found
+
+
+@pytest.fixture(scope="module")
+def base(debs: dict[str, Path], archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> Base:
+    """A small base with apt and BASE, installed by dpkg, and a foreign architecture."""
+    work = tmp_path_factory.mktemp("points")
+    plain = work / "plain"
+    unpack_base(small_base(REPOSITORY / "build", more=["apt"]), plain)
+    (plain / "pool").mkdir()
+    for deb in points.BASE:
+        output("cp", debs[f"{deb.name}/{deb.version}/{deb.architecture}"], plain / "pool")
+    names = [f"/pool/{path.name}" for path in sorted((plain / "pool").iterdir())]
+    output("chroot", plain, "dpkg", "--install", *names)
+    output("chroot", plain, "dpkg", "--add-architecture", points.FOREIGN)
+    output("rm", "-r", plain / "pool")
+    return commit_base(plain, archive, work)
+
+
+@pytest.fixture(scope="module")
+def options(base: Base, tmp_path_factory: pytest.TempPathFactory) -> argparse.Namespace:
+    return argparse.Namespace(
+        repo=base.repo, ref=REF, work=tmp_path_factory.mktemp("judge"), recommends=False, json=False, debconf=None,
+        apt_ostree=" ".join(chosen_cli()),
+    )  # fmt: skip
+
+
+FORMAT = "${db:Status-Abbrev}${Version}"
+
+
+class Case:
+    """The tree of a case that was judged equal, to look at what the case is about."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def text(self, name: str) -> str:
+        return (self.root / name.lstrip("/")).read_text()
+
+    def exists(self, name: str) -> bool:
+        return os.path.lexists(self.root / name.lstrip("/"))
+
+    def status(self, name: str) -> str:
+        done = subprocess.run(
+            ["dpkg-query", f"--admindir={self.root}/usr/lib/sysimage/dpkg", "-Wf", FORMAT, name],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        return done.stdout
+
+
+def judged(options: argparse.Namespace, words: list[str]) -> Iterator[Case]:
+    """Judge one case, and lay it once more to look at it."""
+    differences, compared, _ = fidelity.run_case(options, words)
+    assert differences == [], "\n" + judge.report(differences, compared)
+    root = fidelity.layer(options, words)
+    yield Case(root)
+    fidelity.clear(root)
+
+
+@pytest.fixture(scope="module")
+def new(options: argparse.Namespace, debs: dict[str, Path]) -> Iterator[Case]:
+    yield from judged(options, [os.fspath(debs[f"{d.name}/{d.version}/{d.architecture}"]) for d in points.NEW])
+
+
+@pytest.fixture(scope="module")
+def upgraded(options: argparse.Namespace, debs: dict[str, Path]) -> Iterator[Case]:
+    yield from judged(options, [os.fspath(debs[f"{d.name}/{d.version}/{d.architecture}"]) for d in points.UPGRADES])
+
+
+def test_fixture_packages(options: argparse.Namespace, debs: dict[str, Path]) -> None:
+    differences, compared, _ = fidelity.run_case(options, [os.fspath(debs[name]) for name in FIXTURE_PACKAGES])
+    assert differences == [], "\n" + judge.report(differences, compared)
+
+
+def test_pre_depends_are_configured_and_whole_before_they_are_needed(new: Case) -> None:
+    assert (new.text("usr/share/chain-b.said"), new.text("usr/share/chain-c.said")) == ("a\n", "a\nb\n")
+
+
+def test_triggers_by_file_and_by_name_run_once_after_all_is_there(new: Case) -> None:
+    log = {name: new.text(f"usr/share/log/trigger-{name}").splitlines() for name in ("file", "name", "next", "user")}
+    assert log["file"][2:] == ["postinst triggered /usr/share/trigger.d"]
+    assert log["name"] == ["preinst install", "postinst configure ", "postinst triggered trigger-name"]
+    assert log["next"][2:] == ["postinst triggered trigger-next"]
+    assert log["user"] == ["preinst install", "postinst configure "]
+
+
+def test_statoverrides_made_before_and_after(new: Case) -> None:
+    status, late = (new.root / "usr/bin/overridden").stat(), (new.root / "usr/bin/late").stat()
+    assert (stat.S_IMODE(status.st_mode), status.st_gid) == (0o2710, 8)
+    assert (stat.S_IMODE(late.st_mode), late.st_uid) == (0o700, 8)
+    assert stat.S_IMODE((new.root / "usr/bin/plain").stat().st_mode) == 0o755
+
+
+def test_a_diversion(new: Case) -> None:
+    assert new.text("usr/share/diverted") == "diverter's\n"
+    assert new.text("usr/share/diverted.real") == "diverted's\n"
+
+
+def test_a_virtual_package_of_a_version(new: Case) -> None:
+    assert new.status("virtual-user") == "ii 1.0"
+
+
+def test_siblings_share_what_is_equal(new: Case) -> None:
+    assert {new.status(f"sibling:{d.architecture}") for d in points.NEW if d.name == "sibling"} == {"ii 1.0"}
+    assert new.text("usr/share/sibling/shared") == "shared\n"
+    assert new.text(f"usr/lib/sibling-{points.FOREIGN}/lib") == f"{points.FOREIGN}\n"
+
+
+def test_a_foreign_tool_serves_a_native_package(new: Case) -> None:
+    assert new.status(f"foreign-tool:{points.FOREIGN}") == new.status("foreign-user") == "ii 1.0"
+
+
+def test_files_of_merged_usr_come_by_either_name(new: Case) -> None:
+    assert {"merged-a", "merged-b"} <= set(os.listdir(new.root / "usr/bin"))
+    assert sorted(os.listdir(new.root / "usr/lib/merged")) == ["x", "y"]
+    assert new.exists("usr/sbin/merged-c")
+    assert (new.root / "bin").is_symlink()
+
+
+def test_versions_with_epoch_tilde_and_plus(new: Case) -> None:
+    assert new.status("epoch") == "ii 2:1.0~rc1+dfsg-1+b2"
+
+
+def test_a_capability_set_by_a_script(new: Case) -> None:
+    assert os.getxattr(new.root / "usr/bin/capable", "security.capability")[:8] == bytes([1, 0, 0, 2, 0, 32, 0, 0])
+
+
+def test_the_best_alternative_wins(new: Case) -> None:
+    assert os.readlink(new.root / "etc/alternatives/pointer") == "/usr/bin/pointer-30"
+
+
+def test_a_directory_lands_behind_the_base_s_link(new: Case) -> None:
+    assert os.readlink(new.root / "usr/share/aliased/alias") == "real"
+    assert new.text("usr/share/aliased/real/b") == "b\n"
+
+
+def test_a_package_that_loses_every_file_disappears(new: Case) -> None:
+    assert new.text("usr/share/owner/taken") == new.text("usr/share/vanishing/only") == "taker's\n"
+    assert new.status("owner") == "ii 1.0"
+    assert not new.status("vanishing").startswith("ii")
+
+
+def test_conffiles_that_went_moved_and_became_obsolete(upgraded: Case) -> None:
+    names = sorted(os.listdir(upgraded.root / "etc/conffiles"))
+    assert names == ["added", "changed", "kept", "obsolete", "renamed"]
+    assert upgraded.text("etc/conffiles/changed") == "changed 2\n"
+    status = upgraded.text("usr/lib/sysimage/dpkg/status")
+    assert " /etc/conffiles/obsolete " in status
+    assert "obsolete\n" in status[status.index(" /etc/conffiles/obsolete ") :].splitlines(keepends=True)[0]
+
+
+def test_a_directory_becomes_a_link_and_a_link_a_directory(upgraded: Case) -> None:
+    assert os.readlink(upgraded.root / "usr/share/turning/directory") == "other"
+    assert sorted(os.listdir(upgraded.root / "usr/share/turning/link")) == ["y"]
+    assert not (upgraded.root / "usr/share/turning/link").is_symlink()
+
+
+def test_an_upgrade_calls_the_scripts_of_both_versions(upgraded: Case) -> None:
+    assert upgraded.text("usr/share/log/upgraded").splitlines()[2:] == [
+        "prerm upgrade 1:0.9",
+        "preinst upgrade 1.0 1:0.9",
+        "postrm upgrade 1:0.9",
+        "postinst configure 1.0",
+    ]
+    assert not upgraded.exists("usr/share/upgraded/old")
+
+
+def test_a_conflict_that_replaces(options: argparse.Namespace, debs: dict[str, Path]) -> None:
+    words = ["-ousted", os.fspath(debs["ousting/1.0/all"])]
+    for case in judged(options, words):
+        assert case.text("usr/share/ousted/shared") == "ousting's\n"
+        assert not case.status("ousted").startswith("ii")
