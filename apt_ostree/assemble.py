@@ -14,10 +14,10 @@ import re
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import bwrap, debconf, dpkg, mounts, ostree, overlay, pkgcache, proc, state, support, users
+from . import bwrap, debconf, dpkg, mounts, ostree, overlay, pkgcache, proc, state, support, users, vendor
 from .console import Reporter
 from .errors import PackageError, ScriptError, TreeError
 from .fs import beneath, copy_metadata, exchange, remove_tree, walk
@@ -220,11 +220,14 @@ class _Run:
             )
         remove_tree(fresh)
         self.layers.append(layer)
-        self._hydrate(layer)
+        self._hydrate(layer, link=True)
+        # A package's /usr/local is there, and whatever a link of the base leads to.
+        self._hydrate(self.work / "var", link=False)
 
-    def _hydrate(self, layer: Path) -> None:
-        """Exchange each marker in a layer that is no longer mounted for its object."""
-        for entry in walk(layer):
+    def _hydrate(self, tree: Path, *, link: bool) -> None:
+        """Exchange each marker in a tree that is not mounted for its object: by a link where it is only read from
+        here on, else by a copy."""
+        for entry in walk(tree):
             if not entry.is_file(follow_symlinks=False):
                 continue
             status = entry.stat(follow_symlinks=False)
@@ -243,13 +246,8 @@ class _Run:
                     f"object {checksum} is missing",
                     "Run 'apt-ostree cleanup -m'.",
                 )
-            if (status.st_mode, status.st_uid, status.st_gid) == (
-                stored.mode,
-                stored.uid,
-                stored.gid,
-            ) and not [
-                name for name in os.listxattr(entry.path, follow_symlinks=False) if not name.startswith(overlay.PREFIX)
-            ]:
+            archived = (stored.mode, stored.uid, stored.gid) == (status.st_mode, status.st_uid, status.st_gid)
+            if link and archived and not _own_xattrs(entry.path):
                 os.unlink(entry.path)
                 os.link(source, entry.path)
             else:
@@ -315,8 +313,9 @@ class _Run:
         copy_metadata(self.base, top)
         view = _View([top, *reversed(self.layers), self.base])
         self._renumber(view, reserved)
+        links = vendor.move(self.work / "var", self.var_before, top)
         captured = state.capture(self.work / "var", self.var_before)
-        captured = _move_opt(captured, self.work / "var", top)
+        captured = replace(captured, lines=(*captured.lines, *links))
         state.write(captured, self.work / "var", top, "layer")
         keys = [support.drop_identity(etc) for layer in self.layers if (etc := beneath(layer, "usr/etc")) is not None]
         accounts = self._settle_accounts(view, top, settled_day)
@@ -403,6 +402,11 @@ class _View:
         return path.read_text(errors="surrogateescape") if path is not None else ""
 
 
+def _own_xattrs(path: str) -> list[str]:
+    """The extended attributes that are not overlayfs's marks."""
+    return [name for name in os.listxattr(path, follow_symlinks=False) if not name.startswith(overlay.PREFIX)]
+
+
 def script_error(output: str, status: int, log: Path) -> ScriptError:
     """Tell from dpkg's output which package's script failed, and how."""
     # A script's failure says more than the dependency problems that it causes or that come before it.
@@ -484,21 +488,6 @@ def settle_pyc(path: Path, spare: Path) -> None:
     with path.open("r+b") as file:
         file.seek(8)
         file.write(bytes(4))
-
-
-def _move_opt(captured: state.Captured, var: Path, top: Path) -> state.Captured:
-    """What packages put into /opt belongs to /usr, or it would not roll back: move it there and link it."""
-    lines = [line for line in captured.lines if not line.split(" ")[1].startswith("/var/opt/")]
-    opt = beneath(var, "opt")
-    for entry in sorted(opt.iterdir()) if opt is not None and not opt.is_symlink() else []:
-        place = top / "usr/lib/opt" / entry.name
-        state.make_parents(top, place)
-        # A link to /usr/lib/opt is the base's own.
-        if not (entry.is_symlink() and os.readlink(entry).startswith("/usr/lib/opt/")):
-            entry.rename(place)
-            lines.append(f"L+ /var/opt/{state.escape(entry.name)} - - - - /usr/lib/opt/{state.escape(entry.name)}")
-    seeds = tuple(seed for seed in captured.seeds if not seed[0].startswith("opt/"))
-    return state.Captured(tuple(lines), seeds)
 
 
 def commit(

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
-from . import ostree, state, support, users
+from . import ostree, state, support, users, vendor
 from .assemble import settle_pyc
 from .errors import TreeError
 from .fs import copy_metadata, remove_tree, walk
@@ -56,7 +57,7 @@ def convert(root: Path) -> None:
             settle_pyc(Path(entry.path), root.with_name(f"{root.name}.spare"))
     _move_state(root)
     _move_top(root)
-    _move_opt(root)
+    links = vendor.move(root / "var", {}, root)
     support.drop_identity(root / "etc")
     (root / "etc").rename(root / "usr/etc")
     # Not an empty file: that would keep presets from being applied on the first boot (machine-id(5)).
@@ -65,6 +66,7 @@ def convert(root: Path) -> None:
     machine_id.write_text("uninitialized\n")
     machine_id.chmod(0o444)
     captured = state.capture(root / "var", {})
+    captured = replace(captured, lines=(*captured.lines, *links))
     state.write(captured, root / "var", root, "base")
     support.write(root)
     text = users.sysusers(users.read(root / "usr/etc"))
@@ -118,14 +120,6 @@ def _move_top(root: Path) -> None:
     # The kernel package's links to /boot at the top.
     for name in ("vmlinuz", "vmlinuz.old", "initrd.img", "initrd.img.old"):
         (root / name).unlink(missing_ok=True)
-
-
-def _move_opt(root: Path) -> None:
-    for entry in sorted((root / "var/opt").iterdir()):
-        place = root / "usr/lib/opt" / entry.name
-        state.make_parents(root, place)
-        entry.rename(place)
-        entry.symlink_to(f"/usr/lib/opt/{entry.name}")
 
 
 def audit(repo: Path, commit: str) -> None:

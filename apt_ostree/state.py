@@ -152,10 +152,11 @@ Snapshot = Mapping[str, tuple[int, int, int, int, int]]
 
 def snapshot(var: Path) -> Snapshot:
     """What ``var`` holds: path -> mode, owner, group, size, time of change; directories without the last two."""
-    return {name: _facts(path) for name, path in _entries(var)}
+    return {name: facts(path) for name, path in _entries(var)}
 
 
-def _facts(path: str) -> tuple[int, int, int, int, int]:
+def facts(path: str | Path) -> tuple[int, int, int, int, int]:
+    """Mode, owner, group, size and time of change of one entry, the last two 0 for a directory."""
     status = os.lstat(path)
     content = (0, 0) if stat.S_ISDIR(status.st_mode) else (status.st_size, status.st_mtime_ns)
     return (status.st_mode, status.st_uid, status.st_gid, *content)
@@ -187,10 +188,10 @@ def capture(var: Path, before: Snapshot) -> Captured:
     for name, path in _entries(var):
         if any(name.startswith(seed + "/") for seed, _ in seeds):
             continue
-        facts = _facts(path)
-        if before.get(name) == facts or _is_state_link(name, path):
+        found = facts(path)
+        if before.get(name) == found or _is_state_link(name, path):
             continue
-        mode, uid, gid = facts[0], facts[1], facts[2]
+        mode, uid, gid = found[:3]
         if stat.S_ISLNK(mode):
             lines.append(f"L /var/{escape(name)} - - - - {escape(os.readlink(path))}")
         elif stat.S_ISDIR(mode):
@@ -217,8 +218,8 @@ def tree_digest(top: Path) -> str:
     total = hashlib.sha256()
     for path in [os.fspath(top), *(entry.path for entry in walk(top))] if top.is_dir() else [os.fspath(top)]:
         status = os.lstat(path)
-        facts = (os.path.relpath(path, top), status.st_mode, status.st_uid, status.st_gid)
-        total.update(repr(facts).encode(errors="surrogateescape"))
+        own = (os.path.relpath(path, top), status.st_mode, status.st_uid, status.st_gid)
+        total.update(repr(own).encode(errors="surrogateescape"))
         for name in sorted(os.listxattr(path, follow_symlinks=False)):
             total.update(name.encode() + os.getxattr(path, name, follow_symlinks=False))
         if stat.S_ISLNK(status.st_mode):

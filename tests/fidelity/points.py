@@ -2,73 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-
-from tests.archive import EPOCH, host_architecture
+from tests.archive import Deb, host_architecture
 
 FOREIGN = {"amd64": "i386", "arm64": "armhf"}[host_architecture()]
 """An architecture that a machine of this one can have besides."""
-
-
-@dataclass(frozen=True, slots=True)
-class Deb:
-    """One package. ``files`` maps a path to its content, ``links`` to a link's target."""
-
-    name: str
-    version: str = "1.0"
-    architecture: str = "all"
-    control: str = ""
-    files: Mapping[str, str] = field(default_factory=dict)
-    links: Mapping[str, str] = field(default_factory=dict)
-    conffiles: Sequence[str] = ()
-    triggers: str = ""
-    scripts: Mapping[str, str] = field(default_factory=dict)
-    maintscript: str = ""
-    """Lines of dpkg-maintscript-helper(1), for all the scripts that need them, as dh_installdeb(1) writes them."""
-
-    def build(self, out: Path) -> Path:
-        """Make the .deb in the directory ``out``."""
-        stage = out / f"{self.name}.stage"
-        (stage / "DEBIAN").mkdir(parents=True)
-        control = (
-            f"Package: {self.name}\nVersion: {self.version}\nArchitecture: {self.architecture}\n"
-            f"Maintainer: apt-ostree tests <tests@example.org>\n{self.control}Description: proves a point\n"
-        )
-        members = {
-            "control": control,
-            "triggers": self.triggers,
-            "conffiles": "".join(f"{c}\n" for c in self.conffiles),
-        }
-        for name, text in members.items():
-            if text:
-                (stage / "DEBIAN" / name).write_text(text)
-        scripts = dict(self.scripts)
-        if self.maintscript:
-            helper = "".join(
-                f'dpkg-maintscript-helper {line} -- "$@"\n' for line in self.maintscript.strip().splitlines()
-            )
-            scripts = {name: helper + scripts.get(name, "") for name in ("preinst", "postinst", "prerm", "postrm")}
-        for name, text in scripts.items():
-            (stage / "DEBIAN" / name).write_text(f"#!/bin/sh\nset -e\n{text}")
-            (stage / "DEBIAN" / name).chmod(0o755)
-        for path, text in self.files.items():
-            (place := stage / path.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(text)
-            place.chmod(0o755 if "bin/" in path else 0o644)
-        for path, target in self.links.items():
-            (place := stage / path.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
-            place.symlink_to(target)
-        deb = out / f"{self.name}_{self.version.replace(':', '%3a')}_{self.architecture}.deb"
-        subprocess.run(
-            ["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", stage, deb],
-            check=True, capture_output=True, env={**os.environ, "SOURCE_DATE_EPOCH": str(EPOCH)},
-        )  # fmt: skip
-        stage.rename(out / f"{deb.name}.built")
-        return deb
 
 
 def logging(place: str) -> dict[str, str]:

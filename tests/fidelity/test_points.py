@@ -17,8 +17,8 @@ from tests.fidelity import judge, points
 from tests.integration.system import REF, REPOSITORY, Base, chosen_cli, commit_base, output
 
 FIXTURE_PACKAGES = (
-    "conf-file", "divert-maker", "hard-links", "no-md5sums", "odd-names", "opt-vendor", "py-module", "repl-new",
-    "repl-old", "setuid", "trig-interest", "trig-user", "user-maker", "var-files", "asks",
+    "conf-file", "divert-maker", "hard-links", "local-vendor", "no-md5sums", "odd-names", "opt-vendor", "py-module",
+    "repl-new", "repl-old", "setuid", "trig-interest", "trig-user", "user-maker", "var-files", "asks",
 )  # fmt: skip
 
 

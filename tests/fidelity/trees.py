@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
-from apt_ostree import dpkg, state, support
+from apt_ostree import dpkg, state, support, vendor
 
 TOP = ("usr", "etc", "opt", "var")
 
@@ -115,11 +115,14 @@ def _below(root: Path, place: Path, name: str) -> Iterator[tuple[str, str]]:
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:
         inner = f"{name}/{entry.name}"
-        if name == "var/opt" and entry.is_symlink() and os.readlink(entry.path).startswith("/usr/lib/opt/"):
-            yield from _below(root, root / os.readlink(entry.path).lstrip("/"), inner)
+        if vendor.is_link_of_ours(Path(entry.path)):
+            moved = root / os.readlink(entry.path).lstrip("/")
+            if moved.is_dir() and not moved.is_symlink():
+                yield from _below(root, moved, inner)
+            else:
+                yield inner, os.fspath(moved)
         elif (
-            inner == "usr/lib/opt"
-            or (name == "usr/lib/opt")
+            inner in vendor.PLACES.values()
             or inner == "var/lib/apt/extended_states"
             or inner == f"{state.SYSIMAGE}/extended_states"
         ):

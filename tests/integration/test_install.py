@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import py_compile
+import re
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -40,6 +41,7 @@ FIRST = ("rec-pre", "conf-file", "repl-old")
 LAYERS_OWN = (
     "lib/apt-ostree/seeds.d/layer",
     "lib/opt",
+    "lib/usrlocal",
     "lib/sysusers.d/apt-ostree-layer.conf",
     "lib/tmpfiles.d/00-apt-ostree-layer.conf",
 )
@@ -487,8 +489,18 @@ def test_a_vendor_s_opt_belongs_to_usr_and_is_linked(full: System) -> None:
     assert (tree / "usr/lib/opt/vendor/bin/x").read_text() == "#!/bin/sh\necho vendor\n"
     assert mode(tree / "usr/lib/opt/vendor/bin/x") == 0o755
     lines = (tree / "usr/lib/tmpfiles.d/00-apt-ostree-layer.conf").read_text().splitlines()
-    assert "L+ /var/opt/vendor - - - - /usr/lib/opt/vendor" in lines
+    assert "L /var/opt/vendor - - - - /usr/lib/opt/vendor" in lines
     assert (tree / "opt").readlink() == Path("var/opt")
+
+
+def test_files_in_usr_local_belong_to_usr_and_are_linked_one_by_one(full: System) -> None:
+    tree = full.deployment()
+    assert (tree / "usr/lib/usrlocal/bin/local-tool").read_text() == "#!/bin/sh\necho local\n"
+    lines = (tree / "usr/lib/tmpfiles.d/00-apt-ostree-layer.conf").read_text().splitlines()
+    assert "L /var/usrlocal/bin/local-tool - - - - /usr/lib/usrlocal/bin/local-tool" in lines
+    assert "L /var/usrlocal/share/local\\040vendor - - - - /usr/lib/usrlocal/share/local\\040vendor" in lines
+    assert not [line for line in lines if line.startswith(("L /var/usrlocal/bin ", "L /var/usrlocal/share "))]
+    assert not (tree / "usr/share/factory/var/usrlocal").exists()
 
 
 def test_an_empty_directory_of_var_becomes_a_line_that_keeps_the_administrators_mode(full: System) -> None:
@@ -517,7 +529,7 @@ def test_a_package_s_user_is_in_etc_and_in_sysusers(full: System) -> None:
         line.split(":") for line in (tree / "etc/group").read_text().splitlines() if line.startswith("user-maker:")
     )
     lines = (tree / "usr/lib/sysusers.d/apt-ostree-layer.conf").read_text().splitlines()
-    assert lines == [
+    assert [line for line in lines if line.split()[1] == "user-maker"] == [
         f"g user-maker {group[2]}",
         f'u user-maker {entry[2]}:{entry[3]} "" /var/lib/user-maker /usr/sbin/nologin',
     ]
@@ -556,8 +568,8 @@ def test_dpkg_verifies_every_layered_file(full: System) -> None:
         "--verify",
         *INSTALLABLE,
     )
-    # The kept conffile and what user-maker's scripts own are in /etc and /var.
-    lines = [line for line in changed.splitlines() if "/var/" not in line and "/opt/" not in line]
+    # The kept conffile and what user-maker's scripts own are in /etc and /var; a boot links the vendors' places.
+    lines = [line for line in changed.splitlines() if not re.search(r" /(var|opt|usr/local)/", line)]
     assert lines == []
 
 

@@ -1,0 +1,39 @@
+"""What a boot does to a deployment's /etc and /var before any service starts, done without booting."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from tests.integration.system import System
+
+_SCRIPT = """
+set -eu
+deployment=$1 var=$2 systemd=$3
+mount --bind "$deployment" "$deployment"
+mount --bind "$var" "$deployment/var"
+mount -t tmpfs tmpfs "$deployment/run"
+mount -t tmpfs tmpfs "$deployment/dev"
+mknod -m 666 "$deployment/dev/null" c 1 3
+mount -t proc proc "$deployment/proc"
+mount -t proc proc "$systemd/proc"
+mount --rbind "$deployment" "$systemd/mnt"
+chroot "$systemd" systemd-sysusers --root=/mnt
+chroot "$deployment" /usr/lib/apt-ostree/settle-accounts
+chroot "$deployment" /usr/lib/apt-ostree/seed-var
+chroot "$systemd" systemd-tmpfiles --root=/mnt --create --remove --boot --exclude-prefix=/dev --exclude-prefix=/run
+"""
+
+
+def boot(sysroot: System, systemd: Path) -> str:
+    """Boot what boots next, with the systemd tools of the Debian root ``systemd``; returns what was told.
+
+    The order is that of the units: systemd-sysusers, apt-ostree-accounts, apt-ostree-var, systemd-tmpfiles-setup.
+    """
+    done = subprocess.run(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", _SCRIPT, "sh",
+         sysroot.deployment(), sysroot.var, systemd],
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stderr

@@ -1,0 +1,207 @@
+"""/var, /opt and /usr/local of a layer: what is there after a boot, and after the next."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from apt_ostree import ostree
+from tests.archive import Deb, small_base, unpack_base
+from tests.integration.boot import boot
+from tests.integration.system import REPOSITORY, System, listing, output
+
+POSTINST = """
+if [ "$1" = configure ]; then
+    getent passwd keeper >/dev/null || useradd --system --user-group --no-create-home --home-dir /nonexistent keeper
+    cd /var/lib/keeper
+    mkdir -p made/deep "odd dir"
+    echo state >made/deep/state
+    : >made/empty
+    ln -sfn deep made/link
+    echo odd >"odd dir/50% of \\$HOME\\" '"
+    chown -R keeper:keeper made
+    chmod 2750 made/deep
+    chmod 0640 made/deep/state
+fi
+"""
+
+
+def keeper(version: str, **more: str) -> Deb:
+    """A package with state in /var, in /opt and in /usr/local."""
+    return Deb(
+        "keeper",
+        version=version,
+        control="Depends: passwd\n",
+        files={
+            "/var/lib/keeper/shipped": f"shipped {version}\n",
+            "/var/cache/keeper/nested/very/deep": "deep\n",
+            "/opt/keeper/bin/keeper": f"#!/bin/sh\necho {version}\n",
+            "/usr/local/bin/keeper-local": f"#!/bin/sh\necho {version}\n",
+            **more,
+        },
+        scripts={"postinst": POSTINST},
+    )
+
+
+def systemd_of(suite: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with the systemd of one Debian release."""
+    root = tmp_path_factory.mktemp(f"systemd-{suite}") / "root"
+    unpack_base(small_base(REPOSITORY / "build", suite, more=["systemd"]), root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def systemd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return systemd_of("trixie", tmp_path_factory)
+
+
+@pytest.fixture(scope="module", params=["bookworm", "trixie"])
+def each_systemd(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return systemd_of(request.param, tmp_path_factory)
+
+
+@pytest.fixture
+def installed(sysroot: System, tmp_path: Path) -> Iterator[System]:
+    sysroot.install(os.fspath(keeper("1.0").build(tmp_path)))
+    yield sysroot
+
+
+def facts(path: Path) -> tuple[int, int, int]:
+    status = path.lstat()
+    return stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid
+
+
+def test_the_first_boot_makes_what_the_package_and_its_scripts_made(installed: System, each_systemd: Path) -> None:
+    boot(installed, each_systemd)
+    place = installed.var / "lib/keeper"
+    passwd = (installed.deployment() / "etc/passwd").read_text()
+    uid = int(next(line.split(":")[2] for line in passwd.splitlines() if line.startswith("keeper:")))
+    assert (place / "shipped").read_text() == "shipped 1.0\n"
+    assert facts(place / "made/deep") == (0o2750, uid, uid)
+    assert facts(place / "made/deep/state") == (0o640, uid, uid)
+    assert (place / "made/empty").stat().st_size == 0
+    assert os.readlink(place / "made/link") == "deep"
+    assert (place / "odd dir/50% of $HOME\" '").read_text() == "odd\n"
+    assert (installed.var / "cache/keeper/nested/very/deep").read_text() == "deep\n"
+    assert facts(place / "shipped") == (0o644, 0, 0)
+
+
+def test_a_second_boot_changes_nothing(installed: System, systemd: Path) -> None:
+    boot(installed, systemd)
+    before = listing(installed.var), listing(installed.deployment() / "etc")
+    assert boot(installed, systemd) == ""
+    assert (listing(installed.var), listing(installed.deployment() / "etc")) == before
+
+
+def test_state_that_is_there_is_not_overwritten_and_what_was_deleted_stays_away(
+    installed: System, systemd: Path, tmp_path: Path
+) -> None:
+    boot(installed, systemd)
+    place = installed.var / "lib/keeper"
+    (place / "shipped").write_text("the program's own\n")
+    (place / "made/empty").unlink()
+    later = keeper("2.0", **{"/var/lib/keeper/later": "new in 2.0\n"}).build(tmp_path)
+    installed.install(os.fspath(later))
+    boot(installed, systemd)
+    assert (place / "shipped").read_text() == "the program's own\n"
+    assert not (place / "made/empty").exists()
+    assert (place / "later").read_text() == "new in 2.0\n"
+    assert boot(installed, systemd) == ""
+
+
+def test_state_from_before_the_package_stays(sysroot: System, systemd: Path, tmp_path: Path) -> None:
+    place = sysroot.var / "lib/keeper"
+    place.mkdir(parents=True)
+    (place / "shipped").write_text("from a backup\n")
+    sysroot.install(os.fspath(keeper("1.0").build(tmp_path)))
+    boot(sysroot, systemd)
+    assert (place / "shipped").read_text() == "from a backup\n"
+
+
+def test_a_link_that_a_program_planted_is_not_followed(installed: System, systemd: Path, tmp_path: Path) -> None:
+    boot(installed, systemd)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    made = installed.var / "lib/keeper/made"
+    made.rename(tmp_path / "away")
+    made.symlink_to(outside)
+    script = keeper("2.0").scripts["postinst"].replace(": >made/empty", ": >made/empty; : >made/planted")
+    later = Deb("keeper", version="2.0", files=keeper("2.0").files, scripts={"postinst": script})
+    installed.install(os.fspath(later.build(tmp_path)))
+    boot(installed, systemd)
+    assert list(outside.iterdir()) == []
+
+
+def test_opt_and_usr_local_follow_the_deployment(installed: System, systemd: Path, tmp_path: Path) -> None:
+    def said(name: str) -> str:
+        link = installed.var / name
+        text = os.readlink(link)
+        return (installed.deployment() / text.lstrip("/")).read_text()
+
+    boot(installed, systemd)
+    opt = installed.var / "opt/keeper"
+    assert os.readlink(opt) == "/usr/lib/opt/keeper"
+    assert said("usrlocal/bin/keeper-local").endswith("echo 1.0\n")
+    installed.install(os.fspath(keeper("2.0").build(tmp_path)))
+    boot(installed, systemd)
+    assert said("usrlocal/bin/keeper-local").endswith("echo 2.0\n")
+    installed.run("rollback")
+    boot(installed, systemd)
+    assert said("usrlocal/bin/keeper-local").endswith("echo 1.0\n")
+    installed.run("uninstall", "--all")
+    boot(installed, systemd)
+    assert not opt.is_symlink()
+    assert not (installed.var / "usrlocal/bin/keeper-local").is_symlink()
+
+
+def test_what_an_administrator_put_into_opt_and_usr_local_stays(sysroot: System, systemd: Path, tmp_path: Path) -> None:
+    for name in ("opt/keeper/mine", "usrlocal/bin/keeper-local", "usrlocal/bin/other"):
+        (sysroot.var / name).parent.mkdir(parents=True, exist_ok=True)
+        (sysroot.var / name).write_text("mine\n")
+    sysroot.install(os.fspath(keeper("1.0").build(tmp_path)))
+    boot(sysroot, systemd)
+    for name in ("opt/keeper/mine", "usrlocal/bin/keeper-local", "usrlocal/bin/other"):
+        assert (sysroot.var / name).read_text() == "mine\n"
+
+
+def test_an_edited_etc_gets_the_package_s_user_and_keeps_its_own(
+    sysroot: System, each_systemd: Path, tmp_path: Path
+) -> None:
+    etc = sysroot.deployment() / "etc"
+    output("useradd", "--root", sysroot.deployment(), "--create-home", "--home-dir", "/var/home/alice", "alice")
+    output("groupadd", "--root", sysroot.deployment(), "--system", "dockers")
+    output("usermod", "--root", sysroot.deployment(), "-aG", "dockers", "alice")
+    mine = {name: (etc / name).read_text().splitlines() for name in ("passwd", "group", "shadow", "gshadow", "subuid")}
+    sysroot.install(os.fspath(keeper("1.0").build(tmp_path)))
+    boot(sysroot, each_systemd)
+    etc = sysroot.deployment() / "etc"
+    for name, lines in mine.items():
+        assert (etc / name).read_text().splitlines()[: len(lines)] == lines, name
+    for name in ("passwd", "group", "shadow", "gshadow"):
+        assert [line for line in (etc / name).read_text().splitlines() if line.startswith("keeper:")], name
+
+
+def test_a_file_that_a_link_of_the_base_leads_into_var_has_its_content(
+    sysroot: System, systemd: Path, tmp_path: Path
+) -> None:
+    first = Deb("leads", files={"/var/lib/leads/x": "x\n"}, links={"/usr/share/leads": "/var/lib/leads"})
+    second = Deb("led", control="Pre-Depends: leads\n", files={"/usr/share/leads/y": "through the link\n"})
+    sysroot.install(*(os.fspath(deb.build(tmp_path)) for deb in (first, second)))
+    boot(sysroot, systemd)
+    assert (sysroot.var / "lib/leads/y").read_text() == "through the link\n"
+
+
+def test_a_commit_with_content_in_var_is_refused(sysroot: System, tmp_path: Path) -> None:
+    from apt_ostree import layout
+    from apt_ostree.errors import TreeError
+
+    tree = tmp_path / "tree"
+    (tree / "var/lib").mkdir(parents=True)
+    commit = ostree.commit(sysroot.repo, [f"ref={sysroot.base.commit}", f"dir={tree}"], ref="test/var", subject="")
+    with pytest.raises(TreeError, match="layout") as raised:
+        layout.audit(sysroot.repo, commit)
+    assert "/var is not empty: /var/lib" in f"{raised.value.detail}"
