@@ -7,7 +7,7 @@ MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
 
 # What the tool runs, what the tests and the demo run, and what makes the environment below.
-TOOLS := ostree bubblewrap mmdebstrap debian-archive-keyring ca-certificates e2fsprogs attr \
+TOOLS := ostree bubblewrap cpio mmdebstrap debian-archive-keyring ca-certificates e2fsprogs attr \
          dpkg-dev gnupg iproute2 shellcheck python3 python3-venv
 
 # Not whatever python3 comes first on PATH: Debian's is the one that the tool has to run with.

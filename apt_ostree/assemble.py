@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import bwrap, debconf, dpkg, mounts, ostree, overlay, pkgcache, proc, state, support, users, vendor
+from . import bwrap, debconf, dpkg, kernel, mounts, ostree, overlay, pkgcache, proc, state, support, users, vendor
 from .console import Reporter
 from .errors import PackageError, ScriptError, TreeError
 from .fs import beneath, copy_metadata, exchange, remove_tree, walk
@@ -54,6 +54,7 @@ class Assembled:
     base: Path
     layers: tuple[Path, ...]
     union: bool
+    kernels: kernel.Kernels | None = None
 
 
 def base_checkout(repo: Path, area: Path, checksum: str) -> Path:
@@ -98,12 +99,14 @@ def assemble(
     settled_day: int,
     reserved: users.Numbers,
     answers: str = "",
+    initramfs: Sequence[str] | None = None,
 ) -> Assembled:
     """Run the plan over ``base`` and return the layers, clean of everything that is not the packages'.
 
     ``work`` is an empty directory on the repository's filesystem. ``settled_day`` dates new accounts, and
     ``reserved`` are the numbers that accounts have on the machine (users.py);
-    ``answers`` is what debconf is told before it asks. Raises ScriptError when a maintainer script or dpkg
+    ``answers`` is what debconf is told before it asks, ``initramfs`` dracut's further arguments for an initramfs
+    that is made in any case. Raises ScriptError when a maintainer script or dpkg
     fails, and TreeError where the base cannot take answers; then nothing outside ``work`` has changed.
     """
     run = _Run(repo, work, base, cached, reporter, log, total=2 * len(plan.packages))
@@ -122,18 +125,20 @@ def assemble(
                 run.dpkg(sandbox, ["--force-depends", "--remove", "--no-triggers", *current.remove])
             if current.unpack:
                 debs = [f"{DEBS}/{run.files[p]}" for p in current.unpack]
-                run.dpkg(sandbox, ["--unpack", "--no-triggers", "--auto-deconfigure", *debs])
+                names = [package.name for package in current.unpack]
+                run.dpkg(sandbox, ["--unpack", "--no-triggers", "--auto-deconfigure", *debs], unpacked=names)
         pending = current.configure
     with run.round() as sandbox:
         run.dpkg(sandbox, ["--configure", "--pending"])
         _audit_database(run, sandbox)
+        kernels = run.settle_kernels(sandbox, initramfs)
     run.finish(plan, settled_day, reserved)
     overlay.settle_whiteouts(run.layers)
     union = all(overlay.is_union(layer, [base, *run.layers[:number]]) for number, layer in enumerate(run.layers))
     if union:
         for layer in run.layers:
             overlay.strip(layer)
-    return Assembled(base, tuple(run.layers), union)
+    return Assembled(base, tuple(run.layers), union, kernels)
 
 
 def _with_content(rounds: Sequence[Round], cached: Mapping[Package, Cached]) -> list[Round]:
@@ -195,6 +200,7 @@ class _Run:
                 self.objects.update(cached.objects)
         bwrap.write_stubs(self.work / "stubs")
         state.populate(self.base, self.work / "var")
+        self.kernels = kernel.populate(self.base, self.work / "boot")
         self.var_before = state.snapshot(self.work / "var")
 
     @contextmanager
@@ -215,6 +221,7 @@ class _Run:
             yield bwrap.Sandbox(
                 root,
                 var=self.work / "var",
+                boot=self.work / "boot",
                 stubs=self.work / "stubs",
                 read_only={DEBS: self.work / "debs"},
             )
@@ -255,7 +262,7 @@ class _Run:
                 # name that has another number here): its own file, with dpkg's metadata.
                 exchange(Path(entry.path), source, self.spare)
 
-    def dpkg(self, sandbox: bwrap.Sandbox, words: Sequence[str]) -> None:
+    def dpkg(self, sandbox: bwrap.Sandbox, words: Sequence[str], unpacked: Sequence[str] = ()) -> None:
         """One dpkg in the sandbox. Raises ScriptError with the failing script and the last lines."""
 
         def on_line(line: str) -> None:
@@ -264,7 +271,7 @@ class _Run:
                 self.done += 1
                 self.reporter.progress(min(self.done, self.total), self.total, match[1])
 
-        result = proc.logged(sandbox.argv([*_DPKG, *words]), self.log, on_line)
+        result = proc.logged(sandbox.argv([*_DPKG, *words], unpacked=unpacked), self.log, on_line)
         if result.returncode != 0:
             raise script_error(result.stdout, result.returncode, self.log)
 
@@ -288,6 +295,21 @@ class _Run:
             # Its message may quote a line, and that a password.
             raise ScriptError("debconf did not take the answers", f"debconf-set-selections: {result.returncode}")
         self.answers = kept
+
+    def settle_kernels(self, sandbox: bwrap.Sandbox, arguments: Sequence[str] | None) -> kernel.Kernels | None:
+        """Put kernels where OSTree looks, and make the initramfs where what it is made of has changed."""
+        boot, scratch = self.work / "boot", self.work / f"l{len(self.layers)}"
+        wanted = os.path.lexists(boot / kernel.WANTED)
+        kernels, changed = kernel.settle(sandbox.root, boot, self.kernels)
+        if kernels is None:
+            return None
+        other = wanted or kernel.inputs_changed([*self.layers, scratch], kernels.boots)
+        if changed or arguments is not None or (other and kernel.has_dracut(sandbox.root)):
+            self.reporter.step(f"Making the initramfs of kernel {kernels.boots}")
+            kernel.initramfs(sandbox, sandbox.root, kernels.boots, self.log, arguments or ())
+        elif other:
+            self.reporter.warn("the initramfs stays the base's: the tree has no dracut to make another")
+        return kernels
 
     def preconfigure(self, sandbox: bwrap.Sandbox) -> None:
         """Let debconf ask all questions first, as apt does before its first dpkg (dpkg-preconfigure(8)).
@@ -435,7 +457,9 @@ def _audit_database(run: _Run, sandbox: bwrap.Sandbox) -> None:
         )
 
 
-_MOUNT_POINTS = ("etc", "run", "tmp", "proc", "dev", "sys", "var")
+_MOUNT_POINTS = ("etc", "boot", "run", "tmp", "proc", "dev", "sys", "var")
+_TOP_LINKS = ("vmlinuz", "vmlinuz.old", "initrd.img", "initrd.img.old")
+"""What linux-update-symlinks(1) makes at the top, for boot loaders that OSTree does without."""
 _HOUSEKEEPING = (
     "lock", "lock-frontend", "status-old", "available-old", "diversions-old", "statoverride-old",
     "triggers/Lock", "updates/tmp.i",
@@ -450,6 +474,9 @@ def _remove_litter(layer: Path, base: Path) -> None:
                 place.rmdir()
             if place.exists():
                 raise TreeError(f"the layer holds files in /{name}", ", ".join(sorted(os.listdir(place))[:5]))
+    for name in _TOP_LINKS:
+        if (layer / name).is_symlink():
+            (layer / name).unlink()
     policy = beneath(layer, "usr/sbin/policy-rc.d")
     if (
         policy is not None

@@ -8,7 +8,7 @@ one, a chown to a package's user would fail.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,12 +34,25 @@ ENVIRONMENT = {
     "SYSTEMD_OFFLINE": "1",
 }
 
+
+@dataclass(frozen=True, slots=True)
+class Stub:
+    """A script that covers a program of the tree; ``package`` is whose the program is."""
+
+    package: str
+    text: str
+
+
 STUBS = {
-    # invoke-rc.d(8): 101 is "action forbidden by policy".
-    "usr/sbin/policy-rc.d": "#!/bin/sh\nexit 101\n",
-    "usr/sbin/start-stop-daemon": "#!/bin/sh\nexit 0\n",
+    # invoke-rc.d(8): 101 is "action forbidden by policy". No package has this file: see argv.
+    "usr/sbin/policy-rc.d": Stub("", "#!/bin/sh\nexit 101\n"),
+    "usr/sbin/start-stop-daemon": Stub("dpkg", "#!/bin/sh\nexit 0\n"),
     # ischroot(1): 0 is "yes"; scripts then leave the running system alone.
-    "usr/bin/ischroot": "#!/bin/sh\nexit 0\n",
+    "usr/bin/ischroot": Stub("debianutils", "#!/bin/sh\nexit 0\n"),
+    # Each kernel's script and a trigger would run it; one run when all is done is enough.
+    "usr/bin/dracut": Stub("dracut-core", "#!/bin/sh\n: >/boot/initramfs-wanted\n"),
+    # It refuses to remove the kernel that runs, which is the host's.
+    "usr/bin/linux-check-removal": Stub("linux-base", "#!/bin/sh\nexit 0\n"),
 }
 """Programs that would touch a running system, each covered by a script without changing the tree."""
 
@@ -49,18 +62,31 @@ class Sandbox:
     """A root directory to run commands in.
 
     ``root`` is the mounted tree with its /etc in ``usr/etc`` (or in ``etc`` for a plain root: ``plain``),
-    ``var`` a directory that serves as /var, ``stubs`` a directory holding STUBS, ``read_only`` further
-    directories by the path at which the sandbox sees them.
+    ``var`` and ``boot`` directories that serve as /var and /boot, ``stubs`` a directory holding STUBS,
+    ``read_only`` further directories by the path at which the sandbox sees them.
     """
 
     root: Path
     var: Path | None = None
+    boot: Path | None = None
     stubs: Path | None = None
     read_only: Mapping[str, Path] | None = None
     plain: bool = False
 
-    def argv(self, command: list[str], *, env: Mapping[str, str] | None = None, cwd: str = "/") -> list[str]:
-        """The command line that runs ``command`` in the sandbox."""
+    def argv(
+        self,
+        command: list[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str = "/",
+        unpacked: Collection[str] = (),
+        covered: bool = True,
+    ) -> list[str]:
+        """The command line that runs ``command`` in the sandbox.
+
+        ``covered`` is whether the stubs take part; not those of the packages ``unpacked``, whose programs dpkg
+        is about to replace: it cannot where something is mounted.
+        """
         words = [
             "bwrap",
             "--unshare-pid",
@@ -81,6 +107,8 @@ class Sandbox:
             words += ["--bind", os.fspath(self.root / "usr/etc"), "/etc"]
         if self.var is not None:
             words += ["--bind", os.fspath(self.var), "/var"]
+        if self.boot is not None:
+            words += ["--bind", os.fspath(self.boot), "/boot"]
         words += [
             "--dev", "/dev",
             "--proc", "/proc",
@@ -93,8 +121,10 @@ class Sandbox:
         ]  # fmt: skip
         for place, source in (self.read_only or {}).items():
             words += ["--ro-bind", os.fspath(source), place]
-        if self.stubs is not None:
-            for name in STUBS:
+        if self.stubs is not None and covered:
+            for name, stub in STUBS.items():
+                if stub.package in unpacked:
+                    continue
                 # policy-rc.d is in no package: bwrap makes an empty file to mount on, which the engine
                 # takes out of the layer again.
                 if name.endswith("policy-rc.d") or (self.root / name).exists():
@@ -107,9 +137,9 @@ class Sandbox:
 
 def write_stubs(target: Path) -> Path:
     """Write STUBS below ``target`` and return it."""
-    for name, text in STUBS.items():
+    for name, stub in STUBS.items():
         path = target / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(stub.text)
         path.chmod(0o755)
     return target

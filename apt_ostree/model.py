@@ -66,6 +66,12 @@ class Intent:
     replace_local: tuple[LocalPackage, ...] = ()
     debconf: str = ""
     """SHA-256 of the answers given to debconf beforehand, which the layer itself holds (debconf.py)."""
+    initramfs: bool = False
+    """Whether the initramfs is made here in any case, rather than when what it is made of has changed."""
+    initramfs_args: tuple[str, ...] = ()
+    """What dracut gets besides."""
+    initramfs_etc: tuple[str, ...] = ()
+    """Files of the machine's own /etc that the initramfs has, too; no part of a layer."""
 
     @property
     def names(self) -> list[str]:
@@ -80,8 +86,15 @@ class Intent:
 
     @property
     def empty(self) -> bool:
-        """Whether the base alone fulfils it."""
-        return not (self.requested or self.requested_local or self.remove or self.replace or self.replace_local)
+        """Whether the base's own commit fulfils it."""
+        return not (
+            self.requested
+            or self.requested_local
+            or self.remove
+            or self.replace
+            or self.replace_local
+            or self.initramfs
+        )
 
     @property
     def local(self) -> tuple[LocalPackage, ...]:

@@ -49,7 +49,7 @@ def refspec(origin: Origin) -> str:
 
 def intent(origin: Origin) -> Intent:
     """What an origin asks for. Raises SysrootError for a request that cannot be read."""
-    packages, overrides = origin.get("packages", {}), origin.get("overrides", {})
+    packages, overrides, own = (origin.get(group, {}) for group in ("packages", "overrides", "apt-ostree"))
     recommends = {"true": True, "false": False}.get(packages.get("recommends", ""))
     return Intent(
         tuple(split(packages.get("requested", ""))),
@@ -59,6 +59,9 @@ def intent(origin: Origin) -> Intent:
         tuple(split(overrides.get("replace", ""))),
         _local(overrides.get("replace-local", "")),
         packages.get("debconf", ""),
+        own.get("regenerate-initramfs") == "true",
+        tuple(split(own.get("initramfs-args", ""))),
+        tuple(split(own.get("initramfs-etc", ""))),
     )
 
 
@@ -86,12 +89,21 @@ def with_intent(origin: Origin, new: Intent) -> dict[str, dict[str, str]]:
     overrides = {
         k: v for k, v in changed.get("overrides", {}).items() if k not in {"remove", "replace", "replace-local"}
     }
+    own = {
+        k: v
+        for k, v in changed.get("apt-ostree", {}).items()
+        if k not in {"regenerate-initramfs", "initramfs-args", "initramfs-etc"}
+    }
+    if new.initramfs:
+        own["regenerate-initramfs"] = "true"
     for group, name, items in (
         (packages, "requested", new.requested),
         (packages, "requested-local", new.requested_local),
         (overrides, "remove", new.remove),
         (overrides, "replace", new.replace),
         (overrides, "replace-local", new.replace_local),
+        (own, "initramfs-args", new.initramfs_args),
+        (own, "initramfs-etc", new.initramfs_etc),
     ):
         if items:
             group[name] = "".join(f"{item};" for item in items)
@@ -101,4 +113,5 @@ def with_intent(origin: Origin, new: Intent) -> dict[str, dict[str, str]]:
         packages["debconf"] = new.debconf
     changed["packages"] = packages
     changed["overrides"] = overrides
+    changed["apt-ostree"] = own
     return changed

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import origin, ostree, proc
+from . import kernel, origin, ostree, proc
 from .errors import ChangedError, SysrootError
 from .fs import remove_tree, sync_directory, sync_filesystem, write_atomically
 from .model import Deployment
@@ -160,7 +160,9 @@ def publish(
     """Deploy ``commit`` as what boots next: the only function that makes an operation's result visible.
 
     The new deployment's /etc merges from the booted one (or else from the first), and its kernel arguments
-    come from there too. Raises ChangedError when anybody changed the deployments since ``before`` was read.
+    come from there too. Files that the origin tracks for the initramfs are taken from that /etc. Raises
+    TreeError when one of them is missing, and ChangedError when anybody changed the deployments since
+    ``before`` was read.
     """
     if [d.id for d in load(before.path).deployments] != [d.id for d in before.deployments]:
         raise ChangedError(
@@ -174,6 +176,12 @@ def publish(
     text = before.area / "tmp/origin"
     write_atomically(text, origin.render(new_origin).encode())
     staged = ["--stage"] if before.booted is not None else []
+    overlay = before.area / "tmp/initramfs-etc.img"
+    overlays = []
+    if tracked := origin.intent(new_origin).initramfs_etc:
+        merge = before.booted if before.booted is not None and before.booted.osname == osname else before.of(osname)[0]
+        kernel.etc_archive(before.path / merge.path / "etc", tracked, overlay)
+        overlays = [f"--overlay-initrd={overlay}"]
     try:
         with signals_held():
             ostree.admin(
@@ -182,11 +190,13 @@ def publish(
                 f"--os={osname}",
                 f"--origin-file={text}",
                 *staged,
+                *overlays,
                 *(f"--karg={argument}" for argument in kargs),
                 commit,
             )
     finally:
         text.unlink(missing_ok=True)
+        overlay.unlink(missing_ok=True)
     return load(before.path)
 
 

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.archive import FIXTURES, Archive, build_archive, public_directory, small_base, unpack_base
-from tests.integration.system import REPOSITORY, Base, System, chosen_cli, commit_base, make_template
+from tests.integration.system import (
+    EXAMPLE_REF,
+    REPOSITORY,
+    Base,
+    System,
+    chosen_cli,
+    commit_base,
+    make_template,
+    run_cli,
+)
 
 
 def pytest_report_header() -> str:
@@ -50,6 +60,16 @@ def plain_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("doc", "info", "locale", "man"):
         shutil.rmtree(root / "usr/share" / name, ignore_errors=True)
     return root
+
+
+@pytest.fixture(scope="session")
+def example_repo() -> Path:
+    """A repository with the example image, EXAMPLE_REF, composed once; later runs keep it. Not to be changed."""
+    repo = REPOSITORY / "build/fidelity/repo"
+    listed = subprocess.run(["ostree", f"--repo={repo}", "rev-parse", EXAMPLE_REF], capture_output=True, check=False)
+    if listed.returncode != 0:
+        run_cli("compose", "tree", "--repo", repo, REPOSITORY / "examples/debian-13-minimal.toml", timeout=900)
+    return repo
 
 
 @pytest.fixture(scope="session")

@@ -367,6 +367,80 @@ def rollback(
 
 
 @app.command()
+def initramfs(
+    enable: Annotated[
+        bool | None, typer.Option("--enable/--disable", help="Make it here, or take the image's again.")
+    ] = None,
+    arguments: Annotated[
+        list[str] | None, typer.Option("--arg", metavar="ARG", help="A further argument for dracut.")
+    ] = None,
+    sysroot: Sysroot = None,
+    stateroot: Stateroot = None,
+    dry_run: DryRun = False,
+    unchanged_exit_77: Unchanged = False,
+    wait: Wait = False,
+    wait_timeout: WaitTimeout = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    as_json: Json = False,
+) -> None:
+    """Make the initramfs on this machine, from the tree's own configuration; alone, say whether that is so.
+
+    Example: apt-ostree initramfs --enable --arg=--add --arg=crypt
+    """
+    from ..ops import initramfs as operation
+
+    _take(as_json=as_json)
+    settings = _settings(sysroot, stateroot, dry_run, wait, wait_timeout)
+    if enable is None:
+        if arguments:
+            raise UsageError("--arg goes with --enable")
+        render.initramfs(operation.state(settings), as_json=common.as_json)
+        return
+    chosen = enable
+    result = _with_reporter(
+        quiet, verbose, lambda reporter: operation.configure(settings, chosen, arguments or (), reporter)
+    )
+    _show(result, unchanged_exit_77)
+
+
+@app.command("initramfs-etc")
+def initramfs_etc(
+    track: Annotated[
+        list[str] | None, typer.Option("--track", metavar="FILE", help="Ship this file of /etc, too.")
+    ] = None,
+    untrack: Annotated[list[str] | None, typer.Option("--untrack", metavar="FILE", help="Ship it no more.")] = None,
+    untrack_all: Annotated[bool, typer.Option("--untrack-all", help="Ship none.")] = False,
+    sysroot: Sysroot = None,
+    stateroot: Stateroot = None,
+    dry_run: DryRun = False,
+    unchanged_exit_77: Unchanged = False,
+    wait: Wait = False,
+    wait_timeout: WaitTimeout = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    as_json: Json = False,
+) -> None:
+    """Ship files of this machine's /etc in an initramfs beside the image's; alone, list them.
+
+    Example: apt-ostree initramfs-etc --track /etc/crypttab
+    """
+    from ..ops import initramfs as operation
+
+    _take(as_json=as_json)
+    settings = _settings(sysroot, stateroot, dry_run, wait, wait_timeout)
+    if not (track or untrack or untrack_all):
+        render.initramfs(operation.state(settings), as_json=common.as_json)
+        return
+    result = _with_reporter(
+        quiet,
+        verbose,
+        lambda reporter: operation.track(settings, track or (), untrack or (), untrack_all, reporter),
+    )
+    _show(result, unchanged_exit_77)
+
+
+@app.command()
 def cleanup(
     pending: Annotated[bool, typer.Option("-p", "--pending", help="Pending deployments.")] = False,
     previous: Annotated[bool, typer.Option("-r", "--rollback", help="Rollback deployments.")] = False,

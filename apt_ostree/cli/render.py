@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -15,6 +16,7 @@ from ..model import Package, Plan
 
 if TYPE_CHECKING:
     from ..console import Reporter
+    from ..ops.initramfs import State
     from ..ops.layer import Outcome
     from ..ops.query import DeploymentStatus, PackageDetails, Status
     from ..ops.resolve import Change
@@ -302,10 +304,29 @@ def _deployment_json(entry: DeploymentStatus) -> dict[str, Any]:
         "base-removals": [package_json(package) for package in entry.removed],
         "base-replacements": [{"old": package_json(old), "new": package_json(new)} for old, new in entry.replaced],
         "kargs": deployment.kargs,
-        "regenerate-initramfs": False,
-        "initramfs-args": [],
-        "initramfs-etc": [],
+        "kernel": entry.commit.metadata.get("ostree.linux"),
+        "regenerate-initramfs": entry.intent.initramfs,
+        "initramfs-args": list(entry.intent.initramfs_args),
+        "initramfs-etc": list(entry.intent.initramfs_etc),
     }
+
+
+def initramfs(state: State, *, as_json: bool) -> None:
+    """What ``initramfs`` and ``initramfs-etc`` print where they are asked for nothing."""
+    if as_json:
+        document(
+            {
+                "regenerate-initramfs": state.enabled,
+                "initramfs-args": list(state.arguments),
+                "initramfs-etc": list(state.tracked),
+            }
+        )
+        return
+    made = "on this machine, at each deployment" if state.enabled else "by the image, or with a layer that changes it"
+    line(f"Made         {made}")
+    if state.arguments:
+        line(f"Arguments    {shlex.join(state.arguments)}")
+    line(f"Tracked      {'  '.join(state.tracked) or 'none'}")
 
 
 def details_json(details: Sequence[PackageDetails]) -> list[dict[str, Any]]:

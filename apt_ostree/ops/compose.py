@@ -233,7 +233,7 @@ def _kernel(root: Path, log: Path, reporter: Reporter) -> str | None:
     """Put the kernel where OSTree boots it, and make its initramfs; None for a tree without one."""
     from ..errors import TreeError
 
-    found = kernel.versions(root)
+    found = kernel.versions(root / "boot")
     if not found:
         return None
     if len(found) > 1:

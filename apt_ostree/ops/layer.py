@@ -14,7 +14,21 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from .. import __version__, apt, assemble, debconf, dpkg, layout, origin, ostree, pkgcache, requests, sysroot, users
+from .. import (
+    __version__,
+    apt,
+    assemble,
+    debconf,
+    dpkg,
+    kernel,
+    layout,
+    origin,
+    ostree,
+    pkgcache,
+    requests,
+    sysroot,
+    users,
+)
 from ..errors import AptOstreeError, PackageError, SysrootError
 from ..fs import check_space, remove_tree, take
 from ..model import CommitInfo, Deployment, Intent, Package, Plan, Solved
@@ -23,7 +37,7 @@ from . import transaction as tx
 from .resolve import Change, difference, locked, package_list, prepare_apt, resolve
 from .transaction import Settings, Transaction
 
-ENGINE = 1
+ENGINE = 2
 """Part of every layer's inputs: raised when the engine would make another tree of the same inputs."""
 
 WORKERS = 2
@@ -70,7 +84,7 @@ def relayer(current: Transaction, settings: Settings, before: Intent, after: Int
         change = difference(_packages_of(current, old_info), _packages_of(current, base))
         if settings.dry_run:
             return Outcome(True, "Would return to the base.", change=change, dry_run=True)
-        return _publish(current, base.checksum, base, after, plan, change)
+        return publish(current, base.checksum, base, after, plan, change)
     tree = assemble.base_checkout(current.repo, current.area, base.checksum)
     base_packages = [entry.package for entry in dpkg.installed(tree)]
     after, provided = _drop_provided(after, before, tree, options)
@@ -78,6 +92,8 @@ def relayer(current: Transaction, settings: Settings, before: Intent, after: Int
         return Outcome(False, "No change: " + "; ".join(provided) + ".")
     for message in provided:
         current.reporter.warn(message)
+    if after.initramfs:
+        kernel.require_dracut(tree)
     current.reporter.step("Resolving dependencies")
     solver = prepare_apt(current, tree, base, after, cache_only=options.cache_only)
     # A file that is not asked for any more does not stand for the archive's package of that version.
@@ -85,6 +101,10 @@ def relayer(current: Transaction, settings: Settings, before: Intent, after: Int
     lock = [solved for solved in locked(old_info) if solved.sha256 not in dropped]
     plan = resolve(current, solver, tree, after, lock)
     change = difference(_packages_of(current, old_info), plan.present(base_packages))
+    if any(s.name.startswith("linux-image-") for s in plan.packages) and "dracut" not in {
+        package.name for package in plan.present(base_packages)
+    }:
+        kernel.require_dracut(tree)
     missing = [s for s in plan.packages if pkgcache.load(current.area, s.sha256) is None]
     outcome = Outcome(True, "", plan, change, download=sum(s.size for s in missing), dry_run=settings.dry_run)
     if settings.dry_run:
@@ -109,7 +129,7 @@ def relayer(current: Transaction, settings: Settings, before: Intent, after: Int
     reused = commit is not None
     if commit is None:
         commit = _build(current, tree, base, after, plan, cached, inputs, answers)
-    return replace(_publish(current, commit, base, after, plan, change), reused=reused)
+    return replace(publish(current, commit, base, after, plan, change), reused=reused)
 
 
 def _answers(current: Transaction, intent: Intent) -> str:
@@ -235,6 +255,7 @@ def _inputs_digest(base: CommitInfo, intent: Intent, plan: Plan) -> str:
         "requested-local": sorted(map(str, intent.requested_local)),
         "recommends": intent.recommends,
         "debconf": intent.debconf,
+        "initramfs": [intent.initramfs, list(intent.initramfs_args)],
         "overrides": [
             sorted(intent.remove),
             sorted(intent.replace),
@@ -268,7 +289,9 @@ def _build(
     inputs: str,
     answers: str,
 ) -> str:
-    current.reporter.step(f"Laying {len(plan.packages)} packages over the base")
+    current.reporter.step(
+        f"Laying {len(plan.packages)} packages over the base" if plan.packages else "Building the layer"
+    )
     work = current.area / "tmp/layer"
     work.mkdir(mode=0o700)
     day = base.timestamp // 86400
@@ -283,7 +306,13 @@ def _build(
         settled_day=day,
         reserved=_reserved(current),
         answers=answers,
+        initramfs=intent.initramfs_args if intent.initramfs else None,
     )
+    if built.kernels is not None and built.kernels.others:
+        current.reporter.warn(
+            f"kernel {built.kernels.boots} will boot, not {', '.join(built.kernels.others)}, which stays installed; to "
+            "choose, uninstall the kernel that is not wanted, or remove the base's ('apt-ostree override remove')"
+        )
     current.reporter.step("Committing")
     commit = assemble.commit(
         current.repo,
@@ -293,8 +322,8 @@ def _build(
         functools.partial(
             ostree.commit,
             ref=tx.PENDING_REF,
-            subject=f"Layer {', '.join(intent.names)}",
-            metadata=_metadata(tree, base, intent, plan, inputs),
+            subject=f"Layer {', '.join(intent.names) or 'an initramfs'}",
+            metadata=_metadata(tree, base, intent, plan, inputs, built.kernels),
         ),
     )
     remove_tree(work)
@@ -312,13 +341,17 @@ def _reserved(current: Transaction) -> users.Numbers:
     return users.numbers(users.read(loaded.path / current.merge.path / "etc")).over(found)
 
 
-def _metadata(tree: Path, base: CommitInfo, intent: Intent, plan: Plan, inputs: str) -> dict[str, str]:
+def _metadata(
+    tree: Path, base: CommitInfo, intent: Intent, plan: Plan, inputs: str, kernels: kernel.Kernels | None
+) -> dict[str, str]:
     present = plan.present(entry.package for entry in dpkg.installed(tree))
     kept = {
         key: value
         for key, value in base.metadata.items()
         if key in {"version", "ostree.linux", "ostree.bootable", "apt-ostree.kernel-args"}
     }
+    if kernels is not None:
+        kept |= {"ostree.bootable": "true", "ostree.linux": kernels.boots}
     return kept | {
         "apt-ostree.clientlayer": "true",
         "apt-ostree.engine": f"{ENGINE} ({__version__})",
@@ -338,9 +371,8 @@ def _metadata(tree: Path, base: CommitInfo, intent: Intent, plan: Plan, inputs: 
     }
 
 
-def _publish(
-    current: Transaction, commit: str, base: CommitInfo, intent: Intent, plan: Plan, change: Change
-) -> Outcome:
+def publish(current: Transaction, commit: str, base: CommitInfo, intent: Intent, plan: Plan, change: Change) -> Outcome:
+    """Deploy a commit with this intent on record; the last step of every operation on packages."""
     current.reporter.step("Deploying")
     tx.hold_bases(current.sysroot, also=base.checksum)
     new_origin = origin.with_intent(current.basis.origin, intent)

@@ -32,6 +32,9 @@ STATEROOT = "debian"
 REF = "debian/test/base"
 VERSION = "12.1"
 
+EXAMPLE_REF = "debian/13/x86_64/minimal"
+"""What examples/debian-13-minimal.toml makes: it has a kernel, and boots."""
+
 DATABASE = "usr/lib/sysimage/dpkg"
 
 TIMEOUT = 120
@@ -130,6 +133,7 @@ def run_cli(
     cli: Sequence[str] | None = None,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    timeout: float = TIMEOUT,
 ) -> Result:
     """Run the command line; its exit status has to be ``status`` unless that is None."""
     argv = [*(cli or chosen_cli()), *(os.fspath(word) for word in words)]
@@ -141,7 +145,7 @@ def run_cli(
         capture_output=True,
         text=True,
         errors="surrogateescape",
-        timeout=TIMEOUT,
+        timeout=timeout,
         check=False,
     )
     result = Result(tuple(argv), done.returncode, done.stdout, done.stderr)

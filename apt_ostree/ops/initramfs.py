@@ -1,0 +1,92 @@
+"""The initramfs: made here from the tree's own configuration, and files of the machine's /etc beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+
+from .. import kernel, origin
+from ..console import Reporter
+from ..errors import ResolveError, UsageError
+from ..model import Intent, Plan
+from . import query
+from . import transaction as tx
+from .layer import Options, Outcome, publish, relayer
+from .resolve import Change
+from .transaction import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the next deployment's origin says of the initramfs."""
+
+    enabled: bool
+    arguments: tuple[str, ...]
+    tracked: tuple[str, ...]
+
+
+def state(settings: Settings) -> State:
+    """Read it; anybody may. Raises SysrootError."""
+    deployment = query.status(settings.sysroot, settings.stateroot).deployments[0].deployment
+    intent = origin.intent(deployment.origin)
+    return State(intent.initramfs, intent.initramfs_args, intent.initramfs_etc)
+
+
+def configure(settings: Settings, enable: bool, arguments: Sequence[str], reporter: Reporter) -> Outcome:
+    """Have the initramfs made here, with ``arguments`` for dracut(8) besides, or take the base's again.
+
+    Raises UsageError, TreeError for a tree without dracut, and what relayering raises; nothing has changed then.
+    """
+    for argument in arguments:
+        _check_word(argument, "an argument for dracut")
+    if arguments and not enable:
+        raise UsageError("--arg goes with --enable")
+    tx.require_root()
+    with tx.transaction(settings, reporter) as current:
+        before = origin.intent(current.basis.origin)
+        after = replace(before, initramfs=enable, initramfs_args=tuple(arguments))
+        return relayer(current, settings, before, after, Options(cache_only=True))
+
+
+def track(
+    settings: Settings, tracking: Sequence[str], untracking: Sequence[str], every: bool, reporter: Reporter
+) -> Outcome:
+    """Ship files of the machine's own /etc in an initramfs of their own; no dracut runs, no script.
+
+    ``every`` drops all that were tracked before. The files are read anew for each deployment. Raises
+    UsageError, ResolveError for a file that is not tracked, and TreeError for one that cannot be.
+    """
+    for name in (*tracking, *untracking):
+        _check_word(name, "a file to track")
+        if not name.startswith("/etc/") or PurePosixPath(name).as_posix() != name or ".." in name.split("/"):
+            raise UsageError(f"'{name}' is no plain path below /etc", resolution="Write /etc/NAME.")
+    tx.require_root()
+    with tx.transaction(settings, reporter) as current:
+        before = origin.intent(current.basis.origin)
+        after = _tracking(before, tracking, untracking, every)
+        if after == before:
+            return Outcome(False, "No change: everything asked for is already so.")
+        base = tx.base_of(current.repo, current.basis)
+        kernel.etc_archive(
+            current.sysroot.path / current.merge.path / "etc", after.initramfs_etc, current.area / "tmp/initramfs-etc"
+        )
+        if settings.dry_run:
+            return Outcome(True, f"Would track: {', '.join(after.initramfs_etc) or 'nothing'}.", dry_run=True)
+        return publish(current, current.basis.checksum, base, after, Plan(), Change())
+
+
+def _tracking(before: Intent, tracking: Sequence[str], untracking: Sequence[str], every: bool) -> Intent:
+    kept = [] if every else list(before.initramfs_etc)
+    if unknown := [name for name in untracking if name not in before.initramfs_etc]:
+        raise ResolveError(
+            f"not tracked: {', '.join(unknown)}", f"tracked are: {', '.join(before.initramfs_etc) or 'none'}"
+        )
+    kept = [name for name in kept if name not in untracking]
+    return replace(before, initramfs_etc=tuple(dict.fromkeys([*kept, *tracking])))
+
+
+def _check_word(word: str, what: str) -> None:
+    # An origin is a key file: a list's items end with a semicolon.
+    if not word or set(word) & set(";\n\\") or not word.isprintable() or not word.isascii():
+        raise UsageError(f"'{word.encode(errors='backslashreplace').decode()}' cannot be {what}")
