@@ -119,16 +119,27 @@ def populate(tree: Path, var: Path) -> None:
             place.parent.mkdir(parents=True, exist_ok=True)
             # Absolute: the sandbox sees /var at a depth of its own, and nobody follows it outside.
             place.symlink_to(f"/{SYSIMAGE}/{sysimage_name(name)}")
-    for file in sorted((tree / TMPFILES).glob("00-apt-ostree*.conf")):
-        for line in file.read_text(errors="surrogateescape").splitlines():
-            _populate_line(var, line.split(" "))
+    # Seeds first, as at boot: a line may name a directory inside of one, and a seed comes whole or not at all.
     factory = tree / FACTORY
     for file in sorted((tree / SEEDS).glob("*")):
         for line in file.read_text(errors="surrogateescape").splitlines():
-            seed = Path(unescape(line.partition(" ")[2]))
-            template, parent = beneath(factory, seed), make_beneath(var, seed.parent)
-            if template is not None and parent is not None and not os.path.lexists(parent / seed.name):
-                copy_tree(template, parent / seed.name)
+            _populate_seed(var, factory, Path(unescape(line.partition(" ")[2])))
+    for file in sorted((tree / TMPFILES).glob("00-apt-ostree*.conf")):
+        for line in file.read_text(errors="surrogateescape").splitlines():
+            _populate_line(var, line.split(" "))
+
+
+def _populate_seed(var: Path, factory: Path, seed: Path) -> None:
+    for parent in reversed(seed.parents[:-1]):
+        template = beneath(factory, parent)
+        if template is None or not template.is_dir() or template.is_symlink():
+            return
+        if not os.path.lexists(var / parent):
+            (var / parent).mkdir()
+            copy_metadata(template, var / parent)
+    template, above = beneath(factory, seed), make_beneath(var, seed.parent)
+    if template is not None and above is not None and not os.path.lexists(above / seed.name):
+        copy_tree(template, above / seed.name)
 
 
 def _populate_line(var: Path, words: list[str]) -> None:

@@ -21,6 +21,9 @@ if [ "$1" = configure ]; then
     mkdir -p made/deep "odd dir"
     echo state >made/deep/state
     : >made/empty
+    mkdir -p -m 1730 /var/spool/keeper
+    mkdir -p /var/spool/keeper/inner
+    echo deep >/var/spool/keeper/inner/file
     ln -sfn deep made/link
     echo odd >"odd dir/50% of \\$HOME\\" '"
     chown -R keeper:keeper made
@@ -88,6 +91,7 @@ def test_the_first_boot_makes_what_the_package_and_its_scripts_made(installed: S
     assert (place / "odd dir/50% of $HOME\" '").read_text() == "odd\n"
     assert (installed.var / "cache/keeper/nested/very/deep").read_text() == "deep\n"
     assert facts(place / "shipped") == (0o644, 0, 0)
+    assert facts(installed.var / "spool/keeper") == (0o1730, 0, 0)
 
 
 def test_a_second_boot_changes_nothing(installed: System, systemd: Path) -> None:
@@ -193,6 +197,20 @@ def test_a_file_that_a_link_of_the_base_leads_into_var_has_its_content(
     sysroot.install(*(os.fspath(deb.build(tmp_path)) for deb in (first, second)))
     boot(sysroot, systemd)
     assert (sysroot.var / "lib/leads/y").read_text() == "through the link\n"
+
+
+def test_a_directory_inside_of_a_seed_leaves_the_seed_whole_for_the_next_layer(
+    sysroot: System, systemd: Path, tmp_path: Path
+) -> None:
+    seed = Deb("seed", files={"/var/lib/seed/file": "file\n"})
+    inside = Deb(
+        "seed-user", control="Pre-Depends: seed\n", scripts={"postinst": "mkdir -p -m 700 /var/lib/seed/mine\n"}
+    )
+    looks = Deb("looks", control="Pre-Depends: seed-user\n", scripts={"postinst": "cat /var/lib/seed/file\n"})
+    sysroot.install(*(os.fspath(deb.build(tmp_path)) for deb in (seed, inside, looks)))
+    boot(sysroot, systemd)
+    assert (sysroot.var / "lib/seed/file").read_text() == "file\n"
+    assert facts(sysroot.var / "lib/seed/mine") == (0o700, 0, 0)
 
 
 def test_a_commit_with_content_in_var_is_refused(sysroot: System, tmp_path: Path) -> None:

@@ -392,7 +392,7 @@ def test_minimal_example_boots_from_its_label() -> None:
     manifest = load(EXAMPLES / "debian-13-minimal.toml")
     assert manifest.ref == "debian/13/x86_64/minimal"
     assert manifest.suite == "trixie"
-    assert manifest.kernel_args == ("root=LABEL=root", "rw")
+    assert manifest.kernel_args == ("root=LABEL=root", "rw", "systemd.firstboot=off")
     assert {"linux-image-cloud-amd64", "dracut", "ostree-boot", "systemd-sysv"} <= set(manifest.packages)
 
 

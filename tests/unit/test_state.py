@@ -437,3 +437,19 @@ def test_make_parents_makes_plain_directories_and_leaves_others(tmp_path: Path) 
     finally:
         os.umask(old)
     assert read(tree) == {"usr": Dir(0o700), "usr/lib": Dir(), "usr/lib/x": Dir()}
+
+
+def test_populate_takes_seeds_whole_before_directories_inside_of_them(tmp_path: Path) -> None:
+    tree, var = tmp_path / "tree", tmp_path / "var"
+    (tree / state.SYSIMAGE / "dpkg").mkdir(parents=True)
+    (tree / state.FACTORY / "roothome").mkdir(parents=True, mode=0o700)
+    (tree / state.FACTORY / "roothome/.profile").write_text("profile\n")
+    for place, text in (
+        (f"{state.SEEDS}/base", "0 roothome\n"),
+        (f"{state.TMPFILES}/00-apt-ostree-layer.conf", f"d /var/roothome/.cache :0700 :{os.getuid()} :{os.getgid()}\n"),
+    ):
+        (tree / place).parent.mkdir(parents=True, exist_ok=True)
+        (tree / place).write_text(text)
+    state.populate(tree, var)
+    assert (var / "roothome/.profile").read_text() == "profile\n"
+    assert (var / "roothome/.cache").is_dir()

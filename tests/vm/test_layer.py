@@ -1,0 +1,114 @@
+"""A machine boots a layer: its service, user and state, beside what an administrator has done; then another kernel."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.archive import Deb
+from tests.integration.system import EXAMPLE_REF, STATEROOT, Base, System, output, run_cli
+from tests.vm.machine import Machine
+
+SERVICE = Deb(
+    "keeper",
+    control="Depends: passwd, init-system-helpers\n",
+    files={
+        "/usr/lib/systemd/system/keeper.service": "[Unit]\nDescription=Keep\n[Service]\nUser=keeper\n"
+        "ExecStart=/usr/bin/keeper\n[Install]\nWantedBy=multi-user.target\n",
+        "/usr/bin/keeper": "#!/bin/sh\ndate >>/var/lib/keeper/log\nexec sleep infinity\n",
+        "/opt/keeper/bin/hello": "#!/bin/sh\necho hello from opt\n",
+        "/usr/local/bin/keeper-local": "#!/bin/sh\necho hello from local\n",
+    },
+    scripts={
+        "postinst": """
+if [ "$1" = configure ]; then
+    getent group keepers >/dev/null || groupadd --system keepers
+    getent passwd keeper >/dev/null ||
+        useradd --system --gid keepers --no-create-home --home-dir /var/lib/keeper --shell /usr/sbin/nologin keeper
+    mkdir -p /var/lib/keeper/deep
+    echo first >/var/lib/keeper/deep/state
+    chown -R keeper:keepers /var/lib/keeper
+    chmod 0750 /var/lib/keeper
+    chmod 2770 /var/lib/keeper/deep
+    chmod 0640 /var/lib/keeper/deep/state
+    deb-systemd-helper enable keeper.service
+fi
+"""
+    },
+)
+
+SNAPSHOT = (
+    "find /etc /var -xdev \\( -path /var/story -o -path /var/log -o -path /var/tmp -o -path /var/cache/ldconfig"
+    " -o -name random-seed -o -path '/var/lib/systemd/*' \\) -prune -o -type d -printf '%p %m %u %g\\n'"
+    " -o -printf '%p %m %u %g %s %l\\n' | grep -v '/var/lib/keeper/log ' | sort"
+)
+"""Every path with what must not change from boot to boot; logs, clocks and seeds apart."""
+
+
+@pytest.fixture(scope="module")
+def system(example_repo: Path, tmp_path_factory: pytest.TempPathFactory) -> System:
+    """The example image, deployed; an administrator has added a user; a package with a service is laid over it."""
+    work = tmp_path_factory.mktemp("system")
+    path = work / "sysroot"
+    run_cli(
+        "compose",
+        "sysroot",
+        "--repo",
+        example_repo,
+        "--stateroot",
+        STATEROOT,
+        "--karg=systemd.firstboot=off",
+        EXAMPLE_REF,
+        path,
+    )
+    machine = System(
+        path, Base(example_repo, output("ostree", f"--repo={example_repo}", "rev-parse", EXAMPLE_REF).strip())
+    )
+    output("useradd", "--root", machine.deployment(), "--no-create-home", "--uid", "1500", "alice")
+    machine.install(str(SERVICE.build(work)))
+    return machine
+
+
+@pytest.fixture
+def machine(system: System, tmp_path: Path) -> Iterator[Machine]:
+    yield Machine(system, tmp_path / "machine")
+
+
+def test_a_layer_s_service_user_and_state_are_up_and_a_second_boot_changes_nothing(machine: Machine) -> None:
+    first = machine.boot(
+        "systemctl --failed --no-legend",
+        "systemctl is-active keeper.service",
+        "stat -c %U /proc/$(systemctl show -p MainPID --value keeper)",
+        "id keeper",
+        "id -u alice",
+        "stat -c '%a %U %G' /var/lib/keeper /var/lib/keeper/deep /var/lib/keeper/deep/state",
+        "cat /var/lib/keeper/deep/state",
+        "/opt/keeper/bin/hello; /usr/local/bin/keeper-local",
+        "touch /usr/x 2>&1 || echo read-only",
+        "dpkg -l keeper | tail -n 1",
+        "usermod -aG keepers alice; id -nG alice",
+        "journalctl -b -u apt-ostree-accounts -u apt-ostree-var -u apt-ostree-identity -p warning -o cat --no-pager",
+        SNAPSHOT,
+    )
+    assert first.state == "running", first["systemctl --failed --no-legend"]
+    assert first["systemctl --failed --no-legend"] == ""
+    assert first["systemctl is-active keeper.service"] == "active"
+    assert first["stat -c %U /proc/$(systemctl show -p MainPID --value keeper)"] == "keeper"
+    assert re.fullmatch(r"uid=(\d+)\(keeper\) gid=(\d+)\(keepers\) groups=\2\(keepers\)", first["id keeper"])
+    assert first["id -u alice"] == "1500"
+    assert first["stat -c '%a %U %G' /var/lib/keeper /var/lib/keeper/deep /var/lib/keeper/deep/state"] == (
+        "750 keeper keepers\n2770 keeper keepers\n640 keeper keepers"
+    )
+    assert first["cat /var/lib/keeper/deep/state"] == "first"
+    assert first["/opt/keeper/bin/hello; /usr/local/bin/keeper-local"] == "hello from opt\nhello from local"
+    assert first["touch /usr/x 2>&1 || echo read-only"].endswith("read-only")
+    assert first["dpkg -l keeper | tail -n 1"].startswith("ii  keeper")
+    assert "keepers" in first["usermod -aG keepers alice; id -nG alice"].split()
+    second = machine.boot("systemctl is-active keeper.service", "id -nG alice", SNAPSHOT)
+    assert second.state == "running"
+    assert "keepers" in second["id -nG alice"].split()
+    changed = set(first[SNAPSHOT].splitlines()) ^ set(second[SNAPSHOT].splitlines())
+    assert not changed
