@@ -16,6 +16,7 @@ from ..model import Package, Plan
 
 if TYPE_CHECKING:
     from ..console import Reporter
+    from ..ops.deployments import Done
     from ..ops.initramfs import State
     from ..ops.layer import Outcome
     from ..ops.query import DeploymentStatus, PackageDetails, Status
@@ -176,6 +177,25 @@ def plan_json(plan: Plan) -> list[dict[str, Any]]:
         {**package_json(s.package), "sha256": s.sha256, "size": s.size, "installed-size": s.installed_size}
         for s in plan.packages
     ]
+
+
+def result(done: Outcome | Done, *, as_json: bool) -> None:
+    """What became of an operation that changes a sysroot."""
+    from ..ops.layer import Outcome
+
+    if isinstance(done, Outcome):
+        outcome(done, as_json=as_json)
+    elif as_json:
+        document(
+            {
+                "changed": done.changed,
+                "dry-run": done.dry_run,
+                "message": done.message,
+                "deployment": done.deployment.id if done.deployment else None,
+            }
+        )
+    else:
+        line(done.message)
 
 
 def outcome(result: Outcome, *, as_json: bool) -> None:

@@ -23,9 +23,7 @@ from apt_ostree.ops.resolve import Change
 
 
 @pytest.fixture(autouse=True)
-def fresh_options(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Options live as long as the process; each test has its own."""
-    monkeypatch.setattr(cli, "common", cli.Common())
+def as_root(monkeypatch: pytest.MonkeyPatch) -> None:
     # Nothing here changes a system, whoever runs the tests.
     monkeypatch.setattr(os, "geteuid", lambda: 0)
 
@@ -58,7 +56,24 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_command_line_that_cannot_be_read_exits_2(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
     status, out, err = run(capsys, *words)
     assert (status, out) == (2, "")
-    assert "Usage: " in err
+    assert err.startswith("error: ")
+    assert "  Usage: apt-ostree " in err
+    assert "--help' shows its forms." in err
+
+
+def test_a_command_line_that_cannot_be_read_is_an_error_in_json_where_that_was_asked_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status, out, _ = run(capsys, "install", "--json", "--no-such-option", "vim")
+    assert status == 2
+    assert json.loads(out)["error"]["id"] == "usage"
+    assert json.loads(out)["error"]["brief"] == "no such option: --no-such-option"
+
+
+def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run(capsys)
+    assert (status, err) == (0, "")
+    assert "  install  " in out
 
 
 @pytest.mark.parametrize(

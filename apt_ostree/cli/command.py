@@ -1,0 +1,221 @@
+"""A command of ours: its own words, and the options that many share, which are stated here once."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from . import render
+
+if TYPE_CHECKING:
+    from ..console import Reporter
+    from ..ops.deployments import Done
+    from ..ops.layer import Options, Outcome
+    from ..ops.transaction import Settings
+
+UNCHANGED = 77
+"""The exit status for "nothing to do", where it was asked for."""
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    name="apt-ostree",
+    help="Layer Debian packages on OSTree systems, atomically, without a daemon.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def group(name: str, text: str) -> typer.Typer:
+    """A command that only has commands below it."""
+    made = typer.Typer(help=text, rich_markup_mode=None)
+    app.add_typer(made, name=name)
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What the shared options of one command line say. Those that a command does not take keep their defaults."""
+
+    sysroot: Path = Path("/")
+    stateroot: str | None = None
+    quiet: bool = False
+    verbose: bool = False
+    as_json: bool = False
+    dry_run: bool = False
+    unchanged_exit_77: bool = False
+    wait: bool = False
+    wait_timeout: float | None = None
+    cache_only: bool = False
+    download_only: bool = False
+    recommends: bool | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """For an operation that changes the system."""
+        from ..ops.transaction import Settings
+
+        seconds = self.wait_timeout if self.wait_timeout is not None else None if self.wait else 0
+        return Settings(self.sysroot, self.stateroot, self.dry_run, seconds)
+
+    def options(self, **more: Any) -> Options:
+        """For an operation that resolves packages."""
+        from ..ops.layer import Options
+
+        return Options(self.cache_only, self.download_only, self.recommends, **more)
+
+    def perform(self, work: Callable[[Reporter], T]) -> T:
+        """Run an operation whose events are shown as the options say."""
+        chosen = render.reporter(quiet=self.quiet, verbose=self.verbose)
+        try:
+            return work(chosen)
+        finally:
+            if isinstance(chosen, render.Terminal):
+                chosen.close()
+
+    def show(self, result: Outcome | Done) -> None:
+        """Print what became of an operation, and end with the status it asks for."""
+        render.result(result, as_json=self.as_json)
+        self.finish(changed=result.changed)
+
+    def finish(self, *, changed: bool) -> None:
+        if not changed and self.unchanged_exit_77:
+            raise typer.Exit(UNCHANGED)
+
+
+def _parameter(name: str, annotation: Any, default: Any = False) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+_SHARED = {
+    option.name: option
+    for option in (
+        _parameter(
+            "sysroot",
+            Annotated[
+                Path | None, typer.Option("--sysroot", metavar="PATH", help="The sysroot to work on (default: /).")
+            ],
+            None,
+        ),
+        _parameter(
+            "stateroot",
+            Annotated[
+                str | None,
+                typer.Option("--stateroot", metavar="NAME", help="The OS in it (default: the booted, else the first)."),
+            ],
+            None,
+        ),
+        _parameter(
+            "dry_run",
+            Annotated[bool, typer.Option("-n", "--dry-run", help="Print what would be done, and do nothing.")],
+        ),
+        _parameter(
+            "unchanged_exit_77",
+            Annotated[bool, typer.Option("--unchanged-exit-77", help="Exit with 77 when there is nothing to do.")],
+        ),
+        _parameter("wait", Annotated[bool, typer.Option("--wait", help="Wait while another transaction runs.")]),
+        _parameter(
+            "wait_timeout",
+            Annotated[
+                float | None,
+                typer.Option("--wait-timeout", metavar="SECONDS", min=0, help="Wait at most that long."),
+            ],
+            None,
+        ),
+        _parameter(
+            "cache_only",
+            Annotated[bool, typer.Option("-C", "--cache-only", help="Use no network, only what is cached.")],
+        ),
+        _parameter(
+            "download_only",
+            Annotated[bool, typer.Option("-D", "--download-only", help="Download and import, and stop.")],
+        ),
+        _parameter(
+            "recommends",
+            Annotated[
+                bool | None,
+                typer.Option(
+                    "--recommends/--no-recommends",
+                    help="Also lay recommended packages (default: the target's apt setting).",
+                ),
+            ],
+            None,
+        ),
+        _parameter("quiet", Annotated[bool, typer.Option("-q", "--quiet", help="No steps, only results and errors.")]),
+        _parameter(
+            "verbose", Annotated[bool, typer.Option("-v", "--verbose", help="Also the output of maintainer scripts.")]
+        ),
+        _parameter("as_json", Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]),
+    )
+}
+
+WHERE = ("sysroot", "stateroot")
+TELLING = ("quiet", "verbose", "as_json")
+LOOKING = (*WHERE, *TELLING)
+"""What every question about a sysroot takes."""
+CHANGING = (*WHERE, "dry_run", "unchanged_exit_77", "wait", "wait_timeout", *TELLING)
+"""What every command that changes a sysroot takes."""
+RESOLVING = ("cache_only", "download_only", "recommends", *CHANGING)
+"""What every command takes that may add packages."""
+EARLY = ("sysroot", "stateroot", "quiet", "verbose")
+"""What is accepted before the command, too; what comes after it wins."""
+
+
+def command(
+    parent: typer.Typer, options: tuple[str, ...] = (), name: str | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a function a command of ``parent``: it gets a Call with the shared ``options`` first, then its own
+    parameters as typer reads them."""
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+
+        @functools.wraps(function)
+        def run(context: typer.Context, **values: Any) -> None:
+            early = context.find_root().obj
+            said = {option: value for option in options if (value := values.pop(option)) is not None}
+            before = {option: early[option] for option in EARLY if early.get(option) and not said.get(option)}
+            function(Call(**{**said, **before}), **values)
+
+        parent.command(name)(_with_parameters(run, own, options))
+        return function
+
+    return register
+
+
+def _with_parameters(
+    function: Callable[..., None], own: list[inspect.Parameter], options: tuple[str, ...]
+) -> Callable[..., None]:
+    """typer reads a command's options from its signature."""
+    parameters = [
+        _parameter("context", typer.Context, inspect.Parameter.empty),
+        *(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own),
+        *(_SHARED[option] for option in options),
+    ]
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    function.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return function
+
+
+def root(parent: typer.Typer) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a function the program itself: the options that may come before a command are its own, too."""
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(function, eval_str=True).parameters.values())
+
+        @functools.wraps(function)
+        def run(context: typer.Context, **values: Any) -> None:
+            context.obj = {option: values.pop(option) for option in EARLY}
+            function(**values)
+
+        parent.callback()(_with_parameters(run, own, EARLY))
+        return function
+
+    return register

@@ -1,0 +1,95 @@
+"""The commands that build images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import UsageError
+from . import render
+from .command import TELLING, Call, command, group
+
+compose_app = group("compose", "Build images: base commits, and sysroots with one deployed.")
+
+
+@command(compose_app, ("dry_run", "unchanged_exit_77", *TELLING), "tree")
+def compose_tree(
+    call: Call,
+    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="The TOML file that describes the image.")],
+    repo: Annotated[
+        Path,
+        typer.Option("--repo", metavar="REPO", help="The repository to commit to; made where there is none."),
+    ],
+    no_parent: Annotated[bool, typer.Option("--no-parent", help="Commit without a parent.")] = False,
+    add_metadata: Annotated[
+        list[str] | None,
+        typer.Option("--add-metadata", metavar="K=V", help="Further metadata of the commit."),
+    ] = None,
+    write_commitid_to: Annotated[
+        Path | None,
+        typer.Option("--write-commitid-to", metavar="FILE", help="Write the commit's checksum there."),
+    ] = None,
+) -> None:
+    """Compose a base commit from a manifest.
+
+    Example: apt-ostree compose tree --repo /srv/repo examples/debian-13-minimal.toml
+    """
+    from ..ops import compose
+
+    metadata = {}
+    for item in add_metadata or ():
+        key, separator, value = item.partition("=")
+        if not key or not separator:
+            raise UsageError(f"--add-metadata takes KEY=VALUE, not '{item}'")
+        metadata[key] = value
+    options = compose.TreeOptions(repo, call.dry_run, no_parent, metadata, write_commitid_to)
+    result = call.perform(lambda reporter: compose.tree(manifest, options, reporter))
+    if call.as_json:
+        render.document(
+            {
+                "changed": result.changed,
+                "dry-run": result.dry_run,
+                "ref": result.ref,
+                "commit": result.commit,
+                "version": result.version,
+                "packages": [render.package_json(package) for package in result.packages],
+            }
+        )
+    elif result.dry_run:
+        for package in result.packages:
+            render.line(f"{package.name} {package.version} {package.architecture}")
+        render.line(f"Would compose {result.ref}: version {result.version}, {len(result.packages)} packages.")
+    elif result.changed:
+        render.line(f"{result.ref} is {result.commit}: version {result.version}, {len(result.packages)} packages.")
+    else:
+        render.line(f"No change: {result.ref} has this very content already.")
+    call.finish(changed=result.changed)
+
+
+@command(compose_app, TELLING, "sysroot")
+def compose_sysroot(
+    call: Call,
+    ref: Annotated[str, typer.Argument(metavar="REF")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A directory that does not exist, or is empty.")],
+    repo: Annotated[Path, typer.Option("--repo", metavar="REPO", help="The repository that holds REF.")],
+    stateroot: Annotated[str, typer.Option("--stateroot", metavar="NAME")] = "debian",
+    karg: Annotated[list[str] | None, typer.Option("--karg", metavar="ARG", help="A further kernel argument.")] = None,
+    remote_url: Annotated[
+        str | None, typer.Option("--remote-url", metavar="URL", help="Where the system gets its updates.")
+    ] = None,
+) -> None:
+    """Make a sysroot directory with a ref deployed.
+
+    Example: apt-ostree compose sysroot --repo /srv/repo debian/13/x86_64/minimal /mnt
+    """
+    from ..ops import compose
+
+    result = call.perform(
+        lambda reporter: compose.make_sysroot(repo, ref, path, stateroot, karg or (), remote_url, reporter),
+    )
+    if call.as_json:
+        render.document({"sysroot": str(result.path), "stateroot": result.stateroot, "commit": result.commit})
+    else:
+        render.line(f"{result.path} boots {result.ref} ({result.commit[:12]}).")

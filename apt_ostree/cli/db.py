@@ -1,0 +1,65 @@
+"""The commands on the packages of commits."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from . import render
+from .command import Call, command, group
+
+db_app = group("db", "Packages of commits, and differences of two.")
+
+
+@command(db_app, ("sysroot", "as_json"), "list")
+def db_list(
+    call: Call,
+    revisions: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[REV...]", help="A ref, a checksum, or a deployment's index."),
+    ] = None,
+) -> None:
+    """List the packages of a commit; with --json, everything dpkg knows of each.
+
+    Example: apt-ostree db list 0
+    """
+    from ..ops import query
+
+    if call.as_json:
+        found = query.db_details(call.sysroot, revisions or ())
+        render.document(
+            {"commits": [{"checksum": c, "packages": render.details_json(details)} for c, details in found]}
+        )
+        return
+    listed = query.db_list(call.sysroot, revisions or ())
+    for commit, packages in listed:
+        if len(listed) > 1:
+            render.line(f"{commit}:")
+        for package in packages:
+            render.line(f"{package.name} {package.version} {package.architecture}")
+
+
+@command(db_app, ("sysroot", "unchanged_exit_77", "as_json"), "diff")
+def db_diff(
+    call: Call,
+    revisions: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[REV [REV]]", help="A ref, a checksum, or a deployment's index."),
+    ] = None,
+) -> None:
+    """Show what packages two commits differ in: by default the booted and the pending one.
+
+    Example: apt-ostree db diff 1 0
+    """
+    from ..ops import query
+
+    result = query.db_diff(call.sysroot, revisions or ())
+    lines = render.change_lines(result.change)
+    if call.as_json:
+        render.document({"from": result.old, "to": result.new, "difference": render.change_json(result.change)})
+    else:
+        render.line(f"{result.old[:12]} -> {result.new[:12]}")
+        for text in lines or ["No package differs."]:
+            render.line(text)
+    call.finish(changed=bool(lines))

@@ -1,0 +1,71 @@
+"""The commands on deployments: status, rollback and cleanup."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+import typer
+
+from ..errors import UsageError
+from . import render
+from .command import CHANGING, LOOKING, Call, app, command
+
+
+@command(app, LOOKING)
+def status(
+    call: Call,
+    booted: Annotated[bool, typer.Option("-b", "--booted", help="Only the booted deployment.")] = False,
+) -> None:
+    """Show the deployments in boot order: what boots next comes first.
+
+    Example: apt-ostree status --sysroot /mnt --json
+    """
+    from ..ops import query
+
+    result = query.status(call.sysroot, call.stateroot)
+    if booted:
+        only = tuple(entry for entry in result.deployments if entry.deployment.booted)
+        result = dataclasses.replace(result, deployments=only)
+    if call.as_json:
+        render.document(render.status_json(result))
+        return
+    for text in render.status_text(result, verbose=call.verbose):
+        render.line(text)
+
+
+@command(app, CHANGING)
+def rollback(
+    call: Call,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="INDEX|CHECKSUM", help="That deployment rather than the previous one."),
+    ] = None,
+) -> None:
+    """Boot the previous deployment next, with its own /etc; a second rollback undoes the first.
+
+    Example: apt-ostree rollback
+    """
+    from ..ops import deployments
+
+    call.show(call.perform(lambda reporter: deployments.rollback(call.settings, to, reporter)))
+
+
+@command(app, CHANGING)
+def cleanup(
+    call: Call,
+    pending: Annotated[bool, typer.Option("-p", "--pending", help="Pending deployments.")] = False,
+    previous: Annotated[bool, typer.Option("-r", "--rollback", help="Rollback deployments.")] = False,
+    base: Annotated[bool, typer.Option("-b", "--base", help="The work area and unused cached packages.")] = False,
+    metadata: Annotated[bool, typer.Option("-m", "--repomd", help="apt's lists.")] = False,
+) -> None:
+    """Remove what is not needed: pending or rollback deployments, caches, lists.
+
+    Example: apt-ostree cleanup -b -m
+    """
+    from ..ops import deployments
+
+    if not (pending or previous or base or metadata):
+        raise UsageError("say what to clean up: -p, -r, -b or -m")
+    parts = deployments.Parts(pending, previous, base, metadata)
+    call.show(call.perform(lambda reporter: deployments.cleanup(call.settings, parts, reporter)))

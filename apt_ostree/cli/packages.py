@@ -1,0 +1,130 @@
+"""The commands that change what is laid over the base: install, uninstall and override."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import UsageError
+from .command import CHANGING, RESOLVING, Call, app, command, group
+
+override_app = group("override", "Remove or replace packages of the base.")
+
+Packages = Annotated[
+    list[str], typer.Argument(metavar="PKG...", help="NAME, NAME=VERSION, NAME/SUITE, NAME:ARCH or ./FILE.deb")
+]
+Idempotent = Annotated[bool, typer.Option("--idempotent", help="Accepted for rpm-ostree's sake: always so.")]
+
+
+@command(app, RESOLVING)
+def install(
+    call: Call,
+    packages: Packages,
+    uninstall: Annotated[
+        list[str] | None, typer.Option("--uninstall", metavar="PKG", help="Drop a request in the same step.")
+    ] = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option(
+            "--debconf", metavar="FILE", help="Answer debconf's questions, in debconf-set-selections(1)'s form."
+        ),
+    ] = None,
+    allow_inactive: Annotated[
+        bool, typer.Option("--allow-inactive", help="Record a request that the base fulfils by itself.")
+    ] = False,
+    idempotent: Idempotent = False,
+) -> None:
+    """Lay packages over the base, in a new deployment.
+
+    Example: apt-ostree install vim ./vendor-agent_1.0_amd64.deb
+    """
+    from ..ops import packages as operation
+
+    options = call.options(allow_inactive=allow_inactive, answers=operation.answers(answers))
+    call.show(
+        call.perform(
+            lambda reporter: operation.install(call.settings, packages, options, reporter, uninstall or ()),
+        )
+    )
+
+
+@command(app, CHANGING)
+def uninstall(
+    call: Call,
+    packages: Annotated[list[str] | None, typer.Argument(metavar="PKG...", help="Requested packages.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Drop every request.")] = False,
+    idempotent: Idempotent = False,
+) -> None:
+    """Drop requested packages and what only they needed; works without a network.
+
+    Example: apt-ostree uninstall vim
+    """
+    from ..ops import packages as operation
+
+    if bool(packages) == every:
+        raise UsageError("name packages to uninstall, or --all")
+    call.show(
+        call.perform(lambda reporter: operation.uninstall(call.settings, packages or (), every, reporter)),
+    )
+
+
+@command(override_app, RESOLVING, "remove")
+def override_remove(
+    call: Call,
+    packages: Annotated[list[str], typer.Argument(metavar="PKG...", help="Names of base packages.")],
+    installing: Annotated[
+        list[str] | None, typer.Option("--install", metavar="PKG", help="Layer a package in the same step.")
+    ] = None,
+) -> None:
+    """Leave packages of the base out.
+
+    Example: apt-ostree override remove exim4-base --install postfix
+    """
+    from ..ops import packages as operation
+
+    call.show(
+        call.perform(
+            lambda reporter: operation.override_remove(
+                call.settings, packages, installing or (), call.options(), reporter
+            ),
+        )
+    )
+
+
+@command(override_app, RESOLVING, "replace")
+def override_replace(
+    call: Call,
+    packages: Annotated[list[str], typer.Argument(metavar="PKG...", help="NAME=VERSION, NAME/SUITE or ./FILE.deb")],
+) -> None:
+    """Replace packages of the base by other versions.
+
+    Example: apt-ostree override replace ./openssl_3.5.1-1+deb13u2_amd64.deb
+    """
+    from ..ops import packages as operation
+
+    call.show(
+        call.perform(
+            lambda reporter: operation.override_replace(call.settings, packages, call.options(), reporter),
+        )
+    )
+
+
+@command(override_app, CHANGING, "reset")
+def override_reset(
+    call: Call,
+    packages: Annotated[list[str] | None, typer.Argument(metavar="PKG...", help="Overridden packages.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Reset every override.")] = False,
+) -> None:
+    """Give packages back as the base has them; works without a network.
+
+    Example: apt-ostree override reset --all
+    """
+    from ..ops import packages as operation
+
+    if bool(packages) == every:
+        raise UsageError("name packages to reset, or --all")
+    call.show(
+        call.perform(lambda reporter: operation.override_reset(call.settings, packages or (), every, reporter)),
+    )
