@@ -8,7 +8,8 @@ MAKEFLAGS += --no-builtin-rules
 
 # What the tool runs, what the tests and the demo run, and what makes the environment below.
 TOOLS := ostree bubblewrap cpio mmdebstrap debian-archive-keyring ca-certificates e2fsprogs attr \
-         dpkg-dev gnupg iproute2 shellcheck python3 python3-venv
+         dpkg-dev gnupg iproute2 shellcheck python3 python3-venv \
+         $(if $(filter aarch64,$(shell uname -m)),qemu-system-arm,qemu-system-x86)
 
 # Not whatever python3 comes first on PATH: Debian's is the one that the tool has to run with.
 PYTHON := /usr/bin/python3
@@ -29,7 +30,7 @@ SHELL_SCRIPTS = $(shell grep -rlIE '^\#! ?/(usr/)?bin/(env )?(ba|da)?sh' .ci exa
 TEMPORARY := $(shell [ "$$(df --output=avail -k /dev/shm 2>/dev/null | tail -n 1)" -gt 6000000 ] 2>/dev/null \
 	&& echo /dev/shm || echo /var/tmp)
 
-.PHONY: help setup demo lint test test-unit test-integration test-fidelity fidelity binary clean
+.PHONY: help setup demo lint test test-unit test-integration test-fidelity test-vm fidelity binary clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.* ## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r target text; do \
@@ -47,7 +48,7 @@ lint: setup ## Check style and types of the Python code, and the shell scripts
 	$(BIN)/mypy apt_ostree scripts tests
 	shellcheck $(SHELL_SCRIPTS)
 
-test: test-unit test-integration test-fidelity ## Run all tests that need no virtual machine
+test: test-unit test-integration test-fidelity test-vm ## Run all tests
 
 test-unit: setup ## Run the tests that start no other program and need no root
 	$(BIN)/pytest tests/unit
@@ -57,6 +58,9 @@ test-integration: setup $(BINARY) ## Run the tests with the real ostree, dpkg, a
 
 test-fidelity: setup $(BINARY) ## Compare layers of seven packages with what apt-get makes
 	$(BIN)/pytest tests/fidelity
+
+test-vm: setup $(BINARY) ## Boot layers in a virtual machine (no KVM needed)
+	PYTEST_DEBUG_TEMPROOT=$(TEMPORARY) $(BIN)/pytest tests/vm
 
 PACKAGES ?= nginx openssh-server
 fidelity: setup $(BINARY) ## Compare layers of PACKAGES="..." with what apt-get makes (a,b: together; -a: removed)

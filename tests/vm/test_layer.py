@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -72,12 +72,10 @@ def system(example_repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Syst
     return machine
 
 
-@pytest.fixture
-def machine(system: System, tmp_path: Path) -> Iterator[Machine]:
-    yield Machine(system, tmp_path / "machine")
-
-
-def test_a_layer_s_service_user_and_state_are_up_and_a_second_boot_changes_nothing(machine: Machine) -> None:
+def test_a_layer_s_service_user_and_state_are_up_and_a_second_boot_changes_nothing(
+    system: System, tmp_path: Path
+) -> None:
+    machine = Machine(system, tmp_path / "machine")
     first = machine.boot(
         "systemctl --failed --no-legend",
         "systemctl is-active keeper.service",
@@ -112,3 +110,34 @@ def test_a_layer_s_service_user_and_state_are_up_and_a_second_boot_changes_nothi
     assert "keepers" in second["id -nG alice"].split()
     changed = set(first[SNAPSHOT].splitlines()) ^ set(second[SNAPSHOT].splitlines())
     assert not changed
+
+
+def test_a_layered_kernel_boots_with_its_own_modules_and_the_layer_s_service(system: System, tmp_path: Path) -> None:
+    layered = system.clone(tmp_path / "sysroot")
+    before = Machine(system, tmp_path / "before").kernel()
+    name = another_kernel(layered, before)
+    layered.install(name)
+    machine = Machine(layered, tmp_path / "machine")
+    assert machine.kernel() == name.removeprefix("linux-image-")
+    boot = machine.boot(
+        "uname -r",
+        "modprobe dummy && cat /sys/module/dummy/initstate",
+        "systemctl is-active keeper.service",
+        f"ls /usr/lib/modules/{before}",
+    )
+    assert boot.state == "running"
+    assert boot["uname -r"] == machine.kernel()
+    assert boot["modprobe dummy && cat /sys/module/dummy/initstate"] == "live"
+    assert boot["systemctl is-active keeper.service"] == "active"
+    assert "vmlinuz.unused" in boot[f"ls /usr/lib/modules/{before}"].split()
+
+
+def another_kernel(system: System, known: str) -> str:
+    """A package of the archive with another kernel of the image's flavour, from the lists that an install fetched."""
+    lists = [os.fspath(path) for path in (system.area / "apt/lists").glob("*_Packages*")]
+    flavour = re.escape(re.sub(r"^.*?-(?=[a-z])", "", known))
+    text = output("/usr/lib/apt/apt-helper", "cat-file", *lists)
+    found = set(re.findall(rf"^Package: (linux-image-\d.*-{flavour})$", text, re.MULTILINE))
+    found.discard(f"linux-image-{known}")
+    assert found, f"the archive has no other kernel than {known}"
+    return max(found)

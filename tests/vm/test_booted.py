@@ -1,0 +1,94 @@
+"""The tool at work on the machine that it changes: what is staged is there after a reboot, and can be undone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.archive import Deb
+from tests.integration.system import BINARY, EXAMPLE_REF, STATEROOT, Base, System, output, run_cli
+from tests.vm.machine import Boot, Machine
+
+TOOL = "/var/tool/apt-ostree"
+
+GREETER = Deb(
+    "booted-greeter",
+    files={"/usr/bin/booted-greeter": "#!/bin/sh\necho hello\n"},
+    scripts={"postinst": "mkdir -p /var/lib/booted-greeter; echo made >/var/lib/booted-greeter/state\n"},
+)
+
+
+@pytest.fixture(scope="module")
+def system(example_repo: Path, tmp_path_factory: pytest.TempPathFactory) -> System:
+    """An image that has what apt-ostree runs, deployed."""
+    work = tmp_path_factory.mktemp("booted")
+    run_cli("compose", "sysroot", "--repo", example_repo, "--stateroot", STATEROOT, EXAMPLE_REF, work / "maker")
+    commit = output("ostree", f"--repo={example_repo}", "rev-parse", EXAMPLE_REF).strip()
+    maker = System(work / "maker", Base(example_repo, commit))
+    maker.install("python3", "bubblewrap", "cpio")
+    # Its layer, as somebody's image: a base to the guest.
+    output(
+        "ostree", "commit", f"--repo={maker.repo}", "--branch=booted", f"--tree=ref={maker.commit()}", "--bootable",
+        "--add-metadata-string=version=1",
+    )  # fmt: skip
+    kargs = ("--karg=root=LABEL=root", "--karg=rw", "--karg=systemd.firstboot=off")
+    path = work / "sysroot"
+    run_cli("compose", "sysroot", "--repo", maker.repo, "--stateroot", STATEROOT, *kargs, "booted", path)
+    return System(path, Base(maker.repo, output("ostree", f"--repo={maker.repo}", "rev-parse", "booted").strip()))
+
+
+def status(boot: Boot) -> list[dict[str, Any]]:
+    """The deployments as the guest's own ``status`` tells of them."""
+    return list(json.loads(boot[f"{TOOL} status --json"])["deployments"])
+
+
+def test_a_booted_machine_installs_reboots_into_it_and_rolls_back(system: System, tmp_path: Path) -> None:
+    assert BINARY.is_file(), "make binary"
+    machine = Machine(system, tmp_path / "machine")
+    place = f"ostree/deploy/{STATEROOT}/var/tool"
+    machine.on_disk(f'mkdir {place}; cp "$1" "$2" {place}', BINARY, GREETER.build(tmp_path))
+    deb = "/var/tool/booted-greeter_1.0_all.deb"
+
+    first = machine.boot(
+        f"{TOOL} status",
+        f"{TOOL} install -C {deb}",
+        f"{TOOL} install -C {deb} --unchanged-exit-77 || echo $?",
+        "echo edited after the install >/etc/motd",
+        f"{TOOL} rollback; true",
+        f"{TOOL} status --json",
+        "booted-greeter 2>&1; mount | grep -c apt-ostree; touch /sysroot/x 2>&1; true",
+    )
+    assert "booted" in first[f"{TOOL} status"]
+    assert "It boots" in first[f"{TOOL} install -C {deb}"]
+    assert first[f"{TOOL} install -C {deb} --unchanged-exit-77 || echo $?"].endswith("77")
+    assert "a staged deployment would be lost" in first[f"{TOOL} rollback; true"]
+    staged, booted = status(first)
+    assert (staged["staged"], staged["pending"], staged["booted"]) == (True, True, False)
+    assert (booted["booted"], booted["staged"]) == (True, False)
+    assert booted["id"] != staged["id"]
+
+    second = machine.boot(
+        "booted-greeter",
+        "cat /var/lib/booted-greeter/state",
+        "cat /etc/motd",
+        f"{TOOL} status --json",
+        f"{TOOL} rollback",
+    )
+    assert second.state == "running"
+    assert second["booted-greeter"] == "hello"
+    assert second["cat /var/lib/booted-greeter/state"] == "made"
+    # What was edited after the install counts: the merge happens at the shutdown.
+    assert second["cat /etc/motd"] == "edited after the install"
+    assert [entry["id"] for entry in status(second)] == [staged["id"], booted["id"]]
+    assert status(second)[0]["booted"]
+    assert "boots next" in second[f"{TOOL} rollback"]
+
+    third = machine.boot("booted-greeter 2>&1 || true", "cat /etc/motd", f"{TOOL} status --json")
+    assert "not found" in third["booted-greeter 2>&1 || true"]
+    # Its own /etc, where that edit was made, too.
+    assert third["cat /etc/motd"] == "edited after the install"
+    assert [entry["id"] for entry in status(third)] == [booted["id"], staged["id"]]
+    assert status(third)[0]["booted"]
