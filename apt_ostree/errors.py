@@ -57,6 +57,18 @@ class LockedError(AptOstreeError):
     id = "locked"
 
 
+class CancelError(AptOstreeError):
+    """The transaction in progress cannot be stopped: nobody knows whose it is."""
+
+    id = "cancel"
+
+
+class JournalError(AptOstreeError):
+    """The journal of transactions cannot be read."""
+
+    id = "journal"
+
+
 class ChangedError(AptOstreeError):
     """The deployments changed while the transaction ran; nothing was published."""
 

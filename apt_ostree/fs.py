@@ -1,107 +1,41 @@
-"""Files: locks, whole-file writes, walks and copies that follow no link, free space."""
+"""Files: whole-file writes, walks and copies that follow no link, free space."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import fcntl
-import json
 import os
 import shutil
 import stat
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
-from .errors import LockedError, SpaceError, ToolError
+from .errors import SpaceError, ToolError
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
-POLL_SECONDS = 0.2
-"""How often a waiting command looks whether the lock is free; nothing signals that."""
 
+def write_atomically(path: Path, content: bytes, mode: int = 0o644, *, durable: bool = True) -> None:
+    """Replace ``path`` with ``content``; a reader sees the old or the new, whole.
 
-@contextmanager
-def lock(path: Path, *, wait: float | None = 0) -> Iterator[None]:
-    """Hold the one lock of a sysroot; the file names its holder for everybody to read.
-
-    ``wait`` is in seconds: 0 fails at once, None waits for ever. The lock is the kernel's (flock(2)), so it
-    ends with its holder, however that ends; the file's content is only information.
-    Raises LockedError, which names the holder.
+    On disk when this returns, unless it need not be ``durable``: an fsync waits for all that others wrote.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-    deadline = None if wait is None else time.monotonic() + wait
-    try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if deadline is not None and time.monotonic() >= deadline:
-                    raise LockedError(
-                        "another transaction is in progress",
-                        describe_holder(holder(path)),
-                        "Wait for it to end (--wait does that) and run the command again.",
-                    ) from None
-                time.sleep(POLL_SECONDS)
-        note = {
-            "pid": os.getpid(),
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        }
-        # On a full disk the note is lost, not the lock: that is when cleanup is needed.
-        with contextlib.suppress(OSError):
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps(note).encode(), 0)
-        try:
-            yield
-        finally:
-            os.ftruncate(descriptor, 0)
-    finally:
-        os.close(descriptor)
-
-
-def holder(path: Path) -> dict[str, object] | None:
-    """Who holds the lock at ``path``: pid, started, command; None when it is free or unreadable."""
-    try:
-        with path.open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                return None
-            except BlockingIOError:
-                note = json.loads(file.read() or b"{}")
-                return note if isinstance(note, dict) else {}
-    except (OSError, ValueError):
-        return None
-
-
-def describe_holder(note: dict[str, object] | None) -> str:
-    """One line about a lock's holder."""
-    if not note:
-        return "its holder left no description"
-    command = note.get("command")
-    words = " ".join(map(str, command)) if isinstance(command, list) else "?"
-    return f"process {note.get('pid')}, since {note.get('started')}: {words}"
-
-
-def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Replace ``path`` with ``content``, on disk when this returns; a reader sees the old or the new, whole."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(file.fileno(), mode)
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.rename(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_directory(path.parent)
+    if durable:
+        sync_directory(path.parent)
 
 
 def sync_directory(path: Path) -> None:

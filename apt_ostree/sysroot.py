@@ -22,6 +22,10 @@ _DEPLOYMENT = re.compile(r"ostree/deploy/(?P<os>[^/]+)/deploy/(?P<checksum>[0-9a
 _STAGED = re.compile(r"^[* ] (?P<os>\S+) (?P<checksum>[0-9a-f]{64})\.(?P<serial>\d+).*\(staged\)", re.MULTILINE)
 
 
+SWAP = ".loader.apt-ostree"
+"""In /boot: the loader link that is about to take the other's name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sysroot:
     """One sysroot at one moment; ``deployments`` are in boot order."""
@@ -266,7 +270,7 @@ def _reorder(path: Path, index: int) -> None:
     (path / f"ostree/boot.{other}").symlink_to(fresh_links.name)
     sync_filesystem(path)
     sync_filesystem(path / "boot")
-    swap = path / "boot/.loader.apt-ostree"
+    swap = path / "boot" / SWAP
     remove_tree(swap)
     swap.symlink_to(fresh_loader.name)
     swap.rename(loader)

@@ -16,11 +16,11 @@ from ..model import Package, Plan
 
 if TYPE_CHECKING:
     from ..console import Reporter
+    from ..inventory import Change
     from ..ops.deployments import Done
     from ..ops.initramfs import State
     from ..ops.layer import Outcome
     from ..ops.query import DeploymentStatus, PackageDetails, Status
-    from ..ops.resolve import Change
 
 SCHEMA = 1
 """The version of every JSON document; fields are only ever added to it."""
@@ -236,10 +236,10 @@ def status_text(status: Status, *, verbose: bool) -> Iterable[str]:
             yield ""
         yield from _deployment_lines(entry, verbose=verbose)
     if status.transaction is not None:
-        from ..fs import describe_holder
-
         yield ""
-        yield f"In progress: {describe_holder(status.transaction)}"
+        yield f"In progress: {status.transaction}"
+        if status.entry is not None:
+            yield field("Phase", f"{status.entry.phases[-1].name}  (transaction {status.entry.id})")
 
 
 def _deployment_lines(entry: DeploymentStatus, *, verbose: bool) -> Iterable[str]:
@@ -248,29 +248,30 @@ def _deployment_lines(entry: DeploymentStatus, *, verbose: bool) -> Iterable[str
     flags = " ".join(_flags(entry))
     yield f"{mark} {(entry.refspec or deployment.osname):<58} {flags}".rstrip()
     version = entry.base.version or "(none)"
-    yield _field("Version", f"{version}  ({moment(entry.base.timestamp)})")
+    yield field("Version", f"{version}  ({moment(entry.base.timestamp)})")
     layer = f"Layer {entry.commit.checksum[:12]}" if entry.commit.layered else "(no layer)"
-    yield _field("Base", f"{entry.base.checksum[:12]}   {layer}")
+    yield field("Base", f"{entry.base.checksum[:12]}   {layer}")
     if entry.intent.requested:
-        yield _field("Requested", "  ".join(entry.intent.requested))
+        yield field("Requested", "  ".join(entry.intent.requested))
     if entry.intent.requested_local:
-        yield _field("Local", "  ".join(f"{e.package.name} {e.package.version}" for e in entry.intent.requested_local))
+        yield field("Local", "  ".join(f"{e.package.name} {e.package.version}" for e in entry.intent.requested_local))
     if entry.removed or entry.replaced:
         changes = [f"- {package.name}" for package in entry.removed]
         changes += [f"{old.name} {old.version} -> {new.version}" for old, new in entry.replaced]
-        yield _field("Overrides", "   ".join(changes))
+        yield field("Overrides", "   ".join(changes))
     for request, reason in sorted(entry.inactive.items()):
-        yield _field("Inactive", f"{request}: {reason}")
+        yield field("Inactive", f"{request}: {reason}")
     if entry.layered:
         total = sum(solved.installed_size for solved in entry.layered)
-        yield _field("Layered", f"{len(entry.layered)} packages, {size(total)}")
+        yield field("Layered", f"{len(entry.layered)} packages, {size(total)}")
     if verbose:
-        yield _field("Kargs", deployment.kargs)
+        yield field("Kargs", deployment.kargs)
         for solved in entry.layered:
-            yield _field("", f"{solved.package.name} {solved.package.version} {solved.package.architecture}")
+            yield field("", f"{solved.package.name} {solved.package.version} {solved.package.architecture}")
 
 
-def _field(label: str, value: str) -> str:
+def field(label: str, value: str) -> str:
+    """A line of a record, its label right-aligned."""
     return f"{label:>13}  {value}"
 
 
@@ -290,8 +291,21 @@ def status_json(status: Status) -> dict[str, Any]:
     """The document of ``status --json``; its schema is docs/schema/status.json."""
     return {
         "deployments": [_deployment_json(entry) for entry in status.deployments],
-        "transaction": status.transaction,
+        "transaction": _holder_json(status),
         "cached-update": None,
+    }
+
+
+def _holder_json(status: Status) -> dict[str, Any] | None:
+    at_work = status.transaction
+    if at_work is None:
+        return None
+    return {
+        "id": at_work.id or None,
+        "pid": at_work.pid,
+        "started": at_work.started or None,
+        "command": list(at_work.command),
+        "phase": status.entry.phases[-1].name if status.entry else None,
     }
 
 

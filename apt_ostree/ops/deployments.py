@@ -42,8 +42,8 @@ def rollback(settings: Settings, to: str | None, reporter: Reporter) -> Done:
             )
         if settings.dry_run:
             return Done(True, f"Would boot {chosen.checksum[:12]} next.", chosen, dry_run=True)
-        reporter.step("Reordering deployments")
-        fresh = sysroot.set_default(current.sysroot, chosen.index)
+        with current.phase("reorder", "Reordering deployments"):
+            fresh = sysroot.set_default(current.sysroot, chosen.index)
         return Done(True, f"Deployment {chosen.checksum[:12]} boots next.", fresh.deployments[0])
 
 
@@ -97,10 +97,11 @@ def cleanup(settings: Settings, parts: Parts, reporter: Reporter) -> Done:
             for name in ("lists", "cache", "lists.json"):
                 remove_tree(current.area / "apt" / name)
         for deployment in reversed(gone):
-            reporter.step(f"Removing deployment {deployment.checksum[:12]}")
-            fresh = sysroot.undeploy(fresh, deployment)
-        layer.tidy(current.reloaded(fresh))
-        sysroot.prune(fresh.path)
+            with current.phase("deploy", f"Removing deployment {deployment.checksum[:12]}"):
+                fresh = sysroot.undeploy(fresh, deployment)
+        with current.phase("prune"):
+            layer.tidy(current.reloaded(fresh))
+            sysroot.prune(fresh.path)
         freed = size - _area_size(current) if size else 0
         changed = bool(gone) or freed > 0
         if not changed:

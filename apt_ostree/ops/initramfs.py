@@ -9,11 +9,11 @@ from pathlib import PurePosixPath
 from .. import kernel, origin
 from ..console import Reporter
 from ..errors import ResolveError, UsageError
+from ..inventory import Change
 from ..model import Intent, Plan
 from . import query
 from . import transaction as tx
 from .layer import Options, Outcome, publish, relayer
-from .resolve import Change
 from .transaction import Settings
 
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
 import shlex
-import sys
-import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
@@ -18,6 +15,7 @@ from .. import (
     __version__,
     apt,
     assemble,
+    caller,
     debconf,
     dpkg,
     kernel,
@@ -31,10 +29,11 @@ from .. import (
 )
 from ..errors import AptOstreeError, PackageError, SysrootError
 from ..fs import check_space, remove_tree, take
+from ..inventory import Change, difference, package_list
 from ..model import CommitInfo, Deployment, Intent, Package, Plan, Solved
 from ..pkgcache import Cached
 from . import transaction as tx
-from .resolve import Change, difference, locked, package_list, prepare_apt, resolve
+from .resolve import locked, prepare_apt, resolve
 from .transaction import Settings, Transaction
 
 ENGINE = 2
@@ -94,12 +93,12 @@ def relayer(current: Transaction, settings: Settings, before: Intent, after: Int
         current.reporter.warn(message)
     if after.initramfs:
         kernel.require_dracut(tree)
-    current.reporter.step("Resolving dependencies")
-    solver = prepare_apt(current, tree, base, after, cache_only=options.cache_only)
     # A file that is not asked for any more does not stand for the archive's package of that version.
     dropped = {entry.sha256 for entry in before.local} - {entry.sha256 for entry in after.local}
     lock = [solved for solved in locked(old_info) if solved.sha256 not in dropped]
-    plan = resolve(current, solver, tree, after, lock)
+    with current.phase("resolve", "Resolving dependencies"):
+        solver = prepare_apt(current, tree, base, after, cache_only=options.cache_only)
+        plan = resolve(current, solver, tree, after, lock)
     change = difference(_packages_of(current, old_info), plan.present(base_packages))
     if any(s.name.startswith("linux-image-") for s in plan.packages) and "dracut" not in {
         package.name for package in plan.present(base_packages)
@@ -190,7 +189,6 @@ def _fetch(current: Transaction, solver: apt.Apt, plan: Plan, missing: Sequence[
 def _fetch_missing(current: Transaction, solver: apt.Apt, missing: Sequence[Solved]) -> None:
     archives = solver.area / "archives"
     done = 0
-    guard = threading.Lock()
 
     def importing(solved: Solved) -> None:
         file = archives / apt.archive_name(solved.package)
@@ -220,13 +218,15 @@ def _fetch_missing(current: Transaction, solver: apt.Apt, missing: Sequence[Solv
         # One worker's death must end the others' waiting, hence the explicit cancel.
         try:
             pending = []
-            for future in as_completed([downloads.submit(batch, part) for part in _batches(missing)]):
-                pending += [imports.submit(importing, solved) for solved in future.result()]
-            for imported in as_completed(pending):
-                imported.result()
-                with guard:
+            with current.phase("download"):
+                for future in as_completed([downloads.submit(batch, part) for part in _batches(missing)]):
+                    pending += [imports.submit(importing, solved) for solved in future.result()]
+            # Most of it is done by now: what has arrived is imported while the rest arrives.
+            with current.phase("import"):
+                for imported in as_completed(pending):
+                    imported.result()
                     done += 1
-                current.reporter.progress(done, len(missing))
+                    current.reporter.progress(done, len(missing))
         except BaseException:
             downloads.shutdown(wait=False, cancel_futures=True)
             imports.shutdown(wait=False, cancel_futures=True)
@@ -289,45 +289,44 @@ def _build(
     inputs: str,
     answers: str,
 ) -> str:
-    current.reporter.step(
-        f"Laying {len(plan.packages)} packages over the base" if plan.packages else "Building the layer"
-    )
     work = current.area / "tmp/layer"
     work.mkdir(mode=0o700)
     day = base.timestamp // 86400
-    built = assemble.assemble(
-        current.repo,
-        work,
-        tree,
-        plan,
-        cached,
-        current.reporter,
-        current.log,
-        settled_day=day,
-        reserved=_reserved(current),
-        answers=answers,
-        initramfs=intent.initramfs_args if intent.initramfs else None,
-    )
+    what = f"Laying {len(plan.packages)} packages over the base" if plan.packages else "Building the layer"
+    with current.phase("script", what):
+        built = assemble.assemble(
+            current.repo,
+            work,
+            tree,
+            plan,
+            cached,
+            current.reporter,
+            current.log,
+            settled_day=day,
+            reserved=_reserved(current),
+            answers=answers,
+            initramfs=intent.initramfs_args if intent.initramfs else None,
+        )
     if built.kernels is not None and built.kernels.others:
         current.reporter.warn(
             f"kernel {built.kernels.boots} will boot, not {', '.join(built.kernels.others)}, which stays installed; to "
             "choose, uninstall the kernel that is not wanted, or remove the base's ('apt-ostree override remove')"
         )
-    current.reporter.step("Committing")
-    commit = assemble.commit(
-        current.repo,
-        work,
-        built,
-        base.checksum,
-        functools.partial(
-            ostree.commit,
-            ref=tx.PENDING_REF,
-            subject=f"Layer {', '.join(intent.names) or 'an initramfs'}",
-            metadata=_metadata(tree, base, intent, plan, inputs, built.kernels),
-        ),
-    )
-    remove_tree(work)
-    layout.audit(current.repo, commit)
+    with current.phase("commit", "Committing"):
+        commit = assemble.commit(
+            current.repo,
+            work,
+            built,
+            base.checksum,
+            functools.partial(
+                ostree.commit,
+                ref=tx.PENDING_REF,
+                subject=f"Layer {', '.join(intent.names) or 'an initramfs'}",
+                metadata=_metadata(tree, base, intent, plan, inputs, built.kernels),
+            ),
+        )
+        remove_tree(work)
+        layout.audit(current.repo, commit)
     return commit
 
 
@@ -356,8 +355,8 @@ def _metadata(
         "apt-ostree.clientlayer": "true",
         "apt-ostree.engine": f"{ENGINE} ({__version__})",
         # Who asked, and in which words: of the person behind sudo, where there is one.
-        "apt-ostree.uid": os.environ.get("SUDO_UID", str(os.getuid())),
-        "apt-ostree.command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "apt-ostree.uid": str(caller.uid()),
+        "apt-ostree.command": shlex.join(caller.words()),
         "apt-ostree.packages": json.dumps(intent.names),
         "apt-ostree.removed-base-packages": json.dumps([_identity(package) for package in plan.removed]),
         "apt-ostree.replaced-base-packages": json.dumps(
@@ -373,11 +372,12 @@ def _metadata(
 
 def publish(current: Transaction, commit: str, base: CommitInfo, intent: Intent, plan: Plan, change: Change) -> Outcome:
     """Deploy a commit with this intent on record; the last step of every operation on packages."""
-    current.reporter.step("Deploying")
-    tx.hold_bases(current.sysroot, also=base.checksum)
-    new_origin = origin.with_intent(current.basis.origin, intent)
-    fresh = sysroot.publish(current.sysroot, current.osname, commit, new_origin)
-    tidy(current.reloaded(fresh))
+    with current.phase("deploy", "Deploying"):
+        tx.hold_bases(current.sysroot, also=base.checksum)
+        new_origin = origin.with_intent(current.basis.origin, intent)
+        fresh = sysroot.publish(current.sysroot, current.osname, commit, new_origin)
+    with current.phase("prune"):
+        tidy(current.reloaded(fresh))
     deployment = fresh.of(current.osname)[0]
     return Outcome(True, "", plan, change, deployment, commit)
 

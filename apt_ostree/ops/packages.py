@@ -9,10 +9,10 @@ from pathlib import Path
 from .. import debconf, dpkg, origin, pkgcache, requests
 from ..console import Reporter
 from ..errors import PackageError, ResolveError, UsageError
+from ..inventory import package_list
 from ..model import LocalPackage
 from . import transaction as tx
 from .layer import Options, Outcome, relayer
-from .resolve import package_list
 from .transaction import Settings, Transaction
 
 
@@ -131,7 +131,9 @@ def _split(packages: Sequence[str]) -> tuple[list[str], list[Path]]:
 
 
 def _import(current: Transaction, files: Sequence[Path]) -> list[LocalPackage]:
-    if files:
-        tx.mark_unsynced(current.sysroot)
-    imported = [pkgcache.import_deb(current.repo, current.area, file.absolute()) for file in files]
+    if not files:
+        return []
+    tx.mark_unsynced(current.sysroot)
+    with current.phase("import"):
+        imported = [pkgcache.import_deb(current.repo, current.area, file.absolute()) for file in files]
     return [LocalPackage(cached.sha256, cached.package) for cached in imported]

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import dpkg, origin, ostree, proc, requests, sysroot
+from .. import dpkg, journal, origin, ostree, proc, requests, sysroot
 from ..errors import SysrootError, TreeError, UsageError
-from ..fs import holder
+from ..inventory import Change, difference, package_list
+from ..lock import Holder, holder
 from ..model import CommitInfo, Deployment, Intent, Package, Solved
 from ..sysroot import Sysroot
 from . import transaction as tx
-from .resolve import Change, difference, inactive_overrides, locked, package_list
+from .resolve import inactive_overrides, locked
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,9 @@ class Status:
 
     sysroot: Path
     deployments: tuple[DeploymentStatus, ...]
-    transaction: dict[str, object] | None
+    transaction: Holder | None
+    entry: journal.Entry | None = None
+    """What the journal says of the transaction in progress, where we may read it."""
 
 
 def status(path: Path, stateroot: str | None = None) -> Status:
@@ -71,7 +74,19 @@ def status(path: Path, stateroot: str | None = None) -> Status:
                 rollback=deployment.index > (booted.index if booted else 0),
             )
         )
-    return Status(loaded.path, tuple(found), holder(loaded.path / "ostree/apt-ostree.lock"))
+    at_work = holder(loaded.path / tx.LOCK)
+    return Status(loaded.path, tuple(found), at_work, _entry(loaded.path, at_work))
+
+
+def _entry(path: Path, at_work: Holder | None) -> journal.Entry | None:
+    # The id is read from a file that may hold anything, and names another.
+    if at_work is None or not journal.ID.fullmatch(at_work.id):
+        return None
+    for stateroot in (path / "ostree/deploy").iterdir():
+        entry = journal.read_one(stateroot / journal.PLACE / f"{at_work.id}.json")
+        if isinstance(entry, journal.Entry):
+            return entry
+    return None
 
 
 def _list(info: CommitInfo, key: str) -> list[Any]:

@@ -7,19 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import apt, dpkg, ostree, pkgcache, requests
-from ..errors import AptOstreeError, PackageError, ResolveError, TreeError
+from ..errors import AptOstreeError, PackageError, ResolveError
 from ..model import CommitInfo, Intent, Package, Plan, Solved
 from . import transaction as tx
 from .transaction import Transaction
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What differs between two package sets. ``changed`` pairs old and new."""
-
-    added: tuple[Package, ...] = ()
-    removed: tuple[Package, ...] = ()
-    changed: tuple[tuple[Package, Package], ...] = ()
 
 
 def locked(info: CommitInfo) -> list[Solved]:
@@ -48,22 +39,6 @@ def prepare_apt(current: Transaction, tree: Path, base: CommitInfo, after: Inten
                 raise
             current.reporter.warn(f"{error.brief}; going on with those of before ({error.detail.splitlines()[0]})")
     return solver
-
-
-def package_list(repo: Path, commit: str) -> list[Package]:
-    """The packages of a commit: from its metadata, or else from the dpkg database inside it.
-
-    Raises TreeError for a commit that has neither.
-    """
-    info = ostree.commit_info(repo, commit)
-    entries = ostree.load_json(info, "apt-ostree.pkglist") if info else None
-    if isinstance(entries, list):
-        return sorted(Package(*entry) for entry in entries)
-    for name in dpkg.DATABASES:
-        text = ostree.cat(repo, commit, f"/{name}/status")
-        if text is not None:
-            return sorted(entry.package for entry in dpkg.parse_status(text))
-    raise TreeError(f"commit {commit[:12]} has no dpkg database")
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,17 +214,3 @@ def _keep_to_lock(solved: Sequence[Solved], known: Mapping[Package, Solved], int
             "\n".join(changed) + "\nthe archives and the cache have the layered versions no more",
             "Nothing was changed. Ask for the new version in words ('apt-ostree install NAME=VERSION').",
         )
-
-
-def difference(before: Sequence[Package], after: Sequence[Package]) -> Change:
-    """What two package sets differ in, by name and architecture."""
-
-    def keyed(packages: Sequence[Package]) -> dict[tuple[str, str], Package]:
-        return {(p.name, p.architecture): p for p in packages}
-
-    old, new = keyed(before), keyed(after)
-    return Change(
-        tuple(sorted(new[key] for key in new.keys() - old.keys())),
-        tuple(sorted(old[key] for key in old.keys() - new.keys())),
-        tuple(sorted((old[key], new[key]) for key in old.keys() & new.keys() if old[key] != new[key])),
-    )

@@ -7,20 +7,26 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from .. import mounts, ostree, pkgcache, proc, sysroot
+from .. import caller, inventory, journal, mounts, ostree, pkgcache, proc, sysroot
 from ..console import Reporter
-from ..errors import Interrupted, NotRootError, SysrootError, UsageError
-from ..fs import lock, remove_tree, sync_filesystem, write_atomically
-from ..model import CommitInfo, Deployment
+from ..errors import AptOstreeError, Interrupted, NotRootError, SysrootError, UsageError
+from ..fs import remove_tree, sync_filesystem, write_atomically
+from ..inventory import Change
+from ..lock import lock
+from ..model import CommitInfo, Deployment, Package
 from ..sysroot import Sysroot
 
 RUN = Path("/run/apt-ostree")
 """Where a transaction's own mount namespace shows apt's area: a path that the unprivileged fetcher can reach,
 wherever the sysroot lies."""
+
+LOCK = "ostree/apt-ostree.lock"
+
+KILLED = "the process was killed, or the machine stopped"
+"""What the journal says of a transaction that could not say so itself."""
 
 PENDING_REF = "apt-ostree/pending"
 """Holds a new layer between its commit and its deployment, so that no concurrent prune takes it."""
@@ -46,6 +52,16 @@ class Transaction:
     sysroot: Sysroot
     osname: str
     reporter: Reporter
+    journal: journal.Writer
+
+    @contextmanager
+    def phase(self, name: str, message: str = "") -> Iterator[None]:
+        """What runs inside is the phase ``name`` of this transaction: the journal knows, and with ``message`` the
+        user, too. docs/transactions.md lists the names."""
+        if message:
+            self.reporter.step(message)
+        with self.journal.phase(name):
+            yield
 
     @property
     def repo(self) -> Path:
@@ -94,7 +110,8 @@ def transaction(settings: Settings, reporter: Reporter) -> Iterator[Transaction]
     if set('"\n') & set(str(path)):
         raise UsageError("the path of a sysroot may hold no quote and no newline", str(path))
     sysroot.load(path)
-    with _signals(), lock(path / "ostree/apt-ostree.lock", wait=settings.wait):
+    began, identifier = journal.now(), journal.identify()
+    with _signals(), lock(path / LOCK, wait=settings.wait, identifier=identifier) as killed:
         mounts.enter_private_namespace()
         if path == Path("/"):
             # A booted system mounts /sysroot read-only; this opens it for us alone.
@@ -104,16 +121,119 @@ def transaction(settings: Settings, reporter: Reporter) -> Iterator[Transaction]
         loaded.of(osname)
         prepare_area(loaded)
         sweep(loaded)
+        recover(loaded, reporter, killed=killed is not None)
         RUN.mkdir(mode=0o755, exist_ok=True)
         mounts.bind(loaded.area / "apt", RUN)
-        identifier = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}"
+        writer = journal.Writer(
+            stateroot_of(loaded, osname),
+            journal.Entry(
+                identifier,
+                os.getpid(),
+                caller.uid(),
+                tuple(caller.words()),
+                began,
+                phases=(journal.Phase("lock", began),),
+                old=loaded.of(osname)[0].id,
+            ),
+            reporter,
+            silent=settings.dry_run,
+        )
         try:
-            yield Transaction(identifier, loaded, osname, reporter)
+            with _recorded(writer, loaded, osname):
+                yield Transaction(identifier, loaded, osname, reporter, writer)
         finally:
             # A publication has synced already; after a failure what was imported stays of use.
             if loaded.unsynced.exists():
                 sync_filesystem(loaded.repo)
                 loaded.unsynced.unlink()
+
+
+@contextmanager
+def _recorded(writer: journal.Writer, loaded: Sysroot, osname: str) -> Iterator[None]:
+    """Say in the journal how what runs inside ends, from the deployments themselves."""
+    had = _packages(loaded, osname)
+
+    def end(state: str, error: str = "") -> bool:
+        try:
+            fresh = sysroot.load(loaded.path)
+            changed = [d.id for d in fresh.deployments] != [d.id for d in loaded.deployments]
+            change = inventory.difference(had, _packages(fresh, osname)) if changed else Change()
+            writer.end(state, fresh.of(osname)[0].id if changed else None, change, error)
+        except AptOstreeError:
+            # The operation's own error is the one to show.
+            changed = False
+            writer.end(journal.FAILED, None, Change(), error)
+        return changed
+
+    try:
+        yield
+    except Interrupted as error:
+        if end(journal.INTERRUPTED, error.brief):
+            error.resolution = "It was done before: the new deployments are in force; 'apt-ostree status' shows them."
+        raise
+    except AptOstreeError as error:
+        first = error.detail.partition("\n")[0]
+        end(journal.FAILED, f"{error.brief}: {first}" if first else error.brief)
+        raise
+    except BaseException as error:
+        end(journal.FAILED, str(error) or type(error).__name__)
+        raise
+    end(journal.DONE)
+
+
+def _packages(loaded: Sysroot, osname: str) -> list[Package]:
+    """What boots next has these; none where that cannot be told."""
+    try:
+        return inventory.package_list(loaded.repo, loaded.of(osname)[0].checksum)
+    except AptOstreeError:
+        return []
+
+
+def stateroot_of(loaded: Sysroot, osname: str) -> Path:
+    return loaded.path / "ostree/deploy" / osname
+
+
+def recover(loaded: Sysroot, reporter: Reporter, *, killed: bool) -> None:
+    """After a transaction that was killed: say so in the journal, and remove what only it knew of.
+
+    ``killed`` tells that the lock's holder left its note behind; a document that says "running" tells the same.
+    That is: references without an owner, packages that are not whole, and with them every object and every tree
+    that nothing needs. Complete packages stay: the command will be run again.
+    """
+    dead = []
+    for stateroot in sorted((loaded.path / "ostree/deploy").iterdir()):
+        try:
+            found = journal.read(stateroot)
+        except OSError:
+            continue
+        journal.tidy(stateroot)
+        dead += [(stateroot, e) for e in found if isinstance(e, journal.Entry) and e.state == journal.RUNNING]
+    if not dead and not killed:
+        return
+    try:
+        for place in sorted((loaded.area / "pkgs").iterdir()):
+            if pkgcache.load(loaded.area, place.name) is None:
+                remove_tree(place)
+        for ref in sorted(ostree.refs(loaded.repo, pkgcache.REF)):
+            if not (loaded.area / "pkgs" / ref.rpartition("/")[2]).is_dir():
+                ostree.delete_ref(loaded.repo, ref)
+        hold_bases(loaded)
+        sysroot.prune(loaded.path)
+        for stateroot, entry in dead:
+            boots = next((d.id for d in loaded.deployments if d.osname == stateroot.name), None)
+            journal.write(
+                stateroot,
+                replace(
+                    entry,
+                    state=journal.INTERRUPTED,
+                    ended=journal.now(),
+                    new=boots if boots != entry.old else None,
+                    error=KILLED,
+                ),
+            )
+    except (AptOstreeError, OSError) as error:
+        # The next command tries again: the documents still say that it is due.
+        reporter.warn(f"what an earlier command left cannot all be removed: {error}")
 
 
 def prepare_area(loaded: Sysroot) -> None:
@@ -125,11 +245,13 @@ def prepare_area(loaded: Sysroot) -> None:
 
 
 def sweep(loaded: Sysroot) -> None:
-    """Remove what a killed run left: its work directories and its unpublished commit.
+    """Remove what a killed run left: its work directories, its downloads and its unpublished commit.
 
     Its mounts and processes ended with it: they lived in namespaces of its own.
     """
-    for left in sorted((loaded.area / "tmp").iterdir()):
+    archives = loaded.area / "apt/archives"
+    partial = [loaded.path / "boot" / sysroot.SWAP, *loaded.area.glob(".*"), *archives.glob("*"), *archives.glob(".*")]
+    for left in [*sorted((loaded.area / "tmp").iterdir()), *partial]:
         remove_tree(left)
     if loaded.unsynced.exists():
         boot, *kept = loaded.unsynced.read_text().split() or [""]

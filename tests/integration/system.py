@@ -302,11 +302,11 @@ class System:
         return f"/{self.path.relative_to(mount_point)}"
 
     def snapshot(self) -> dict[str, object]:
-        """Everything that a command which fails must leave as it was. Caches and logs are not part of it."""
+        """Everything that a command which fails must leave as it was. Caches and records are not part of it."""
         deploy = self.path / "ostree/deploy" / STATEROOT
-        # Newer releases of ostree leave even the directory of logs to who needs it first.
-        logs = f"{deploy}/var/log/apt-ostree"
-        above = f"{deploy}/var/log"
+        # Logs and journal; newer releases of ostree leave even the directories above to who needs them first.
+        records = (f"{deploy}/var/log/apt-ostree", f"{deploy}/var/lib/apt-ostree")
+        above = (f"{deploy}/var/log", f"{deploy}/var/lib")
         return {
             "status": output("ostree", "admin", "status", f"--sysroot={self.path}"),
             "refs": {
@@ -326,7 +326,7 @@ class System:
             "var": {
                 name: facts
                 for name, facts in listing(deploy / "var").items()
-                if name != above and not name.startswith(logs)
+                if name not in above and not name.startswith(records)
             },
             "processes": self.processes(),
             "mounts": self.mounts(),

@@ -136,8 +136,11 @@ def test_a_second_command_fails_at_once_and_names_the_holder(sysroot: System) ->
         assert "--wait" in failure.resolution
         # Looking needs no lock.
         shown = sysroot.run("status")
-        assert shown.stdout.splitlines()[-1].startswith(f"In progress: process {child.pid}, since ")
-        assert sysroot.run("status", "--json").document["transaction"]["pid"] == child.pid
+        holder, phase = shown.stdout.splitlines()[-2:]
+        assert holder.startswith(f"In progress: process {child.pid}, since ")
+        told = sysroot.run("status", "--json").document["transaction"]
+        assert (told["pid"], told["phase"]) == (child.pid, "script")
+        assert phase == f"        Phase  script  (transaction {told['id']})"
 
 
 def test_a_command_told_to_wait_runs_when_the_lock_is_free(sysroot: System) -> None:

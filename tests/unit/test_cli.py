@@ -15,11 +15,12 @@ from apt_ostree import __version__
 from apt_ostree.cli import main as cli
 from apt_ostree.cli import render
 from apt_ostree.errors import AptOstreeError, Interrupted, ResolveError
+from apt_ostree.inventory import Change
+from apt_ostree.lock import Holder
 from apt_ostree.model import CommitInfo, Deployment, Intent, LocalPackage, Package, Plan, Solved
 from apt_ostree.ops import query
 from apt_ostree.ops.layer import Outcome
 from apt_ostree.ops.query import DeploymentStatus, PackageDetails, Status
-from apt_ostree.ops.resolve import Change
 
 
 @pytest.fixture(autouse=True)
@@ -255,7 +256,7 @@ LAYERED = entry(
 BOOTED = entry(1, BASE, booted=True, pinned=True, rollback=False)
 
 
-def text(*entries: DeploymentStatus, verbose: bool = False, transaction: dict[str, object] | None = None) -> str:
+def text(*entries: DeploymentStatus, verbose: bool = False, transaction: Holder | None = None) -> str:
     return "\n".join(render.status_text(Status(Path("/"), entries, transaction), verbose=verbose))
 
 
@@ -312,8 +313,8 @@ def test_status_flags(facts: dict[str, bool], flags: str) -> None:
 
 
 def test_status_names_the_transaction_in_progress() -> None:
-    note: dict[str, object] = {"pid": 7, "started": "2026-01-01T00:00:00+00:00", "command": ["apt-ostree", "upgrade"]}
-    assert text(transaction=note) == (
+    holder = Holder(7, "2026-01-01T00:00:00+00:00", ("apt-ostree", "upgrade"))
+    assert text(transaction=holder) == (
         "No deployments.\n\nIn progress: process 7, since 2026-01-01T00:00:00+00:00: apt-ostree upgrade"
     )
 

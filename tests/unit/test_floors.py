@@ -13,11 +13,11 @@ PACKAGE = Path(__file__).parents[2] / "apt_ostree"
 
 FLOORS = (
     ("__init__", "model", "errors", "console"),
-    ("proc", "fs", "mounts", "config"),
+    ("caller", "proc", "fs", "lock", "mounts", "config"),
     ("ostree", "apt", "dpkg", "bwrap", "mmdebstrap"),
     (
         "origin", "requests", "sysroot", "pkgcache", "manifest", "users", "state", "kernel", "overlay", "assemble",
-        "layout", "support", "debconf", "vendor",
+        "layout", "support", "debconf", "vendor", "inventory", "journal",
     ),
     ("ops",),
     ("cli", "__main__"),

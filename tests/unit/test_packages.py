@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from apt_ostree import requests
 from apt_ostree.apt import Action
 from apt_ostree.errors import ResolveError, UsageError
+from apt_ostree.inventory import Change, difference
 from apt_ostree.model import CommitInfo, Intent, LocalPackage, Package, Plan, Round, Solved
 from apt_ostree.ops import layer, resolve
-from apt_ostree.ops.resolve import Change, Question, difference
+from apt_ostree.ops.resolve import Question
 from apt_ostree.requests import is_file, parse_expression
 
 

@@ -1,0 +1,26 @@
+"""Who asked for an operation, and in which words; what is kept or shown of them holds no password."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+
+
+def uid() -> int:
+    """The user who asked: of the person behind sudo(8), where there is one."""
+    behind = os.environ.get("SUDO_UID", "")
+    return int(behind) if behind.isdecimal() else os.getuid()
+
+
+def words() -> list[str]:
+    """The command line, without secrets."""
+    return [without_secrets(word) for word in (Path(sys.argv[0]).name, *sys.argv[1:])]
+
+
+def without_secrets(text: str) -> str:
+    """``text`` with the user and password of each URL in it made unreadable (RFC 3986, section 3.2.1)."""
+    return _CREDENTIALS.sub("***", text)

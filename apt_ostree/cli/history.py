@@ -1,0 +1,121 @@
+"""The commands on transactions: history and cancel."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import render
+from .command import CHANGING, LOOKING, Call, app, command
+
+if TYPE_CHECKING:
+    from ..journal import Entry, Unreadable
+    from ..ops.history import History
+
+
+@command(app, LOOKING)
+def history(
+    call: Call,
+    count: Annotated[
+        int | None, typer.Option("-n", "--count", metavar="N", min=1, help="Only the last N (default: all kept).")
+    ] = None,
+) -> None:
+    """Show what was done on this system, the newest first: when, by whom, which packages changed, what came of it.
+
+    Example: apt-ostree history -n 5
+    """
+    from ..ops import history as operation
+
+    found = operation.history(call.settings, count)
+    if call.as_json:
+        render.document(_json(found))
+        return
+    for text in _text(found, verbose=call.verbose):
+        render.line(text)
+
+
+@command(app, CHANGING)
+def cancel(call: Call) -> None:
+    """Stop the transaction in progress, from another shell; what it had not finished leaves no trace.
+
+    Example: apt-ostree cancel
+    """
+    from ..ops import history as operation
+
+    call.show(call.perform(lambda reporter: operation.cancel(call.settings, reporter)))
+
+
+def _text(history: History, *, verbose: bool) -> Iterable[str]:
+    """Transactions for people: a line of when, who and what; then what came of it."""
+    from ..journal import Unreadable
+
+    if not history.entries:
+        yield f"No transaction of {history.osname} is recorded."
+    for number, entry in enumerate(history.entries):
+        if number:
+            yield ""
+        if isinstance(entry, Unreadable):
+            yield f"{entry.id}  cannot be read: {entry.reason}"
+            continue
+        begun = datetime.fromisoformat(entry.begun)
+        yield f"{begun.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC  uid {entry.uid}  {shlex.join(entry.command)}"
+        yield render.field("Result", _result(entry))
+        if entry.new is not None:
+            yield render.field("Boots next", f"{entry.new}  (before: {entry.old})")
+        for text in render.change_lines(entry.change):
+            yield render.field("", text)
+        if verbose:
+            yield render.field("Transaction", entry.id)
+            for name, seconds in _phases(entry):
+                yield render.field("", f"{name:<9}{seconds:8.2f} s" if seconds is not None else name)
+
+
+def _result(entry: Entry) -> str:
+    if entry.state == "running":
+        return f"in progress: {entry.phases[-1].name if entry.phases else 'begun'}"
+    where = f" in phase {entry.phases[-1].name}" if entry.phases and entry.state != "done" else ""
+    after = ", after the deployments had changed" if entry.new is not None and entry.state != "done" else ""
+    return f"{entry.state}{where}{after}" + (f": {entry.error}" if entry.error else "")
+
+
+def _phases(entry: Entry) -> list[tuple[str, float | None]]:
+    """Each phase with its seconds; unknown for the last one of a transaction that did not say when it ended."""
+    begun = [datetime.fromisoformat(phase.begun) for phase in entry.phases]
+    ends = [*begun[1:], datetime.fromisoformat(entry.ended) if entry.ended else None]
+    return [
+        (phase.name, (end - start).total_seconds() if end is not None else None)
+        for phase, start, end in zip(entry.phases, begun, ends, strict=True)
+    ]
+
+
+def _json(history: History) -> dict[str, Any]:
+    """The document of ``history --json``; its schema is docs/schema/history.json."""
+    return {"osname": history.osname, "transactions": [_entry_json(entry) for entry in history.entries]}
+
+
+def _entry_json(entry: Entry | Unreadable) -> dict[str, Any]:
+    from ..journal import Unreadable
+
+    if isinstance(entry, Unreadable):
+        return {"id": entry.id, "state": "unreadable", "error": entry.reason}
+    return {
+        "id": entry.id,
+        "state": entry.state,
+        "error": entry.error,
+        "pid": entry.pid,
+        "uid": entry.uid,
+        "command": list(entry.command),
+        "begun": entry.begun,
+        "ended": entry.ended,
+        "phases": [
+            {"name": phase.name, "begun": phase.begun, "seconds": seconds}
+            for phase, (_, seconds) in zip(entry.phases, _phases(entry), strict=True)
+        ],
+        "old-deployment": entry.old,
+        "new-deployment": entry.new,
+        "difference": render.change_json(entry.change),
+    }

@@ -1,0 +1,56 @@
+"""What packages a commit holds, and what two sets of them differ in."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import dpkg, ostree
+from .errors import TreeError
+from .model import Package
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What differs between two package sets. ``changed`` pairs old and new."""
+
+    added: tuple[Package, ...] = ()
+    removed: tuple[Package, ...] = ()
+    changed: tuple[tuple[Package, Package], ...] = ()
+
+
+def package_list(repo: Path, commit: str) -> list[Package]:
+    """The packages of a commit: from its metadata, or else from the dpkg database inside it.
+
+    Raises TreeError for a commit that has neither.
+    """
+    return list(_package_list(repo, commit))
+
+
+@functools.lru_cache(maxsize=16)
+def _package_list(repo: Path, commit: str) -> tuple[Package, ...]:
+    info = ostree.commit_info(repo, commit)
+    entries = ostree.load_json(info, "apt-ostree.pkglist") if info else None
+    if isinstance(entries, list):
+        return tuple(sorted(Package(*entry) for entry in entries))
+    for name in dpkg.DATABASES:
+        text = ostree.cat(repo, commit, f"/{name}/status")
+        if text is not None:
+            return tuple(sorted(entry.package for entry in dpkg.parse_status(text)))
+    raise TreeError(f"commit {commit[:12]} has no dpkg database")
+
+
+def difference(before: Sequence[Package], after: Sequence[Package]) -> Change:
+    """What two package sets differ in, by name and architecture."""
+
+    def keyed(packages: Sequence[Package]) -> dict[tuple[str, str], Package]:
+        return {(p.name, p.architecture): p for p in packages}
+
+    old, new = keyed(before), keyed(after)
+    return Change(
+        tuple(sorted(new[key] for key in new.keys() - old.keys())),
+        tuple(sorted(old[key] for key in old.keys() - new.keys())),
+        tuple(sorted((old[key], new[key]) for key in old.keys() & new.keys() if old[key] != new[key])),
+    )

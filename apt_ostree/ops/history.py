@@ -1,0 +1,119 @@
+"""The transactions of a stateroot, and stopping the one that runs."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from dataclasses import dataclass, replace
+
+from .. import journal, sysroot
+from ..console import Reporter
+from ..errors import CancelError, JournalError, LockedError
+from ..lock import Holder, holder, start_ticks
+from . import transaction as tx
+from .deployments import Done
+from .transaction import Settings
+
+SWEEP_SECONDS = 30.0
+"""How long a cancel waits for the lock once its holder is gone: another command may have waited for it, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The newest transaction first."""
+
+    osname: str
+    entries: tuple[journal.Entry | journal.Unreadable, ...]
+
+
+def history(settings: Settings, count: int | None) -> History:
+    """The last ``count`` transactions, or all that are kept. Raises SysrootError, and JournalError for whom the
+    journal is closed."""
+    loaded = sysroot.load(settings.sysroot.absolute())
+    osname = loaded.stateroot(settings.stateroot)
+    at_work = holder(loaded.path / tx.LOCK)
+    running = at_work.id if at_work is not None else ""
+    try:
+        entries = journal.read(tx.stateroot_of(loaded, osname))
+    except OSError as error:
+        raise JournalError(
+            "the journal cannot be read",
+            f"{error.filename}: {error.strerror}",
+            "It is root's alone, for command lines may be private: run it with sudo.",
+        ) from error
+    entries = [_as_it_is(entry, running) for entry in reversed(entries)]
+    return History(osname, tuple(entries[:count]))
+
+
+def _as_it_is(entry: journal.Entry | journal.Unreadable, running: str) -> journal.Entry | journal.Unreadable:
+    """A document that says "running" while nobody does was left by a kill; the next transaction writes so."""
+    if isinstance(entry, journal.Entry) and entry.state == journal.RUNNING and entry.id != running:
+        return replace(entry, state=journal.INTERRUPTED, error=tx.KILLED)
+    return entry
+
+
+def cancel(settings: Settings, reporter: Reporter) -> Done:
+    """Stop the transaction in progress as ^C in its own terminal would; wait until it is gone, and sweep.
+
+    One that is just publishing finishes that first: the result says what came of it. Raises CancelError where
+    the lock does not tell who holds it, or names a process that is not the one that took it.
+    """
+    tx.require_root()
+    path = settings.sysroot.absolute()
+    before = sysroot.load(path)
+    found = holder(path / tx.LOCK)
+    if found is None:
+        return Done(False, "No transaction is in progress.")
+    descriptor = _open(found)
+    if descriptor is None:
+        if holder(path / tx.LOCK) is None:
+            return Done(False, "No transaction is in progress: the last one has just ended.")
+        raise CancelError(
+            "cannot tell which process to stop",
+            f"the lock {path / tx.LOCK} is held, but: {found}",
+            "'fuser' with that path names the process; end it by hand, and run 'apt-ostree cleanup -b'.",
+        )
+    try:
+        if settings.dry_run:
+            return Done(True, f"Would stop {found}.", dry_run=True)
+        reporter.step(f"Stopping {found}")
+        # By descriptor: between a look and a signal a pid could become another process (pidfd_open(2)).
+        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+        # One that its terminal has stopped hears nothing before it goes on.
+        signal.pidfd_send_signal(descriptor, signal.SIGCONT)
+        waiting = select.poll()
+        waiting.register(descriptor, select.POLLIN)
+        waiting.poll()
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(descriptor)
+    return _what_came_of(settings, before, found, reporter)
+
+
+def _open(found: Holder) -> int | None:
+    """A descriptor of the process that took the lock, and no other; None where it is gone or cannot be told."""
+    if found.pid is None or found.ticks is None:
+        return None
+    try:
+        descriptor = os.pidfd_open(found.pid)
+    except OSError:
+        return None
+    if start_ticks(found.pid) != found.ticks:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _what_came_of(settings: Settings, before: sysroot.Sysroot, stopped: Holder, reporter: Reporter) -> Done:
+    try:
+        with tx.transaction(replace(settings, wait=SWEEP_SECONDS), reporter) as current:
+            after = current.sysroot
+    except LockedError:
+        # It waited for the lock, and sweeps as we would have.
+        after = sysroot.load(before.path)
+    if [d.id for d in after.deployments] == [d.id for d in before.deployments]:
+        return Done(True, f"Stopped {stopped}. The deployments are as they were.")
+    first = after.deployments[0]
+    return Done(True, f"It was done before it could be stopped: {first.checksum[:12]} boots next.", first)

@@ -1,0 +1,219 @@
+"""The journal's documents: written and read back, and read whatever anybody made of them."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from apt_ostree import caller, journal
+from apt_ostree.console import Silent
+from apt_ostree.inventory import Change
+from apt_ostree.model import Package
+
+VIM, JQ = Package("vim", "2", "amd64"), Package("jq", "1", "amd64")
+ENTRY = journal.Entry(
+    "20260102T030405Z-77",
+    77,
+    1000,
+    ("apt-ostree", "install", "vim"),
+    "2026-01-02T03:04:05.000+00:00",
+    journal.DONE,
+    "2026-01-02T03:04:07.500+00:00",
+    (journal.Phase("lock", "2026-01-02T03:04:05.000+00:00"), journal.Phase("deploy", "2026-01-02T03:04:06.000+00:00")),
+    "debian-a.0",
+    "debian-b.0",
+    Change((VIM,), (JQ,), ((JQ, Package("jq", "2", "amd64")),)),
+    "",
+)
+
+
+class Warnings(Silent):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def warn(self, message: str) -> None:
+        self.said.append(message)
+
+
+def begun(identifier: str = ENTRY.id) -> journal.Entry:
+    return journal.Entry(identifier, 77, 0, ("apt-ostree",), ENTRY.begun, old="debian-a.0")
+
+
+def files(stateroot: Path) -> list[str]:
+    return sorted(os.listdir(stateroot / journal.PLACE))
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    journal.write(tmp_path, ENTRY)
+    assert journal.read(tmp_path) == [ENTRY]
+
+
+def test_the_journal_is_roots_alone(tmp_path: Path) -> None:
+    journal.write(tmp_path, ENTRY)
+    place = tmp_path / journal.PLACE
+    assert place.stat().st_mode & 0o777 == 0o700
+    assert (place / f"{ENTRY.id}.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_directories_above_it_are_for_everybody_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        journal.write(tmp_path, ENTRY)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "var/lib").stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "it is empty"),
+        ("\n", "it is empty"),
+        ("{", "it is damaged"),
+        ("[]", "it holds no entry"),
+        ("{}", "it is damaged"),
+        ("[" * 100_000, "it is damaged"),
+        ('{"schema": 2, "anything": []}', "a later version of apt-ostree wrote it (schema 2)"),
+        (journal.render(ENTRY).replace('"done"', '"asleep"'), "its state is unknown: asleep"),
+        (journal.render(ENTRY).replace("2026-01-02T03:04:05.000+00:00", "yesterday"), "it is damaged"),
+        (journal.render(ENTRY).replace("2026-01-02T03:04:05.000+00:00", "2026-01-02"), "it is damaged"),
+    ],
+)
+def test_a_document_that_cannot_be_read_says_why(text: str, reason: str) -> None:
+    assert journal.parse("x", text) == journal.Unreadable("x", reason)
+
+
+def _objects(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    keys = st.sampled_from([*json.loads(journal.render(ENTRY)), "other"])
+    return st.dictionaries(keys, inner)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda s: st.lists(s) | _objects(s)))
+def test_no_document_breaks_the_reader(value: Any) -> None:
+    assert isinstance(journal.parse("x", json.dumps(value)), journal.Unreadable)
+
+
+@given(st.sampled_from(sorted(json.loads(journal.render(ENTRY)))), st.none() | st.integers() | st.text(max_size=3))
+def test_a_field_of_another_type_breaks_no_reader(key: str, value: Any) -> None:
+    document = {**json.loads(journal.render(ENTRY)), key: value}
+    assert isinstance(journal.parse("x", json.dumps(document)), journal.Entry | journal.Unreadable)
+
+
+def test_a_damaged_document_hides_no_other(tmp_path: Path) -> None:
+    journal.write(tmp_path, ENTRY)
+    place = tmp_path / journal.PLACE
+    (place / "20250101T000000Z-1.json").write_bytes(b"\xff\x00")
+    (place / "20250102T000000Z-1.json").symlink_to("/etc/passwd")
+    (place / "20250103T000000Z-1.json").mkdir()
+    os.mkfifo(place / "20250104T000000Z-1.json")
+    found = journal.read(tmp_path)
+    assert found[-1] == ENTRY
+    assert [type(entry) for entry in found[:-1]] == [journal.Unreadable] * 4
+
+
+def test_where_no_journal_is_there_are_no_entries(tmp_path: Path) -> None:
+    assert journal.read(tmp_path) == []
+
+
+def test_the_last_hundred_are_kept(tmp_path: Path) -> None:
+    for number in range(105):
+        journal.write(tmp_path, begun(f"20260101T{number:06}Z-1"), durable=False)
+    (tmp_path / journal.PLACE / ".half.json.7").write_text("{")
+    journal.tidy(tmp_path)
+    assert files(tmp_path) == [f"20260101T{number:06}Z-1.json" for number in range(5, 105)]
+
+
+def test_nothing_is_written_before_the_first_phase(tmp_path: Path) -> None:
+    writer = journal.Writer(tmp_path, begun(), Silent())
+    writer.end(journal.FAILED, None, Change(), "no such package")
+    assert not (tmp_path / journal.PLACE).exists()
+
+
+def test_each_phase_is_on_disk_while_it_runs(tmp_path: Path) -> None:
+    writer = journal.Writer(tmp_path, begun(), Silent())
+    for names in (["resolve"], ["resolve", "commit"]):
+        with writer.phase(names[-1]):
+            (entry,) = journal.read(tmp_path)
+            assert isinstance(entry, journal.Entry)
+            assert (entry.state, [phase.name for phase in entry.phases]) == (journal.RUNNING, names)
+
+
+def test_what_ends_well_and_changes_no_deployment_is_forgotten(tmp_path: Path) -> None:
+    writer = journal.Writer(tmp_path, begun(), Silent())
+    with writer.phase("prune"):
+        pass
+    writer.end(journal.DONE, None, Change())
+    assert files(tmp_path) == []
+
+
+def test_a_failure_is_kept_without_its_passwords(tmp_path: Path) -> None:
+    writer = journal.Writer(tmp_path, begun(), Silent())
+    with writer.phase("download"):
+        pass
+    writer.end(journal.FAILED, None, Change(), "no answer of https://me:secret@example.org/debian")
+    (entry,) = journal.read(tmp_path)
+    assert isinstance(entry, journal.Entry)
+    assert (entry.state, entry.error) == (journal.FAILED, "no answer of https://***@example.org/debian")
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
+    writer = journal.Writer(tmp_path, begun(), Silent(), silent=True)
+    with writer.phase("resolve"):
+        pass
+    writer.end(journal.DONE, "debian-b.0", Change())
+    assert not (tmp_path / journal.PLACE).exists()
+
+
+def test_a_full_disk_is_a_warning_and_no_record_says_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    warnings = Warnings()
+    writer = journal.Writer(tmp_path, begun(), warnings)
+    with writer.phase("resolve"):
+        pass
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(journal, "write_atomically", full)
+    with writer.phase("commit"):
+        pass
+    writer.end(journal.DONE, "debian-b.0", Change())
+    assert warnings.said == [f"the journal in {tmp_path / journal.PLACE} cannot be written: No space left on device"]
+    assert files(tmp_path) == []
+
+
+def test_a_link_in_the_way_is_not_followed(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "root/var").mkdir(parents=True)
+    (tmp_path / "root/var/lib").symlink_to(elsewhere)
+    with pytest.raises(NotADirectoryError):
+        journal.write(tmp_path / "root", ENTRY)
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("word", "kept"),
+    [
+        ("https://me:secret@example.org/x", "https://***@example.org/x"),
+        ("a=http://token@proxy.example.org:3128/,b", "a=http://***@proxy.example.org:3128/,b"),
+        ("https://example.org/@scope", "https://example.org/@scope"),
+        ("me@example.org", "me@example.org"),
+        ("vim", "vim"),
+    ],
+)
+def test_a_command_line_is_kept_without_passwords(word: str, kept: str) -> None:
+    assert caller.without_secrets(word) == kept
+
+
+def test_the_person_behind_sudo_is_who_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUDO_UID", "1234")
+    assert caller.uid() == 1234
+    monkeypatch.setenv("SUDO_UID", "root")
+    assert caller.uid() == os.getuid()

@@ -1,0 +1,85 @@
+"""The lock: one holder, named for everybody, and told apart from a process that only has its number."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from apt_ostree.errors import LockedError
+from apt_ostree.lock import Holder, holder, lock, parse, start_ticks
+
+
+def test_the_holder_is_named_while_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with lock(path, identifier="20260101T000000Z-1"):
+        found = holder(path)
+        assert found is not None
+        assert (found.pid, found.id, found.ticks) == (os.getpid(), "20260101T000000Z-1", start_ticks(os.getpid()))
+        with pytest.raises(LockedError) as caught, lock(path):
+            pass
+        assert caught.value.detail == str(found)
+    assert holder(path) is None
+    assert path.read_bytes() == b""
+
+
+def test_a_holder_that_was_killed_is_told_to_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    path.write_text(json.dumps({"pid": 7, "id": "x"}))
+    assert holder(path) is None
+    with lock(path) as before:
+        assert before == Holder(7, id="x")
+    with lock(path) as before:
+        assert before is None
+
+
+def test_a_look_at_the_lock_makes_no_command_fail(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    path.touch()
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            holder(path)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        for _ in range(200):
+            with lock(path):
+                pass
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_a_command_that_waits_for_nobody_fails_soon(tmp_path: Path) -> None:
+    with lock(tmp_path / "lock"):
+        began = time.monotonic()
+        with pytest.raises(LockedError), lock(tmp_path / "lock"):
+            pass
+        assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"\0" * 10, b"{", b"[]", b'"x"', b"{}", b'{"pid": "7"}', b'{"pid": -1}', b'{"pid": true}', b"[" * 100_000],
+)
+def test_a_note_that_makes_no_sense_names_nobody(text: bytes) -> None:
+    assert parse(text) == Holder()
+    assert str(parse(text)) == "its holder left no description"
+
+
+def test_of_a_later_note_what_is_known_is_read() -> None:
+    assert parse(b'{"pid": 7, "command": "x", "ticks": "y", "more": 1}') == Holder(7)
+
+
+def test_a_process_has_a_time_of_its_own(tmp_path: Path) -> None:
+    ticks = start_ticks(os.getpid())
+    assert ticks is not None
+    assert ticks > 0
+    assert start_ticks(2**22 + 1) is None
