@@ -140,4 +140,4 @@ def another_kernel(system: System, known: str) -> str:
     found = set(re.findall(rf"^Package: (linux-image-\d.*-{flavour})$", text, re.MULTILINE))
     found.discard(f"linux-image-{known}")
     assert found, f"the archive has no other kernel than {known}"
-    return max(found)
+    return str(max(found))
