@@ -30,7 +30,7 @@ SHELL_SCRIPTS = $(shell grep -rlIE '^\#! ?/(usr/)?bin/(env )?(ba|da)?sh' .ci exa
 TEMPORARY := $(shell [ "$$(df --output=avail -k /dev/shm 2>/dev/null | tail -n 1)" -gt 6000000 ] 2>/dev/null \
 	&& echo /dev/shm || echo /var/tmp)
 
-.PHONY: help setup demo lint test test-unit test-integration test-fidelity test-vm fidelity binary clean
+.PHONY: help setup demo lint test test-unit test-integration test-fidelity test-vm fidelity manual binary clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.* ## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r target text; do \
@@ -69,6 +69,9 @@ fidelity: setup $(BINARY) ## Compare layers of PACKAGES="..." with what apt-get 
 		--work build/fidelity --apt-ostree $(BINARY) -- $(PACKAGES)
 
 MANIFEST := examples/debian-13-minimal.toml
+
+manual: setup ## Write manual pages and shell completions to build/manual
+	$(BIN)/python -m scripts.build_manual build/manual
 
 binary: setup $(BINARY) ## Build dist/apt-ostree, one executable file with all its Python
 

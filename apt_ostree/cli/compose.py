@@ -71,10 +71,10 @@ def compose_tree(
 @command(compose_app, TELLING, "sysroot")
 def compose_sysroot(
     call: Call,
-    ref: Annotated[str, typer.Argument(metavar="REF")],
+    ref: Annotated[str, typer.Argument(metavar="REF", help="The branch to deploy.")],
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A directory that does not exist, or is empty.")],
     repo: Annotated[Path, typer.Option("--repo", metavar="REPO", help="The repository that holds REF.")],
-    stateroot: Annotated[str, typer.Option("--stateroot", metavar="NAME")] = "debian",
+    stateroot: Annotated[str, typer.Option("--stateroot", metavar="NAME", help="The name of the OS in it.")] = "debian",
     karg: Annotated[list[str] | None, typer.Option("--karg", metavar="ARG", help="A further kernel argument.")] = None,
     remote_url: Annotated[
         str | None, typer.Option("--remote-url", metavar="URL", help="Where the system gets its updates.")

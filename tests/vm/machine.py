@@ -202,4 +202,6 @@ def _add_unit(units: Path) -> None:
     wants = units / "multi-user.target.wants"
     wants.mkdir(parents=True, exist_ok=True)
     (units / "story.service").write_text(_UNIT)
+    # A deployment's /etc comes from the one before it, which may have had the unit.
+    (wants / "story.service").unlink(missing_ok=True)
     (wants / "story.service").symlink_to("../story.service")
