@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import dpkg, proc
-from .errors import DownloadError, ResolveError, ToolError
+from .errors import DownloadError, ResolveError, ToolError, UnavailableError
 from .fs import beneath, remove_tree
 from .model import Intent, Package, Round, Solved
 
@@ -388,6 +388,21 @@ def show(apt: Apt, packages: Sequence[Package]) -> dict[Package, list[Mapping[st
     return found
 
 
+def from_security(apt: Apt, packages: Iterable[Package]) -> set[Package]:
+    """Those of the packages whose very version a security suite has (its name ends so by Debian's custom)."""
+    wanted = {(package.name, package.version): package for package in packages}
+    if not wanted:
+        return set()
+    result = apt.run("apt-cache", "madison", "--", *sorted({name for name, _ in wanted}), check=False)
+    return {
+        wanted[key]
+        for line in result.stdout.splitlines()
+        if len(parts := [part.strip() for part in line.split("|")]) == 3
+        and (key := (parts[0], parts[1])) in wanted
+        and re.search(r"-security/", parts[2])
+    }
+
+
 def solved(action: Action, fields: Mapping[str, str]) -> Solved:
     """A plan's package, from apt's step and the archive's stanza."""
     size = fields.get("installed-size", "0")
@@ -446,22 +461,55 @@ def explain_failure(apt: Apt, failed: proc.Result, intent: Intent) -> ResolveErr
             " ".join(essential[1].split()),
             "Nothing was changed. They can be replaced, not removed.",
         )
-    problems = []
+    if problems := _unavailable(apt, failed):
+        return UnavailableError(list(problems), "\n".join(problems.values()))
+    unmet = re.search(r"(The following packages have unmet dependencies:.*)", failed.stdout, re.DOTALL)
+    detail = proc.tail((unmet[1] if unmet else failed.stdout) + "\n" + _apt_errors(failed))
+    return ResolveError(f"cannot lay {', '.join(intent.names)} over this base", detail, "Nothing was changed.")
+
+
+def _unavailable(apt: Apt, failed: proc.Result) -> dict[str, str]:
+    """The names that no archive can serve as asked -> what is wrong with each."""
+    problems = {}
     for name in re.findall(r"^E: Unable to locate package (\S+)$", failed.stderr, re.MULTILINE):
         near = near_matches(apt, name)
-        problems.append(f"no package is named {name}" + (f"; did you mean {', '.join(near)}?" if near else ""))
+        problems[name] = f"no package is named {name}" + (f"; did you mean {', '.join(near)}?" if near else "")
     for version, name in re.findall(r"^E: Version '(.+?)' for '(.+?)' was not found$", failed.stderr, re.MULTILINE):
         have = sorted(
             {f["version"] for f in dpkg.parse_stanzas(apt.run("apt-cache", "show", name, check=False).stdout)},
             key=dpkg.version_key,
         )
-        problems.append(f"{name} has no version {version}; there is {', '.join(have) or 'none'}")
+        problems[name] = f"{name} has no version {version}; there is {', '.join(have) or 'none'}"
     for release, name in re.findall(r"^E: Release '(.+?)' for '(.+?)' was not found$", failed.stderr, re.MULTILINE):
-        problems.append(f"{name} is in no suite {release}")
+        problems[name] = f"{name} is in no suite {release}"
     for name in re.findall(r"^E: Package '(\S+?)' has no installation candidate$", failed.stderr, re.MULTILINE):
-        problems.append(f"{name} is a virtual package or is in no archive; name the package that provides it")
-    if problems:
-        return ResolveError("cannot find what was asked for", "\n".join(problems), "Nothing was changed.")
-    unmet = re.search(r"(The following packages have unmet dependencies:.*)", failed.stdout, re.DOTALL)
-    detail = proc.tail((unmet[1] if unmet else failed.stdout) + "\n" + _apt_errors(failed))
-    return ResolveError(f"cannot lay {', '.join(intent.names)} over this base", detail, "Nothing was changed.")
+        problems[name] = f"{name} is a virtual package or is in no archive; name the package that provides it"
+    return {name.partition(":")[0]: problem for name, problem in problems.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Unmet:
+    """A dependency that apt could not fulfil; ``found`` is the version that stands in its way."""
+
+    package: str
+    dependency: str
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.package} needs {self.dependency}, and there is {self.found}"
+
+
+_UNMET = re.compile(
+    r"^ (?:(?P<package>[^\s:]+)(?::\S+)?)? *:? (?:Pre)?Depends: (?P<dependency>.+?)"
+    r" but (?P<found>\S+) is to be installed$"
+)
+
+
+def unmet(failed: proc.Result) -> list[Unmet]:
+    """The version conflicts in what ``apt-get install`` prints when it finds no solution."""
+    found, package = [], ""
+    for line in failed.stdout.splitlines():
+        if match := _UNMET.match(line):
+            package = match["package"] or package
+            found.append(Unmet(package, match["dependency"], match["found"]))
+    return found

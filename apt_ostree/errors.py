@@ -5,6 +5,8 @@ The exit status stands on the class; one place, the command line, catches them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class AptOstreeError(Exception):
     """An operation failed and changed nothing.
@@ -79,6 +81,22 @@ class ResolveError(AptOstreeError):
     """apt finds no set of packages that satisfies the request over this base."""
 
     id = "resolve"
+
+
+class UnavailableError(ResolveError):
+    """No archive has some of the packages that were asked for: ``names``."""
+
+    id = "unavailable"
+
+    def __init__(self, names: Sequence[str], detail: str, resolution: str = "Nothing was changed.") -> None:
+        super().__init__("cannot find what was asked for", detail, resolution)
+        self.names = tuple(names)
+
+
+class RemoteError(AptOstreeError):
+    """A remote is unknown, cannot be reached, or does not hold what was asked for, signed by its key."""
+
+    id = "remote"
 
 
 class DownloadError(AptOstreeError):

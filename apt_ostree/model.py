@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -119,6 +120,11 @@ class Solved:
     @property
     def name(self) -> str:
         return self.package.name
+
+    @property
+    def from_security(self) -> bool:
+        """Whether it came from a security archive, by its label or its suite's name: Debian's custom."""
+        return re.search(r"-Security:|-security(?:,|$)", self.sources) is not None
 
 
 @dataclass(frozen=True, slots=True)

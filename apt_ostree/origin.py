@@ -47,6 +47,23 @@ def refspec(origin: Origin) -> str:
     return group.get("baserefspec") or group.get("refspec") or ""
 
 
+def pinned(origin: Origin) -> str:
+    """The commit of the base that was chosen rather than the newest of its ref; libostree's own key for it."""
+    return origin.get("origin", {}).get("override-commit", "")
+
+
+def with_base(origin: Origin, refspec: str, pinned: str) -> dict[str, dict[str, str]]:
+    """The origin with another place to take the base from, and with the commit chosen there, if one was."""
+    group = {
+        key: value
+        for key, value in origin.get("origin", {}).items()
+        if key not in {"refspec", "baserefspec", "override-commit"}
+    }
+    if pinned:
+        group["override-commit"] = pinned
+    return {**{name: dict(entries) for name, entries in origin.items()}, "origin": {"baserefspec": refspec, **group}}
+
+
 def intent(origin: Origin) -> Intent:
     """What an origin asks for. Raises SysrootError for a request that cannot be read."""
     packages, overrides, own = (origin.get(group, {}) for group in ("packages", "overrides", "apt-ostree"))

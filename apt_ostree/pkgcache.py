@@ -119,8 +119,8 @@ def load(area: Path, sha256: str) -> Cached | None:
         return None
 
 
-def import_deb(repo: Path, area: Path, deb: Path, sha256: str | None = None) -> Cached:
-    """Import a .deb, or return it as imported before.
+def import_deb(repo: Path, area: Path, deb: Path, sha256: str | None = None, *, anew: bool = False) -> Cached:
+    """Import a .deb, or return it as imported before, unless that shall be done ``anew``.
 
     ``sha256`` is what the archive's signed index says; without it the file itself is trusted (a local one).
     Raises PackageError for a damaged file, for one of another digest, and for what ostree cannot hold.
@@ -135,7 +135,7 @@ def import_deb(repo: Path, area: Path, deb: Path, sha256: str | None = None) -> 
             "Nothing of it was used. Run the command again, or refresh the lists.",
         )
     cached = load(area, found)
-    if cached is not None and (not cached.objects or ostree.resolve(repo, f"{REF}/{found}")):
+    if cached is not None and not anew and (not cached.objects or ostree.resolve(repo, f"{REF}/{found}")):
         return cached
     fields = dpkg.control(deb)
     place = area / "pkgs" / found

@@ -34,6 +34,9 @@ def install(
     allow_inactive: Annotated[
         bool, typer.Option("--allow-inactive", help="Record a request that the base fulfils by itself.")
     ] = False,
+    reinstall: Annotated[
+        bool, typer.Option("--reinstall", help="Fetch these packages anew, and lay everything once more.")
+    ] = False,
     idempotent: Idempotent = False,
 ) -> None:
     """Lay packages over the base, in a new deployment.
@@ -45,7 +48,9 @@ def install(
     options = call.options(allow_inactive=allow_inactive, answers=operation.answers(answers))
     call.show(
         call.perform(
-            lambda reporter: operation.install(call.settings, packages, options, reporter, uninstall or ()),
+            lambda reporter: operation.install(
+                call.settings, packages, options, reporter, uninstall or (), again=reinstall
+            ),
         )
     )
 
@@ -127,4 +132,26 @@ def override_reset(
         raise UsageError("name packages to reset, or --all")
     call.show(
         call.perform(lambda reporter: operation.override_reset(call.settings, packages or (), every, reporter)),
+    )
+
+
+@command(app, CHANGING)
+def reset(
+    call: Call,
+    layers: Annotated[bool, typer.Option("--layers", help="Drop every request.")] = False,
+    overrides: Annotated[bool, typer.Option("--overrides", help="Reset every override.")] = False,
+    initramfs: Annotated[bool, typer.Option("--initramfs", help="Take the image's initramfs, track no file.")] = False,
+) -> None:
+    """Go back to the pure base, of all that was laid over it or of the parts named; works without a network.
+
+    Example: apt-ostree reset --overrides
+    """
+    from ..ops import packages as operation
+
+    call.show(
+        call.perform(
+            lambda reporter: operation.reset(
+                call.settings, layers=layers, overrides=overrides, initramfs=initramfs, reporter=reporter
+            ),
+        )
     )

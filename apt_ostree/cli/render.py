@@ -12,15 +12,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..errors import AptOstreeError
-from ..model import Package, Plan
+from ..model import CommitInfo, Package, Plan
 
 if TYPE_CHECKING:
     from ..console import Reporter
     from ..inventory import Change
+    from ..ops.available import Update
     from ..ops.deployments import Done
     from ..ops.initramfs import State
     from ..ops.layer import Outcome
     from ..ops.query import DeploymentStatus, PackageDetails, Status
+    from ..remote import Remote
 
 SCHEMA = 1
 """The version of every JSON document; fields are only ever added to it."""
@@ -147,16 +149,20 @@ def size(count: int) -> str:
     return f"{value:.1f} GB"
 
 
-def change_lines(change: Change) -> list[str]:
-    """The difference of two package sets, for people."""
+def change_lines(change: Change, security: Sequence[Package] = ()) -> list[str]:
+    """The difference of two package sets, for people; the new packages in ``security`` are marked."""
+
+    def mark(package: Package) -> str:
+        return "  (security)" if package in security else ""
+
     lines = []
     for title, packages in (("Added", change.added), ("Removed", change.removed)):
         if packages:
             lines.append(f"{title}:")
-            lines += [f"  {package.name} {package.version} {package.architecture}" for package in packages]
+            lines += [f"  {p.name} {p.version} {p.architecture}{mark(p)}" for p in packages]
     if change.changed:
         lines.append("Changed:")
-        lines += [f"  {old.name} {old.version} -> {new.version}" for old, new in change.changed]
+        lines += [f"  {old.name} {old.version} -> {new.version}{mark(new)}" for old, new in change.changed]
     return lines
 
 
@@ -211,13 +217,20 @@ def outcome(result: Outcome, *, as_json: bool) -> None:
                 "commit": result.commit,
                 "reused": result.reused,
                 "deployment": result.deployment.id if result.deployment else None,
+                "base": base_json(result.bases[1]) if result.bases else None,
+                "previous-base": base_json(result.bases[0]) if result.bases else None,
+                "security": None if result.security is None else [package_json(p) for p in result.security],
             }
         )
         return
     if result.message:
         line(result.message)
-    for text in change_lines(result.change):
+    if result.bases and result.bases[0].checksum != result.bases[1].checksum:
+        line(f"Base: {base_text(result.bases[0])} -> {base_text(result.bases[1])}")
+    for text in change_lines(result.change, result.security or ()):
         line(text)
+    if result.security == ():
+        line("None of these is a security update.")
     if result.dry_run and result.changed and result.download:
         line(f"To download: {size(result.download)}")
     if result.deployment is not None:
@@ -225,6 +238,66 @@ def outcome(result: Outcome, *, as_json: bool) -> None:
         if not result.plan.packages:
             what = "the base alone"
         line(f"Deployed {result.deployment.checksum[:12]}: {what}. It boots next; 'apt-ostree rollback' undoes it.")
+
+
+def base_text(info: CommitInfo) -> str:
+    """A base in a line: its version, or the start of its checksum, and its time."""
+    return f"{info.version or info.checksum[:12]} ({moment(info.timestamp)})"
+
+
+def base_json(info: CommitInfo) -> dict[str, Any]:
+    return {"checksum": info.checksum, "version": info.version or None, "timestamp": info.timestamp}
+
+
+def update(found: Update, *, as_json: bool) -> None:
+    """What ``upgrade --check`` and ``refresh-md`` found."""
+    from ..ops.available import document as fields
+
+    if as_json:
+        document({"changed": found.any, "update": fields(found)})
+        return
+    if not found.any:
+        line("Nothing newer.")
+        return
+    line(update_line(found))
+    if found.base is not None:
+        for text in change_lines(found.difference) if found.difference is not None else []:
+            line(text)
+        if found.difference is None:
+            line("The new base does not list its packages; 'apt-ostree upgrade --preview' looks into it.")
+    if found.layered != type(found.layered)():
+        line("Of what is layered:")
+        for text in change_lines(found.layered):
+            line(f"  {text}")
+
+
+def update_line(found: Update) -> str:
+    """An update in a line."""
+    parts = []
+    if found.base is not None:
+        parts.append(f"{found.version or found.base[:12]} ({moment(found.timestamp)})")
+    count = sum(map(len, (found.layered.added, found.layered.removed, found.layered.changed)))
+    if count:
+        parts.append(f"{count} changes of layered packages")
+    return f"Available: {', '.join(parts)}"
+
+
+def remotes(found: Sequence[Remote], *, urls: bool, as_json: bool) -> None:
+    """What ``remote list`` prints."""
+    if as_json:
+        document(
+            {
+                "remotes": [
+                    {"name": r.name, "url": r.url, "gpg-verify": r.gpg_verify, "sign-verify": r.sign_verify}
+                    for r in found
+                ]
+            }
+        )
+        return
+    width = max((len(entry.name) for entry in found), default=0)
+    for entry in found:
+        verified = "" if entry.gpg_verify or entry.sign_verify else "  (not verified)"
+        line(f"{entry.name:<{width}}  {entry.url}{verified}" if urls else entry.name)
 
 
 def status_text(status: Status, *, verbose: bool) -> Iterable[str]:
@@ -235,6 +308,9 @@ def status_text(status: Status, *, verbose: bool) -> Iterable[str]:
         if number:
             yield ""
         yield from _deployment_lines(entry, verbose=verbose)
+    if status.update is not None:
+        yield ""
+        yield update_line(status.update)
     if status.transaction is not None:
         yield ""
         yield f"In progress: {status.transaction}"
@@ -289,10 +365,12 @@ def _flags(entry: DeploymentStatus) -> list[str]:
 
 def status_json(status: Status) -> dict[str, Any]:
     """The document of ``status --json``; its schema is docs/schema/status.json."""
+    from ..ops import available
+
     return {
         "deployments": [_deployment_json(entry) for entry in status.deployments],
         "transaction": _holder_json(status),
-        "cached-update": None,
+        "cached-update": available.document(status.update) if status.update is not None else None,
     }
 
 

@@ -9,11 +9,10 @@ from pathlib import PurePosixPath
 from .. import kernel, origin
 from ..console import Reporter
 from ..errors import ResolveError, UsageError
-from ..inventory import Change
-from ..model import Intent, Plan
+from ..model import Intent
 from . import query
 from . import transaction as tx
-from .layer import Options, Outcome, publish, relayer
+from .layer import Options, Outcome, publish, relayer, standing
 from .transaction import Settings
 
 
@@ -46,7 +45,7 @@ def configure(settings: Settings, enable: bool, arguments: Sequence[str], report
     with tx.transaction(settings, reporter) as current:
         before = origin.intent(current.basis.origin)
         after = replace(before, initramfs=enable, initramfs_args=tuple(arguments))
-        return relayer(current, settings, before, after, Options(cache_only=True))
+        return relayer(current, settings, after, Options(cache_only=True))
 
 
 def track(
@@ -63,17 +62,16 @@ def track(
             raise UsageError(f"'{name}' is no plain path below /etc", resolution="Write /etc/NAME.")
     tx.require_root()
     with tx.transaction(settings, reporter) as current:
-        before = origin.intent(current.basis.origin)
-        after = _tracking(before, tracking, untracking, every)
-        if after == before:
+        target = standing(current)
+        after = _tracking(target.intent, tracking, untracking, every)
+        if after == target.intent:
             return Outcome(False, "No change: everything asked for is already so.")
-        base = tx.base_of(current.repo, current.basis)
         kernel.etc_archive(
             current.sysroot.path / current.merge.path / "etc", after.initramfs_etc, current.area / "tmp/initramfs-etc"
         )
         if settings.dry_run:
             return Outcome(True, f"Would track: {', '.join(after.initramfs_etc) or 'nothing'}.", dry_run=True)
-        return publish(current, current.basis.checksum, base, after, Plan(), Change())
+        return publish(current, current.basis.checksum, replace(target, intent=after), Outcome(True, ""))
 
 
 def _tracking(before: Intent, tracking: Sequence[str], untracking: Sequence[str], every: bool) -> Intent:

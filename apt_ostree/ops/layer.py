@@ -27,7 +27,7 @@ from .. import (
     sysroot,
     users,
 )
-from ..errors import AptOstreeError, PackageError, SysrootError
+from ..errors import AptOstreeError, PackageError, SysrootError, UnavailableError
 from ..fs import check_space, remove_tree, take
 from ..inventory import Change, difference, package_list
 from ..model import CommitInfo, Deployment, Intent, Package, Plan, Solved
@@ -53,6 +53,28 @@ class Options:
     allow_inactive: bool = False
     answers: str = ""
     """What debconf is answered besides what it was before (debconf.py)."""
+    refresh: bool = False
+    """Ask the archives for their lists, however fresh those at hand are."""
+    skip_missing: bool = False
+    """Go on without recorded requests that no archive has any more; they stay on record."""
+    security: bool = False
+    """Say which changes are security updates."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the next deployment is to be, as an operation states it before anything is solved."""
+
+    base: CommitInfo
+    refspec: str
+    """Where the base comes from, and where the next ``upgrade`` looks."""
+    intent: Intent
+    pinned: str = ""
+    """The checksum that ``deploy`` chose rather than the newest; ``upgrade`` lets go of it."""
+    free: frozenset[Package] = frozenset()
+    """Layered packages whose locked versions are let go."""
+    anew: frozenset[str] = frozenset()
+    """Names of packages to fetch and import again; the layer is then built even if its inputs are the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,25 +91,61 @@ class Outcome:
     dry_run: bool = False
     download: int = 0
     """Bytes that have to be fetched."""
+    bases: tuple[CommitInfo, CommitInfo] | None = None
+    """The base before and after."""
+    security: tuple[Package, ...] | None = None
+    """Those of the new packages that came as security updates; None where nobody asked."""
 
 
-def relayer(current: Transaction, settings: Settings, before: Intent, after: Intent, options: Options) -> Outcome:
-    base = tx.base_of(current.repo, current.basis)
+def standing(current: Transaction) -> Target:
+    """The target that would change nothing: what boots next, as it is. Raises SysrootError."""
+    deployment = current.basis
+    return Target(
+        tx.base_of(current.repo, deployment),
+        origin.refspec(deployment.origin),
+        origin.intent(deployment.origin),
+        origin.pinned(deployment.origin),
+    )
+
+
+def relayer(current: Transaction, settings: Settings, after: Intent, options: Options) -> Outcome:
+    """Another intent over the same base, with the versions of what is layered: see ``reach``."""
+    return reach(current, settings, replace(standing(current), intent=after), options)
+
+
+def reach(current: Transaction, settings: Settings, target: Target, options: Options) -> Outcome:
+    """Make the next deployment what ``target`` states: the one path of all operations on base and packages.
+
+    Raises ResolveError, DownloadError, PackageError, ScriptError, SpaceError, TreeError, SysrootError; nothing
+    has changed then.
+    """
+    now = standing(current)
+    base, before = target.base, now.intent
     old_info = tx.commit_of(current.repo, current.basis)
     answers = debconf.merge(_answers(current, before), options.answers)
-    after = replace(after, debconf="" if after.empty else debconf.digest(answers))
-    if after == before:
+    after = replace(target.intent, debconf="" if target.intent.empty else debconf.digest(answers))
+    target = replace(target, intent=after)
+    if target == now:
         return Outcome(False, "No change: everything asked for is already so.")
+    bases = (now.base, base)
     if after.empty:
-        plan = Plan()
+        if replace(target, free=now.free, anew=now.anew) == now:
+            return Outcome(False, "No change: everything asked for is already so.")
         change = difference(_packages_of(current, old_info), _packages_of(current, base))
+        outcome = Outcome(True, "", change=change, bases=bases, dry_run=settings.dry_run)
+        if options.security:
+            outcome = replace(outcome, security=_security(current, target, outcome, options))
         if settings.dry_run:
-            return Outcome(True, "Would return to the base.", change=change, dry_run=True)
-        return publish(current, base.checksum, base, after, plan, change)
+            same = base == now.base
+            return replace(outcome, message="Would return to the base." if same else "Would take the base alone:")
+        if options.download_only:
+            return replace(outcome, message="Downloaded; nothing else was done.")
+        return publish(current, base.checksum, target, outcome)
     tree = assemble.base_checkout(current.repo, current.area, base.checksum)
     base_packages = [entry.package for entry in dpkg.installed(tree)]
     after, provided = _drop_provided(after, before, tree, options)
-    if after == before:
+    target = replace(target, intent=after)
+    if target == now:
         return Outcome(False, "No change: " + "; ".join(provided) + ".")
     for message in provided:
         current.reporter.warn(message)
@@ -95,17 +153,30 @@ def relayer(current: Transaction, settings: Settings, before: Intent, after: Int
         kernel.require_dracut(tree)
     # A file that is not asked for any more does not stand for the archive's package of that version.
     dropped = {entry.sha256 for entry in before.local} - {entry.sha256 for entry in after.local}
-    lock = [solved for solved in locked(old_info) if solved.sha256 not in dropped]
+    lock = [s for s in locked(old_info) if s.sha256 not in dropped and s.package not in target.free]
     with current.phase("resolve", "Resolving dependencies"):
-        solver = prepare_apt(current, tree, base, after, cache_only=options.cache_only)
-        plan = resolve(current, solver, tree, after, lock)
+        solver, dead = prepare_apt(current, tree, base, after, cache_only=options.cache_only, force=options.refresh)
+        plan = _solve(current, solver, tree, target, lock, before, old_info, options)
+    inputs = _inputs_digest(base, after, plan)
+    same = inputs == old_info.metadata.get("apt-ostree.inputs-sha256")
+    if same and replace(target, free=now.free) == now:
+        return Outcome(False, "No change: the base and everything layered are the newest there is.", plan)
     change = difference(_packages_of(current, old_info), plan.present(base_packages))
     if any(s.name.startswith("linux-image-") for s in plan.packages) and "dracut" not in {
         package.name for package in plan.present(base_packages)
     }:
         kernel.require_dracut(tree)
-    missing = [s for s in plan.packages if pkgcache.load(current.area, s.sha256) is None]
-    outcome = Outcome(True, "", plan, change, download=sum(s.size for s in missing), dry_run=settings.dry_run)
+    given = {entry.sha256 for entry in after.local}
+    missing = [
+        s
+        for s in plan.packages
+        if pkgcache.load(current.area, s.sha256) is None or (s.name in target.anew and s.sha256 not in given)
+    ]
+    outcome = Outcome(
+        True, "", plan, change, download=sum(s.size for s in missing), dry_run=settings.dry_run, bases=bases
+    )
+    if options.security:
+        outcome = replace(outcome, security=_security(current, target, outcome, options))
     if settings.dry_run:
         return replace(outcome, message="Would change:")
     if options.cache_only and missing:
@@ -122,13 +193,58 @@ def relayer(current: Transaction, settings: Settings, before: Intent, after: Int
     tx.mark_unsynced(current.sysroot)
     cached = _fetch(current, solver, plan, missing)
     if options.download_only:
-        return replace(outcome, changed=bool(missing), message="Downloaded and imported; nothing else was done.")
-    inputs = _inputs_digest(base, after, plan)
-    commit = _find_layer(current, inputs)
-    reused = commit is not None
-    if commit is None:
-        commit = _build(current, tree, base, after, plan, cached, inputs, answers)
-    return replace(publish(current, commit, base, after, plan, change), reused=reused)
+        arrived = bool(missing) or base != now.base
+        return replace(outcome, changed=arrived, message="Downloaded and imported; nothing else was done.")
+    commit = None if target.anew else _find_layer(current, inputs)
+    if commit is not None:
+        return publish(current, commit, target, replace(outcome, reused=True))
+    commit = _build(current, tree, base, after, plan, cached, inputs, answers)
+    return publish(current, commit, target, outcome)
+
+
+def _solve(
+    current: Transaction,
+    solver: apt.Apt,
+    tree: Path,
+    target: Target,
+    lock: Sequence[Solved],
+    before: Intent,
+    old_info: CommitInfo,
+    options: Options,
+) -> Plan:
+    """Resolve the target; requests on record may stay on record although no archive has them any more: all where
+    that was said, and those that were left out before where nothing is let go."""
+    optional: Sequence[str] = ()
+    if options.skip_missing:
+        optional = before.requested
+    elif not target.free:
+        have = {package.name for package in _packages_of(current, old_info)}
+        optional = [request for request in before.requested if requests.name_of(request) not in have]
+    try:
+        return resolve(current, solver, tree, target.intent, lock, optional=optional)
+    except UnavailableError as error:
+        gone = [name for name in error.names if name in map(requests.name_of, before.requested)]
+        if not gone or not options.refresh:
+            raise
+        raise UnavailableError(
+            error.names,
+            error.detail,
+            f"Nothing was changed. Drop them with 'apt-ostree uninstall {' '.join(gone)}', or add --skip-missing, "
+            "which keeps them on record and leaves them out this time.",
+        ) from None
+
+
+def _security(current: Transaction, target: Target, outcome: Outcome, options: Options) -> tuple[Package, ...]:
+    """What of a change came as security updates: the layer knows where its packages are from, the lists those of
+    the base."""
+    new = {*outcome.change.added, *(package for _, package in outcome.change.changed)}
+    found = {s.package for s in outcome.plan.packages if s.from_security}
+    rest = new - {s.package for s in outcome.plan.packages}
+    if rest:
+        tree = assemble.base_checkout(current.repo, current.area, target.base.checksum)
+        solver = prepare_apt(current, tree, target.base, target.intent, cache_only=options.cache_only)
+        found |= apt.from_security(solver, rest)
+    return tuple(sorted(found & new))
 
 
 def _answers(current: Transaction, intent: Intent) -> str:
@@ -196,14 +312,14 @@ def _fetch_missing(current: Transaction, solver: apt.Apt, missing: Sequence[Solv
         own = current.area / "tmp" / file.name
         try:
             take(file, own)
-            pkgcache.import_deb(current.repo, current.area, own, solved.sha256)
+            pkgcache.import_deb(current.repo, current.area, own, solved.sha256, anew=True)
         except AptOstreeError:
             # A damaged download would be taken for the package again and again.
             own.unlink(missing_ok=True)
             file.unlink(missing_ok=True)
             apt.download(solver, [solved.package])
             take(file, own)
-            pkgcache.import_deb(current.repo, current.area, own, solved.sha256)
+            pkgcache.import_deb(current.repo, current.area, own, solved.sha256, anew=True)
         finally:
             own.unlink(missing_ok=True)
             file.unlink(missing_ok=True)
@@ -370,16 +486,15 @@ def _metadata(
     }
 
 
-def publish(current: Transaction, commit: str, base: CommitInfo, intent: Intent, plan: Plan, change: Change) -> Outcome:
-    """Deploy a commit with this intent on record; the last step of every operation on packages."""
+def publish(current: Transaction, commit: str, target: Target, outcome: Outcome) -> Outcome:
+    """Deploy a commit with this target on record; the last step of every operation on base and packages."""
     with current.phase("deploy", "Deploying"):
-        tx.hold_bases(current.sysroot, also=base.checksum)
-        new_origin = origin.with_intent(current.basis.origin, intent)
-        fresh = sysroot.publish(current.sysroot, current.osname, commit, new_origin)
+        tx.hold_bases(current.sysroot, also=target.base.checksum)
+        new_origin = origin.with_base(current.basis.origin, target.refspec, target.pinned)
+        fresh = sysroot.publish(current.sysroot, current.osname, commit, origin.with_intent(new_origin, target.intent))
     with current.phase("prune"):
         tidy(current.reloaded(fresh))
-    deployment = fresh.of(current.osname)[0]
-    return Outcome(True, "", plan, change, deployment, commit)
+    return replace(outcome, deployment=fresh.of(current.osname)[0], commit=commit)
 
 
 def tidy(current: Transaction) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import debconf, dpkg, origin, pkgcache, requests
 from ..console import Reporter
 from ..errors import PackageError, ResolveError, UsageError
 from ..inventory import package_list
-from ..model import LocalPackage
+from ..model import Intent, LocalPackage
 from . import transaction as tx
-from .layer import Options, Outcome, relayer
+from .layer import Options, Outcome, reach, relayer, standing
 from .transaction import Settings, Transaction
 
 
@@ -22,21 +22,62 @@ def install(
     options: Options,
     reporter: Reporter,
     uninstall: Sequence[str] = (),
+    *,
+    again: bool = False,
 ) -> Outcome:
-    """Lay further packages over the base. Raises UsageError, ResolveError, DownloadError, PackageError,
-    ScriptError, SpaceError, TreeError; nothing has changed then."""
+    """Lay further packages over the base; ``again`` fetches those named anew and runs every script once more.
+
+    Raises UsageError, ResolveError, DownloadError, PackageError, ScriptError, SpaceError, TreeError; nothing has
+    changed then."""
     tx.require_root()
-    names, files = _split(packages)
-    for name in [*names, *uninstall]:
-        requests.parse_expression(name)
+    edit = Edit.of(packages, uninstall, options.recommends)
     with tx.transaction(settings, reporter) as current:
-        before = origin.intent(current.basis.origin)
-        after = requests.drop(before, uninstall) if uninstall else before
-        local = _import(current, files)
-        after = requests.add(after, names, local)
-        if options.recommends is not None:
-            after = replace(after, recommends=options.recommends)
-        return relayer(current, settings, before, after, options)
+        target = standing(current)
+        after = edit.apply(current, target.intent, anew=again)
+        named = {*map(requests.name_of, edit.names), *(dpkg.control(file)["package"] for file in edit.files)}
+        target = replace(target, intent=after, anew=frozenset(named) if again else frozenset())
+        return reach(current, settings, target, options)
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Requests to add and to drop, checked in their form before a transaction begins."""
+
+    names: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+    dropping: tuple[str, ...] = ()
+    recommends: bool | None = None
+
+    @classmethod
+    def of(cls, packages: Sequence[str], uninstall: Sequence[str], recommends: bool | None = None) -> Edit:
+        """Raises UsageError for what is no package expression, and PackageError for a file that is no package."""
+        names, files = _split(packages)
+        for name in [*names, *uninstall]:
+            requests.parse_expression(name)
+        return cls(tuple(names), tuple(files), tuple(uninstall), recommends)
+
+    def apply(self, current: Transaction, intent: Intent, *, anew: bool = False) -> Intent:
+        """The intent with these changes; files are imported. Raises ResolveError and PackageError."""
+        after = requests.drop(intent, self.dropping) if self.dropping else intent
+        after = requests.add(after, self.names, _import(current, self.files, anew=anew))
+        return after if self.recommends is None else replace(after, recommends=self.recommends)
+
+
+def reset(settings: Settings, *, layers: bool, overrides: bool, initramfs: bool, reporter: Reporter) -> Outcome:
+    """Back to the pure base: without these parts of what was asked for, or without all of them where none is named."""
+    tx.require_root()
+    every = not (layers or overrides or initramfs)
+    with tx.transaction(settings, reporter) as current:
+        after = standing(current).intent
+        if layers or every:
+            after = replace(after, requested=(), requested_local=())
+        if overrides or every:
+            after = replace(after, remove=(), replace=(), replace_local=())
+        if initramfs or every:
+            after = replace(after, initramfs=False, initramfs_args=(), initramfs_etc=())
+        if every:
+            after = replace(after, recommends=None)
+        return relayer(current, settings, after, Options(cache_only=True))
 
 
 def answers(file: Path | None) -> str:
@@ -52,7 +93,7 @@ def uninstall(settings: Settings, packages: Sequence[str], every: bool, reporter
     with tx.transaction(settings, reporter) as current:
         before = origin.intent(current.basis.origin)
         after = replace(before, requested=(), requested_local=()) if every else requests.drop(before, packages)
-        return relayer(current, settings, before, after, Options(cache_only=True))
+        return relayer(current, settings, after, Options(cache_only=True))
 
 
 def override_remove(
@@ -106,7 +147,7 @@ def _override(
         after = requests.override(before, remove, names, local)
         after = requests.add(after, wanted, _import(current, wanted_files))
         quiet = not (names or wanted)
-        return relayer(current, settings, before, after, replace(options, cache_only=options.cache_only or quiet))
+        return relayer(current, settings, after, replace(options, cache_only=options.cache_only or quiet))
 
 
 def override_reset(settings: Settings, packages: Sequence[str], every: bool, reporter: Reporter) -> Outcome:
@@ -116,7 +157,7 @@ def override_reset(settings: Settings, packages: Sequence[str], every: bool, rep
         before = origin.intent(current.basis.origin)
         names = sorted(requests.overridden(before)) if every else packages
         after = requests.reset(before, names)
-        return relayer(current, settings, before, after, Options(cache_only=True))
+        return relayer(current, settings, after, Options(cache_only=True))
 
 
 def _split(packages: Sequence[str]) -> tuple[list[str], list[Path]]:
@@ -130,10 +171,10 @@ def _split(packages: Sequence[str]) -> tuple[list[str], list[Path]]:
     return names, files
 
 
-def _import(current: Transaction, files: Sequence[Path]) -> list[LocalPackage]:
+def _import(current: Transaction, files: Sequence[Path], *, anew: bool = False) -> list[LocalPackage]:
     if not files:
         return []
     tx.mark_unsynced(current.sysroot)
     with current.phase("import"):
-        imported = [pkgcache.import_deb(current.repo, current.area, file.absolute()) for file in files]
+        imported = [pkgcache.import_deb(current.repo, current.area, file.absolute(), anew=anew) for file in files]
     return [LocalPackage(cached.sha256, cached.package) for cached in imported]

@@ -16,6 +16,7 @@ from ..lock import Holder, holder
 from ..model import CommitInfo, Deployment, Intent, Package, Solved
 from ..sysroot import Sysroot
 from . import transaction as tx
+from .available import Update, cached
 from .resolve import inactive_overrides, locked
 
 
@@ -46,6 +47,8 @@ class Status:
     transaction: Holder | None
     entry: journal.Entry | None = None
     """What the journal says of the transaction in progress, where we may read it."""
+    update: Update | None = None
+    """What is newer than what boots next, as last seen."""
 
 
 def status(path: Path, stateroot: str | None = None) -> Status:
@@ -75,7 +78,8 @@ def status(path: Path, stateroot: str | None = None) -> Status:
             )
         )
     at_work = holder(loaded.path / tx.LOCK)
-    return Status(loaded.path, tuple(found), at_work, _entry(loaded.path, at_work))
+    update = cached(loaded, chosen[0]) if chosen else None
+    return Status(loaded.path, tuple(found), at_work, _entry(loaded.path, at_work), update)
 
 
 def _entry(path: Path, at_work: Holder | None) -> journal.Entry | None:
@@ -98,14 +102,15 @@ def _inactive(repo: Path, base: CommitInfo, intent: Intent, layered: Sequence[So
     names = {solved.name for solved in layered}
     # Whatever stands in the origin, a question must not fail for it.
     asked = {request: re.split("[:=/]", request, maxsplit=1)[0] for request in intent.requested}
+    asked |= {str(entry.package): entry.package.name for entry in intent.requested_local}
     if names.issuperset(asked.values()) and not requests.overridden(intent):
         return {}
     present = package_list(repo, base.checksum)
     have = {package.name: package for package in present}
     return inactive_overrides(present, intent) | {
-        request: f"{name} {have[name].version} is part of the base"
+        request: f"{name} {have[name].version} is part of the base" if name in have else "no archive had it"
         for request, name in asked.items()
-        if name not in names and name in have
+        if name not in names
     }
 
 

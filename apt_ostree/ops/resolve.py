@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .. import apt, dpkg, ostree, pkgcache, requests
-from ..errors import AptOstreeError, PackageError, ResolveError
+from .. import apt, dpkg, ostree, pkgcache, proc, requests
+from ..errors import AptOstreeError, PackageError, ResolveError, UnavailableError
 from ..model import CommitInfo, Intent, Package, Plan, Solved
 from . import transaction as tx
 from .transaction import Transaction
@@ -21,10 +21,13 @@ def locked(info: CommitInfo) -> list[Solved]:
     return [Solved(Package(*entry[:3]), *entry[3:]) for entry in entries]
 
 
-def prepare_apt(current: Transaction, tree: Path, base: CommitInfo, after: Intent, *, cache_only: bool) -> apt.Apt:
+def prepare_apt(
+    current: Transaction, tree: Path, base: CommitInfo, after: Intent, *, cache_only: bool, force: bool = False
+) -> apt.Apt:
     """apt over the base, with the merge deployment's sources, and with fresh lists unless ``cache_only``.
 
-    Raises DownloadError when the lists can be had neither fresh nor from before.
+    ``force`` asks the archives even where the lists are a few hours old. Raises DownloadError when the lists can
+    be had neither fresh nor from before.
     """
     etc = current.sysroot.path / current.merge.path / "etc"
     target = apt.Target(tree, etc if etc.is_dir() else tree / "usr/etc", dpkg.architectures(tree))
@@ -32,7 +35,7 @@ def prepare_apt(current: Transaction, tree: Path, base: CommitInfo, after: Inten
     solver = apt.prepare(tx.RUN, target, base.checksum, after.recommends)
     if not cache_only:
         try:
-            if apt.refresh(solver):
+            if apt.refresh(solver, force=force):
                 current.reporter.step("Refreshed the package lists")
         except AptOstreeError as error:
             if not apt.have_lists(solver):
@@ -52,15 +55,38 @@ class Question:
     replaceable: frozenset[str]
 
 
-def resolve(current: Transaction, solver: apt.Apt, tree: Path, after: Intent, lock: list[Solved]) -> Plan:
+def resolve(
+    current: Transaction,
+    solver: apt.Apt,
+    tree: Path,
+    after: Intent,
+    lock: Sequence[Solved],
+    *,
+    optional: Sequence[str] = (),
+) -> Plan:
     """Ask apt for the whole layer over the pristine base; the versions of the lock are preferred.
 
-    Raises ResolveError; when it is the base that stands in the way, it names the packages.
+    Those of the ``optional`` requests that no archive can fulfil are left out, with a warning. Raises
+    ResolveError, UnavailableError; when it is the base that stands in the way, it names the packages.
     """
+    try:
+        return _resolve(current, solver, tree, after, lock)
+    except UnavailableError as error:
+        left_out = {request for request in optional if requests.name_of(request) in error.names}
+        if not set(error.names) <= set(map(requests.name_of, left_out)):
+            raise
+        current.reporter.warn(f"left out this time: {error.detail.replace(chr(10), '; ')}")
+        rest = tuple(request for request in after.requested if request not in left_out)
+        return _resolve(current, solver, tree, replace(after, requested=rest), lock)
+
+
+def _resolve(current: Transaction, solver: apt.Apt, tree: Path, after: Intent, lock: Sequence[Solved]) -> Plan:
     base = [entry.package for entry in dpkg.installed(tree)]
     local = {entry.package: entry.sha256 for entry in after.local}
     sources = _cached_packages(current, after, lock)
     question = _question(base, after)
+    if not question.requests:
+        return Plan()
     for name in sorted(set(inactive_overrides(base, after))):
         current.reporter.warn(f"the override of {name} is inactive: the base has it so already")
     locked_pins = [(s.package, apt.PRIORITY_LOCK) for s in lock if s.package not in base]
@@ -72,15 +98,23 @@ def resolve(current: Transaction, solver: apt.Apt, tree: Path, after: Intent, lo
     apt.write_pins(solver, locked_pins)
     free = apt.simulate(solver, question.requests, sources, replacing=replacing)
     if isinstance(free, list) and (culprits := touches_base(free, question)):
-        raise ResolveError(
-            f"{', '.join(after.names)} cannot be laid over this base",
-            "the base would have to change:\n" + "\n".join(culprits),
-            "Wait for a base that has them, or change the base ('apt-ostree override').",
-        )
+        raise _skew(after, culprits, apt.unmet(actions) if isinstance(actions, proc.Result) else [])
     failed = free if not isinstance(free, list) else actions
     if isinstance(failed, list):
         raise ResolveError("apt found no solution over this base", resolution="Nothing was changed.")
     raise apt.explain_failure(solver, failed, after)
+
+
+def _skew(after: Intent, culprits: Sequence[str], unmet: Sequence[apt.Unmet]) -> ResolveError:
+    """The archives are ahead of the base, or behind it: which packages hold things up, and the ways out."""
+    held = sorted({entry.package for entry in unmet}) or after.names
+    asked = [name for name in held if name in map(requests.name_of, after.requested)]
+    return ResolveError(
+        f"{', '.join(held)} cannot be laid over this base",
+        "\n".join([*map(str, unmet), "the base would have to change:", *culprits]),
+        "Take a base that fits ('apt-ostree upgrade', or wait for one), change this one ('apt-ostree override "
+        f"replace'), or go without ('apt-ostree uninstall {' '.join(asked or ['PKG'])}').",
+    )
 
 
 def _cached_packages(current: Transaction, after: Intent, lock: Sequence[Solved]) -> Path | None:

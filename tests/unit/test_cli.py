@@ -89,6 +89,15 @@ def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture
         (["compose", "tree", "--repo", "/r", "--add-metadata", "=x", "m"], "--add-metadata takes KEY=VALUE, not '=x'"),
         (["db", "diff", "1", "2", "3"], "db diff compares two revisions"),
         (["install", "Vim"], "'Vim' is no package expression"),
+        (["upgrade", "--install", ""], "'' is no package expression"),
+        (["upgrade", "--check", "vim"], "--check looks at everything; --preview takes packages and other options"),
+        (["rebase", ""], "'' names no base"),
+        (["rebase", "a b:c"], "'a b:c' names no base"),
+        (["rebase", "example:../x"], "'example:../x' names no base"),
+        (["remote", "add", "", "https://example.org"], "'' is no name of a remote"),
+        (["remote", "add", "a/b", "https://example.org"], "'a/b' is no name of a remote"),
+        (["remote", "add", "a", ""], "'' is no URL"),
+        (["remote", "delete", "../a"], "'../a' is no name of a remote"),
         (["install", "vim", "--uninstall", "--all"], "'--all' is no package expression"),
     ],
 )
@@ -102,7 +111,11 @@ def test_a_usage_error_exits_2_with_its_message(
 
 @pytest.mark.parametrize(
     "words",
-    [["install", "vim"], ["uninstall", "vim"], ["uninstall", "--all"], ["rollback"], ["cleanup", "-b"]],
+    [
+        ["install", "vim"], ["uninstall", "vim"], ["uninstall", "--all"], ["rollback"], ["cleanup", "-b"], ["reset"],
+        ["upgrade"], ["upgrade", "--check"], ["upgrade", "--preview"], ["rebase", "a:b"], ["deploy", "12.1"],
+        ["refresh-md"], ["remote", "add", "a", "https://example.org"], ["remote", "delete", "a"],
+    ],  # fmt: skip
 )
 def test_a_command_that_changes_a_system_needs_root(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, fake: Path, words: list[str]

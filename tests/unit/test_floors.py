@@ -17,7 +17,7 @@ FLOORS = (
     ("ostree", "apt", "dpkg", "bwrap", "mmdebstrap"),
     (
         "origin", "requests", "sysroot", "pkgcache", "manifest", "users", "state", "kernel", "overlay", "assemble",
-        "layout", "support", "debconf", "vendor", "inventory", "journal",
+        "layout", "support", "debconf", "vendor", "inventory", "journal", "remote",
     ),
     ("ops",),
     ("cli", "__main__"),

@@ -1,0 +1,210 @@
+"""The commands on where the base comes from: upgrade, rebase, deploy, refresh-md and remote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import UsageError
+from . import render
+from .command import CHANGING, LOOKING, RESOLVING, UNCHANGED, Call, app, command, group
+
+remote_app = group("remote", "Where bases come from, and whose signatures count.")
+
+Installing = Annotated[list[str] | None, typer.Option("--install", metavar="PKG", help="Layer a package besides.")]
+Uninstalling = Annotated[
+    list[str] | None, typer.Option("--uninstall", metavar="PKG", help="Drop a request in the same step.")
+]
+SkipMissing = Annotated[
+    bool,
+    typer.Option("--skip-missing", help="Go on without requests that no archive has any more; they stay on record."),
+]
+SkipBranchCheck = Annotated[
+    bool, typer.Option("--skip-branch-check", help="Take a commit (its whole checksum) of any ref.")
+]
+Security = Annotated[bool, typer.Option("--security", help="Say which changes are security updates.")]
+
+
+@command(app, RESOLVING)
+def upgrade(
+    call: Call,
+    packages: Annotated[
+        list[str] | None, typer.Argument(metavar="[PKG...]", help="Layered packages: only these, and the base.")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Only look whether there is anything newer.")] = False,
+    preview: Annotated[bool, typer.Option("--preview", help="Work out what it would do, and do nothing.")] = False,
+    layers_only: Annotated[bool, typer.Option("--layers-only", help="Keep the base.")] = False,
+    allow_downgrade: Annotated[bool, typer.Option("--allow-downgrade", help="Take an older base, too.")] = False,
+    installing: Installing = None,
+    uninstalling: Uninstalling = None,
+    skip_missing: SkipMissing = False,
+    security: Security = False,
+) -> None:
+    """Take the newest base and the newest layered packages, in a new deployment.
+
+    --check and --preview exit with 77 when there is nothing newer.
+
+    Example: apt-ostree upgrade --preview
+    """
+    from dataclasses import replace
+
+    from ..ops import updates
+    from ..ops import upgrade as operation
+    from ..ops.packages import Edit
+
+    if check and (packages or installing or uninstalling or layers_only):
+        raise UsageError("--check looks at everything; --preview takes packages and other options")
+    if check and not preview:
+        found = call.perform(lambda reporter: updates.check(call.settings, call.options(), reporter))
+        render.update(found, as_json=call.as_json)
+        if not found.any:
+            raise typer.Exit(UNCHANGED)
+        return
+    settings = replace(call.settings, dry_run=call.dry_run or preview)
+    scope = operation.Scope(tuple(packages or ()), layers_only, allow_downgrade)
+    edit = Edit.of(installing or (), uninstalling or (), call.recommends)
+    options = call.options(skip_missing=skip_missing, security=security)
+    result = call.perform(lambda reporter: operation.upgrade(settings, scope, edit, options, reporter))
+    render.result(result, as_json=call.as_json)
+    if preview and not result.changed:
+        raise typer.Exit(UNCHANGED)
+    call.finish(changed=result.changed)
+
+
+@command(app, RESOLVING)
+def rebase(
+    call: Call,
+    refspec: Annotated[str, typer.Argument(metavar="REFSPEC", help="REMOTE:REF, REF, :REF or a local checksum.")],
+    revision: Annotated[
+        str | None, typer.Argument(metavar="[REV]", help="A version or checksum, rather than the newest.")
+    ] = None,
+    installing: Installing = None,
+    uninstalling: Uninstalling = None,
+    skip_missing: SkipMissing = False,
+    skip_branch_check: SkipBranchCheck = False,
+    security: Security = False,
+) -> None:
+    """Follow another ref from now on; what is layered is laid over its base.
+
+    REF alone is one of the same remote, :REF one of the local repository.
+
+    Example: apt-ostree rebase example:debian/13/x86_64/minimal
+    """
+    from ..ops import upgrade as operation
+    from ..ops.packages import Edit
+
+    edit = Edit.of(installing or (), uninstalling or (), call.recommends)
+    options = call.options(skip_missing=skip_missing, security=security)
+    call.show(
+        call.perform(
+            lambda reporter: operation.rebase(
+                call.settings, refspec, revision, edit, options, reporter, skip_branch_check=skip_branch_check
+            ),
+        )
+    )
+
+
+@command(app, RESOLVING)
+def deploy(
+    call: Call,
+    revision: Annotated[str, typer.Argument(metavar="REV", help="VERSION, version=VERSION or a checksum.")],
+    installing: Installing = None,
+    uninstalling: Uninstalling = None,
+    skip_missing: SkipMissing = False,
+    skip_branch_check: SkipBranchCheck = False,
+    security: Security = False,
+) -> None:
+    """Take a certain version of the base, older or newer, with what is layered; upgrade moves on from it.
+
+    Example: apt-ostree deploy 13.20261106.1
+    """
+    from ..ops import upgrade as operation
+    from ..ops.packages import Edit
+
+    edit = Edit.of(installing or (), uninstalling or (), call.recommends)
+    options = call.options(skip_missing=skip_missing, security=security)
+    call.show(
+        call.perform(
+            lambda reporter: operation.deploy(
+                call.settings, revision, edit, options, reporter, skip_branch_check=skip_branch_check
+            ),
+        )
+    )
+
+
+@command(app, ("wait", "wait_timeout", *LOOKING), "refresh-md")
+def refresh_md(
+    call: Call,
+    force: Annotated[bool, typer.Option("-f", "--force", help="Even if the lists are younger than a day.")] = False,
+) -> None:
+    """Fetch the archives' package lists, and look what the remote has.
+
+    Example: apt-ostree refresh-md -f
+    """
+    from ..ops import updates
+
+    found = call.perform(lambda reporter: updates.refresh(call.settings, reporter, force=force))
+    render.update(found, as_json=call.as_json)
+
+
+@command(remote_app, CHANGING, "add")
+def remote_add(
+    call: Call,
+    name: Annotated[str, typer.Argument(metavar="NAME")],
+    url: Annotated[str, typer.Argument(metavar="URL")],
+    gpg_import: Annotated[
+        Path | None, typer.Option("--gpg-import", metavar="FILE", help="The GPG key that its commits are signed by.")
+    ] = None,
+    sign_verify: Annotated[
+        str | None,
+        typer.Option(
+            "--sign-verify", metavar="TYPE=file:PATH", help="Another signature than GPG's: ed25519=file:PATH."
+        ),
+    ] = None,
+    no_gpg_verify: Annotated[bool, typer.Option("--no-gpg-verify", help="Trust whatever comes from there.")] = False,
+    if_not_exists: Annotated[bool, typer.Option("--if-not-exists", help="Leave a remote of that name alone.")] = False,
+    more: Annotated[
+        list[str] | None, typer.Option("--set", metavar="K=V", help="A further setting: ostree.repo-config(5).")
+    ] = None,
+) -> None:
+    """Add a remote; its commits are verified by GPG unless that is refused in words.
+
+    Example: apt-ostree remote add example https://example.org/repo --gpg-import example.gpg
+    """
+    from ..ops import remotes
+
+    trust = remotes.Trust(gpg_import, sign_verify, no_gpg_verify)
+    call.show(
+        call.perform(
+            lambda reporter: remotes.add(
+                call.settings, name, url, trust, more or (), reporter, if_not_exists=if_not_exists
+            ),
+        )
+    )
+
+
+@command(remote_app, CHANGING, "delete")
+def remote_delete(call: Call, name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
+    """Forget a remote and its keys; what is deployed stays.
+
+    Example: apt-ostree remote delete example
+    """
+    from ..ops import remotes
+
+    call.show(call.perform(lambda reporter: remotes.delete(call.settings, name, reporter)))
+
+
+@command(remote_app, LOOKING, "list")
+def remote_list(
+    call: Call,
+    urls: Annotated[bool, typer.Option("-u", "--show-urls", help="Also where they are, and whether verified.")] = False,
+) -> None:
+    """List the remotes.
+
+    Example: apt-ostree remote list -u
+    """
+    from ..ops import remotes
+
+    render.remotes(remotes.listed(call.sysroot), urls=urls, as_json=call.as_json)

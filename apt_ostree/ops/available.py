@@ -1,0 +1,104 @@
+"""The update that is known to be available: what the last look at the remote and the archives found."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..fs import write_atomically
+from ..model import Deployment, Package
+from ..sysroot import Sysroot
+from .resolve import Change
+
+
+def _note(loaded: Sysroot, osname: str) -> Path:
+    """Where it is written down: anybody may read it, unlike the work area."""
+    return loaded.path / "ostree/deploy" / osname / "var/lib/apt-ostree/update.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What is newer than deployment ``basis`` (its commit's checksum) has, as last seen."""
+
+    basis: str
+    refspec: str
+    seen: int
+    """When, in seconds UTC."""
+    base: str | None = None
+    """The newest base's checksum; None where it is deployed."""
+    version: str = ""
+    timestamp: int = 0
+    difference: Change | None = None
+    """Of the two bases' packages; None where the new one does not say what it has."""
+    layered: Change = field(default_factory=Change)
+    """New versions of what is layered, over the base in use."""
+
+    @property
+    def any(self) -> bool:
+        """Whether there is anything to upgrade to."""
+        return self.base is not None or self.layered != Change()
+
+
+def cached(loaded: Sysroot, deployment: Deployment) -> Update | None:
+    """What the last look found for this deployment; None where nobody looked, nothing is newer, or it is
+    deployed meanwhile. Never fails: it is only news."""
+    try:
+        note = json.loads(_note(loaded, deployment.osname).read_text())
+        update = Update(
+            note["basis"],
+            note["origin"],
+            note["checked"],
+            note["checksum"],
+            note["version"] or "",
+            note["timestamp"] or 0,
+            _read_change(note["difference"]) if note["difference"] is not None else None,
+            _read_change(note["layered"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return update if update.basis == deployment.checksum and update.any else None
+
+
+def remember(loaded: Sysroot, osname: str, update: Update) -> None:
+    """Write down what was found."""
+    place = _note(loaded, osname)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(place, json.dumps(document(update)).encode())
+
+
+def document(update: Update) -> dict[str, Any]:
+    """An update in the form that ``--check --json`` and ``status --json`` show, and that the work area keeps."""
+    return {
+        "basis": update.basis,
+        "origin": update.refspec,
+        "checked": update.seen,
+        "checksum": update.base,
+        "version": update.version or None,
+        "timestamp": update.timestamp or None,
+        "difference": _change(update.difference) if update.difference is not None else None,
+        "layered": _change(update.layered),
+    }
+
+
+def _change(change: Change) -> dict[str, Any]:
+    def named(package: Package) -> dict[str, str]:
+        return {"name": package.name, "version": package.version, "architecture": package.architecture}
+
+    return {
+        "added": [named(package) for package in change.added],
+        "removed": [named(package) for package in change.removed],
+        "changed": [{"old": named(old), "new": named(new)} for old, new in change.changed],
+    }
+
+
+def _read_change(value: dict[str, Any]) -> Change:
+    def package(fields: dict[str, str]) -> Package:
+        return Package(fields["name"], fields["version"], fields["architecture"])
+
+    return Change(
+        tuple(map(package, value["added"])),
+        tuple(map(package, value["removed"])),
+        tuple((package(entry["old"]), package(entry["new"])) for entry in value["changed"]),
+    )

@@ -1,0 +1,93 @@
+"""Operations on the remotes that bases come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import remote, sysroot
+from ..console import Reporter
+from ..errors import RemoteError, UsageError
+from ..remote import Remote
+from . import transaction as tx
+from .deployments import Done
+from .transaction import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """How what comes from a remote is verified: by GPG unless that was refused in words."""
+
+    gpg_key: Path | None = None
+    sign_verify: str | None = None
+    """As ``ostree remote add --sign-verify`` takes it: KEYTYPE=inline:KEY or KEYTYPE=file:PATH."""
+    no_gpg: bool = False
+
+    def settings(self) -> list[str]:
+        """Raises UsageError for what contradicts itself, or a key file that is not there."""
+        if self.no_gpg and self.gpg_key:
+            raise UsageError("--gpg-import and --no-gpg-verify contradict each other")
+        if self.gpg_key is not None and not self.gpg_key.is_file():
+            raise UsageError(f"there is no file {self.gpg_key}")
+        # Another signature stands in for GPG's, unless both are wanted.
+        without = self.no_gpg or (self.sign_verify is not None and self.gpg_key is None)
+        return [f"gpg-verify={'false' if without else 'true'}"]
+
+
+def add(
+    settings: Settings,
+    name: str,
+    url: str,
+    trust: Trust,
+    more: Sequence[str],
+    reporter: Reporter,
+    *,
+    if_not_exists: bool = False,
+) -> Done:
+    """Record a remote; nothing is fetched. Raises UsageError and RemoteError, and nothing is recorded then."""
+    tx.require_root()
+    remote.check_name(name)
+    if "://" not in url or any(character.isspace() for character in url):
+        raise UsageError(f"'{url}' is no URL", "one begins with https://, http:// or file://")
+    for setting in more:
+        if not setting.partition("=")[0] or "=" not in setting or "\n" in setting:
+            raise UsageError(f"--set takes KEY=VALUE, not '{setting}'")
+    with tx.transaction(settings, reporter) as current:
+        if found := next((entry for entry in remote.read(current.repo) if entry.name == name), None):
+            if if_not_exists:
+                return Done(False, f"There is a remote {name} already: {found.url}.")
+            raise RemoteError(
+                f"there is a remote {name} already",
+                found.url,
+                "Nothing was changed. 'apt-ostree remote delete' removes it; --if-not-exists leaves it as it is.",
+            )
+        words = [*trust.settings(), *more]
+        if settings.dry_run:
+            return Done(True, f"Would add the remote {name}.", dry_run=True)
+        remote.add(current.repo, name, url, trust.gpg_key, trust.sign_verify, words)
+        if trust.no_gpg and trust.sign_verify is None:
+            reporter.warn(f"what comes from {name} is not verified by any signature")
+        elif trust.gpg_key is None and trust.sign_verify is None:
+            reporter.warn(f"{name} has no key of its own: only those in /usr/share/ostree/trusted.gpg.d count")
+        return Done(True, f"Added the remote {name}.")
+
+
+def delete(settings: Settings, name: str, reporter: Reporter) -> Done:
+    """Forget a remote, with its keys; what is deployed stays. Raises UsageError and RemoteError."""
+    tx.require_root()
+    remote.check_name(name)
+    with tx.transaction(settings, reporter) as current:
+        known = [entry.name for entry in remote.read(current.repo)]
+        if name not in known:
+            raise RemoteError(f"there is no remote {name}", f"there are: {', '.join(known) or 'none'}")
+        if settings.dry_run:
+            return Done(True, f"Would delete the remote {name}.", dry_run=True)
+        tx.hold_bases(current.sysroot, also=tx.base_of(current.repo, current.basis).checksum)
+        remote.delete(current.repo, name)
+        return Done(True, f"Deleted the remote {name}.")
+
+
+def listed(path: Path) -> list[Remote]:
+    """The remotes of a sysroot; anybody may ask. Raises SysrootError."""
+    return remote.read(sysroot.load(path.absolute()).repo)

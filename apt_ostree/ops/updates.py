@@ -1,0 +1,96 @@
+"""What the remote and the archives have that is newer: asked for, and remembered for ``status``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from .. import apt, assemble, ostree, remote
+from ..console import Reporter
+from ..errors import AptOstreeError, TreeError
+from ..remote import Refspec
+from . import transaction as tx
+from .available import Update, cached, remember
+from .layer import Options, Outcome, reach, standing
+from .resolve import Change, difference, package_list, prepare_apt
+from .transaction import Settings, Transaction
+from .upgrade import let_go
+
+
+def check(settings: Settings, options: Options, reporter: Reporter) -> Update:
+    """Look for a newer base and newer layered packages; only metadata is fetched.
+
+    A remote that cannot be reached is an error; archives that cannot be are a warning, since the base is news
+    enough. What becomes of the layered packages over a *new* base only ``upgrade --preview`` can tell. Raises
+    RemoteError and SysrootError.
+    """
+    tx.require_root()
+    with tx.transaction(settings, reporter) as current:
+        update = _base(current, options)
+        lock = let_go(current, ())
+        if lock:
+            try:
+                update = replace(update, layered=_layered(current, options))
+            except AptOstreeError as error:
+                reporter.warn(f"{error.brief}; what is layered was not looked at")
+        remember(current.sysroot, current.osname, update)
+        return update
+
+
+def refresh(settings: Settings, reporter: Reporter, *, force: bool) -> Update:
+    """Fetch the archives' lists, if they are a day old or ``force`` says so, and look at the remote.
+
+    Raises DownloadError and RemoteError, each after the other part was done.
+    """
+    tx.require_root()
+    with tx.transaction(settings, reporter) as current:
+        now = standing(current)
+        failure: AptOstreeError | None = None
+        try:
+            tree = assemble.base_checkout(current.repo, current.area, now.base.checksum)
+            solver = prepare_apt(current, tree, now.base, now.intent, cache_only=True)
+            if apt.refresh(solver, force=force):
+                reporter.step("Refreshed the package lists")
+        except AptOstreeError as error:
+            failure = error
+        update = _base(current, Options())
+        known = cached(current.sysroot, current.basis)
+        remember(
+            current.sysroot, current.osname, replace(update, layered=known.layered) if known is not None else update
+        )
+        if failure is not None:
+            raise failure
+        return update
+
+
+def _base(current: Transaction, options: Options) -> Update:
+    now = standing(current)
+    update = Update(current.basis.checksum, now.refspec, int(datetime.now(UTC).timestamp()))
+    refspec = remote.parse(now.refspec) if now.refspec else Refspec("", "")
+    if not refspec.remote or options.cache_only:
+        return update
+    current.reporter.step(f"Looking at {refspec}")
+    with remote.looking(current.repo, current.area) as child:
+        newest = remote.newest(child, refspec)
+        if newest.checksum == now.base.checksum or newest.timestamp < now.base.timestamp:
+            return update
+        try:
+            # A commit that is here already is not copied into the scratch repository.
+            where = child if ostree.commit_info(child, newest.checksum) is not None else current.repo
+            packages = package_list(where, newest.checksum)
+        except TreeError:
+            # A foreign base's commit may not list them, and its files are not here.
+            change = None
+        else:
+            change = difference(package_list(current.repo, now.base.checksum), packages)
+        return replace(
+            update, base=newest.checksum, version=newest.version, timestamp=newest.timestamp, difference=change
+        )
+
+
+def _layered(current: Transaction, options: Options) -> Change:
+    """What an upgrade of the layers alone would change."""
+    target = replace(standing(current), free=let_go(current, ()))
+    settings = Settings(current.sysroot.path, current.osname, dry_run=True)
+    outcome: Outcome = reach(current, settings, target, replace(options, refresh=True, skip_missing=True))
+    return outcome.change
