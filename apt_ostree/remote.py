@@ -194,12 +194,17 @@ _MEANINGS = (
         "Nothing was taken. Get the image's key from its author, and add the remote again with --gpg-import.",
     ),
     (
+        r"in ref binding metadata",
+        "the remote's ref leads to a commit that was made for another ref",
+        "Nothing was taken. Ask the image's author: a server that mixes up its refs may be somebody else's.",
+    ),
+    (
         r"No such (?:branch|ref)|HTTP 404.*refs|^Server returned HTTP 404$",
         "the remote has no such ref",
         "Check the ref's name with the image's author.",
     ),
     (
-        r"Corrupted|checksum expected|Need more input|partial file|[Uu]nexpected end|[Zz]lib|[Tt]runcated",
+        r"Corrupted|checksum expected|Need more input|partial file|[Uu]nexpected end|[Zz]lib|[Tt]runcated|^Parsing ",
         "what the remote sent is damaged",
         "Nothing was changed. Run it again; if it stays so, the image's author has to repair the repository.",
     ),

@@ -106,6 +106,18 @@ def reset(intent: Intent, names: Sequence[str]) -> Intent:
     )
 
 
+def cleared(intent: Intent, *, layers: bool, overrides: bool, initramfs: bool) -> Intent:
+    """The intent without these parts; without all of them where none is named, which leaves the pure base."""
+    every = not (layers or overrides or initramfs)
+    if layers or every:
+        intent = replace(intent, requested=(), requested_local=())
+    if overrides or every:
+        intent = replace(intent, remove=(), replace=(), replace_local=())
+    if initramfs or every:
+        intent = replace(intent, initramfs=False, initramfs_args=(), initramfs_etc=())
+    return replace(intent, recommends=None) if every else intent
+
+
 def overridden(intent: Intent) -> set[str]:
     """The names of base packages that an intent removes or replaces."""
     replaced = {entry.package.name for entry in intent.replace_local}

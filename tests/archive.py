@@ -95,7 +95,7 @@ def build_deb(source: Path, out: Path) -> Path:
     return deb
 
 
-def build_archive(fixtures: Path, out: Path) -> Archive:
+def build_archive(fixtures: Path, out: Path, label: str = "apt-ostree-tests") -> Archive:
     """Build every fixture below ``fixtures`` and index and sign the result, with a new key, in ``out``.
 
     The files are readable by everybody; that ``_apt`` can reach ``out`` is up to the caller
@@ -106,19 +106,19 @@ def build_archive(fixtures: Path, out: Path) -> Archive:
     index = suite / COMPONENT / f"binary-{host_architecture()}"
     pool.mkdir(parents=True)
     index.mkdir(parents=True)
-    with ThreadPoolExecutor() as threads, _signing_home() as home:
-        key = threads.submit(_generate_key, home)
+    with ThreadPoolExecutor() as threads, signing_home() as home:
+        key = threads.submit(generate_key, home)
         list(threads.map(lambda source: build_deb(source, pool), fixture_sources(fixtures)))
         packages = _run(
             ["dpkg-scanpackages", "--multiversion", "--hash", "sha256", pool.relative_to(out)], cwd=out
         ).encode()
         (index / "Packages").write_bytes(packages)
         (index / "Packages.gz").write_bytes(gzip.compress(packages, compresslevel=1, mtime=EPOCH))
-        (suite / "Release").write_text(_release(suite))
+        (suite / "Release").write_text(_release(suite, label))
         key.result()
         _sign(home, suite)
         keyring = out / "archive.gpg"
-        _gpg(home, "--export", "--output", keyring)
+        gpg(home, "--export", "--output", keyring)
     for path in (out, *out.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
     return Archive(out, keyring)
@@ -271,7 +271,7 @@ def _md5sums(source: Path, stage: Path) -> bytes:
     return b"".join(lines)
 
 
-def _release(suite: Path) -> str:
+def _release(suite: Path, label: str) -> str:
     """The Release file of a suite; its index files are listed with their size and SHA256."""
     indexes = sorted(path for path in suite.rglob("Packages*") if path.is_file())
     sums = [
@@ -280,7 +280,7 @@ def _release(suite: Path) -> str:
     ]
     return (
         "Origin: apt-ostree-tests\n"
-        "Label: apt-ostree-tests\n"
+        f"Label: {label}\n"
         f"Suite: {SUITE}\n"
         f"Codename: {SUITE}\n"
         "Date: Mon, 01 Jan 2024 00:00:00 UTC\n"
@@ -291,7 +291,7 @@ def _release(suite: Path) -> str:
 
 
 @contextmanager
-def _signing_home() -> Iterator[Path]:
+def signing_home() -> Iterator[Path]:
     """A GNUPGHOME of its own; the agent that gpg starts in it ends with it."""
     # Not below the archive: the path of an agent's socket is limited to 107 bytes.
     with tempfile.TemporaryDirectory(prefix="gpg-") as name:
@@ -302,16 +302,18 @@ def _signing_home() -> Iterator[Path]:
             _run(["gpgconf", "--kill", "all"], environment={"GNUPGHOME": name})
 
 
-def _generate_key(home: Path) -> None:
-    _gpg(home, "--quick-generate-key", "Fixture archive <tests@example.org>", "ed25519", "sign", "never")
+def generate_key(home: Path) -> None:
+    """Make the one key of a GNUPGHOME."""
+    gpg(home, "--quick-generate-key", "Fixture archive <tests@example.org>", "ed25519", "sign", "never")
 
 
 def _sign(home: Path, suite: Path) -> None:
-    _gpg(home, "--clearsign", "--output", suite / "InRelease", suite / "Release")
-    _gpg(home, "--armor", "--detach-sign", "--output", suite / "Release.gpg", suite / "Release")
+    gpg(home, "--clearsign", "--output", suite / "InRelease", suite / "Release")
+    gpg(home, "--armor", "--detach-sign", "--output", suite / "Release.gpg", suite / "Release")
 
 
-def _gpg(home: Path, *arguments: str | Path) -> None:
+def gpg(home: Path, *arguments: str | Path) -> None:
+    """Run gpg with the keys of a GNUPGHOME."""
     _run(["gpg", "--batch", "--quiet", "--passphrase", "", *arguments], environment={"GNUPGHOME": str(home)})
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ..fs import write_atomically
+from ..inventory import Change
 from ..model import Deployment, Package
 from ..sysroot import Sysroot
-from .resolve import Change
 
 
 def _note(loaded: Sysroot, osname: str) -> Path:

@@ -27,7 +27,7 @@ from .. import (
     sysroot,
     users,
 )
-from ..errors import AptOstreeError, PackageError, SysrootError, UnavailableError
+from ..errors import AptOstreeError, PackageError, ResolveError, SysrootError, UnavailableError
 from ..fs import check_space, remove_tree, take
 from ..inventory import Change, difference, package_list
 from ..model import CommitInfo, Deployment, Intent, Package, Plan, Solved
@@ -156,7 +156,10 @@ def reach(current: Transaction, settings: Settings, target: Target, options: Opt
     lock = [s for s in locked(old_info) if s.sha256 not in dropped and s.package not in target.free]
     with current.phase("resolve", "Resolving dependencies"):
         solver, dead = prepare_apt(current, tree, base, after, cache_only=options.cache_only, force=options.refresh)
-        plan = _solve(current, solver, tree, target, lock, before, old_info, options)
+        try:
+            plan = _solve(current, solver, tree, target, lock, before, old_info, options)
+        except ResolveError as error:
+            raise dead or error from None
     inputs = _inputs_digest(base, after, plan)
     same = inputs == old_info.metadata.get("apt-ostree.inputs-sha256")
     if same and replace(target, free=now.free) == now:
@@ -242,7 +245,7 @@ def _security(current: Transaction, target: Target, outcome: Outcome, options: O
     rest = new - {s.package for s in outcome.plan.packages}
     if rest:
         tree = assemble.base_checkout(current.repo, current.area, target.base.checksum)
-        solver = prepare_apt(current, tree, target.base, target.intent, cache_only=options.cache_only)
+        solver, _ = prepare_apt(current, tree, target.base, target.intent, cache_only=options.cache_only)
         found |= apt.from_security(solver, rest)
     return tuple(sorted(found & new))
 

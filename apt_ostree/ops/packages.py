@@ -66,17 +66,9 @@ class Edit:
 def reset(settings: Settings, *, layers: bool, overrides: bool, initramfs: bool, reporter: Reporter) -> Outcome:
     """Back to the pure base: without these parts of what was asked for, or without all of them where none is named."""
     tx.require_root()
-    every = not (layers or overrides or initramfs)
     with tx.transaction(settings, reporter) as current:
-        after = standing(current).intent
-        if layers or every:
-            after = replace(after, requested=(), requested_local=())
-        if overrides or every:
-            after = replace(after, remove=(), replace=(), replace_local=())
-        if initramfs or every:
-            after = replace(after, initramfs=False, initramfs_args=(), initramfs_etc=())
-        if every:
-            after = replace(after, recommends=None)
+        before = standing(current).intent
+        after = requests.cleared(before, layers=layers, overrides=overrides, initramfs=initramfs)
         return relayer(current, settings, after, Options(cache_only=True))
 
 

@@ -23,11 +23,12 @@ def locked(info: CommitInfo) -> list[Solved]:
 
 def prepare_apt(
     current: Transaction, tree: Path, base: CommitInfo, after: Intent, *, cache_only: bool, force: bool = False
-) -> apt.Apt:
+) -> tuple[apt.Apt, AptOstreeError | None]:
     """apt over the base, with the merge deployment's sources, and with fresh lists unless ``cache_only``.
 
-    ``force`` asks the archives even where the lists are a few hours old. Raises DownloadError when the lists can
-    be had neither fresh nor from before.
+    ``force`` asks the archives even where the lists are a few hours old. An archive that is dead stops nothing that
+    does not need it: where there are no lists from before, why that is comes back, for a question that then finds
+    no answer.
     """
     etc = current.sysroot.path / current.merge.path / "etc"
     target = apt.Target(tree, etc if etc.is_dir() else tree / "usr/etc", dpkg.architectures(tree))
@@ -38,10 +39,11 @@ def prepare_apt(
             if apt.refresh(solver, force=force):
                 current.reporter.step("Refreshed the package lists")
         except AptOstreeError as error:
-            if not apt.have_lists(solver):
-                raise
-            current.reporter.warn(f"{error.brief}; going on with those of before ({error.detail.splitlines()[0]})")
-    return solver
+            had = apt.have_lists(solver)
+            those = "with those of before" if had else "without them"
+            current.reporter.warn(f"{error.brief}; going on {those} ({error.detail.splitlines()[0]})")
+            return solver, None if had else error
+    return solver, None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from .. import apt, assemble, ostree, remote
 from ..console import Reporter
 from ..errors import AptOstreeError, TreeError
+from ..inventory import Change, difference, package_list
 from ..remote import Refspec
 from . import transaction as tx
 from .available import Update, cached, remember
 from .layer import Options, Outcome, reach, standing
-from .resolve import Change, difference, package_list, prepare_apt
+from .resolve import prepare_apt
 from .transaction import Settings, Transaction
 from .upgrade import let_go
 
@@ -48,7 +49,7 @@ def refresh(settings: Settings, reporter: Reporter, *, force: bool) -> Update:
         failure: AptOstreeError | None = None
         try:
             tree = assemble.base_checkout(current.repo, current.area, now.base.checksum)
-            solver = prepare_apt(current, tree, now.base, now.intent, cache_only=True)
+            solver, _ = prepare_apt(current, tree, now.base, now.intent, cache_only=True)
             if apt.refresh(solver, force=force):
                 reporter.step("Refreshed the package lists")
         except AptOstreeError as error:

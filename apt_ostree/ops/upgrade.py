@@ -119,8 +119,8 @@ def _local(current: Transaction, refspec: Refspec) -> CommitInfo:
 def _bring(current: Transaction, refspec: Refspec, wanted: CommitInfo, *, of_ref: bool = True) -> CommitInfo:
     """Fetch a commit unless it is here, and keep it through a prune until it is deployed."""
     if refspec.remote and not _is_here(current, wanted.checksum):
-        current.reporter.step(f"Pulling {refspec} {wanted.version}".rstrip())
-        remote.pull(current.repo, refspec, wanted.checksum, of_ref=of_ref)
+        with current.phase("pull", f"Pulling {refspec} {wanted.version}".rstrip()):
+            remote.pull(current.repo, refspec, wanted.checksum, of_ref=of_ref)
     tx.hold_bases(current.sysroot, also=wanted.checksum)
     info = ostree.commit_info(current.repo, wanted.checksum)
     assert info is not None
@@ -206,8 +206,8 @@ def _find(
         raise UsageError("name a revision: a version, or a commit's checksum")
     if skip_branch_check and ostree.CHECKSUM.fullmatch(wanted):
         if refspec.remote and not options.cache_only and not _is_here(current, wanted):
-            current.reporter.step(f"Pulling {wanted[:12]}")
-            remote.pull(current.repo, refspec, wanted, of_ref=False)
+            with current.phase("pull", f"Pulling {wanted[:12]}"):
+                remote.pull(current.repo, refspec, wanted, of_ref=False)
         return _local(current, Refspec("", wanted))
     seen = []
     with remote.looking(current.repo, current.area) as child:

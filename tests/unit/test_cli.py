@@ -112,10 +112,21 @@ def test_a_usage_error_exits_2_with_its_message(
 @pytest.mark.parametrize(
     "words",
     [
-        ["install", "vim"], ["uninstall", "vim"], ["uninstall", "--all"], ["rollback"], ["cleanup", "-b"], ["reset"],
-        ["upgrade"], ["upgrade", "--check"], ["upgrade", "--preview"], ["rebase", "a:b"], ["deploy", "12.1"],
-        ["refresh-md"], ["remote", "add", "a", "https://example.org"], ["remote", "delete", "a"],
-    ],  # fmt: skip
+        ["install", "vim"],
+        ["uninstall", "vim"],
+        ["uninstall", "--all"],
+        ["rollback"],
+        ["cleanup", "-b"],
+        ["reset"],
+        ["upgrade"],
+        ["upgrade", "--check"],
+        ["upgrade", "--preview"],
+        ["rebase", "a:b"],
+        ["deploy", "12.1"],
+        ["refresh-md"],
+        ["remote", "add", "a", "https://example.org"],
+        ["remote", "delete", "a"],
+    ],
 )
 def test_a_command_that_changes_a_system_needs_root(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, fake: Path, words: list[str]
@@ -423,6 +434,9 @@ def test_outcome_as_json(capsys: pytest.CaptureFixture[str]) -> None:
         "commit": A,
         "reused": False,
         "deployment": f"debian-{A}.0",
+        "base": None,
+        "previous-base": None,
+        "security": None,
     }  # fmt: skip
 
 

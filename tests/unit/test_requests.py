@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from apt_ostree import requests
@@ -61,3 +63,23 @@ def test_reset_names_what_is_not_overridden_and_what_is() -> None:
 )
 def test_an_override_that_the_base_makes_moot_is_inactive(intent: Intent, reasons: dict[str, str]) -> None:
     assert inactive_overrides(BASE, intent) == reasons
+
+
+FULL = Intent(
+    requested=("vim",), recommends=True, remove=("nano",), replace=("jq=1",), initramfs=True, initramfs_etc=("/etc/x",)
+)
+
+
+@pytest.mark.parametrize(
+    ("parts", "left"),
+    [
+        (set(), Intent()),
+        ({"layers"}, replace(FULL, requested=())),
+        ({"overrides"}, replace(FULL, remove=(), replace=())),
+        ({"initramfs"}, replace(FULL, initramfs=False, initramfs_etc=())),
+        ({"layers", "overrides"}, replace(FULL, requested=(), remove=(), replace=())),
+    ],
+)
+def test_parts_of_an_intent_are_cleared_and_without_a_name_all(parts: set[str], left: Intent) -> None:
+    asked = {part: part in parts for part in ("layers", "overrides", "initramfs")}
+    assert requests.cleared(FULL, **asked) == left

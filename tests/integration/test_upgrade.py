@@ -1,0 +1,419 @@
+"""Another base and newer packages: upgrade, rebase, deploy, remotes, and what goes wrong on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tests.archive import Archive, public_directory
+from tests.integration.served import BROKEN, HALF, WRONG, Served, Version, refs, serving, small_archive
+from tests.integration.system import REF, REPOSITORY, Base, Result, System, output
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="sysroots, the sandbox and apt's own user need root")
+
+REMOTE = "example"
+
+
+@pytest.fixture(scope="module")
+def served(base_repo: Base, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Versions 12.1 and 12.2 under REF, and another ref with one version."""
+    with serving(base_repo, tmp_path_factory.mktemp("served")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def old(served: Served) -> Version:
+    return served.publish("12.1")
+
+
+@pytest.fixture(scope="module")
+def archives(old: Version) -> Iterator[tuple[Archive, Archive]]:
+    """What the archive had when 12.1 came out, and what it has now."""
+    with public_directory() as one, public_directory() as two:
+        yield (
+            small_archive(one, {"tool": ("1.0", ""), "aid": ("1.0", ""), "gone": ("1.0", "")}),
+            small_archive(two, {"tool": ("2.0", ""), "aid": ("2.0", ""), "fresh": ("1.0", "")}, "Debian-Security"),
+        )
+
+
+@pytest.fixture(scope="module")
+def following(
+    template: System, served: Served, old: Version, archives: tuple[Archive, Archive], tmp_path_factory: Any
+) -> System:
+    """A sysroot that follows the served ref at 12.1, with tool and aid 1.0 layered. Not to be changed."""
+    system = template.clone(tmp_path_factory.mktemp("following") / "sysroot")
+    system.run("remote", "add", REMOTE, served.url, "--gpg-import", served.key)
+    system.run("rebase", f"{REMOTE}:{REF}")
+    system.use_archive(archives[0])
+    system.install("tool", "aid")
+    return system
+
+
+@pytest.fixture
+def system(following: System, served: Served, tmp_path: Path) -> Iterator[System]:
+    """A fresh copy of it; the server works, and has 12.2 by now."""
+    served.fault = None
+    clone = following.clone(tmp_path / "sysroot")
+    yield clone
+    clone.remove()
+
+
+@pytest.fixture(scope="module")
+def new(following: System, served: Served) -> Version:
+    """12.2, with a newer base-lib."""
+    return served.publish("12.2", day=1, packages={"base-lib": "1.5"})
+
+
+def check_document(result: Result, schema: str) -> dict[str, Any]:
+    """The JSON document, which has to fit its schema."""
+    document = result.document
+    jsonschema.validate(document, json.loads((REPOSITORY / "docs/schema" / schema).read_text()))
+    return document
+
+
+def version_of(system: System, package: str, index: int = 0) -> str | None:
+    found = system.dpkg_status(index).get(package)
+    return found[0] if found else None
+
+
+def inactive(system: System) -> dict[str, str]:
+    """The requests that status calls inactive, and why."""
+    listed = system.run("status", "--json").document["deployments"][0]["inactive-requests"]
+    return {entry["request"]: entry["reason"] for entry in listed}
+
+
+def test_what_a_preview_prints_is_what_the_upgrade_then_does(
+    system: System, new: Version, archives: tuple[Archive, Archive]
+) -> None:
+    system.use_archive(archives[1])
+    before = system.deployments()
+    preview = system.run("upgrade", "--preview", "--json").document
+    assert system.deployments() == before
+    done = check_document(system.run("upgrade", "--json"), "outcome.json")
+    for key in ("packages", "difference", "base", "previous-base"):
+        assert preview[key] == done[key], key
+    assert (done["base"]["checksum"], done["previous-base"]["version"]) == (new.commit, "12.1")
+    assert [version_of(system, name) for name in ("base-lib", "tool", "aid")] == ["1.5", "2.0", "2.0"]
+    assert system.requested() == ["tool", "aid"]
+    assert f"Parent:  {new.commit}\n" in output("ostree", "show", f"--repo={system.repo}", system.commit())
+    assert system.run("upgrade", "--preview", status=77).stdout.startswith("No change: 12.2 ")
+
+
+def test_a_check_fetches_metadata_alone_and_status_remembers_it(
+    system: System, new: Version, served: Served, archives: tuple[Archive, Archive]
+) -> None:
+    system.use_archive(archives[1])
+    served.asked.clear()
+    before, heads = system.deployments(), refs(system.repo, "heads")
+    document = check_document(system.run("upgrade", "--check", "--json"), "update.json")
+    assert system.deployments() == before
+    assert refs(system.repo, "heads") == heads
+    assert not [path for path in served.asked if path.endswith((".filez", ".dirtree"))]
+    update = document["update"]
+    assert (update["checksum"], update["version"]) == (new.commit, "12.2")
+    assert [entry["new"]["name"] for entry in update["difference"]["changed"]] == ["base-lib"]
+    assert [entry["new"]["version"] for entry in update["layered"]["changed"]] == ["2.0", "2.0"]
+    status = check_document(system.run("status", "--json"), "status.json")
+    assert status["cached-update"] == update
+    assert "Available: 12.2 " in system.run("status").stdout
+    system.run("upgrade")
+    assert system.run("status", "--json").document["cached-update"] is None
+    assert system.run("upgrade", "--check", status=77).stdout == "Nothing newer.\n"
+
+
+def test_only_the_packages_named_change_their_versions(
+    system: System, new: Version, archives: tuple[Archive, Archive]
+) -> None:
+    system.use_archive(archives[1])
+    system.run("upgrade", "tool")
+    assert [version_of(system, name) for name in ("base-lib", "tool", "aid")] == ["1.5", "2.0", "1.0"]
+    failure = system.run("upgrade", "tools", status=1).failure
+    assert (failure.brief, failure.detail) == ("not layered: tools", "layered are: aid, tool")
+
+
+def test_the_base_stays_where_only_layers_are_upgraded(
+    system: System, old: Version, new: Version, archives: tuple[Archive, Archive]
+) -> None:
+    system.use_archive(archives[1])
+    document = system.run("upgrade", "--layers-only", "--preview", "--json").document
+    assert document["base"]["checksum"] == old.commit
+    changed = [(entry["new"]["name"], entry["new"]["version"]) for entry in document["difference"]["changed"]]
+    assert changed == [("aid", "2.0"), ("tool", "2.0")]
+
+
+def test_an_upgrade_adds_and_drops_requests_in_the_same_step(
+    system: System, new: Version, archives: tuple[Archive, Archive]
+) -> None:
+    system.use_archive(archives[1])
+    system.run("upgrade", "--install", "fresh", "--uninstall", "aid")
+    assert system.requested() == ["tool", "fresh"]
+    assert [version_of(system, name) for name in ("tool", "fresh", "aid")] == ["2.0", "1.0", None]
+
+
+def test_security_updates_are_marked(system: System, new: Version, archives: tuple[Archive, Archive]) -> None:
+    system.use_archive(archives[1])
+    result = system.run("upgrade", "--preview", "--security")
+    assert "  tool 1.0 -> 2.0  (security)\n" in result.stdout
+    assert "  base-lib 1.0 -> 1.5\n" in result.stdout
+
+
+def test_accounts_keep_their_numbers_through_an_upgrade(
+    system: System, new: Version, archive: Archive, archives: tuple[Archive, Archive]
+) -> None:
+    def number(index: int = 0) -> str:
+        lines = (system.deployment(index) / "usr/etc/passwd").read_text().splitlines()
+        return next(line.split(":")[2] for line in lines if line.startswith("user-maker:"))
+
+    system.use_archive(archive)
+    # The first number is taken, so that the package would get another one if it were asked anew.
+    system.install("a-user-maker", "user-maker")
+    before = number()
+    system.run("upgrade", "--skip-missing", "--uninstall", "a-user-maker")
+    assert version_of(system, "base-lib") == "1.5"
+    assert number() == before
+
+
+def test_an_older_base_is_refused_unless_that_is_allowed(
+    system: System, served: Served, old: Version, new: Version
+) -> None:
+    served.publish("12.0", day=-1)
+    try:
+        with system.unchanged():
+            failure = system.run("upgrade", status=1).failure
+        assert failure.brief == f"{REMOTE}:{REF} is older than the base in use"
+        assert re.findall(r"12\.\d", failure.detail) == ["12.1", "12.0"]
+        assert "--allow-downgrade" in failure.resolution
+        assert system.run("upgrade", "--allow-downgrade", "-n", "--json").document["base"]["version"] == "12.0"
+    finally:
+        served.point(REF, new.commit)
+
+
+def test_a_request_that_the_base_fulfils_is_inactive_until_the_base_drops_it(system: System, served: Served) -> None:
+    ref = "debian/test/with-tool"
+    served.publish("13.0", ref=ref, day=2, packages={"tool": "1.0"})
+    system.run("rebase", ref)
+    assert inactive(system) == {"tool": "tool 1.0 is part of the base"}
+    assert system.requested() == ["tool", "aid"]
+    served.publish("13.1", ref=ref, day=3)
+    system.run("upgrade")
+    assert inactive(system) == {}
+    assert (system.deployment() / "usr/lib/tool/version").read_text() == "1.0\n"
+
+
+def test_a_vanished_package_is_named_and_stays_on_record_where_it_is_skipped(
+    system: System, new: Version, archives: tuple[Archive, Archive]
+) -> None:
+    system.install("gone")
+    system.use_archive(archives[1])
+    with system.unchanged():
+        failure = system.run("upgrade", "--layers-only", status=1).failure
+    assert failure.detail.startswith("no package is named gone")
+    assert "'apt-ostree uninstall gone'" in failure.resolution and "--skip-missing" in failure.resolution
+    result = system.run("upgrade", "--layers-only", "--skip-missing")
+    assert "left out this time: no package is named gone" in result.stderr
+    assert system.requested() == ["tool", "aid", "gone"]
+    assert version_of(system, "gone") is None
+    assert inactive(system) == {"gone": "no archive had it"}
+    # What is inactive stops nothing that comes later.
+    system.install("fresh")
+    assert system.requested() == ["tool", "aid", "gone", "fresh"]
+
+
+def test_skew_between_archive_and_base_is_named_with_the_ways_out(
+    system: System, served: Served, archive: Archive
+) -> None:
+    system.use_archive(archive)
+    with system.unchanged():
+        failure = system.run("install", "needs-base-lib-2", status=1).failure
+    assert failure.brief == "needs-base-lib-2 cannot be laid over this base"
+    assert failure.detail.splitlines() == [
+        "needs-base-lib-2 needs base-lib (>= 2), and there is 1.0",
+        "the base would have to change:",
+        "base-lib 1.0 would become 2.0",
+    ]
+    for way in ("apt-ostree upgrade", "apt-ostree override replace", "apt-ostree uninstall needs-base-lib-2"):
+        assert way in failure.resolution
+
+
+def test_an_upgrade_to_a_base_that_lists_nothing_reads_its_package_database(system: System, served: Served) -> None:
+    ref = "debian/test/foreign"
+    foreign = served.publish("", ref=ref, day=2, packages={"base-lib": "1.7"}, described=False)
+    system.run("rebase", ref)
+    assert version_of(system, "base-lib") == "1.7"
+    assert version_of(system, "tool") == "1.0"
+    second = served.publish("", ref=ref, day=3, packages={"base-lib": "1.8"}, described=False)
+    update = system.run("upgrade", "--check", "--json").document["update"]
+    assert (update["checksum"], update["version"], update["difference"]) == (second.commit, None, None)
+    changed = system.run("upgrade", "--preview", "--json").document["difference"]["changed"]
+    assert [(entry["new"]["name"], entry["new"]["version"]) for entry in changed] == [("base-lib", "1.8")]
+    assert foreign.commit != second.commit
+
+
+def test_a_version_is_deployed_with_what_is_layered_and_an_upgrade_moves_on(
+    system: System, old: Version, new: Version
+) -> None:
+    system.run("deploy", new.commit[:12])
+    assert version_of(system, "base-lib") == "1.5"
+    assert system.run("deploy", "12.2", "--unchanged-exit-77", status=77).stdout.startswith("No change: 12.2 ")
+    document = check_document(system.run("deploy", "version=12.1", "--json"), "outcome.json")
+    assert document["base"]["checksum"] == old.commit
+    assert version_of(system, "tool") == "1.0"
+    assert system.origin().get("origin", "override-commit") == old.commit
+    system.run("upgrade")
+    assert version_of(system, "base-lib") == "1.5"
+    assert not system.origin().has_option("origin", "override-commit")
+
+
+def test_a_commit_of_another_ref_is_deployed_only_without_the_branch_check(
+    system: System, served: Served, new: Version
+) -> None:
+    other = served.publish("14.0", ref="debian/test/other", day=4)
+    with system.unchanged():
+        failure = system.run("deploy", other.commit, status=1).failure
+    assert failure.brief == f"{other.commit} is not in the history of {REMOTE}:{REF}"
+    assert failure.detail == "it has: 12.2, 12.1"
+    system.run("deploy", "--skip-branch-check", other.commit)
+    assert system.run("status", "--json").document["deployments"][0]["base-checksum"] == other.commit
+
+
+def test_a_rebase_follows_another_ref_and_forgets_the_old_one(system: System, served: Served, new: Version) -> None:
+    ref = "debian/test/rebase"
+    first = served.publish("15.0", ref=ref, day=5)
+    served.publish("15.1", ref=ref, day=6)
+    document = check_document(system.run("rebase", f"{REMOTE}:{ref}", "15.0", "--json"), "outcome.json")
+    assert document["base"]["checksum"] == first.commit
+    assert system.origin().get("origin", "baserefspec") == f"{REMOTE}:{ref}"
+    assert version_of(system, "tool") == "1.0"
+    assert f"{REMOTE}/{REF}" not in refs(system.repo, "remotes")
+    assert system.run("rebase", ref, "-n", "--json").document["base"]["version"] == "15.1"
+    system.fsck()
+    # The commit is here: what the local repository has can be followed, too, with and without a name.
+    system.run("rebase", first.commit)
+    assert system.origin().get("origin", "baserefspec") == first.commit
+    system.run("upgrade", "--unchanged-exit-77", status=77)
+    system.run("rebase", first.commit, "--unchanged-exit-77", status=77)
+
+
+def test_a_remote_is_added_listed_and_deleted(system: System, served: Served, tmp_path: Path) -> None:
+    listed = check_document(system.run("remote", "list", "--json"), "remotes.json")["remotes"]
+    assert {"name": REMOTE, "url": served.url, "gpg-verify": True, "sign-verify": False} in listed
+    system.run(
+        "remote", "add", "second", "https://example.org/repo", "--no-gpg-verify", "--set", "tls-permissive=false"
+    )
+    assert "second   https://example.org/repo  (not verified)\n" in system.run("remote", "list", "-u").stdout
+    document = check_document(system.run("remote", "delete", "second", "--json"), "deployments.json")
+    assert document["changed"] is True
+    assert "second" not in system.run("remote", "list").stdout
+    # Not in a deployment's /etc, which a rollback would exchange.
+    assert f'[remote "{REMOTE}"]' in (system.repo / "config").read_text()
+    with system.unchanged():
+        assert system.run("remote", "delete", "second", status=1).failure.brief == "there is no remote second"
+        assert system.run("remote", "add", REMOTE, "https://example.org", status=1).failure.detail == served.url
+        words = ["remote", "add", REMOTE, "https://example.org", "--if-not-exists", "--unchanged-exit-77"]
+        system.run(*words, status=77)
+        (tmp_path / "no.key").write_text("no key\n")
+        config = (system.repo / "config").read_text()
+        words = ["remote", "add", "third", "https://example.org", "--gpg-import", str(tmp_path / "no.key")]
+        assert system.run(*words, status=1).failure.brief == "cannot add the remote third"
+        assert (system.repo / "config").read_text() == config
+
+
+FILES = r"\.filez$"
+
+
+@pytest.mark.parametrize(
+    ("fault", "brief"),
+    [
+        ((FILES, BROKEN), "cannot pull {}"),
+        ((FILES, HALF), "cannot pull {}: what the remote sent is damaged"),
+        ((FILES, WRONG), "cannot pull {}: what the remote sent is damaged"),
+        ((r"/refs/heads/", BROKEN), "cannot pull {}"),
+    ],
+)
+def test_a_fault_of_the_server_loses_nothing_and_a_retry_succeeds(
+    system: System, served: Served, new: Version, fault: tuple[str, str], brief: str
+) -> None:
+    served.fault = fault
+    with system.unchanged():
+        failure = system.run("upgrade", status=1).failure
+    assert failure.brief == brief.format(f"{REMOTE}:{REF}"), failure
+    assert failure.detail and failure.resolution
+    served.fault = None
+    system.run("upgrade")
+    assert version_of(system, "base-lib") == "1.5"
+    system.fsck()
+
+
+def test_a_commit_by_another_key_is_refused(system: System, served: Served, archive: Archive, new: Version) -> None:
+    system.run("remote", "delete", REMOTE)
+    failure = system.run("upgrade", status=1).failure
+    assert failure.brief == f"cannot pull {REMOTE}:{REF}: there is no such remote"
+    system.run("remote", "add", REMOTE, served.url, "--gpg-import", archive.keyring)
+    with system.unchanged():
+        failure = system.run("upgrade", status=1).failure
+    assert failure.brief == f"cannot pull {REMOTE}:{REF}: its signature is not by a key of this remote"
+    system.run("remote", "delete", REMOTE)
+    system.run("remote", "add", REMOTE, served.url, "--gpg-import", served.key)
+    system.run("upgrade")
+    assert version_of(system, "base-lib") == "1.5"
+
+
+def test_a_missing_ref_is_named(system: System) -> None:
+    with system.unchanged():
+        failure = system.run("rebase", "debian/test/none", status=1).failure
+        assert failure.brief == f"cannot pull {REMOTE}:debian/test/none: the remote has no such ref"
+        failure = system.run("rebase", ":debian/test/none", status=1).failure
+        assert failure.brief == "the local repository has no debian/test/none"
+
+
+def test_a_dead_archive_stops_nothing_that_does_not_need_it(system: System, new: Version, own_archive: Archive) -> None:
+    system.use_archive(own_archive)
+    pool = own_archive.root.parent / "pool"
+    (own_archive.root / "pool").rename(pool)
+    (own_archive.root / "dists").rename(pool / "dists")
+    result = system.run("install", f"{pool}/main/greeter_2.0_all.deb", "--uninstall", "tool")
+    assert "cannot refresh the package lists; going on without them" in result.stderr
+    assert version_of(system, "greeter") == "2.0"
+    assert system.run("install", "fresh", status=1).failure.brief == "cannot refresh the package lists"
+    system.run("uninstall", "--all")
+    assert "cannot refresh" not in system.run("upgrade").stderr
+    assert version_of(system, "base-lib") == "1.5"
+
+
+def test_a_reset_goes_back_to_the_pure_base(system: System, old: Version) -> None:
+    system.run("override", "remove", "base-lib")
+    system.run("reset", "--overrides")
+    assert (version_of(system, "base-lib"), version_of(system, "tool")) == ("1.0", "1.0")
+    system.run("reset")
+    assert system.commit() == old.commit
+    assert system.origin().has_option("origin", "refspec")
+    system.run("reset", "--unchanged-exit-77", status=77)
+
+
+def test_a_reinstallation_fetches_the_package_anew_and_keeps_its_version(
+    system: System, archives: tuple[Archive, Archive]
+) -> None:
+    assert system.run("install", "tool", "--unchanged-exit-77", status=77)
+    document = system.run("install", "--reinstall", "tool", "--json").document
+    assert (document["changed"], document["reused"]) == (True, False)
+    assert version_of(system, "tool") == "1.0"
+    assert len(set(map(system.commit, (0, 1)))) == 2
+    assert system.content(0) == system.content(1)
+
+
+def test_refresh_md_fetches_lists_and_looks_at_the_remote(
+    system: System, new: Version, archives: tuple[Archive, Archive]
+) -> None:
+    system.use_archive(archives[1])
+    document = check_document(system.run("refresh-md", "-f", "--json"), "update.json")
+    assert document["update"]["version"] == "12.2"
+    stamp = (system.area / "apt/lists.json").read_text()
+    assert "Available: 12.2 " in system.run("refresh-md").stdout
+    assert (system.area / "apt/lists.json").read_text() == stamp

@@ -1,0 +1,78 @@
+"""One machine's life, in one go: from a signed remote through two versions of its base, and back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.archive import public_directory
+from tests.integration.served import Served, serving, small_archive
+from tests.integration.system import REF, Base, System
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="sysroots, the sandbox and apt's own user need root")
+
+
+@pytest.fixture
+def served(base_repo: Base, tmp_path: Path) -> Iterator[Served]:
+    with serving(base_repo, tmp_path) as server:
+        yield server
+
+
+def version(system: System, package: str) -> str | None:
+    found = system.dpkg_status().get(package)
+    return found[0] if found else None
+
+
+def base_version(system: System, index: int = 0) -> str:
+    return str(system.run("status", "--json").document["deployments"][index]["version"])
+
+
+def test_a_machine_walks_from_base_to_base_and_back(sysroot: System, served: Served) -> None:
+    system = sysroot
+    first = served.publish("13.1")
+    with public_directory() as one, public_directory() as two:
+        system.use_archive(small_archive(one, {"tool": ("1.0", ""), "extra": ("1.0", "")}))
+        system.run("remote", "add", "example", served.url, "--gpg-import", served.key)
+        system.run("rebase", f"example:{REF}")
+        assert (system.commit(), base_version(system)) == (first.commit, "13.1")
+        system.run("install", "tool")
+        system.run("upgrade", "--check", status=77)
+
+        second = served.publish("13.2", day=14, packages={"base-lib": "1.5"})
+        system.use_archive(small_archive(two, {"tool": ("2.0", ""), "extra": ("1.0", "")}))
+        assert "Available: 13.2 " in system.run("upgrade", "--check").stdout
+        preview = system.run("upgrade", "--preview", "--json").document
+        done = system.run("upgrade", "--json").document
+        assert preview["difference"] == done["difference"]
+        assert system.run("db", "diff", "1", "0").stdout.splitlines()[1:] == [
+            "Changed:",
+            "  base-lib 1.0 -> 1.5",
+            "  tool 1.0 -> 2.0",
+        ]
+
+        # What comes next builds on what is pending, offline where it can.
+        served.fault = (".", "500")
+        system.run("install", "extra")
+        assert [base_version(system), version(system, "tool"), version(system, "extra")] == ["13.2", "2.0", "1.0"]
+        served.fault = None
+
+        system.run("deploy", "13.1")
+        assert [base_version(system), version(system, "tool"), version(system, "base-lib")] == ["13.1", "2.0", "1.0"]
+        deployed = system.deployments()
+        system.run("rollback")
+        assert base_version(system) == "13.2"
+        system.run("rollback")
+        assert system.deployments() == deployed
+        system.run("upgrade")
+        system.run("cleanup", "-r", "-b")
+        assert len(system.deployments()) == 1
+
+        system.run("override", "remove", "base-lib")
+        assert version(system, "base-lib") is None
+        system.run("reset")
+        assert system.commit() == second.commit
+        assert system.origin().get("origin", "refspec") == f"example:{REF}"
+        system.fsck()

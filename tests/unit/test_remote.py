@@ -1,0 +1,125 @@
+"""Refspecs, a repository's remotes, and what ostree's own words about a failed pull mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from apt_ostree import apt, origin, proc, remote
+from apt_ostree.errors import UsageError
+from apt_ostree.model import Package, Solved
+from apt_ostree.remote import Refspec, Remote
+
+A = "a" * 64
+HERE = Refspec("debian", "debian/13")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("example:debian/14", Refspec("example", "debian/14")),
+        ("debian/14", Refspec("debian", "debian/14")),
+        ("example:", Refspec("example", "debian/13")),
+        (":debian/14", Refspec("", "debian/14")),
+        (A, Refspec("", A)),
+        (f":{A}", Refspec("", A)),
+    ],
+)
+def test_a_refspec_is_read_as_rpm_ostree_reads_it(text: str, found: Refspec) -> None:
+    assert remote.parse(text, HERE) == found
+
+
+def test_without_a_remote_in_use_a_ref_is_a_local_one() -> None:
+    assert remote.parse("debian/14") == Refspec("", "debian/14")
+    assert str(remote.parse("example:debian/14")) == "example:debian/14"
+
+
+@pytest.mark.parametrize("text", ["", ":", "a b", "-a:b", "a:-b", "a:b:c", "../x", "a:b/../c", "a:/b", "a:b\n"])
+def test_what_names_no_base_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        remote.parse(text)
+
+
+def test_only_a_checksum_is_fixed() -> None:
+    assert Refspec("", A).fixed
+    assert not Refspec("debian", A).fixed
+    assert not Refspec("", "debian/13").fixed
+
+
+def test_a_remote_verifies_unless_it_was_told_not_to(tmp_path: Path) -> None:
+    (tmp_path / "config").write_text(
+        '[core]\nmode=bare\n\n[remote "b"]\nurl=https://example.org/b\n\n'
+        '[remote "a"]\nurl=https://example.org/a\ngpg-verify=false\nsign-verify=true\n'
+    )
+    assert remote.read(tmp_path) == [
+        Remote("a", "https://example.org/a", False, True),
+        Remote("b", "https://example.org/b", True, False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reason", "meaning"),
+    [
+        ('Remote "x" not found', "there is no such remote"),
+        ("Commit abc: Signature made …\nCan't check signature: public key not found", "its signature is not by a key"),
+        ("Commit abc: GPG verification enabled, but no signatures found", "its signature is not by a key"),
+        ("No such branch 'x' in repository summary", "the remote has no such ref"),
+        ("Server returned HTTP 404", "the remote has no such ref"),
+        ("Writing content object: Need more input", "what the remote sent is damaged"),
+        ("While fetching http://…: [18] Transferred a partial file", "what the remote sent is damaged"),
+        ("Commit abc has no requested ref x in ref binding metadata (y)", "the remote's ref leads to a commit"),
+        ("opcode close: min-free-space-percent '3%' would be exceeded", "the disk is too full"),
+    ],
+)
+def test_a_failed_pull_is_told_by_what_it_means(reason: str, meaning: str) -> None:
+    error = remote.explain(HERE, reason)
+    assert error.brief.startswith(f"cannot pull debian:debian/13: {meaning}")
+    assert (error.detail, bool(error.resolution)) == (reason, True)
+
+
+def test_any_other_failure_of_a_pull_keeps_ostrees_own_words() -> None:
+    error = remote.explain(HERE, "Server returned HTTP 500")
+    assert (error.brief, error.detail) == ("cannot pull debian:debian/13", "Server returned HTTP 500")
+
+
+UNMET = """\
+The following packages have unmet dependencies:
+ needs : Depends: lib (>= 2) but 1.0 is to be installed
+         Depends: other (= 3) but 2:1~b is to be installed
+ more:i386 : PreDepends: libc6:i386 (>= 2.40) but it is not going to be installed
+E: Unable to correct problems, you have held broken packages.
+"""
+
+
+def test_version_conflicts_are_read_from_apts_words() -> None:
+    found = apt.unmet(proc.Result((), 100, UNMET, ""))
+    assert list(map(str, found)) == [
+        "needs needs lib (>= 2), and there is 1.0",
+        "needs needs other (= 3), and there is 2:1~b",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sources", "security"),
+    [
+        ("Debian-Security:13/stable-security", True),
+        ("Debian:13.1/stable, Debian-Security:13/stable-security", True),
+        ("example:stable-security", True),
+        ("Debian:13.1/stable", False),
+        ("security-tools:stable", False),
+        ("cache", False),
+    ],
+)
+def test_a_security_update_is_known_by_where_it_came_from(sources: str, security: bool) -> None:
+    assert Solved(Package("x", "1", "all"), A, 1, 1, sources).from_security is security
+
+
+def test_an_origin_takes_another_base_and_the_commit_chosen_there() -> None:
+    before = origin.parse("[origin]\nrefspec=a:b\noverride-commit=c\nunknown=1\n\n[packages]\nrequested=vim;\n")
+    after = origin.with_base(before, "x:y", A)
+    assert origin.refspec(after) == "x:y"
+    assert origin.pinned(after) == A
+    assert after["origin"]["unknown"] == "1"
+    assert origin.intent(after) == origin.intent(before)
+    assert origin.pinned(origin.with_base(after, "x:y", "")) == ""
