@@ -495,6 +495,11 @@ class Unmet:
     dependency: str
     found: str
 
+    @property
+    def name(self) -> str:
+        """The package that the dependency is on."""
+        return re.split("[ :]", self.dependency, maxsplit=1)[0]
+
     def __str__(self) -> str:
         return f"{self.package} needs {self.dependency}, and there is {self.found}"
 

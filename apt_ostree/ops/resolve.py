@@ -104,7 +104,21 @@ def _resolve(current: Transaction, solver: apt.Apt, tree: Path, after: Intent, l
     failed = free if not isinstance(free, list) else actions
     if isinstance(failed, list):
         raise ResolveError("apt found no solution over this base", resolution="Nothing was changed.")
+    layered = {s.name for s in lock}
+    if tied := [entry for entry in apt.unmet(failed) if entry.name in layered]:
+        raise _tied(tied)
     raise apt.explain_failure(solver, failed, after)
+
+
+def _tied(unmet: Sequence[apt.Unmet]) -> ResolveError:
+    """Only an upgrade lets go of the versions of what is layered, and of those that it names."""
+    packages = ", ".join(sorted({entry.package for entry in unmet}))
+    names = " ".join(sorted({entry.name for entry in unmet}))
+    return ResolveError(
+        f"{packages} needs other versions of what is layered",
+        "\n".join(map(str, unmet)),
+        f"Nothing was changed. Upgrade these, too: 'apt-ostree upgrade {names} …'; --install adds packages.",
+    )
 
 
 def _skew(after: Intent, culprits: Sequence[str], unmet: Sequence[apt.Unmet]) -> ResolveError:

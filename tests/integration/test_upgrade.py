@@ -37,9 +37,10 @@ def old(served: Served) -> Version:
 def archives(old: Version) -> Iterator[tuple[Archive, Archive]]:
     """What the archive had when 12.1 came out, and what it has now."""
     with public_directory() as one, public_directory() as two:
+        now = {"tool": ("2.0", ""), "aid": ("2.0", ""), "fresh": ("1.0", ""), "picky": ("1.0", "Depends: aid (>= 2)\n")}
         yield (
             small_archive(one, {"tool": ("1.0", ""), "aid": ("1.0", ""), "gone": ("1.0", "")}),
-            small_archive(two, {"tool": ("2.0", ""), "aid": ("2.0", ""), "fresh": ("1.0", "")}, "Debian-Security"),
+            small_archive(two, now, "Debian-Security"),
         )
 
 
@@ -136,6 +137,20 @@ def test_only_the_packages_named_change_their_versions(
     assert [version_of(system, name) for name in ("base-lib", "tool", "aid")] == ["1.5", "2.0", "1.0"]
     failure = system.run("upgrade", "tools", status=1).failure
     assert (failure.brief, failure.detail) == ("not layered: tools", "layered are: aid, tool")
+
+
+def test_what_is_layered_keeps_its_version_until_an_upgrade_names_it(
+    system: System, archives: tuple[Archive, Archive]
+) -> None:
+    system.use_archive(archives[1])
+    with system.unchanged():
+        failure = system.run("install", "picky", status=1).failure
+    assert failure.brief == "picky needs other versions of what is layered"
+    assert failure.detail == "picky needs aid (>= 2), and there is 1.0"
+    assert "'apt-ostree upgrade aid …'" in failure.resolution
+    document = system.run("upgrade", "--layers-only", "aid", "--install", "picky", "-n", "--json").document
+    assert [entry["name"] for entry in document["packages"]] == ["aid", "picky", "tool"]
+    assert [entry["version"] for entry in document["packages"]] == ["2.0", "1.0", "1.0"]
 
 
 def test_the_base_stays_where_only_layers_are_upgraded(

@@ -1,0 +1,44 @@
+"""What the last look at remote and archives found: written down, read again, and forgotten when it is deployed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from apt_ostree.inventory import Change
+from apt_ostree.model import Deployment, Package
+from apt_ostree.ops import available
+from apt_ostree.ops.available import Update
+from apt_ostree.sysroot import Sysroot
+
+DEPLOYED = Deployment(0, "debian", "a" * 64, 0, "", {})
+OLD, NEW = Package("x", "1", "all"), Package("x", "2", "all")
+UPDATE = Update(
+    "a" * 64, "example:ref", 7, "b" * 64, "13.2", 5, Change(changed=((OLD, NEW),)), Change((NEW,), (OLD,), ())
+)
+
+
+@pytest.mark.parametrize("update", [UPDATE, replace(UPDATE, difference=None, version=""), replace(UPDATE, base=None)])
+def test_what_was_found_is_read_again(tmp_path: Path, update: Update) -> None:
+    loaded = Sysroot(tmp_path, (DEPLOYED,))
+    assert available.cached(loaded, DEPLOYED) is None
+    available.remember(loaded, "debian", update)
+    assert available.cached(loaded, DEPLOYED) == update
+
+
+def test_nothing_newer_and_another_deployment_are_no_news(tmp_path: Path) -> None:
+    loaded = Sysroot(tmp_path, (DEPLOYED,))
+    available.remember(loaded, "debian", replace(UPDATE, base=None, layered=Change()))
+    assert available.cached(loaded, DEPLOYED) is None
+    available.remember(loaded, "debian", UPDATE)
+    assert available.cached(loaded, replace(DEPLOYED, checksum="c" * 64)) is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"basis": 1}'])
+def test_a_damaged_note_is_no_news(tmp_path: Path, text: str) -> None:
+    loaded = Sysroot(tmp_path, (DEPLOYED,))
+    available.remember(loaded, "debian", UPDATE)
+    (tmp_path / "ostree/deploy/debian/var/lib/apt-ostree/update.json").write_text(text)
+    assert available.cached(loaded, DEPLOYED) is None
