@@ -105,8 +105,11 @@ def _resolve(current: Transaction, solver: apt.Apt, tree: Path, after: Intent, l
     if isinstance(failed, list):
         raise ResolveError("apt found no solution over this base", resolution="Nothing was changed.")
     layered = {s.name for s in lock}
-    if tied := [entry for entry in apt.unmet(failed) if entry.name in layered]:
+    unmet = apt.unmet(failed)
+    if tied := [entry for entry in unmet if entry.name in layered]:
         raise _tied(tied)
+    if skewed := [entry for entry in unmet if entry.name in {package.name for package in base}]:
+        raise _skew(after, [], skewed)
     raise apt.explain_failure(solver, failed, after)
 
 
@@ -122,12 +125,15 @@ def _tied(unmet: Sequence[apt.Unmet]) -> ResolveError:
 
 
 def _skew(after: Intent, culprits: Sequence[str], unmet: Sequence[apt.Unmet]) -> ResolveError:
-    """The archives are ahead of the base, or behind it: which packages hold things up, and the ways out."""
+    """The archives are ahead of the base, or behind it: which packages hold things up, and the ways out.
+
+    ``culprits`` says what apt would do to the base if it might.
+    """
     held = sorted({entry.package for entry in unmet}) or after.names
     asked = [name for name in held if name in map(requests.name_of, after.requested)]
     return ResolveError(
         f"{', '.join(held)} cannot be laid over this base",
-        "\n".join([*map(str, unmet), "the base would have to change:", *culprits]),
+        "\n".join([*map(str, unmet), *(["the base would have to change:", *culprits] if culprits else [])]),
         "Take a base that fits ('apt-ostree upgrade', or wait for one), change this one ('apt-ostree override "
         f"replace'), or go without ('apt-ostree uninstall {' '.join(asked or ['PKG'])}').",
     )
