@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.archive import public_directory
-from tests.integration.served import Served, serving, small_archive
+from tests.integration.served import BROKEN, Served, serving, small_archive
 from tests.integration.system import REF, Base, System
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="sysroots, the sandbox and apt's own user need root")
@@ -44,6 +44,10 @@ def test_a_machine_walks_from_base_to_base_and_back(sysroot: System, served: Ser
         second = served.publish("13.2", day=14, packages={"base-lib": "1.5"})
         system.use_archive(small_archive(two, {"tool": ("2.0", ""), "extra": ("1.0", "")}))
         assert "Available: 13.2 " in system.run("upgrade", "--check").stdout
+        served.fault = (r"\.filez$", BROKEN)
+        with system.unchanged():
+            system.run("upgrade", status=1)
+        served.fault = None
         preview = system.run("upgrade", "--preview", "--json").document
         done = system.run("upgrade", "--json").document
         assert preview["difference"] == done["difference"]
@@ -54,19 +58,22 @@ def test_a_machine_walks_from_base_to_base_and_back(sysroot: System, served: Ser
         ]
 
         # What comes next builds on what is pending, offline where it can.
-        served.fault = (".", "500")
+        served.fault = (".", BROKEN)
         system.run("install", "extra")
         assert [base_version(system), version(system, "tool"), version(system, "extra")] == ["13.2", "2.0", "1.0"]
         served.fault = None
 
         system.run("deploy", "13.1")
         assert [base_version(system), version(system, "tool"), version(system, "base-lib")] == ["13.1", "2.0", "1.0"]
+        assert system.origin().get("origin", "override-commit") == first.commit
         deployed = system.deployments()
         system.run("rollback")
         assert base_version(system) == "13.2"
         system.run("rollback")
         assert system.deployments() == deployed
         system.run("upgrade")
+        assert not system.origin().has_option("origin", "override-commit")
+        assert system.run("upgrade", "--check", status=77).stdout == "Nothing newer.\n"
         system.run("cleanup", "-r", "-b")
         assert len(system.deployments()) == 1
 
