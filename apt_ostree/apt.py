@@ -15,13 +15,13 @@ import pwd
 import re
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import dpkg, proc
 from .errors import DownloadError, ResolveError, ToolError, UnavailableError
-from .fs import beneath, remove_tree
+from .fs import remove_tree, resolve
 from .model import Intent, Package, Round, Solved
 
 LISTS_MAX_AGE = 24 * 3600
@@ -35,9 +35,6 @@ _TAKEN_OVER = re.compile(
 )
 """The target's settings that decide what is fetched and from where. ProxyAutoDetect names a program to run, the
 gpgv's options and the Allow… ones weaken verification; all stay behind."""
-
-_LINKS_MAX = 8
-"""Links in a row before a key file counts as missing."""
 
 PRIORITY_BASE = 1001
 """Above 1000 apt would even downgrade to the pinned version (apt_preferences(5)): the base stays as it is."""
@@ -191,7 +188,7 @@ def parse_configuration(text: str) -> dict[str, str]:
 
 def _copy_sources(area: Path, target: Target) -> str:
     """Copy sources, keys, preferences and credentials; returns a digest of what decides the lists."""
-    etc, apt = area / "etc", target.etc / "apt"
+    etc = area / "etc"
     remove_tree(etc)
     for name in ("sources.list.d", "trusted.gpg.d", "preferences.d", "auth.conf.d", "keyrings"):
         (etc / name).mkdir(parents=True)
@@ -199,32 +196,34 @@ def _copy_sources(area: Path, target: Target) -> str:
     shutil.chown(etc / "auth.conf.d", _fetcher())
     digest = hashlib.sha256(" ".join(target.architectures).encode())
 
-    def copy(source: Path, place: Path, mode: int = 0o644) -> None:
-        text = source.read_text(errors="surrogateescape")
-        _write(place, text, mode)
+    def text(source: Path) -> str:
+        return source.read_text(errors="surrogateescape")
 
-    sources = [apt / "sources.list", *sorted((apt / "sources.list.d").glob("*"))]
-    for number, source in enumerate(source for source in sources if source.is_file()):
-        if source.suffix in {".list", ".sources"}:
-            text = _relocate_keys(source.read_text(errors="surrogateescape"), etc / "keyrings", target)
-            _write(etc / "sources.list.d" / f"{number:03}-{source.name}", text)
-            digest.update(text.encode(errors="surrogateescape"))
-    for source in sorted((apt / "trusted.gpg.d").glob("*")):
-        if source.is_file():
-            shutil.copyfile(source, etc / "trusted.gpg.d" / source.name)
-    if (apt / "trusted.gpg").is_file():
-        shutil.copyfile(apt / "trusted.gpg", etc / "trusted.gpg")
-    for source in [apt / "preferences", *sorted((apt / "preferences.d").glob("*"))]:
-        if source.is_file():
-            copy(source, etc / "preferences.d" / source.name)
-    for source in [apt / "auth.conf", *sorted((apt / "auth.conf.d").glob("*"))]:
-        if source.is_file():
-            place = etc / source.relative_to(apt)
-            copy(source, place, 0o600)
-            shutil.chown(place, _fetcher())
+    for number, (name, source) in enumerate(_listed(target, "sources.list", "sources.list.d")):
+        if Path(name).suffix in {".list", ".sources"}:
+            relocated = _relocate_keys(text(source), etc / "keyrings", target)
+            _write(etc / "sources.list.d" / f"{number:03}-{Path(name).name}", relocated)
+            digest.update(relocated.encode(errors="surrogateescape"))
+    for name, source in _listed(target, "trusted.gpg", "trusted.gpg.d"):
+        shutil.copyfile(source, etc / name)
+    for name, source in _listed(target, "preferences", "preferences.d"):
+        _write(etc / "preferences.d" / Path(name).name, text(source))
+    for name, source in _listed(target, "auth.conf", "auth.conf.d"):
+        _write(etc / name, text(source), 0o600)
+        shutil.chown(etc / name, _fetcher())
     for key in sorted(etc.glob("keyrings/*")) + sorted(etc.glob("trusted.gpg*/*")):
         digest.update(key.read_bytes())
     return digest.hexdigest()
+
+
+def _listed(target: Target, file: str, directory: str) -> Iterator[tuple[str, Path]]:
+    """A file of the target's /etc/apt and those in a directory there: the name, and what it is a link to, if it is
+    one, in the target. A link that leads to a file of the running system is not what the target means."""
+    found = resolve(f"/etc/apt/{directory}", target.tree, target.etc)
+    names = sorted(path.name for path in found[1].glob("*")) if found is not None else []
+    for name in (file, *(f"{directory}/{name}" for name in names)):
+        if (source := _in_target(f"/etc/apt/{name}", target)) is not None:
+            yield name, source
 
 
 def _relocate_keys(text: str, keyrings: Path, target: Target) -> str:
@@ -249,16 +248,8 @@ def _relocate_keys(text: str, keyrings: Path, target: Target) -> str:
 
 def _in_target(path: str, target: Target) -> Path | None:
     """The target's file of that absolute path, links followed inside the target alone; None where it has none."""
-    for _ in range(_LINKS_MAX):
-        parts = Path(os.path.normpath(path)).parts[1:]
-        if not parts:
-            return None
-        top, name = (target.etc, Path(*parts[1:])) if parts[0] == "etc" else (target.tree, Path(*parts))
-        source = beneath(top, name)
-        if source is None or not source.is_symlink():
-            return source if source is not None and source.is_file() else None
-        path = os.path.join(os.path.dirname("/" + "/".join(parts)), os.readlink(source))
-    return None
+    found = resolve(path, target.tree, target.etc)
+    return found[1] if found is not None and found[1].is_file() else None
 
 
 def host_sources() -> list[dict[str, str]]:

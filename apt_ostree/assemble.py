@@ -19,7 +19,7 @@ from pathlib import Path
 
 from . import bwrap, debconf, dpkg, kernel, mounts, ostree, overlay, pkgcache, proc, state, support, users, vendor
 from .console import Reporter
-from .errors import PackageError, ScriptError, TreeError
+from .errors import PackageError, ScriptError, SpaceError, TreeError
 from .fs import beneath, copy_metadata, exchange, remove_tree, walk
 from .model import Package, Plan, Round
 from .pkgcache import Cached
@@ -45,6 +45,13 @@ _SCRIPT_FAILED = re.compile(
     _FAILED.pattern + r"\n .*?package (?P<script>[a-z-]+) script subprocess .*?(?P<how>(?:exit status|signal|killed).*)"
 )
 _PROGRESS = re.compile(r"(?:Unpacking|Setting up) (\S+)")
+_STEPS = {
+    re.compile(r"Preparing to unpack (?:\S*/)?([^/_]+)_\S+ \.\.\."): "preinst",
+    re.compile(r"Setting up ([^\s:]+)\S* \("): "postinst",
+    re.compile(r"Processing triggers for ([^\s:]+)\S* \("): "postinst",
+    re.compile(r"Removing ([^\s:]+)\S* \("): "prerm",
+}
+"""What dpkg says before it runs a script."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,13 +272,24 @@ class _Run:
     def dpkg(self, sandbox: bwrap.Sandbox, words: Sequence[str], unpacked: Sequence[str] = ()) -> None:
         """One dpkg in the sandbox. Raises ScriptError with the failing script and the last lines."""
 
+        doing = "dpkg"
+
         def on_line(line: str) -> None:
+            nonlocal doing
             self.reporter.log(line)
+            doing = step(line) or doing
             if match := _PROGRESS.match(line):
                 self.done += 1
                 self.reporter.progress(min(self.done, self.total), self.total, match[1])
 
-        result = proc.logged(sandbox.argv([*_DPKG, *words], unpacked=unpacked), self.log, on_line)
+        try:
+            result = sandbox.run(
+                [*_DPKG, *words], log=self.log, on_line=on_line, doing=lambda: doing, unpacked=unpacked
+            )
+        except (ScriptError, SpaceError) as error:
+            raise type(error)(
+                error.brief, f"{error.detail}\nthe whole log: {self.log}".lstrip("\n"), error.resolution
+            ) from None
         if result.returncode != 0:
             raise script_error(result.stdout, result.returncode, self.log)
 
@@ -288,7 +306,7 @@ class _Run:
         for place in (self.work / "debs/selections", kept := self.work / "selections"):
             with os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 file.write(answers)
-        result = proc.run(sandbox.argv(["debconf-set-selections", f"{DEBS}/selections"]), check=False)
+        result = sandbox.run(["debconf-set-selections", f"{DEBS}/selections"])
         # Scripts get answers from debconf alone.
         (self.work / "debs/selections").unlink()
         if result.returncode != 0:
@@ -324,7 +342,7 @@ class _Run:
         extractors = ("usr/lib/apt/apt-extracttemplates", "usr/bin/apt-extracttemplates")
         if not asking or not any((self.base / name).exists() for name in extractors):
             return
-        proc.logged(sandbox.argv(["dpkg-preconfigure", *asking]), self.log, self.reporter.log)
+        sandbox.run(["dpkg-preconfigure", *asking], log=self.log, on_line=self.reporter.log)
 
     def finish(self, plan: Plan, settled_day: int, reserved: users.Numbers) -> None:
         """Take out of the layers what the sandbox and dpkg's housekeeping left there; add /var's part."""
@@ -429,6 +447,14 @@ def _own_xattrs(path: str) -> list[str]:
     return [name for name in os.listxattr(path, follow_symlinks=False) if not name.startswith(overlay.PREFIX)]
 
 
+def step(line: str) -> str | None:
+    """Whose script dpkg runs after it has printed ``line``, in words; None where it tells of none."""
+    for pattern, script in _STEPS.items():
+        if match := pattern.match(line):
+            return f"the {script} script of {match[1]}"
+    return None
+
+
 def script_error(output: str, status: int, log: Path) -> ScriptError:
     """Tell from dpkg's output which package's script failed, and how."""
     # A script's failure says more than the dependency problems that it causes or that come before it.
@@ -448,11 +474,11 @@ def script_error(output: str, status: int, log: Path) -> ScriptError:
 
 def _audit_database(run: _Run, sandbox: bwrap.Sandbox) -> None:
     """dpkg --audit of the finished tree: a half-configured package is no success."""
-    result = proc.run(sandbox.argv(["dpkg", "--audit"]), check=False)
+    result = sandbox.run(["dpkg", "--audit"])
     if result.returncode != 0 or result.stdout.strip():
         raise ScriptError(
             "the packages are not all configured",
-            proc.tail(result.stdout + result.stderr) + f"\nthe whole log: {run.log}",
+            proc.tail(result.stdout) + f"\nthe whole log: {run.log}",
             "Nothing was changed.",
         )
 

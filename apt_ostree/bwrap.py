@@ -2,16 +2,21 @@
 
 A script is root over the tree and over nothing else: it has no network, no process, path, terminal or socket
 of the host, and only the capabilities that dpkg, adduser, su and chown need. There is no user namespace: in
-one, a chown to a package's user would fail.
+one, a chown to a package's user would fail. docs/sandbox.md lists what a script may and may not do.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+import stat
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import proc, seccomp
+from .errors import ScriptError
+from .fs import beneath, resolve
+from .guard import NOTHING_CHANGED, Guard, Limits
 from .proc import PATH
 
 CAPABILITIES = (
@@ -21,6 +26,32 @@ CAPABILITIES = (
 """mount, mknod, hostname, module loading, the clock and raw networking stay impossible."""
 
 HOSTNAME = "localhost"
+
+FILE_BYTES = 10**10
+"""No file of a package is larger: the size of a member has ten digits (deb(5)). A file of holes has no bounds else, and
+root reads it from end to end."""
+
+SHM_BYTES = RUN_BYTES = 64 << 20
+TMP_SHARE = 4
+"""In memory, which no end of a process frees: /tmp takes up to a fourth of it."""
+
+_LIMITED = [
+    # Where memory runs out, the sandbox goes first (proc_pid_oom_score_adj(5)); it cannot take that back.
+    "choom", "-n", "1000", "--",
+    # A core of one byte: the kernel then does not call the host's program that takes dumps (core(5)).
+    "prlimit", f"--fsize={FILE_BYTES}", "--core=1",
+    "--",
+]  # fmt: skip
+
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+"""What bwrap shows of the host's /dev. They are the host's own files: read-only, they can be used, and neither their
+mode nor their owner can be changed."""
+
+_MASKED = (
+    "kallsyms", "kcore", "keys", "key-users", "kpagecgroup", "kpagecount", "kpageflags", "sched_debug", "sysrq-trigger",
+    "timer_list",
+)  # fmt: skip
+"""Files of /proc that tell of the whole machine what its root alone may know."""
 
 ENVIRONMENT = {
     "PATH": PATH,
@@ -44,7 +75,7 @@ class Stub:
 
 
 STUBS = {
-    # invoke-rc.d(8): 101 is "action forbidden by policy". No package has this file: see argv.
+    # invoke-rc.d(8): 101 is "action forbidden by policy". No package has this file: see _stubs.
     "usr/sbin/policy-rc.d": Stub("", "#!/bin/sh\nexit 101\n"),
     "usr/sbin/start-stop-daemon": Stub("dpkg", "#!/bin/sh\nexit 0\n"),
     # ischroot(1): 0 is "yes"; scripts then leave the running system alone.
@@ -73,22 +104,39 @@ class Sandbox:
     read_only: Mapping[str, Path] | None = None
     plain: bool = False
 
-    def argv(
+    def run(
         self,
         command: list[str],
         *,
-        env: Mapping[str, str] | None = None,
-        cwd: str = "/",
+        log: Path | None = None,
+        on_line: Callable[[str], None] = lambda line: None,
+        doing: Callable[[], str] | None = None,
         unpacked: Collection[str] = (),
         covered: bool = True,
-    ) -> list[str]:
-        """The command line that runs ``command`` in the sandbox.
+        limits: Limits | None = None,
+    ) -> proc.Result:
+        """Run a command; when this returns, nothing that it started is left.
 
-        ``covered`` is whether the stubs take part; not those of the packages ``unpacked``, whose programs dpkg
-        is about to replace: it cannot where something is mounted.
+        Its output goes to ``on_line`` and, if given, the file ``log``; see proc.stream for what the result holds.
+        ``covered`` is whether the stubs take part; not those of the packages ``unpacked``, whose programs dpkg is
+        about to replace: it cannot where something is mounted. ``doing`` says what goes on, for the ScriptError or
+        SpaceError that is raised when a limit was reached.
         """
+        stubs = dict(self._stubs(unpacked)) if covered else {}
+        with seccomp.program() as filter_, Guard(self.root, doing or (lambda: command[0]), limits) as guard:
+            watched = ["--seccomp", str(filter_), "--info-fd", str(guard.info), "--block-fd", str(guard.block)]
+            argv = self.argv(command, stubs, watched)
+            inherited = (filter_, guard.info, guard.block)
+            if log is None:
+                return proc.stream(argv, on_line, pass_fds=inherited)
+            return proc.logged(argv, log, on_line, pass_fds=inherited)
+
+    def argv(self, command: list[str], stubs: Mapping[str, Path], options: Collection[str] = ()) -> list[str]:
+        """The command line that runs ``command``, with ``stubs`` over programs and bwrap's further ``options``."""
         words = [
+            *_LIMITED,
             "bwrap",
+            *options,
             "--unshare-pid",
             "--unshare-net",
             "--unshare-ipc",
@@ -104,35 +152,71 @@ class Sandbox:
             words += ["--cap-add", capability]
         words += ["--bind", os.fspath(self.root), "/"]
         if not self.plain:
-            words += ["--bind", os.fspath(self.root / "usr/etc"), "/etc"]
+            words += ["--bind", os.fspath(self._etc()), "/etc"]
         if self.var is not None:
             words += ["--bind", os.fspath(self.var), "/var"]
         if self.boot is not None:
             words += ["--bind", os.fspath(self.boot), "/boot"]
+        words += ["--dev", "/dev", *_tmpfs("/dev/shm", SHM_BYTES, "1777")]
+        for device in _DEVICES:
+            words += ["--remount-ro", f"/dev/{device}"]
+        words += ["--remount-ro", "/dev", "--proc", "/proc"]
+        for name in _MASKED:
+            if os.path.exists(f"/proc/{name}"):
+                # A device where none may be used: it cannot be opened.
+                words += ["--ro-bind", "/dev/null", f"/proc/{name}"]
         words += [
-            "--dev", "/dev",
-            "--proc", "/proc",
             # Root may write most of /proc/sys without any capability, and that is the host's: core_pattern
             # names a program that the kernel runs as root.
             "--remount-ro", "/proc",
-            "--tmpfs", "/run",
+            *_tmpfs("/run", RUN_BYTES, "0755"),
             "--dir", "/run/lock",
-            "--perms", "1777", "--tmpfs", "/tmp",
+            *_tmpfs("/tmp", os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // TMP_SHARE, "1777"),
         ]  # fmt: skip
         for place, source in (self.read_only or {}).items():
             words += ["--ro-bind", os.fspath(source), place]
-        if self.stubs is not None and covered:
-            for name, stub in STUBS.items():
-                if stub.package in unpacked:
-                    continue
-                # policy-rc.d is in no package: bwrap makes an empty file to mount on, which the engine
-                # takes out of the layer again.
-                if name.endswith("policy-rc.d") or (self.root / name).exists():
-                    words += ["--ro-bind", os.fspath(self.stubs / name), "/" + name]
+        for place, source in stubs.items():
+            words += ["--ro-bind", os.fspath(source), place]
         words += ["--clearenv"]
-        for key, value in {**ENVIRONMENT, **(env or {})}.items():
+        for key, value in ENVIRONMENT.items():
             words += ["--setenv", key, value]
-        return [*words, "--chdir", cwd, "--", *command]
+        return [*words, "--chdir", "/", "--", *command]
+
+    def _etc(self) -> Path:
+        """The tree's /etc. A link that a script has put there would show the host's. Raises ScriptError."""
+        place = self.root / "usr/etc" if not self.plain else self.root / "etc"
+        if beneath(self.root, place.relative_to(self.root)) is None or not stat.S_ISDIR(place.lstat().st_mode):
+            raise ScriptError(
+                "a script has taken /etc away",
+                f"there is no directory at /{place.relative_to(self.root)} any more",
+                NOTHING_CHANGED,
+            )
+        return place
+
+    def _stubs(self, unpacked: Collection[str]) -> Iterator[tuple[str, Path]]:
+        """Where stubs are mounted: on files of the tree alone, whatever links scripts have planted there.
+
+        bwrap would follow them, as root of the host.
+        """
+        if self.stubs is None:
+            return
+        etc = self._etc()
+        for name, stub in STUBS.items():
+            if stub.package in unpacked:
+                continue
+            found = resolve(f"/{name}", self.root, etc)
+            if found is not None and stat.S_ISREG(found[1].lstat().st_mode):
+                yield found[0], self.stubs / name
+            elif not stub.package:
+                # No package has it: bwrap makes an empty file to mount on, which the engine takes out of the
+                # layer again.
+                above = resolve(os.path.dirname(f"/{name}"), self.root, etc)
+                if above is not None and not os.path.lexists(above[1] / os.path.basename(name)):
+                    yield os.path.join(above[0], os.path.basename(name)), self.stubs / name
+
+
+def _tmpfs(place: str, size: int, mode: str) -> list[str]:
+    return ["--perms", mode, "--size", str(size), "--tmpfs", place]
 
 
 def write_stubs(target: Path) -> Path:

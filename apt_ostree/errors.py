@@ -5,7 +5,19 @@ The exit status stands on the class; one place, the command line, catches them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s]*@")
+"""What stands before the host in a URI (RFC 3986, 3.2.1)."""
+
+
+def redact(text: str) -> str:
+    """``text`` without the user names and passwords that its URIs hold; archives and proxies may need some.
+
+    Every error, log and record goes through here.
+    """
+    return _CREDENTIALS.sub("***@", text)
 
 
 class AptOstreeError(Exception):
@@ -21,10 +33,10 @@ class AptOstreeError(Exception):
     """For errors whose place knows no better advice."""
 
     def __init__(self, brief: str, detail: str = "", resolution: str = "") -> None:
-        super().__init__(brief)
-        self.brief = brief
-        self.detail = detail
-        self.resolution = resolution or self.default_resolution
+        self.brief = redact(brief)
+        self.detail = redact(detail)
+        self.resolution = redact(resolution) or self.default_resolution
+        super().__init__(self.brief)
 
 
 class UsageError(AptOstreeError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import shutil
 import stat
@@ -11,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import SpaceError, ToolError
+from . import proc
+from .errors import SpaceError, ToolError, TreeError
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -66,7 +68,14 @@ def remove_tree(path: Path) -> None:
             raise ToolError(f"refusing to remove {path}", "it is a mount point")
         # rmtree works through directory descriptors here, so a planted link cannot lead it astray.
         assert shutil.rmtree.avoids_symlink_attacks
-        shutil.rmtree(path)
+        try:
+            shutil.rmtree(path)
+        except (OSError, RecursionError) as error:
+            if isinstance(error, OSError) and error.errno not in (errno.ENAMETOOLONG, errno.EMFILE):
+                raise
+            # Directories in each other by the thousand, which a script makes in a second, take another way to go:
+            # rm(1) keeps neither a descriptor nor a frame for each, and follows no link either.
+            proc.run(["rm", "-rf", "--one-file-system", "--", path])
     else:
         path.unlink()
 
@@ -88,6 +97,29 @@ def beneath(top: Path, name: str | os.PathLike[str]) -> Path | None:
     return path if os.path.lexists(path) else None
 
 
+def resolve(path: str, tree: Path, etc: Path) -> tuple[str, Path] | None:
+    """What an absolute path means where ``tree`` is the root and ``etc`` its /etc: the path there of an entry that is
+    no link, with no link on the way, and where that entry lies here. None where there is none; a link never leads to
+    the host's own files."""
+    for _ in range(_LINKS_MAX):
+        parts = Path(os.path.normpath(path)).parts[1:]
+        place = tree
+        for number, part in enumerate(parts, 1):
+            place = etc if parts[:number] == ("etc",) else place / part
+            if place.is_symlink():
+                path = os.path.join("/", *parts[: number - 1], os.readlink(place), *parts[number:])
+                break
+            if not os.path.lexists(place):
+                return None
+        else:
+            return os.path.join("/", *parts), place
+    return None
+
+
+_LINKS_MAX = 40
+"""Links in a row before a name counts as missing, as for the kernel (path_resolution(7))."""
+
+
 def make_beneath(top: Path, name: str | os.PathLike[str]) -> Path | None:
     """The directory ``name`` below ``top``, made with its parents where it is missing; None where a link or a
     file is in the way: nothing is made through it."""
@@ -100,14 +132,30 @@ def make_beneath(top: Path, name: str | os.PathLike[str]) -> Path | None:
     return path
 
 
-def walk(top: Path, below: str = "") -> Iterator[os.DirEntry[str]]:
-    """Every entry below ``top``, parents before children, in the order of their names, following no link."""
-    with os.scandir(top / below) as entries:
-        found = sorted(entries, key=lambda entry: entry.name)
-    for entry in found:
+def walk(top: Path) -> Iterator[os.DirEntry[str]]:
+    """Every entry below ``top``, parents before children, in the order of their names, following no link.
+
+    Raises TreeError where directories lie deeper in each other than a path can name.
+    """
+    waiting = [iter(_sorted_entries(top))]
+    while waiting:
+        entry = next(waiting[-1], None)
+        if entry is None:
+            waiting.pop()
+            continue
         yield entry
         if entry.is_dir(follow_symlinks=False):
-            yield from walk(Path(entry.path))
+            waiting.append(iter(_sorted_entries(entry.path)))
+
+
+def _sorted_entries(directory: str | Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(directory) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise TreeError("a directory lies too deep", f"{os.fspath(directory)[:80]}…: no path names it") from error
 
 
 def copy_metadata(source: str | Path, target: str | Path) -> None:

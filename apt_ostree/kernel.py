@@ -46,8 +46,13 @@ class Kernels:
 
 def versions(boot: Path) -> list[str]:
     """The kernels that have an image in a /boot, the oldest first."""
-    found = [path.name.removeprefix("vmlinuz-") for path in boot.glob("vmlinuz-*") if not path.is_symlink()]
+    found = [path.name.removeprefix("vmlinuz-") for path in boot.glob("vmlinuz-*") if _is_file(path)]
     return sorted(found, key=dpkg.version_key)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is a file itself: a script's link leads to the host's files, its FIFO to nothing, for ever."""
+    return path.is_file() and not path.is_symlink()
 
 
 def populate(tree: Path, boot: Path) -> list[str]:
@@ -55,12 +60,12 @@ def populate(tree: Path, boot: Path) -> list[str]:
     boot.mkdir(exist_ok=True)
     modules = beneath(tree, MODULES)
     for place in sorted(modules.iterdir()) if modules is not None else []:
-        image = next((place / name for name in (IMAGE, UNUSED) if (place / name).is_file()), None)
+        image = next((place / name for name in (IMAGE, UNUSED) if _is_file(place / name)), None)
         if image is None or place.is_symlink():
             continue
         shutil.copyfile(image, boot / f"vmlinuz-{place.name}")
         for name in _WITH_IMAGE:
-            if (place / name).is_file() and not (place / name).is_symlink():
+            if _is_file(place / name):
                 shutil.copyfile(place / name, boot / f"{name}-{place.name}")
     return versions(boot)
 
@@ -94,7 +99,7 @@ def _place(root: Path, boot: Path, version: str, *, boots: bool) -> bool:
     image = boot / f"vmlinuz-{version}"
     wanted, other = (IMAGE, UNUSED) if boots else (UNUSED, IMAGE)
     place = modules / wanted
-    changed = not place.is_file() or place.is_symlink() or not filecmp.cmp(place, image, shallow=False)
+    changed = not _is_file(place) or not filecmp.cmp(place, image, shallow=False)
     if changed:
         _replace(image, place)
     remove_tree(modules / other)
@@ -102,9 +107,9 @@ def _place(root: Path, boot: Path, version: str, *, boots: bool) -> bool:
         remove_tree(modules / INITRAMFS)
     for name in _WITH_IMAGE:
         source = boot / f"{name}-{version}"
-        if source.is_file() and not source.is_symlink():
+        if _is_file(source):
             target = modules / name
-            if not target.is_file() or target.is_symlink() or not filecmp.cmp(target, source, shallow=False):
+            if not _is_file(target) or not filecmp.cmp(target, source, shallow=False):
                 _replace(source, target)
     return boots and changed
 
@@ -190,14 +195,15 @@ def initramfs(sandbox: Sandbox, root: Path, version: str, log: Path, arguments: 
         "--kver", version,
         image,
     ]  # fmt: skip
-    result = proc.logged(sandbox.argv(command, covered=False), log)
+    result = sandbox.run(command, log=log, doing=lambda: "dracut", covered=False)
     if result.returncode != 0 or not (root / image.lstrip("/")).is_file():
         raise TreeError(
             f"dracut made no initramfs for kernel {version}",
             proc.tail(result.stdout) + f"\nthe whole log: {log}",
         )
-    listed = proc.run(sandbox.argv(["lsinitrd", "--mod", image], covered=False), check=False)
-    if "ostree" not in listed.stdout.split():
+    modules: list[str] = []
+    sandbox.run(["lsinitrd", "--mod", image], on_line=modules.append, covered=False)
+    if "ostree" not in modules:
         raise TreeError(
             f"the initramfs of kernel {version} could not find a deployment",
             "dracut left ostree's module out",

@@ -12,17 +12,26 @@ import ctypes
 import os
 import signal
 import subprocess
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from .errors import ToolError
+from .errors import ToolError, redact
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 TAIL_LINES = 20
 """A child's last lines say why it failed; its first ones rarely do."""
+
+KEPT_BYTES = 16 << 20
+KEPT_LINES = 100_000
+"""How much of a child's output is handed over as lines; of what follows only the last lines are. A thousand packages
+print a tenth of it: more is a mistake, or an attempt to fill disk or memory."""
+
+_BLOCK = 1 << 16
+"""Bytes; also the longest line that is handed over in one piece."""
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -197,16 +206,22 @@ def logged(
     argv: Sequence[str | os.PathLike[str]],
     log: Path,
     on_line: Callable[[str], None] = lambda line: None,
+    *,
     env: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> Result:
-    """As ``stream``, each line also appended to the file ``log``."""
-    with log.open("a", errors="surrogateescape") as file:
+    """As ``stream``, each line also appended to the file ``log``, which is root's alone: output may hold secrets.
+
+    A link in the place of the log is not followed.
+    """
+    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "a", errors="surrogateescape") as file:
 
         def keep(line: str) -> None:
             file.write(line + "\n")
             on_line(line)
 
-        return stream(argv, keep, env=env)
+        return stream(argv, keep, env=env, pass_fds=pass_fds)
 
 
 def stream(
@@ -217,16 +232,34 @@ def stream(
     env: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
 ) -> Result:
-    """Run a long child, handing over each line of its merged output as it comes.
+    """Run a long child, handing over each line of its merged output as it comes, up to KEPT_LINES or KEPT_BYTES.
 
-    The result's ``stdout`` holds the last lines only; the status is not checked.
+    Credentials in URIs are taken out. The result's ``stdout`` holds the last lines only; the status is not checked.
     """
-    last: list[str] = []
+    last: deque[str] = deque(maxlen=TAIL_LINES * 5)
+
+    def hand_over(raw: bytes) -> None:
+        line = redact(raw.decode(errors="surrogateescape").rstrip("\n"))
+        on_line(line)
+        last.append(line)
+
     with spawn(argv, cwd=cwd, env=env, stderr=subprocess.STDOUT, pass_fds=pass_fds) as child:
         assert child.stdout is not None
-        # readline with a bound: a script that prints a gigabyte without a newline must not fill memory.
-        for raw in iter(lambda: child.stdout.readline(65536), b""):  # type: ignore[union-attr]
-            line = raw.decode(errors="surrogateescape").rstrip("\n")
-            on_line(line)
-            last = last[-(TAIL_LINES * 5) :] + [line]
+        lines = size = 0
+        while size < KEPT_BYTES and lines < KEPT_LINES and (raw := child.stdout.readline(_BLOCK)):
+            hand_over(raw)
+            lines, size = lines + 1, size + len(raw)
+        end = _last_block(child.stdout)
+        if end:
+            hand_over(b"[of so much output the rest is left out, but for its end]")
+        for raw in end.splitlines()[-TAIL_LINES * 5 :]:
+            hand_over(raw)
     return Result(tuple(os.fspath(word) for word in argv), child.returncode, "\n".join(last), "")
+
+
+def _last_block(stream: IO[bytes]) -> bytes:
+    """Read to the end, and return the last _BLOCK bytes."""
+    previous = end = b""
+    while block := stream.read(_BLOCK):
+        previous, end = end, block
+    return (previous + end)[-_BLOCK:]

@@ -156,8 +156,7 @@ def _install_local(root: Path, recipe: Manifest, log: Path) -> None:
 
 def _in_root(root: Path, command: list[str], log: Path, what: str) -> None:
     """Run a command in the plain root, in the sandbox. Raises ScriptError with its last lines."""
-    sandbox = bwrap.Sandbox(root, plain=True)
-    result = proc.logged(sandbox.argv(command), log)
+    result = bwrap.Sandbox(root, plain=True).run(command, log=log, doing=lambda: what)
     if result.returncode != 0:
         raise ScriptError(
             f"{what} failed (exit status {result.returncode})",

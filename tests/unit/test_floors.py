@@ -13,8 +13,8 @@ PACKAGE = Path(__file__).parents[2] / "apt_ostree"
 
 FLOORS = (
     ("__init__", "model", "errors", "console"),
-    ("caller", "proc", "fs", "lock", "mounts", "config"),
-    ("ostree", "apt", "dpkg", "bwrap", "mmdebstrap"),
+    ("caller", "proc", "fs", "lock", "mounts", "cgroup", "guard", "config"),
+    ("ostree", "apt", "dpkg", "seccomp", "bwrap", "mmdebstrap"),
     (
         "origin", "requests", "sysroot", "pkgcache", "manifest", "users", "state", "kernel", "overlay", "assemble",
         "layout", "support", "debconf", "vendor", "inventory", "journal", "remote",
