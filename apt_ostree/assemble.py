@@ -20,7 +20,7 @@ from pathlib import Path
 from . import bwrap, debconf, dpkg, kernel, mounts, ostree, overlay, pkgcache, proc, state, support, users, vendor
 from .console import Reporter
 from .errors import PackageError, ScriptError, SpaceError, TreeError
-from .fs import beneath, copy_metadata, exchange, remove_tree, walk
+from .fs import beneath, check_space, copy_metadata, exchange, remove_tree, walk
 from .model import Package, Plan, Round
 from .pkgcache import Cached
 
@@ -139,6 +139,7 @@ def assemble(
         run.dpkg(sandbox, ["--configure", "--pending"])
         _audit_database(run, sandbox)
         kernels = run.settle_kernels(sandbox, initramfs)
+    run.check_size()
     run.finish(plan, settled_day, reserved)
     overlay.settle_whiteouts(run.layers)
     union = all(overlay.is_union(layer, [base, *run.layers[:number]]) for number, layer in enumerate(run.layers))
@@ -343,6 +344,19 @@ class _Run:
         if not asking or not any((self.base / name).exists() for name in extractors):
             return
         sandbox.run(["dpkg-preconfigure", *asking], log=self.log, on_line=self.reporter.log)
+
+    def check_size(self) -> None:
+        """Refuse what the disk cannot hold once more, in the commit: a script's file of holes takes no space before.
+
+        Raises SpaceError."""
+        written = 0
+        for tree in (*self.layers, self.work / "var"):
+            for entry in walk(tree):
+                status = entry.stat(follow_symlinks=False)
+                # What has several names is an object's.
+                if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+                    written += status.st_size
+        check_space(self.work, written, "what the scripts wrote")
 
     def finish(self, plan: Plan, settled_day: int, reserved: users.Numbers) -> None:
         """Take out of the layers what the sandbox and dpkg's housekeeping left there; add /var's part."""

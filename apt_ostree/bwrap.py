@@ -43,10 +43,6 @@ _LIMITED = [
     "--",
 ]  # fmt: skip
 
-_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
-"""What bwrap shows of the host's /dev. They are the host's own files: read-only, they can be used, and neither their
-mode nor their owner can be changed."""
-
 _MASKED = (
     "kallsyms", "kcore", "keys", "key-users", "kpagecgroup", "kpagecount", "kpageflags", "sched_debug", "sysrq-trigger",
     "timer_list",
@@ -158,8 +154,6 @@ class Sandbox:
         if self.boot is not None:
             words += ["--bind", os.fspath(self.boot), "/boot"]
         words += ["--dev", "/dev", *_tmpfs("/dev/shm", SHM_BYTES, "1777")]
-        for device in _DEVICES:
-            words += ["--remount-ro", f"/dev/{device}"]
         words += ["--remount-ro", "/dev", "--proc", "/proc"]
         for name in _MASKED:
             if os.path.exists(f"/proc/{name}"):

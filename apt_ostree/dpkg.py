@@ -12,7 +12,7 @@ from functools import cmp_to_key
 from pathlib import Path
 
 from . import proc
-from .errors import PackageError, TreeError
+from .errors import PackageError, SpaceError, TreeError
 from .model import Package
 
 DATABASES = ("usr/lib/sysimage/dpkg", "usr/share/dpkg/database", "var/lib/dpkg")
@@ -155,10 +155,20 @@ def scripts(tree: Path, package: Package) -> dict[str, str]:
     return found
 
 
-def unpack_tar(deb: Path, target: Path) -> None:
-    """Write a .deb's data archive, uncompressed, to ``target``. Raises PackageError when it is damaged."""
-    with target.open("wb") as file, proc.spawn(["dpkg-deb", "--fsys-tarfile", deb], stdout=file) as child:
+def unpack_tar(deb: Path, target: Path, limit: int | None = None) -> None:
+    """Write a .deb's data archive, uncompressed, to ``target``: ``limit`` bytes of it at most.
+
+    Raises PackageError when it is damaged, SpaceError when it is larger.
+    """
+    words = [] if limit is None else ["prlimit", f"--fsize={limit}", "--"]
+    with target.open("wb") as file, proc.spawn([*words, "dpkg-deb", "--fsys-tarfile", deb], stdout=file) as child:
         assert child.stderr is not None
         message = child.stderr.read().decode(errors="replace")
     if child.returncode != 0:
+        if limit is not None and target.stat().st_size >= limit:
+            raise SpaceError(
+                f"too little space to unpack {deb.name}",
+                f"it is larger than the {limit / 1e6:.1f} MB that may be written",
+                "Nothing was changed. Free some space, or leave that package out.",
+            )
         raise PackageError(f"{deb.name} is damaged", proc.tail(message), "Fetch the file again.")

@@ -61,6 +61,7 @@ class Guard:
 
     def __init__(self, place: Path, doing: Callable[[], str], limits: Limits | None = None) -> None:
         self.place, self.doing, self.limits = place, doing, limits or LIMITS
+        self._room = room(place, self.limits)
         self._reached: AptOstreeError | None = None
         self._written, self.info = os.pipe()
         self._ended, self._running = os.pipe()
@@ -114,10 +115,10 @@ class Guard:
         poll.register(first, select.POLLIN)
         poll.register(self._ended, select.POLLIN)
         end = time.monotonic() + self.limits.seconds
-        free, size = _bytes(self.place)
-        reserve = min(self.limits.reserve, size * RESERVE_SHARE, free / 2)
-        while self._reached is None and not poll.poll(INTERVAL * 1000):
-            if time.monotonic() > end:
+        over = False
+        while self._reached is None and not over:
+            over = bool(poll.poll(INTERVAL * 1000))
+            if time.monotonic() > end and not over:
                 self._reached = ScriptError(
                     f"{self.doing()} took longer than {self.limits.seconds:.0f} s", resolution=NOTHING_CHANGED
                 )
@@ -125,11 +126,11 @@ class Guard:
                 self._reached = ScriptError(
                     f"{self.doing()} started more than {self.limits.tasks} processes", resolution=NOTHING_CHANGED
                 )
-            elif _bytes(self.place)[0] < reserve:
+            elif room(self.place, self.limits) < 0 < self._room:
                 self._reached = SpaceError(
-                    f"{self.doing()} fills the disk",
-                    f"less than {reserve / 1e6:.0f} MB were left in {self.place}",
-                    f"{NOTHING_CHANGED} What it wrote is removed; that much stays free for the rest of the system.",
+                    f"{self.doing()} filled the disk",
+                    f"only {_bytes(self.place)[0] / 1e6:.0f} MB were left free, and the rest of the system needs some",
+                    f"{NOTHING_CHANGED} What it wrote is removed; 'apt-ostree cleanup' makes room.",
                 )
 
 
@@ -153,6 +154,12 @@ def _tasks(namespace: int) -> int:
                     # A directory has a link from each directory in it, and two of its own.
                     count += os.stat(f"/proc/{name}/task").st_nlink - 2
     return count
+
+
+def room(place: Path, limits: Limits = LIMITS) -> int:
+    """The bytes that may still be written to the filesystem of ``place`` before what stays free begins."""
+    free, size = _bytes(place)
+    return free - int(min(limits.reserve, size * RESERVE_SHARE))
 
 
 def _bytes(place: Path) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from .errors import ToolError
 
 # linux/sched.h, linux/mount.h
 CLONE_NEWNS = 0x00020000
+MS_RDONLY = 1
 MS_REMOUNT = 32
 MS_BIND = 4096
 MS_REC = 16384
@@ -49,12 +50,17 @@ def _mount(source: str, target: str, kind: str | None, flags: int, data: str | N
 def enter_private_namespace() -> None:
     """Give this process a mount namespace from which nothing propagates (mount_namespaces(7)).
 
-    Raises ToolError without CAP_SYS_ADMIN.
+    In it, the files of /dev can be used but not changed: bwrap shows the host's own /dev/null to scripts, and root
+    needs no capability for a chmod. Raises ToolError without CAP_SYS_ADMIN.
     """
     _call("make a mount namespace", _libc.unshare(CLONE_NEWNS))
     # In a chroot whose / is no mount point, each mount that is there is told apart.
     for place in ["/"] if os.path.ismount("/") or not _mount_points() else _mount_points():
         _mount("none", place, None, MS_REC | MS_PRIVATE)
+    if not os.path.ismount("/dev"):
+        _mount("/dev", "/dev", None, MS_BIND | MS_REC)
+    kept = os.statvfs("/dev").f_flag & (os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC)
+    _mount("none", "/dev", None, MS_REMOUNT | MS_BIND | MS_RDONLY | kept)
 
 
 def _mount_points() -> list[str]:

@@ -20,14 +20,15 @@ import stat
 import subprocess
 import tarfile
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from . import dpkg, ostree, proc
+from . import dpkg, guard, ostree, proc
 from .errors import PackageError
-from .fs import remove_tree, scratch_directory
+from .fs import check_space, remove_tree, scratch_directory
 from .model import Package, Solved
 
 IMPORTER = 3
@@ -44,6 +45,15 @@ _BLOCK = 1 << 15
 
 _COMMITTING = threading.Lock()
 """One ostree commit at a time: another's start may remove the staging directory that one has just made."""
+
+MEMBERS_MAX = 500_000
+"""Files and directories of one package: all of their headers are in memory at once, some 500 MB of them."""
+
+PATH_MAX = 3072
+"""Bytes of a path: the kernel's 4096 (path_resolution(7)), less what the work area and dpkg add before and behind."""
+
+CONTROL_BYTES = 64 << 20
+"""The control archive is read into memory. The largest are lists of checksums and templates, some megabytes."""
 
 _LEAVE_OUT = "Nothing was changed. Leave that package out; only its maintainer can make one that fits."
 
@@ -140,9 +150,10 @@ def import_deb(repo: Path, area: Path, deb: Path, sha256: str | None = None, *, 
     fields = dpkg.control(deb)
     place = area / "pkgs" / found
     with scratch_directory(area / "tmp", f"import-{found[:16]}-") as work:
-        dpkg.unpack_tar(deb, work / "data.tar")
-        with tarfile.open(work / "data.tar", "r:", errors="surrogateescape") as data:
+        dpkg.unpack_tar(deb, work / "data.tar", guard.room(area))
+        with _opened(work / "data.tar", deb.name) as data:
             members = _members(data, deb.name)
+            check_space(repo, sum(member.size for member in members), f"the files of {deb.name}")
             control = _control(deb, data, members)
             conffiles = _conffiles(control)
             hollowed = [member for member in members if _is_hollowed(member, conffiles)]
@@ -178,29 +189,51 @@ def import_deb(repo: Path, area: Path, deb: Path, sha256: str | None = None, *, 
     return cached
 
 
+@contextmanager
+def _opened(archive: Path, name: str) -> Iterator[tarfile.TarFile]:
+    """Read a package's data archive. Raises PackageError for one that makes no sense."""
+    try:
+        with tarfile.open(archive, "r:", errors="surrogateescape") as data:
+            yield data
+    except tarfile.TarError as error:
+        raise PackageError(f"{name} is damaged", str(error), "Fetch the file again.") from error
+
+
 def _members(data: tarfile.TarFile, name: str) -> list[tarfile.TarInfo]:
     """The members of a data archive, each checked to be something that an OSTree commit can hold."""
-    members = data.getmembers()
-    for member in members:
-        try:
-            member.name.encode()
-            member.linkname.encode()
-        except UnicodeEncodeError:
-            shown = member.name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    members = []
+    files: set[str] = set()
+    for member in data:
+        members.append(member)
+        if problem := _problem(member, files):
+            raise PackageError(f"{name} cannot be layered", problem, _LEAVE_OUT)
+        if len(members) > MEMBERS_MAX:
             raise PackageError(
-                f"{name} cannot be layered",
-                f"the name {shown} is not UTF-8, which OSTree cannot hold",
-                _LEAVE_OUT,
-            ) from None
-        if not (member.isfile() or member.isdir() or member.issym() or member.islnk()):
-            kind = "a FIFO" if member.isfifo() else "a device node" if member.isdev() else "of an unknown type"
-            raise PackageError(
-                f"{name} cannot be layered", f"{member.name} is {kind}, which OSTree cannot hold", _LEAVE_OUT
+                f"{name} cannot be layered", f"it has more than {MEMBERS_MAX} files and directories", _LEAVE_OUT
             )
-        parts = Path(member.name).parts
-        if ".." in parts or member.name.startswith("/"):
-            raise PackageError(f"{name} cannot be layered", f"the path {member.name} leads out of the tree", _LEAVE_OUT)
+        if member.isfile():
+            files.add(os.path.normpath(member.name))
     return members
+
+
+def _problem(member: tarfile.TarInfo, files: set[str]) -> str | None:
+    """What is wrong with a member that comes after ``files``; None for nothing."""
+    try:
+        size = len(member.name.encode())
+        member.linkname.encode()
+    except UnicodeEncodeError:
+        shown = member.name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        return f"the name {shown} is not UTF-8, which OSTree cannot hold"
+    if size > PATH_MAX:
+        return f"the path {member.name[:60]}… has {size} bytes; {PATH_MAX} are allowed"
+    if not (member.isfile() or member.isdir() or member.issym() or member.islnk()):
+        kind = "a FIFO" if member.isfifo() else "a device node" if member.isdev() else "of an unknown type"
+        return f"{member.name} is {kind}, which OSTree cannot hold"
+    if ".." in Path(member.name).parts or member.name.startswith("/"):
+        return f"the path {member.name} leads out of the tree"
+    if member.islnk() and os.path.normpath(member.linkname) not in files:
+        return f"{member.name} is a hard link to {member.linkname}, which is no file before it in the package"
+    return None
 
 
 def _is_hollowed(member: tarfile.TarInfo, conffiles: set[str]) -> bool:
@@ -296,7 +329,11 @@ def _names(control: bytes) -> set[str]:
 def _control_archive(deb: Path) -> bytes:
     with proc.spawn(["dpkg-deb", "--ctrl-tarfile", deb]) as child:
         assert child.stdout is not None and child.stderr is not None
-        archive = child.stdout.read()
+        archive = child.stdout.read(CONTROL_BYTES + 1)
+        if len(archive) > CONTROL_BYTES:
+            raise PackageError(
+                f"{deb.name} cannot be layered", f"its control archive is larger than {CONTROL_BYTES} bytes", _LEAVE_OUT
+            )
         message = child.stderr.read().decode(errors="replace")
     if child.returncode != 0:
         raise PackageError(f"{deb.name} is damaged", proc.tail(message), "Fetch the file again.")

@@ -1,0 +1,178 @@
+"""What a maintainer script may do, row by row (docs/sandbox.md): fixtures/hostile tries everything in one install."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pty
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from apt_ostree import bwrap
+from tests.archive import FIXTURES, build_deb
+from tests.integration.system import System, chosen_cli, environment
+
+PLACE = "usr/share/hostile"
+
+REFUSED = (
+    "find-files-in-tmp",
+    "write-a-file-of-the-host", "write-a-file-of-the-host-by-proc",
+    "read-a-file-of-the-host", "read-a-file-of-the-host-by-proc",
+    "leave-by-chroot", "leave-by-open-descriptors",
+    "see-the-repository", "see-the-hosts-homes", "write-to-the-packages-directory", "change-a-package",
+    "change-a-device-of-the-host", "make-a-file-in-dev", "make-a-device", "see-a-disk", "see-sys",
+    "connect-to-the-host", "connect-to-a-socket-of-the-host", "connect-to-an-abstract-socket", "see-an-interface",
+    "open-a-raw-socket", "open-a-packet-socket", "open-a-socket-to-the-hypervisor",
+    "trace-a-process-of-the-host", "kill-a-process-of-the-host", "see-processes-of-the-host",
+    "open-the-terminal", "type-into-the-terminal",
+    "mount-a-filesystem", "mount-again", "bind-a-directory", "unmount", "join-a-namespace",
+    "make-a-user-namespace", "make-a-user-namespace-itself", "make-another-namespace",
+    "load-a-module", "set-the-clock", "set-the-host-name", "set-a-sysctl", "open-sysrq",
+    "read-kernel-memory", "read-the-kernels-addresses", "read-the-kernels-log",
+    "list-the-keys", "use-roots-keyring", "use-the-session-keyring",
+    "load-bpf", "use-io-uring", "watch-the-machine",
+    "raise-a-limit", "become-the-last-to-go", "hurry",
+)  # fmt: skip
+
+ALLOWED = (
+    "write-a-file-of-the-base", "write-a-file-of-its-own-package", "write-to-boot", "write-to-tmp", "change-an-owner",
+    "become-another-user", "leave-a-daemon",
+)  # fmt: skip
+
+SECRET = "NOT_FOR_SCRIPTS"
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What came of it."""
+
+    system: System
+    report: dict[str, str]
+    victim: Path
+    neighbour: subprocess.Popen[bytes]
+    processes: str
+
+    def text(self, name: str) -> str:
+        return (self.system.deployment() / PLACE / name).read_text()
+
+
+@pytest.fixture(scope="module")
+def tried(template: System, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tried]:
+    """One install, on a terminal, beside a file, a process and sockets of a host."""
+    work = tmp_path_factory.mktemp("host")
+    victim = work / "victim"
+    victim.write_text("the host's own")
+    system = template.clone(work / "sysroot")
+    with ExitStack() as stack:
+        stack.callback(system.remove)
+        neighbour = stack.enter_context(subprocess.Popen(["sleep", "600"]))
+        stack.callback(neighbour.kill)
+        # The path of a socket has 107 bytes at most.
+        short = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="apt-ostree-test-")))
+        abstract = f"apt-ostree-test-{os.getpid()}"
+        port = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        for name in (os.fspath(short / "socket"), f"\0{abstract}"):
+            listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+            listener.bind(name)
+            listener.listen()
+        source = work / "source"
+        shutil.copytree(FIXTURES / "hostile", source)
+        (source / "root" / PLACE / "facts").write_text(
+            f"VICTIM={victim}\nHOST_PID={neighbour.pid}\nHOST_PORT={port.getsockname()[1]}\n"
+            f"HOST_SOCKET={short}/socket\nHOST_ABSTRACT={abstract}\n"
+        )
+        deb = build_deb(source, work)
+        controller, terminal = pty.openpty()
+        stack.callback(os.close, controller)
+        done = subprocess.run(
+            ["setsid", "--ctty", "--wait", *chosen_cli(), "--sysroot", system.path, "install", "-v", deb],
+            env=environment({SECRET: "1"}), stdin=terminal, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        os.close(terminal)
+        assert done.returncode == 0, done.stdout + done.stderr
+        processes = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+        lines = (system.deployment() / PLACE / "report").read_text().splitlines()
+        yield Tried(system, dict(line.split() for line in lines), victim, neighbour, processes)
+
+
+@pytest.mark.parametrize("attempt", REFUSED)
+def test_refused(tried: Tried, attempt: str) -> None:
+    assert tried.report[attempt] == "no"
+
+
+@pytest.mark.parametrize("attempt", ALLOWED)
+def test_allowed(tried: Tried, attempt: str) -> None:
+    assert tried.report[attempt] == "yes"
+
+
+def test_every_attempt_is_judged(tried: Tried) -> None:
+    assert sorted(tried.report) == sorted((*REFUSED, *ALLOWED))
+
+
+def test_the_hosts_file_process_and_devices_are_as_they_were(tried: Tried) -> None:
+    assert tried.victim.read_text() == "the host's own"
+    assert tried.neighbour.poll() is None
+
+
+def test_the_shadow_file_is_the_trees(tried: Tried) -> None:
+    assert tried.text("shadow").split()[0] != hashlib.sha256(Path("/etc/shadow").read_bytes()).hexdigest()
+
+
+def test_only_the_trees_directories_are_at_the_top(tried: Tried) -> None:
+    above = {"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "var", "boot", "dev", "proc", "run", "tmp"}
+    above |= {"sys", "sysroot", "ostree", "home", "root", "opt", "srv", "mnt", "media"}
+    assert set(tried.text("top").split()) <= above
+
+
+def test_the_environment_is_ours_and_dpkgs(tried: Tried) -> None:
+    names = {line.partition("=")[0] for line in tried.text("environment").split("\0") if line}
+    assert SECRET not in names
+    assert {name for name in names if not name.startswith(("DPKG_", "DEBIAN_HAS"))} <= {
+        *bwrap.ENVIRONMENT, "PWD", "OLDPWD", "SHLVL", "_",
+    }  # fmt: skip
+
+
+def test_no_descriptor_of_the_host_is_open(tried: Tried) -> None:
+    # ls itself opens the directory that it lists.
+    assert tried.text("descriptors").split() == ["0", "1", "2", "3"]
+
+
+def test_the_capabilities_are_eight_and_cannot_grow(tried: Tried) -> None:
+    status = dict(line.split(":\t") for line in tried.text("status").splitlines())
+    # capabilities(7): CHOWN 0, DAC_OVERRIDE 1, FOWNER 3, FSETID 4, SETGID 6, SETUID 7, SYS_CHROOT 18, SETFCAP 31.
+    eight = sum(1 << number for number in (0, 1, 3, 4, 6, 7, 18, 31))
+    assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == eight
+    assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+
+
+def test_files_cores_and_memory_are_limited(tried: Tried) -> None:
+    adjustment, file_blocks, core_blocks = tried.text("limits").split()
+    assert adjustment == "1000"
+    assert int(file_blocks) == bwrap.FILE_BYTES // 512
+    assert core_blocks == "0"
+
+
+def test_a_daemon_that_a_script_leaves_ends_with_its_dpkg(tried: Tried) -> None:
+    assert "left-behind-by-hostile" not in tried.processes
+    assert tried.system.processes() == []
+
+
+def test_objects_and_the_other_deployments_are_as_they_were(tried: Tried) -> None:
+    assert (tried.system.deployment(0) / "usr/lib/base-lib/lib.txt").read_text().endswith("changed\n")
+    assert "changed" not in (tried.system.deployment(1) / "usr/lib/base-lib/lib.txt").read_text()
+    assert (tried.system.deployment(0) / PLACE / "own").read_text() == "own\nchanged\n"
+    tried.system.fsck()
+
+
+def test_what_is_written_to_boot_and_tmp_reaches_neither_host_nor_commit(tried: Tried) -> None:
+    assert not (tried.system.path / "boot/evil").exists()
+    found = [line for line in tried.system.ls("/") if "evil" in line]
+    assert found == []
