@@ -8,6 +8,7 @@ import pty
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -18,7 +19,8 @@ import pytest
 
 from apt_ostree import bwrap
 from tests.archive import FIXTURES, build_deb
-from tests.integration.system import System, chosen_cli, environment
+from tests.integration.system import System, chosen_cli, environment, output, run_cli
+from tests.integration.test_hostile import package
 
 PLACE = "usr/share/hostile"
 
@@ -176,3 +178,141 @@ def test_what_is_written_to_boot_and_tmp_reaches_neither_host_nor_commit(tried: 
     assert not (tried.system.path / "boot/evil").exists()
     found = [line for line in tried.system.ls("/") if "evil" in line]
     assert found == []
+
+
+# What ends a transaction.
+
+
+@pytest.fixture(scope="module")
+def machine(template: System, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """One sysroot for all that follows: every install on it fails, and leaves it as it was."""
+    system = template.clone(tmp_path_factory.mktemp("machine") / "sysroot")
+    yield system
+    system.remove()
+
+
+def limited(**limits: float) -> list[str]:
+    """The command under test with other limits than its own: as a module, whose constants can be changed."""
+    text = ", ".join(f"{name}={value}" for name, value in limits.items())
+    code = f"from apt_ostree import guard; guard.LIMITS = guard.Limits({text})\n"
+    return [sys.executable, "-c", f"{code}from apt_ostree.cli.main import main; raise SystemExit(main())"]
+
+
+def test_removing_everything_fails_the_transaction_and_harms_nothing(machine: System, tmp_path: Path) -> None:
+    with machine.unchanged():
+        failure = machine.run(
+            "install", package(tmp_path, "wipe", {"postinst": "rm -rf --no-preserve-root / || true"}), status=1
+        ).failure
+    assert failure.brief
+    machine.fsck()
+    assert (machine.deployment() / "usr/bin/dpkg").exists()
+
+
+def test_a_fork_bomb_is_ended(machine: System, tmp_path: Path) -> None:
+    bomb = package(tmp_path, "bomb", {"postinst": "f() { f | f & }\nf\nsleep 100"})
+    with machine.unchanged():
+        failure = run_cli("--sysroot", machine.path, "install", bomb, cli=limited(tasks=300), status=1).failure
+    assert failure.brief == "the postinst script of bomb started more than 300 processes"
+    assert "the whole log: " in failure.detail
+
+
+@pytest.mark.parametrize("script", ["preinst", "postinst"])
+def test_a_script_that_hangs_is_ended_and_named(machine: System, tmp_path: Path, script: str) -> None:
+    hang = package(tmp_path, "hang", {script: "echo working; trap '' TERM INT; sleep 1000"})
+    with machine.unchanged():
+        failure = run_cli("--sysroot", machine.path, "install", hang, cli=limited(seconds=1), status=1).failure
+    assert failure.brief == f"the {script} script of hang took longer than 1 s"
+    log = Path(failure.detail.rpartition("the whole log: ")[2])
+    assert "working" in log.read_text()
+    assert failure.resolution
+
+
+def test_a_gigabyte_of_output_fills_neither_memory_nor_log(machine: System, tmp_path: Path) -> None:
+    loud = package(
+        tmp_path, "loud", {"postinst": "echo begun; head -c 1000000000 /dev/zero; echo; echo the last words; exit 7"}
+    )
+    command = ["prlimit", "--data=400000000", *chosen_cli()]
+    with machine.unchanged():
+        failure = run_cli("--sysroot", machine.path, "install", loud, cli=command, status=1).failure
+    assert failure.brief == "the postinst script of loud failed (exit status 7)"
+    assert "the last words" in failure.detail
+    log = Path(failure.detail.rpartition("the whole log: ")[2])
+    assert log.stat().st_size < 20_000_000
+    assert "begun" in log.read_text()
+
+
+def test_a_script_that_fills_the_disk_is_named_and_nothing_is_lost(template: System, tmp_path: Path) -> None:
+    image, place = tmp_path / "disk.img", tmp_path / "disk"
+    place.mkdir()
+    source = template.clone(tmp_path / "sysroot")
+    output("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-d", source.path, image, "400M")
+    source.remove()
+    fill = package(tmp_path, "fill", {"postinst": "cat /dev/zero >/var/lib/full || true"})
+    script = f"""
+        set -eu
+        mount -o loop {image} {place}
+        before=$(ostree admin status --sysroot={place})
+        status=0
+        "$@" {fill} || status=$?
+        [ "$before" = "$(ostree admin status --sysroot={place})" ]
+        ostree fsck -q --repo={place}/ostree/repo >&2
+        # The next command has the room that it needs.
+        "$@" greeter >&2
+        exit $status
+    """
+    result = run_cli(
+        "--sysroot", place, "install",
+        cli=["unshare", "-m", "sh", "-c", script, "sh", *chosen_cli()],
+        status=1,
+    )  # fmt: skip
+    assert "error: the postinst script of fill filled the disk\n" in result.stderr
+
+
+def test_a_file_of_holes_larger_than_the_disk_is_refused(machine: System, tmp_path: Path) -> None:
+    # Each is within the limit of one file.
+    holes = "cd /var/lib; seq 1000 | xargs truncate -s 9G"
+    with machine.unchanged():
+        failure = machine.run("install", package(tmp_path, "holes", {"postinst": holes}), status=1).failure
+    assert failure.brief == "too little space for what the scripts wrote"
+
+
+def test_no_file_can_be_larger_than_a_package_could_have(machine: System, tmp_path: Path) -> None:
+    with machine.unchanged():
+        failure = machine.run(
+            "install", package(tmp_path, "hole", {"postinst": "truncate -s 11G /var/lib/hole"}), status=1
+        ).failure
+    assert failure.brief.startswith("the postinst script of hole failed")
+
+
+def test_directories_too_deep_for_any_path_are_refused_and_removed(machine: System, tmp_path: Path) -> None:
+    dig = "cd /var/lib; perl -e 'for (1..3000) { mkdir q(d); chdir q(d) or die }'"
+    failure = machine.run("install", package(tmp_path, "deep", {"postinst": dig}), status=1).failure
+    assert failure.brief == "a directory lies too deep"
+    # The next run sweeps them.
+    machine.run("cleanup", "-b")
+    assert list((machine.area / "tmp").iterdir()) == []
+
+
+def test_a_link_in_the_place_of_etc_shows_no_directory_of_the_host(machine: System, tmp_path: Path) -> None:
+    victim = tmp_path / "host"
+    victim.mkdir()
+    plant = f"mv /usr/etc /usr/etc.old; ln -s {victim} /usr/etc"
+    evil = package(tmp_path, "evil-etc", {"preinst": plant, "postinst": "echo hacked >/etc/hacked"})
+    with machine.unchanged():
+        failure = machine.run("install", evil, status=1).failure
+    assert list(victim.iterdir()) == []
+    assert failure.brief == "a script has taken /etc away"
+    assert failure.resolution
+
+
+def test_a_link_in_the_place_of_a_stub_makes_no_file_of_the_host(machine: System, tmp_path: Path) -> None:
+    # The stub's own name is busy, not the directory above. bwrap keeps the host's root at /oldroot for a while.
+    victim = tmp_path / "victim"
+    plant = (
+        "mv /usr/sbin /usr/sbin.old; cp -a /usr/sbin.old /usr/sbin\n"
+        f"rm /usr/sbin/policy-rc.d; ln -s /oldroot{victim} /usr/sbin/policy-rc.d"
+    )
+    evil = package(tmp_path, "evil-stub", {"preinst": plant, "postinst": "echo reached; exit 3"})
+    failure = machine.run("install", evil, status=1).failure
+    assert "reached" in failure.detail
+    assert not os.path.lexists(victim)
