@@ -20,6 +20,11 @@ def redact(text: str) -> str:
     return _CREDENTIALS.sub("***@", text)
 
 
+def without_credentials(uri: str) -> str:
+    """A URI for everybody to use."""
+    return _CREDENTIALS.sub("", uri)
+
+
 class AptOstreeError(Exception):
     """An operation failed and changed nothing.
 

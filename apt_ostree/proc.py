@@ -212,9 +212,12 @@ def logged(
 ) -> Result:
     """As ``stream``, each line also appended to the file ``log``, which is root's alone: output may hold secrets.
 
-    A link in the place of the log is not followed.
+    A link in the place of the log is not followed: that is a ToolError.
     """
-    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ToolError(f"cannot write the log {log}", error.strerror or "") from error
     with os.fdopen(descriptor, "a", errors="surrogateescape") as file:
 
         def keep(line: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -13,8 +14,8 @@ from pathlib import Path
 
 from .. import bwrap, dpkg, kernel, layout, manifest, mmdebstrap, mounts, ostree, proc, users
 from ..console import Reporter
-from ..errors import ScriptError, SysrootError, ToolError, UsageError
-from ..fs import remove_tree, sync_filesystem
+from ..errors import ScriptError, SysrootError, ToolError, UsageError, without_credentials
+from ..fs import remove_tree, resolve, sync_filesystem
 from ..manifest import Manifest
 from ..model import Package
 from .transaction import require_root
@@ -171,11 +172,11 @@ def _customise(
     _write_sources(root, archives)
     if not recipe.recommends:
         # What is layered later follows the image's own choice (apt.conf(5)).
-        (root / "etc/apt/apt.conf.d").mkdir(parents=True, exist_ok=True)
-        (root / "etc/apt/apt.conf.d/20recommends").write_text('APT::Install-Recommends "false";\n')
+        place = _make_parents(root, "/etc/apt/apt.conf.d/20recommends")
+        remove_tree(place)
+        place.write_text('APT::Install-Recommends "false";\n')
     for file in recipe.files:
-        place = root / file.path.lstrip("/")
-        _make_parents(root, place)
+        place = _make_parents(root, file.path)
         if place.is_symlink() or place.is_file():
             place.unlink()
         content = file.content.encode() if file.content is not None else (file.source or path).read_bytes()
@@ -190,17 +191,24 @@ def _customise(
         _in_root(root, ["/bin/sh", "-ec", script], log, f"postprocess script {number + 1}")
 
 
-def _make_parents(root: Path, place: Path) -> None:
-    """Make the directories above ``place``. Raises UsageError where a link of the tree is in the way."""
-    for parent in reversed(place.relative_to(root).parents):
-        directory = root / parent
-        if directory.is_symlink() and directory.readlink().is_absolute():
-            raise UsageError(
-                f"cannot write {place.relative_to(root)}", f"/{parent} is a link to {directory.readlink()}"
-            )
-        if not directory.is_dir():
-            directory.mkdir()
-            directory.chmod(0o755)
+def _make_parents(root: Path, name: str) -> Path:
+    """Make the directories above a file of the tree, and return where it is, links followed in the tree alone.
+
+    Raises UsageError where something else is in the way.
+    """
+    directory = root
+    for part in Path(name.lstrip("/")).parts[:-1]:
+        inner = directory / part
+        found = resolve(f"/{inner.relative_to(root)}", root, root / "etc")
+        if found is not None and found[1].is_dir():
+            directory = found[1]
+        elif os.path.lexists(inner):
+            raise UsageError(f"cannot write {name}", f"/{inner.relative_to(root)} leads to no directory of the tree")
+        else:
+            inner.mkdir()
+            inner.chmod(0o755)
+            directory = inner
+    return directory / Path(name).name
 
 
 def _number(table: Mapping[str, Sequence[str]], name: str) -> int:
@@ -212,20 +220,22 @@ def _number(table: Mapping[str, Sequence[str]], name: str) -> int:
 
 
 def _write_sources(root: Path, archives: Sequence[str]) -> None:
-    """The image's own sources: where it came from, in deb822 form, signed by the archive's keyring."""
+    """The image's own sources: where it came from, in deb822 form, signed by the archive's keyring.
+
+    Credentials of whoever composes stay behind.
+    """
     stanzas = []
     for line in archives:
         _, uri, suite, *components = line.split()
         stanzas.append(
-            f"Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: {' '.join(components)}\n"
+            f"Types: deb\nURIs: {without_credentials(uri)}\nSuites: {suite}\nComponents: {' '.join(components)}\n"
             f"Signed-By: {mmdebstrap.KEYRING}\n"
         )
-    (root / "etc/apt/sources.list").unlink(missing_ok=True)
-    target = root / "etc/apt/sources.list.d"
-    target.mkdir(parents=True, exist_ok=True)
-    for stale in target.iterdir():
-        stale.unlink()
-    (target / "debian.sources").write_text("\n".join(stanzas))
+    place = _make_parents(root, "/etc/apt/sources.list.d/debian.sources")
+    remove_tree(_make_parents(root, "/etc/apt/sources.list"))
+    for stale in place.parent.iterdir():
+        remove_tree(stale)
+    place.write_text("\n".join(stanzas))
 
 
 def _kernel(root: Path, log: Path, reporter: Reporter) -> str | None:

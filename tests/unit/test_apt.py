@@ -384,3 +384,23 @@ def test_explain_failure_shows_unmet_dependencies(solver: apt.Apt) -> None:
         " toy:i386 : PreDepends: toy-pre:i386 but it is not installable\n"
         "Unable to correct problems, you have held broken packages."
     )
+
+
+def test_a_link_of_the_target_never_means_a_file_of_the_running_system(tmp_path: Path) -> None:
+    etc, tree, outside = tmp_path / "etc", tmp_path / "tree", tmp_path / "outside"
+    sources = etc / "apt/sources.list.d"
+    sources.mkdir(parents=True)
+    (tree / "usr/share/vendor").mkdir(parents=True)
+    (tree / "usr/share/vendor/own.list").write_text("vendor")
+    outside.write_text("the host's own")
+    (etc / "apt/sources.list").write_text("main")
+    (sources / "a.list").symlink_to("/usr/share/vendor/own.list")
+    (sources / "b.list").symlink_to(outside)
+    (sources / "c.list").symlink_to("../../../outside")
+    (sources / "d.list").write_text("plain")
+    found = apt._listed(Target(tree, etc, ("amd64",)), "sources.list", "sources.list.d")
+    assert [(name, source.read_text()) for name, source in found] == [
+        ("sources.list", "main"),
+        ("sources.list.d/a.list", "vendor"),
+        ("sources.list.d/d.list", "plain"),
+    ]

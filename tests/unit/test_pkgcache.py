@@ -138,12 +138,34 @@ def test_members_that_a_commit_can_hold_are_all_taken() -> None:
         (member("./usr/../../x"), "the path ./usr/../../x leads out of the tree"),
         (member("../x"), "the path ../x leads out of the tree"),
         (member("/etc/x"), "the path /etc/x leads out of the tree"),
+        (member("./strange", 0, b"Z"), "./strange is of an unknown type, which OSTree cannot hold"),
+        (
+            member("./h", 0, tarfile.LNKTYPE, "./absent"),
+            "./h is a hard link to ./absent, which is no file before it in the package",
+        ),
+        (
+            member("./h", 0, tarfile.LNKTYPE, "/etc/shadow"),
+            "./h is a hard link to /etc/shadow, which is no file before it in the package",
+        ),
+        (
+            member("usr/" + "d/" * 1600),
+            f"the path usr/{'d/' * 28}… has 3204 bytes; 3072 are allowed",
+        ),
     ],
 )
 def test_members_that_a_commit_cannot_hold_are_named(info: tarfile.TarInfo, detail: str) -> None:
     with pytest.raises(PackageError) as caught:
         pkgcache._members(archive(info), "x.deb")
     assert (caught.value.brief, caught.value.detail) == ("x.deb cannot be layered", detail)
+
+
+def test_too_many_members_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pkgcache, "MEMBERS_MAX", 3)
+    three = [member(f"./{number}") for number in range(3)]
+    assert len(pkgcache._members(archive(*three), "x.deb")) == 3
+    with pytest.raises(PackageError) as caught:
+        pkgcache._members(archive(*three, member("./3")), "x.deb")
+    assert caught.value.detail == "it has more than 3 files and directories"
 
 
 def test_a_link_to_a_name_that_is_not_utf8_is_shown() -> None:
