@@ -36,6 +36,8 @@ TMP_SHARE = 4
 """In memory, which no end of a process frees: /tmp takes up to a fourth of it."""
 
 _LIMITED = [
+    # The first process of the sandbox is bwrap's, for every script to look at; a proxy's password may be in ours.
+    "env", "-i", f"PATH={PATH}",
     # Where memory runs out, the sandbox goes first (proc_pid_oom_score_adj(5)); it cannot take that back.
     "choom", "-n", "1000", "--",
     # A core of one byte: the kernel then does not call the host's program that takes dumps (core(5)).

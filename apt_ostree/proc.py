@@ -212,8 +212,10 @@ def logged(
 ) -> Result:
     """As ``stream``, each line also appended to the file ``log``, which is root's alone: output may hold secrets.
 
-    A link in the place of the log is not followed: that is a ToolError.
+    A link in the place of the log, or of its directory, is not followed: that is a ToolError.
     """
+    if log.parent.is_symlink():
+        raise ToolError(f"cannot write the log {log}", f"{log.parent} is a link")
     try:
         descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from apt_ostree import bwrap
+from apt_ostree import bwrap, proc
+from apt_ostree.errors import ToolError
 from tests.archive import FIXTURES, build_deb
 from tests.integration.system import System, chosen_cli, environment, output, run_cli
 from tests.integration.test_hostile import package
@@ -25,12 +26,13 @@ from tests.integration.test_hostile import package
 PLACE = "usr/share/hostile"
 
 REFUSED = (
-    "find-files-in-tmp",
+    "find-files-in-tmp", "read-the-environment-of-another-process",
     "write-a-file-of-the-host", "write-a-file-of-the-host-by-proc",
     "read-a-file-of-the-host", "read-a-file-of-the-host-by-proc",
     "leave-by-chroot", "leave-by-open-descriptors",
     "see-the-repository", "see-the-hosts-homes", "write-to-the-packages-directory", "change-a-package",
-    "change-a-device-of-the-host", "make-a-file-in-dev", "make-a-device", "see-a-disk", "see-sys",
+    "change-a-device-of-the-host", "change-a-device-by-its-descriptor", "make-a-file-in-dev", "make-a-device",
+    "see-a-disk", "see-sys",
     "connect-to-the-host", "connect-to-a-socket-of-the-host", "connect-to-an-abstract-socket", "see-an-interface",
     "open-a-raw-socket", "open-a-packet-socket", "open-a-socket-to-the-hypervisor",
     "trace-a-process-of-the-host", "kill-a-process-of-the-host", "see-processes-of-the-host",
@@ -49,7 +51,8 @@ ALLOWED = (
     "become-another-user", "leave-a-daemon",
 )  # fmt: skip
 
-SECRET = "NOT_FOR_SCRIPTS"
+SECRET = "ftp_proxy"
+"""Proxies are the one thing that children see of the caller's environment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +92,15 @@ def tried(template: System, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         shutil.copytree(FIXTURES / "hostile", source)
         (source / "root" / PLACE / "facts").write_text(
             f"VICTIM={victim}\nHOST_PID={neighbour.pid}\nHOST_PORT={port.getsockname()[1]}\n"
-            f"HOST_SOCKET={short}/socket\nHOST_ABSTRACT={abstract}\n"
+            f"HOST_SOCKET={short}/socket\nHOST_ABSTRACT={abstract}\nHOST_SECRET=no-script\n"
         )
         deb = build_deb(source, work)
         controller, terminal = pty.openpty()
         stack.callback(os.close, controller)
         done = subprocess.run(
             ["setsid", "--ctty", "--wait", *chosen_cli(), "--sysroot", system.path, "install", "-v", deb],
-            env=environment({SECRET: "1"}), stdin=terminal, capture_output=True, text=True, timeout=120, check=False,
+            env=environment({SECRET: "http://me:no-script-knows@127.0.0.1:1/"}),
+            stdin=terminal, capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         os.close(terminal)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -316,3 +320,20 @@ def test_a_link_in_the_place_of_a_stub_makes_no_file_of_the_host(machine: System
     failure = machine.run("install", evil, status=1).failure
     assert "reached" in failure.detail
     assert not os.path.lexists(victim)
+
+
+@pytest.mark.parametrize("planted", ["apt-ostree", "apt-ostree/log"])
+def test_a_log_is_written_through_no_link(tmp_path: Path, planted: str) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (tmp_path / planted).parent.mkdir(exist_ok=True)
+    (tmp_path / planted).symlink_to(victim if planted == "apt-ostree" else victim / "file")
+    with pytest.raises(ToolError, match="cannot write the log"):
+        proc.logged(["echo", "x"], tmp_path / "apt-ostree/log")
+    assert list(victim.iterdir()) == []
+
+
+def test_a_log_is_roots_alone(tmp_path: Path) -> None:
+    proc.logged(["echo", "x"], tmp_path / "log")
+    assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "log").read_text() == "x\n"
