@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from pathlib import Path
 
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+from .errors import redact
 
 
 def uid() -> int:
@@ -18,9 +17,4 @@ def uid() -> int:
 
 def words() -> list[str]:
     """The command line, without secrets."""
-    return [without_secrets(word) for word in (Path(sys.argv[0]).name, *sys.argv[1:])]
-
-
-def without_secrets(text: str) -> str:
-    """``text`` with the user and password of each URL in it made unreadable (RFC 3986, section 3.2.1)."""
-    return _CREDENTIALS.sub("***", text)
+    return [redact(word) for word in (Path(sys.argv[0]).name, *sys.argv[1:])]

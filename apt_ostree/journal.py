@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from . import caller
 from .console import Reporter
+from .errors import redact
 from .fs import make_beneath, remove_tree, sync_directory, write_atomically
 from .inventory import Change
 from .model import Package
@@ -215,9 +215,7 @@ class Writer:
         if state == DONE and new is None:
             self._try(lambda: remove(self.stateroot, self.entry.id))
             return
-        self.entry = replace(
-            self.entry, state=state, ended=now(), new=new, change=change, error=caller.without_secrets(error)
-        )
+        self.entry = replace(self.entry, state=state, ended=now(), new=new, change=change, error=redact(error))
         if not self._write(durable=True):
             # No record is better than one that says it still runs.
             self._try(lambda: remove(self.stateroot, self.entry.id))
