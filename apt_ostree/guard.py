@@ -61,7 +61,8 @@ class Guard:
 
     def __init__(self, place: Path, doing: Callable[[], str], limits: Limits | None = None) -> None:
         self.place, self.doing, self.limits = place, doing, limits or LIMITS
-        self._room = room(place, self.limits)
+        # Where there is less from the beginning, half of it has to do: an uninstall must work on a disk that is full.
+        self._reserve = min(_reserve(place, self.limits), _bytes(place)[0] // 2)
         self._reached: AptOstreeError | None = None
         self._written, self.info = os.pipe()
         self._ended, self._running = os.pipe()
@@ -126,7 +127,7 @@ class Guard:
                 self._reached = ScriptError(
                     f"{self.doing()} started more than {self.limits.tasks} processes", resolution=NOTHING_CHANGED
                 )
-            elif room(self.place, self.limits) < 0 < self._room:
+            elif _bytes(self.place)[0] < self._reserve:
                 self._reached = SpaceError(
                     f"{self.doing()} filled the disk",
                     f"only {_bytes(self.place)[0] / 1e6:.0f} MB were left free, and the rest of the system needs some",
@@ -156,10 +157,13 @@ def _tasks(namespace: int) -> int:
     return count
 
 
-def room(place: Path, limits: Limits = LIMITS) -> int:
-    """The bytes that may still be written to the filesystem of ``place`` before what stays free begins."""
-    free, size = _bytes(place)
-    return free - int(min(limits.reserve, size * RESERVE_SHARE))
+def room(place: Path) -> int:
+    """The bytes that may be written to the filesystem of ``place``; the rest stays free."""
+    return max(0, _bytes(place)[0] - _reserve(place, LIMITS))
+
+
+def _reserve(place: Path, limits: Limits) -> int:
+    return int(min(limits.reserve, _bytes(place)[1] * RESERVE_SHARE))
 
 
 def _bytes(place: Path) -> tuple[int, int]:

@@ -195,10 +195,10 @@ def machine(template: System, tmp_path_factory: pytest.TempPathFactory) -> Itera
     system.remove()
 
 
-def limited(**limits: float) -> list[str]:
+def limited(more: str = "", **limits: float) -> list[str]:
     """The command under test with other limits than its own: as a module, whose constants can be changed."""
     text = ", ".join(f"{name}={value}" for name, value in limits.items())
-    code = f"from apt_ostree import guard; guard.LIMITS = guard.Limits({text})\n"
+    code = f"from apt_ostree import cgroup, guard\nguard.LIMITS = guard.Limits({text})\n{more}\n"
     return [sys.executable, "-c", f"{code}from apt_ostree.cli.main import main; raise SystemExit(main())"]
 
 
@@ -218,6 +218,14 @@ def test_a_fork_bomb_is_ended(machine: System, tmp_path: Path) -> None:
         failure = run_cli("--sysroot", machine.path, "install", bomb, cli=limited(tasks=300), status=1).failure
     assert failure.brief == "the postinst script of bomb started more than 300 processes"
     assert "the whole log: " in failure.detail
+
+
+def test_processes_are_counted_without_a_control_group_too(machine: System, tmp_path: Path) -> None:
+    crowd = package(tmp_path, "crowd", {"postinst": "for n in $(seq 100); do sleep 100 & done\nwait"})
+    alone = limited("cgroup._hierarchy = lambda mounts: None", tasks=60)
+    with machine.unchanged():
+        failure = run_cli("--sysroot", machine.path, "install", crowd, cli=alone, status=1).failure
+    assert failure.brief == "the postinst script of crowd started more than 60 processes"
 
 
 @pytest.mark.parametrize("script", ["preinst", "postinst"])
