@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -36,10 +38,13 @@ EXCUSED = (
     ("usr/lib/sysusers.d/apt-ostree", "users of /etc/passwd"),
     ("usr/lib/systemd/system/apt-ostree-", "the units that seed /var"),
     ("usr/lib/systemd/system/sysinit.target.wants/apt-ostree-", "the units that seed /var"),
+    ("usr/lib/modules/*/initramfs.img", "made anew where OSTree looks; a plain root's is /boot/initrd.img-VERSION"),
     # The date of a password's last change is today's in a plain root; a layer's is its base's.
     ("etc/shadow-", "the copy of before the last change, with its date"),
 )
-"""Prefixes of paths that are not compared, each with its reason."""
+"""Beginnings of paths that are not compared, each with its reason; ``*`` stands for any text."""
+
+_EXCUSED = re.compile("|".join(fnmatch.translate(f"{beginning}*") for beginning, _ in EXCUSED))
 
 HOUSEKEEPING = ("lock", "lock-frontend", "triggers/Lock", "updates", "tmp.ci", "parts", "cmethopt", "methods",
                 "available", "alternatives")  # fmt: skip
@@ -79,7 +84,7 @@ def read(root: Path) -> Tree:
     paths: dict[str, Facts] = {}
     inodes: dict[tuple[int, int], list[str]] = {}
     for name, path in _walk(root):
-        if any(name == prefix or name.startswith(prefix) for prefix, _ in EXCUSED):
+        if _EXCUSED.match(name):
             continue
         if name.startswith(f"{state.SYSIMAGE}/dpkg/") and not name.startswith(f"{state.SYSIMAGE}/dpkg/alternatives"):
             continue
