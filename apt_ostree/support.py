@@ -22,7 +22,10 @@ IDENTITY = (
 )
 """Patterns below /etc of files that make-identity makes on the machine."""
 
-_UNITS = ("apt-ostree-accounts.service", "apt-ostree-var.service", "apt-ostree-identity.service")
+_UNITS = (
+    "apt-ostree-accounts-lists.service", "apt-ostree-accounts.service", "apt-ostree-var.service",
+    "apt-ostree-identity.service",
+)  # fmt: skip
 _PROGRAMS = ("settle-accounts", "seed-var", "make-identity")
 _DIRECTORY = "usr/lib/apt-ostree"
 

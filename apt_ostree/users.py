@@ -1,7 +1,7 @@
 """Users and groups of a tree: which numbers they get, and how a machine learns of them.
 
 They stand in /usr/etc, which OSTree merges into /etc. Where an administrator edited /etc/passwd, the edited
-file wins whole and a layer's users would be missing: the unit apt-ostree-accounts brings them back, and a
+file wins whole and a layer's users would be missing: the unit apt-ostree-accounts-lists brings them back, and a
 sysusers.d file (systemd-sysusers(8)) tells others of them, with fixed ids.
 
 A number, once a name had it on a machine, stays that name's: files in /var know their owner by number alone.

@@ -36,7 +36,7 @@ from . import transaction as tx
 from .resolve import locked, prepare_apt, resolve
 from .transaction import Settings, Transaction
 
-ENGINE = 2
+ENGINE = 3
 """Part of every layer's inputs: raised when the engine would make another tree of the same inputs."""
 
 WORKERS = 2

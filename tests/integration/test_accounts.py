@@ -49,9 +49,9 @@ class Machine:
             (place / name).write_text(text)
             (place / name).chmod(0o640 if "shadow" in name else 0o644)
 
-    def boot(self) -> str:
+    def boot(self, *words: str) -> str:
         """What the unit tells the journal."""
-        done = subprocess.run(["sh", SCRIPT, self.root], check=True, capture_output=True, text=True)
+        done = subprocess.run(["sh", SCRIPT, *words, self.root], check=True, capture_output=True, text=True)
         assert done.stdout == ""
         return done.stderr
 
@@ -129,6 +129,20 @@ def test_a_link_in_etc_is_left_alone(machine: Machine, tmp_path: Path) -> None:
     (machine.etc / "passwd").symlink_to(elsewhere)
     assert "no regular file" in machine.boot()
     assert elsewhere.read_text() == HERE["passwd"]
+
+
+def test_a_gshadow_that_says_more_than_group_is_cut(machine: Machine) -> None:
+    """Where group was edited and gshadow was not; systemd-sysusers(8) would refuse both."""
+    machine.write(machine.etc, {"gshadow": IMAGE["gshadow"] + "gone:!::\n"})
+    machine.boot()
+    assert machine.text("gshadow") == "root:*::\nadm:*::svc\ndocker:!::\nsvc:!::\n"
+
+
+def test_the_lists_are_settled_before_var_is_there(machine: Machine) -> None:
+    machine.var.rmdir()
+    machine.boot("--lists")
+    assert machine.text("passwd") == HERE["passwd"] + IMAGE["passwd"].splitlines(True)[1]
+    assert not machine.var.exists()
 
 
 def test_the_machine_remembers_numbers_of_names_that_are_gone(machine: Machine) -> None:

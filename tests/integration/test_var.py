@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from apt_ostree import ostree
+from apt_ostree import ostree, support
 from tests.archive import Deb, small_base, unpack_base
 from tests.integration.boot import boot
 from tests.integration.system import REPOSITORY, System, listing, output
@@ -223,3 +224,24 @@ def test_a_commit_with_content_in_var_is_refused(sysroot: System, tmp_path: Path
     with pytest.raises(TreeError, match="layout") as raised:
         layout.audit(sysroot.repo, commit)
     assert "/var is not empty: /var/lib" in f"{raised.value.detail}"
+
+
+_VERIFY = """
+mount -t tmpfs tmpfs "$1/run"
+mount -t proc proc "$1/proc"
+mount -t sysfs -o ro sysfs "$1/sys"
+mkdir -p "$1/run/systemd/system/local-fs.target.requires"
+cp -a "$2/usr/lib/systemd/system/." "$1/run/systemd/system"
+printf '[Mount]\nWhat=/x\nWhere=/var\n' >"$1/run/systemd/system/var.mount"
+ln -s ../var.mount "$1/run/systemd/system/local-fs.target.requires"
+SYSTEMD_LOG_LEVEL=warning chroot "$1" systemd-analyze verify --man=no default.target local-fs.target 2>&1
+"""
+
+
+def test_the_units_wait_for_each_other_in_no_circle(systemd: Path, tmp_path: Path) -> None:
+    support.write(tmp_path)
+    done = subprocess.run(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-euc", _VERIFY, "sh", systemd, tmp_path],
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert not [line for line in done.stdout.splitlines() if "cycle" in line or "apt-ostree" in line]
