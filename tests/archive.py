@@ -38,6 +38,10 @@ BASE_RECIPE = "1"
 """Part of the small base's cache key: raise it when its recipe changes in a way that the key does not see."""
 
 
+WITH_ACCOUNTS = ("adduser", "systemd")
+"""What a small base needs besides for each way to make a user: adduser(8), useradd(8), systemd-sysusers(8)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Archive:
     """A signed package archive on disk, and the public key that verifies it."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from apt_ostree import ostree, support
-from tests.archive import Deb, small_base, unpack_base
+from tests.archive import WITH_ACCOUNTS, Deb, small_base, unpack_base
 from tests.integration.boot import boot
 from tests.integration.system import REPOSITORY, System, listing, output
 
@@ -54,7 +54,7 @@ def keeper(version: str, **more: str) -> Deb:
 def systemd_of(suite: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root with the systemd of one Debian release."""
     root = tmp_path_factory.mktemp(f"systemd-{suite}") / "root"
-    unpack_base(small_base(REPOSITORY / "build", suite, more=["systemd"]), root)
+    unpack_base(small_base(REPOSITORY / "build", suite, more=WITH_ACCOUNTS), root)
     return root
 
 
