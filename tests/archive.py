@@ -17,7 +17,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,10 +33,10 @@ EPOCH = 1704067200
 
 SUITE = "stable"
 COMPONENT = "main"
+LABEL = "apt-ostree-tests"
 
 BASE_RECIPE = "1"
 """Part of the small base's cache key: raise it when its recipe changes in a way that the key does not see."""
-
 
 WITH_ACCOUNTS = ("adduser", "systemd")
 """What a small base needs besides for each way to make a user: adduser(8), useradd(8), systemd-sysusers(8)."""
@@ -99,12 +99,31 @@ def build_deb(source: Path, out: Path) -> Path:
     return deb
 
 
-def build_archive(fixtures: Path, out: Path, label: str = "apt-ostree-tests") -> Archive:
+def build_archive(fixtures: Path, out: Path, label: str = LABEL) -> Archive:
     """Build every fixture below ``fixtures`` and index and sign the result, with a new key, in ``out``.
 
     The files are readable by everybody; that ``_apt`` can reach ``out`` is up to the caller
     (``public_directory``).
     """
+
+    def build(pool: Path) -> None:
+        with ThreadPoolExecutor() as threads:
+            list(threads.map(lambda source: build_deb(source, pool), fixture_sources(fixtures)))
+
+    return _archive(build, out, label)
+
+
+def index_archive(debs: Sequence[Path], out: Path, label: str = LABEL) -> Archive:
+    """The same of finished packages."""
+
+    def copy(pool: Path) -> None:
+        for deb in debs:
+            shutil.copy(deb, pool)
+
+    return _archive(copy, out, label)
+
+
+def _archive(fill: Callable[[Path], None], out: Path, label: str) -> Archive:
     pool = out / "pool" / COMPONENT
     suite = out / "dists" / SUITE
     index = suite / COMPONENT / f"binary-{host_architecture()}"
@@ -112,7 +131,7 @@ def build_archive(fixtures: Path, out: Path, label: str = "apt-ostree-tests") ->
     index.mkdir(parents=True)
     with ThreadPoolExecutor() as threads, signing_home() as home:
         key = threads.submit(generate_key, home)
-        list(threads.map(lambda source: build_deb(source, pool), fixture_sources(fixtures)))
+        fill(pool)
         packages = _run(
             ["dpkg-scanpackages", "--multiversion", "--hash", "sha256", pool.relative_to(out)], cwd=out
         ).encode()

@@ -37,8 +37,9 @@ BASE = (
     Deb("ousted", files={"/usr/share/ousted/shared": "ousted's\n"}, scripts=logging("ousted")),
     Deb("upgraded", files={"/usr/share/upgraded/v": "1\n", "/usr/share/upgraded/old": ""}, scripts=logging("upgraded")),
     Deb("trigger-file", triggers="interest-noawait /usr/share/trigger.d\n", scripts=logging("trigger-file")),
-    Deb("essential", control="Essential: yes\n", files={"/usr/share/essential": ""}),
-    Deb("protected", control="Protected: yes\n", files={"/usr/share/protected": ""}),
+    Deb("essential", control="Essential: yes\n", files={"/usr/share/essential": "1\n"}),
+    Deb("protected", control="Protected: yes\n", files={"/usr/share/protected": "1\n"}),
+    Deb("moved-aside", files={"/usr/share/moved-aside/file": "the base's\n", "/usr/share/moved-aside/other": ""}),
 )
 """What the base has already."""
 
@@ -99,6 +100,17 @@ NEW = (
         triggers="activate-await trigger-name\n",
         scripts=logging("trigger-user"),
     ),
+    # Circles: each waits for the other's trigger, and each sets off the other's without waiting.
+    *(
+        Deb(
+            f"circle-{kind}-{mine}",
+            files={f"/usr/share/circle-{kind}-{other}.d/file": ""},
+            triggers=f"interest{'' if kind == 'await' else '-noawait'} /usr/share/circle-{kind}-{mine}.d\n",
+            scripts=logging(f"circle-{kind}-{mine}"),
+        )
+        for kind in ("await", "noawait")
+        for mine, other in ("ab", "ba")
+    ),
     # A mode and an owner that dpkg-statoverride(1) gives to a file: before it comes, and once it is there.
     Deb(
         "stat-before",
@@ -113,6 +125,15 @@ NEW = (
     # A package that moves a file of its own out of the way, and one that diverts another's.
     Deb("diverter", files={"/usr/share/diverted": "diverter's\n"}, scripts={"preinst": _DIVERT}),
     Deb("diverted", files={"/usr/share/diverted": "diverted's\n"}),
+    # One that puts a file of its own in the place of the base's.
+    Deb(
+        "aside-mover",
+        files={"/usr/share/moved-aside/file": "the layer's\n"},
+        scripts={
+            "preinst": "dpkg-divert --package aside-mover --add --rename"
+            " --divert /usr/share/moved-aside/file.base /usr/share/moved-aside/file\n"
+        },
+    ),
     # Virtual packages, with and without a version.
     Deb("virtual-provider", control="Provides: virtual-service (= 1.5)\n", files={"/usr/share/virtual-provider": ""}),
     Deb("virtual-user", control="Depends: virtual-service (>= 1.2)\n", files={"/usr/share/virtual-user": ""}),
@@ -189,6 +210,22 @@ UPGRADES = (
         maintscript="dir_to_symlink /usr/share/turning/directory other 2.0~\n"
         "symlink_to_dir /usr/share/turning/link target 2.0~",
     ),
+    # What dpkg does not remove it replaces.
+    Deb("essential", version="2.0", control="Essential: yes\n", files={"/usr/share/essential": "2\n"}),
+    Deb("protected", version="2.0", control="Protected: yes\n", files={"/usr/share/protected": "2\n"}),
     Deb("upgraded", version="1:0.9", files={"/usr/share/upgraded/v": "2\n"}, scripts=logging("upgraded")),
 )
 """Later versions of what the base has."""
+
+LOOPING = tuple(
+    Deb(
+        f"looping-{mine}",
+        triggers=f"interest-noawait looping-{mine}\n",
+        scripts={"postinst": f"dpkg-trigger --no-await looping-{other}\n"},
+    )
+    for mine, other in ("ab", "ba")
+)
+"""Two that set off each other for ever: dpkg gives up."""
+
+ELSEWHERE = Deb("elsewhere", architecture=FOREIGN, files={f"/usr/lib/elsewhere-{FOREIGN}/lib": f"{FOREIGN}\n"})
+"""What an archive has for the other architecture alone."""

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.archive import FIXTURES, Archive, build_deb, small_base, unpack_base
+from tests.archive import FIXTURES, Archive, build_deb, index_archive, public_directory, small_base, unpack_base
 from tests.fidelity import __main__ as fidelity
 from tests.fidelity import judge, points
 from tests.integration.system import REF, REPOSITORY, Base, chosen_cli, commit_base, output
 
 FIXTURE_PACKAGES = (
-    "conf-file", "divert-maker", "hard-links", "local-vendor", "no-md5sums", "odd-names", "opt-vendor", "py-module",
-    "repl-new", "repl-old", "setuid", "trig-interest", "trig-user", "user-maker", "var-files", "asks",
+    "conf-file", "divert-maker", "hard-links", "local-vendor", "many-files", "no-md5sums", "odd-names", "opt-vendor",
+    "py-module", "repl-new", "repl-old", "setuid", "trig-interest", "trig-user", "user-maker", "var-files", "asks",
 )  # fmt: skip
 
 
@@ -28,11 +28,19 @@ def debs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     place = tmp_path_factory.mktemp("debs")
     place.chmod(0o755)
     found = {}
-    for deb in (*points.BASE, *points.NEW, points.OUSTING, *points.UPGRADES):
+    for deb in (*points.BASE, *points.NEW, points.OUSTING, *points.UPGRADES, *points.LOOPING):
         found[f"{deb.name}/{deb.version}/{deb.architecture}"] = deb.build(place)
     for name in FIXTURE_PACKAGES:
         found[name] = build_deb(FIXTURES / name, place)
     return found
+
+
+@pytest.fixture(scope="module")
+def archive() -> Iterator[Archive]:
+    """An archive of ELSEWHERE alone."""
+    with public_directory() as directory:
+        deb = points.ELSEWHERE.build(directory)
+        yield index_archive([deb], directory / "archive")
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +126,21 @@ def test_triggers_by_file_and_by_name_run_once_after_all_is_there(new: Case) -> 
     assert log["user"] == ["preinst install", "postinst configure "]
 
 
+def test_triggers_that_wait_in_a_circle(new: Case) -> None:
+    for kind in ("await", "noawait"):
+        for name in ("a", "b"):
+            log = new.text(f"usr/share/log/circle-{kind}-{name}").splitlines()
+            assert log[:1] == ["preinst install"]
+            assert set(log[1:]) <= {"postinst configure ", f"postinst triggered /usr/share/circle-{kind}-{name}.d"}
+            assert new.status(f"circle-{kind}-{name}") == "ii 1.0"
+
+
+def test_triggers_that_never_end_fail_as_dpkg_does(options: argparse.Namespace, debs: dict[str, Path]) -> None:
+    words = [os.fspath(debs[f"{d.name}/1.0/all"]) for d in points.LOOPING]
+    with pytest.raises(RuntimeError, match="cycle found while processing triggers"):
+        fidelity.layer(options, words)
+
+
 def test_statoverrides_made_before_and_after(new: Case) -> None:
     status, late = (new.root / "usr/bin/overridden").stat(), (new.root / "usr/bin/late").stat()
     assert (stat.S_IMODE(status.st_mode), status.st_gid) == (0o2710, 8)
@@ -128,6 +151,12 @@ def test_statoverrides_made_before_and_after(new: Case) -> None:
 def test_a_diversion(new: Case) -> None:
     assert new.text("usr/share/diverted") == "diverter's\n"
     assert new.text("usr/share/diverted.real") == "diverted's\n"
+
+
+def test_a_file_of_the_base_is_moved_aside(new: Case) -> None:
+    assert new.text("usr/share/moved-aside/file") == "the layer's\n"
+    assert new.text("usr/share/moved-aside/file.base") == "the base's\n"
+    assert new.exists("usr/share/moved-aside/other")
 
 
 def test_a_virtual_package_of_a_version(new: Case) -> None:
@@ -189,6 +218,18 @@ def test_a_directory_becomes_a_link_and_a_link_a_directory(upgraded: Case) -> No
     assert not (upgraded.root / "usr/share/turning/link").is_symlink()
 
 
+def test_essential_and_protected_packages_are_replaced(upgraded: Case) -> None:
+    for name in ("essential", "protected"):
+        assert upgraded.status(name) == "ii 2.0"
+        assert upgraded.text(f"usr/share/{name}") == "2\n"
+
+
+@pytest.mark.parametrize("name", ["essential", "protected"])
+def test_essential_and_protected_packages_stay(options: argparse.Namespace, name: str) -> None:
+    with pytest.raises(RuntimeError, match=f"essential packages would be removed.*{name}"):
+        fidelity.layer(options, [f"-{name}"])
+
+
 def test_an_upgrade_calls_the_scripts_of_both_versions(upgraded: Case) -> None:
     assert upgraded.text("usr/share/log/upgraded").splitlines()[2:] == [
         "prerm upgrade 1:0.9",
@@ -204,3 +245,12 @@ def test_a_conflict_that_replaces(options: argparse.Namespace, debs: dict[str, P
     for case in judged(options, words):
         assert case.text("usr/share/ousted/shared") == "ousting's\n"
         assert not case.status("ousted").startswith("ii")
+
+
+def test_the_archive_s_package_of_another_architecture_comes_by_its_name(options: argparse.Namespace) -> None:
+    name = f"{points.ELSEWHERE.name}:{points.FOREIGN}"
+    root = fidelity.layer(options, [name])
+    case = Case(root)
+    assert case.status(name) == "ii 1.0"
+    assert case.text(f"usr/lib/elsewhere-{points.FOREIGN}/lib") == f"{points.FOREIGN}\n"
+    fidelity.clear(root)
