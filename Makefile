@@ -30,7 +30,7 @@ SHELL_SCRIPTS = $(shell grep -rlIE '^\#! ?/(usr/)?bin/(env )?(ba|da)?sh' .ci exa
 TEMPORARY := $(shell [ "$$(df --output=avail -k /dev/shm 2>/dev/null | tail -n 1)" -gt 6000000 ] 2>/dev/null \
 	&& echo /dev/shm || echo /var/tmp)
 
-.PHONY: help setup demo lint test test-unit test-integration test-fidelity test-vm fidelity shuffle manual binary clean
+.PHONY: help setup demo lint test test-unit test-integration test-fidelity test-vm fidelity fidelity-crowd shuffle manual binary clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.* ## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r target text; do \
@@ -66,7 +66,13 @@ PACKAGES ?= nginx openssh-server
 fidelity: setup $(BINARY) ## Compare layers of PACKAGES="..." with what apt-get makes (a,b: together; -a: removed)
 	@test -f build/fidelity/repo/config || $(BINARY) compose tree --repo build/fidelity/repo $(MANIFEST)
 	$(BIN)/python -m tests.fidelity --repo build/fidelity/repo --ref debian/13/x86_64/minimal \
-		--work build/fidelity --apt-ostree $(BINARY) -- $(PACKAGES)
+		--work build/fidelity --apt-ostree $(BINARY) $(if $(DEBCONF),--debconf $(DEBCONF)) -- $(PACKAGES)
+
+CROWD ?= 100000
+fidelity-crowd: setup $(BINARY) ## The same of a package of 100,000 files, with the memory that it takes
+	@test -f build/fidelity/repo/config || $(BINARY) compose tree --repo build/fidelity/repo $(MANIFEST)
+	$(BIN)/python -m tests.fidelity --repo build/fidelity/repo --ref debian/13/x86_64/minimal \
+		--work build/fidelity --apt-ostree $(BINARY) --crowd $(CROWD)
 
 shuffle: setup $(BINARY) ## Lay and remove forty packages ten times in random order; nothing may move or be orphaned
 	@test -f build/fidelity/repo/config || $(BINARY) compose tree --repo build/fidelity/repo $(MANIFEST)

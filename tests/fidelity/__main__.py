@@ -17,7 +17,7 @@ from pathlib import Path
 
 from apt_ostree import dpkg, ostree, requests
 
-from . import judge, plain, trees
+from . import judge, plain, points, trees
 
 PLAIN_RUNS_MAX = 5
 
@@ -31,10 +31,13 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--debconf", type=Path, help="answers for both sides")
     parser.add_argument("--apt-ostree", default=f"{sys.executable} -m apt_ostree")
-    parser.add_argument("cases", nargs="+")
+    parser.add_argument("--crowd", type=int, metavar="N", help="one case more: a package of N files, made for it")
+    parser.add_argument("cases", nargs="*")
     options = parser.parse_args()
     options.work = options.work.absolute()
     options.work.mkdir(parents=True, exist_ok=True)
+    if options.crowd:
+        options.cases.append(os.fspath(_crowd(options.crowd, options.work)))
     results = {}
     for case in options.cases:
         begun = time.monotonic()
@@ -82,8 +85,21 @@ def run_case(options: argparse.Namespace, packages: list[str]) -> tuple[list[jud
     return differences, len(ours.paths) + len(ours.database), seconds
 
 
+def _crowd(files: int, work: Path) -> Path:
+    """The .deb of that many files, without the directory that it was made of."""
+    place = work / "crowd"
+    clear(place)
+    place.mkdir()
+    deb = points.crowd(files).build(place)
+    clear(place / f"{deb.name}.built")
+    return deb
+
+
 def layer(options: argparse.Namespace, packages: list[str]) -> Path:
-    """Install through the command on a fresh sysroot (the package cache is kept) and lay the result out."""
+    """Install through the command on a fresh sysroot (the package cache is kept) and lay the result out.
+
+    Says on standard error how much memory the largest of its processes had.
+    """
     sysroot = options.work / "sysroot"
     words = options.apt_ostree.split()
     environment = {**os.environ, "OSTREE_SYSROOT_DEBUG": "mutable-deployments"}
@@ -105,13 +121,18 @@ def layer(options: argparse.Namespace, packages: list[str]) -> Path:
     else:
         answers = ["--debconf", os.fspath(options.debconf)] if options.debconf else []
         command = ["install", choice, *answers, *packages]
-    done = subprocess.run(
-        [*words, *command, "-q", "--json", "--sysroot", sysroot],
-        env=environment, check=False, stdout=subprocess.PIPE,
-    )  # fmt: skip
-    result = json.loads(done.stdout)
-    if done.returncode != 0:
+    child = subprocess.Popen(
+        [*words, *command, "-q", "--json", "--sysroot", sysroot], env=environment, stdout=subprocess.PIPE
+    )
+    assert child.stdout is not None
+    with child.stdout:
+        result = json.load(child.stdout)
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode != 0:
         raise RuntimeError(f"apt-ostree failed: {result}")
+    # ru_maxrss is in KiB: the most that one process, it or a descendant, had (getrusage(2)).
+    print(f"apt-ostree: at most {usage.ru_maxrss // 1024} MiB in one process", file=sys.stderr, flush=True)
     root = options.work / "ours"
     clear(root)
     # By links, since copies would not show which names are one file; nothing here writes to them.

@@ -229,3 +229,11 @@ LOOPING = tuple(
 
 ELSEWHERE = Deb("elsewhere", architecture=FOREIGN, files={f"/usr/lib/elsewhere-{FOREIGN}/lib": f"{FOREIGN}\n"})
 """What an archive has for the other architecture alone."""
+
+
+def crowd(files: int) -> Deb:
+    """A package of that many files in directories of 1,000, each with a name and a content of its own."""
+    return Deb(
+        "crowd",
+        files={f"/usr/share/crowd/{number // 1000:03}/{number}": f"file {number}\n" for number in range(files)},
+    )
