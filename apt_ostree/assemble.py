@@ -142,7 +142,7 @@ def assemble(
     run.check_size()
     run.finish(plan, settled_day, reserved)
     overlay.settle_whiteouts(run.layers)
-    union = all(overlay.is_union(layer, [base, *run.layers[:number]]) for number, layer in enumerate(run.layers))
+    union = overlay.is_union(base, run.layers)
     if union:
         for layer in run.layers:
             overlay.strip(layer)

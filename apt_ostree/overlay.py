@@ -51,28 +51,30 @@ def settle_whiteouts(layers: Sequence[Path]) -> None:
                         remove_tree(place)
 
 
-def is_union(layer: Path, below: Sequence[Path]) -> bool:
-    """Whether adding the layer's files to the trees ``below`` (lowest first) gives what the mount showed.
+def is_union(base: Path, layers: Sequence[Path]) -> bool:
+    """Whether adding the files of each of ``layers`` (lowest first) to ``base`` gives what their mount showed.
 
-    False where it removes, hides or moves something of theirs, or changes a type: ostree's union of trees
-    cannot say any of that.
+    False where one removes, hides or moves something that is below it, or changes a type: ostree's union of
+    trees cannot say any of that.
     """
-    for entry in walk(layer):
-        name = os.path.relpath(entry.path, layer)
-        if is_whiteout(entry.path):
-            if any(beneath(tree, name) for tree in below):
-                return False
-            continue
-        if _mark(entry.path, _REDIRECT) is not None or _mark(entry.path, _METACOPY) is not None:
-            return False
-        is_directory = entry.is_dir(follow_symlinks=False)
-        hides = is_directory and _mark(entry.path, _OPAQUE) is not None
-        for tree in below:
-            place = beneath(tree, name)
-            if place is None or is_whiteout(place):
+    # What the layers so far have, so that each name is looked for once, however many layers there are.
+    known: dict[str, bool] = {}
+    for layer in layers:
+        for entry in walk(layer):
+            name = os.path.relpath(entry.path, layer)
+            if name not in known and (place := beneath(base, name)) is not None and not is_whiteout(place):
+                known[name] = place.is_dir() and not place.is_symlink()
+            if is_whiteout(entry.path):
+                if name in known:
+                    return False
                 continue
-            if hides or is_directory != (place.is_dir() and not place.is_symlink()):
+            if _mark(entry.path, _REDIRECT) is not None or _mark(entry.path, _METACOPY) is not None:
                 return False
+            is_directory = entry.is_dir(follow_symlinks=False)
+            hides = is_directory and _mark(entry.path, _OPAQUE) is not None
+            if name in known and (hides or known[name] != is_directory):
+                return False
+            known[name] = is_directory
     return True
 
 

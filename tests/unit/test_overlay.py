@@ -62,9 +62,11 @@ BASE: Tree = {"usr/bin/a": "1", "usr/lib/d/x": "2", "usr/link": "->lib", "lib": 
 )
 def test_a_layer_is_a_union_unless_it_changes_a_type(tmp_path: Path, layer: Tree, union: bool) -> None:
     base = make(tmp_path / "base", BASE)
-    assert overlay.is_union(make(tmp_path / "layer", layer), [base]) is union
-    assert overlay.is_union(tmp_path / "layer", [make(tmp_path / "empty", {}), base]) is union
-    assert overlay.is_union(tmp_path / "layer", []) is True
+    above, empty = make(tmp_path / "layer", layer), make(tmp_path / "empty", {})
+    assert overlay.is_union(base, [above]) is union
+    assert overlay.is_union(base, [empty, above]) is union
+    assert overlay.is_union(empty, [base, above]) is union
+    assert overlay.is_union(empty, [above]) is True
 
 
 @pytest.mark.parametrize(
