@@ -139,7 +139,13 @@ def looking(repo: Path, area: Path) -> Iterator[Path]:
 
 def newest(child: Path, refspec: Refspec) -> CommitInfo:
     """What a remote's ref names now: its commit's metadata, verified, and nothing else. Raises RemoteError."""
-    _pull(child, refspec, "--commit-metadata-only", refspec.ref)
+    try:
+        _pull(child, refspec, "--commit-metadata-only", refspec.ref)
+    except RemoteError as error:
+        # Without a summary the file of the ref is asked for, and ostree says no more than that it is missing.
+        if re.search(r"\b404\b", error.detail):
+            raise explain(refspec, f"No such ref: {error.detail}") from None
+        raise
     checksum = ostree.resolve(child, str(refspec))
     info = _look(child, checksum) if checksum else None
     if info is None:
@@ -199,7 +205,7 @@ _MEANINGS = (
         "Nothing was taken. Ask the image's author: a server that mixes up its refs may be somebody else's.",
     ),
     (
-        r"No such (?:branch|ref)|HTTP 404.*refs|^Server returned HTTP 404$",
+        r"No such (?:branch|ref)",
         "the remote has no such ref",
         "Check the ref's name with the image's author.",
     ),
@@ -207,6 +213,11 @@ _MEANINGS = (
         r"Corrupted|checksum expected|Need more input|partial file|[Uu]nexpected end|[Zz]lib|[Tt]runcated|^Parsing ",
         "what the remote sent is damaged",
         "Nothing was changed. Run it again; if it stays so, the image's author has to repair the repository.",
+    ),
+    (
+        r"\b404\b",
+        "the remote lacks a part of it",
+        "Nothing was changed. Run it again later: the image's author may just be publishing.",
     ),
     (
         r"min-free-space",

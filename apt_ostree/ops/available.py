@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from .. import origin
 from ..fs import write_atomically
 from ..inventory import Change
 from ..model import Deployment, Package
@@ -20,9 +21,10 @@ def _note(loaded: Sysroot, osname: str) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What is newer than deployment ``basis`` (its commit's checksum) has, as last seen."""
+    """What is newer than deployment ``basis`` (its commit's checksum) has over the base ``over``, as last seen."""
 
     basis: str
+    over: str
     refspec: str
     seen: int
     """When, in seconds UTC."""
@@ -41,13 +43,14 @@ class Update:
         return self.base is not None or self.layered != Change()
 
 
-def cached(loaded: Sysroot, deployment: Deployment) -> Update | None:
+def cached(loaded: Sysroot, deployment: Deployment, base: str) -> Update | None:
     """What the last look found for this deployment; None where nobody looked, nothing is newer, or it is
     deployed meanwhile. Never fails: it is only news."""
     try:
         note = json.loads(_note(loaded, deployment.osname).read_text())
         update = Update(
             note["basis"],
+            note["base-checksum"],
             note["origin"],
             note["checked"],
             note["checksum"],
@@ -58,7 +61,9 @@ def cached(loaded: Sysroot, deployment: Deployment) -> Update | None:
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return update if update.basis == deployment.checksum and update.any else None
+    if update.basis != deployment.checksum:
+        update = replace(update, layered=Change())
+    return update if (update.over, update.refspec) == (base, origin.refspec(deployment.origin)) and update.any else None
 
 
 def remember(loaded: Sysroot, osname: str, update: Update) -> None:
@@ -69,9 +74,10 @@ def remember(loaded: Sysroot, osname: str, update: Update) -> None:
 
 
 def document(update: Update) -> dict[str, Any]:
-    """An update in the form that ``--check --json`` and ``status --json`` show, and that the work area keeps."""
+    """An update in the form that ``--check --json`` and ``status --json`` show, and that is written down."""
     return {
         "basis": update.basis,
+        "base-checksum": update.over,
         "origin": update.refspec,
         "checked": update.seen,
         "checksum": update.base,

@@ -125,7 +125,8 @@ def reach(current: Transaction, settings: Settings, target: Target, options: Opt
     answers = debconf.merge(_answers(current, before), options.answers)
     after = replace(target.intent, debconf="" if target.intent.empty else debconf.digest(answers))
     target = replace(target, intent=after)
-    if target == now:
+    # What is already so may be different tomorrow where the archives are asked anew.
+    if target == now and not options.refresh:
         return Outcome(False, "No change: everything asked for is already so.")
     bases = (now.base, base)
     if after.empty:
@@ -145,7 +146,7 @@ def reach(current: Transaction, settings: Settings, target: Target, options: Opt
     base_packages = [entry.package for entry in dpkg.installed(tree)]
     after, provided = _drop_provided(after, before, tree, options)
     target = replace(target, intent=after)
-    if target == now:
+    if provided and target == now:
         return Outcome(False, "No change: " + "; ".join(provided) + ".")
     for message in provided:
         current.reporter.warn(message)
@@ -216,11 +217,11 @@ def _solve(
     options: Options,
 ) -> Plan:
     """Resolve the target; requests on record may stay on record although no archive has them any more: all where
-    that was said, and those that were left out before where nothing is let go."""
+    that was said, and those that were left out before where nobody asks the archives anew."""
     optional: Sequence[str] = ()
     if options.skip_missing:
         optional = before.requested
-    elif not target.free:
+    elif not options.refresh:
         have = {package.name for package in _packages_of(current, old_info)}
         optional = [request for request in before.requested if requests.name_of(request) not in have]
     try:

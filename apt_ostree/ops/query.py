@@ -78,7 +78,7 @@ def status(path: Path, stateroot: str | None = None) -> Status:
             )
         )
     at_work = holder(loaded.path / tx.LOCK)
-    update = cached(loaded, chosen[0]) if chosen else None
+    update = cached(loaded, chosen[0], found[0].base.checksum) if found else None
     return Status(loaded.path, tuple(found), at_work, _entry(loaded.path, at_work), update)
 
 

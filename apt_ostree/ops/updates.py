@@ -55,7 +55,7 @@ def refresh(settings: Settings, reporter: Reporter, *, force: bool) -> Update:
         except AptOstreeError as error:
             failure = error
         update = _base(current, Options())
-        known = cached(current.sysroot, current.basis)
+        known = cached(current.sysroot, current.basis, now.base.checksum)
         remember(
             current.sysroot, current.osname, replace(update, layered=known.layered) if known is not None else update
         )
@@ -66,7 +66,7 @@ def refresh(settings: Settings, reporter: Reporter, *, force: bool) -> Update:
 
 def _base(current: Transaction, options: Options) -> Update:
     now = standing(current)
-    update = Update(current.basis.checksum, now.refspec, int(datetime.now(UTC).timestamp()))
+    update = Update(current.basis.checksum, now.base.checksum, now.refspec, int(datetime.now(UTC).timestamp()))
     refspec = remote.parse(now.refspec) if now.refspec else Refspec("", "")
     if not refspec.remote or options.cache_only:
         return update

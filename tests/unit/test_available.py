@@ -13,27 +13,36 @@ from apt_ostree.ops import available
 from apt_ostree.ops.available import Update
 from apt_ostree.sysroot import Sysroot
 
-DEPLOYED = Deployment(0, "debian", "a" * 64, 0, "", {})
+BASE = "e" * 64
+DEPLOYED = Deployment(0, "debian", "a" * 64, 0, "", {"origin": {"baserefspec": "example:ref"}})
 OLD, NEW = Package("x", "1", "all"), Package("x", "2", "all")
 UPDATE = Update(
-    "a" * 64, "example:ref", 7, "b" * 64, "13.2", 5, Change(changed=((OLD, NEW),)), Change((NEW,), (OLD,), ())
+    "a" * 64, BASE, "example:ref", 7, "b" * 64, "13.2", 5, Change(changed=((OLD, NEW),)), Change((NEW,), (OLD,), ())
 )
 
 
 @pytest.mark.parametrize("update", [UPDATE, replace(UPDATE, difference=None, version=""), replace(UPDATE, base=None)])
 def test_what_was_found_is_read_again(tmp_path: Path, update: Update) -> None:
     loaded = Sysroot(tmp_path, (DEPLOYED,))
-    assert available.cached(loaded, DEPLOYED) is None
+    assert available.cached(loaded, DEPLOYED, BASE) is None
     available.remember(loaded, "debian", update)
-    assert available.cached(loaded, DEPLOYED) == update
+    assert available.cached(loaded, DEPLOYED, BASE) == update
 
 
-def test_nothing_newer_and_another_deployment_are_no_news(tmp_path: Path) -> None:
+def test_another_layer_over_the_same_base_leaves_the_news_of_the_base(tmp_path: Path) -> None:
+    loaded = Sysroot(tmp_path, (DEPLOYED,))
+    available.remember(loaded, "debian", UPDATE)
+    other = replace(DEPLOYED, checksum="c" * 64)
+    assert available.cached(loaded, other, BASE) == replace(UPDATE, layered=Change())
+
+
+def test_nothing_newer_another_base_and_another_ref_are_no_news(tmp_path: Path) -> None:
     loaded = Sysroot(tmp_path, (DEPLOYED,))
     available.remember(loaded, "debian", replace(UPDATE, base=None, layered=Change()))
-    assert available.cached(loaded, DEPLOYED) is None
+    assert available.cached(loaded, DEPLOYED, BASE) is None
     available.remember(loaded, "debian", UPDATE)
-    assert available.cached(loaded, replace(DEPLOYED, checksum="c" * 64)) is None
+    assert available.cached(loaded, DEPLOYED, "b" * 64) is None
+    assert available.cached(loaded, replace(DEPLOYED, origin={"origin": {"refspec": "example:x"}}), BASE) is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"basis": 1}'])
@@ -41,4 +50,4 @@ def test_a_damaged_note_is_no_news(tmp_path: Path, text: str) -> None:
     loaded = Sysroot(tmp_path, (DEPLOYED,))
     available.remember(loaded, "debian", UPDATE)
     (tmp_path / "ostree/deploy/debian/var/lib/apt-ostree/update.json").write_text(text)
-    assert available.cached(loaded, DEPLOYED) is None
+    assert available.cached(loaded, DEPLOYED, BASE) is None

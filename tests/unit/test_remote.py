@@ -65,7 +65,7 @@ def test_a_remote_verifies_unless_it_was_told_not_to(tmp_path: Path) -> None:
         ("Commit abc: Signature made …\nCan't check signature: public key not found", "its signature is not by a key"),
         ("Commit abc: GPG verification enabled, but no signatures found", "its signature is not by a key"),
         ("No such branch 'x' in repository summary", "the remote has no such ref"),
-        ("Server returned HTTP 404", "the remote has no such ref"),
+        ("Server returned HTTP 404", "the remote lacks a part of it"),
         ("Writing content object: Need more input", "what the remote sent is damaged"),
         ("While fetching http://…: [18] Transferred a partial file", "what the remote sent is damaged"),
         ("Commit abc has no requested ref x in ref binding metadata (y)", "the remote's ref leads to a commit"),
