@@ -41,6 +41,12 @@ class ManifestError(UsageError):
     id = "manifest"
 
 
+class ConfigError(UsageError):
+    """The configuration has an unknown key or a value that makes no sense."""
+
+    id = "configuration"
+
+
 class NotRootError(AptOstreeError):
     """A command that changes a system was run by somebody else than root."""
 

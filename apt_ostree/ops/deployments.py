@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .. import pkgcache, sysroot
+from .. import pkgcache, retention, sysroot
 from ..console import Reporter
 from ..errors import SysrootError
 from ..fs import remove_tree
@@ -68,6 +68,27 @@ def _choose(current: tx.Transaction, to: str | None) -> Deployment:
             "Nothing was changed. A deployment stays as a rollback when a newer one is made.",
         )
     return own[1]
+
+
+def pin(settings: Settings, index: str, pinned: bool, reporter: Reporter) -> Done:
+    """Keep a deployment, by its index or the start of its checksum, through every pruning, or no longer.
+
+    Raises SysrootError where there is none, and for a staged one, of which libostree keeps no pin.
+    """
+    with tx.transaction(settings, reporter) as current:
+        chosen = _choose(current, index)
+        name, state = f"Deployment {chosen.index} ({chosen.checksum[:12]})", "pinned" if pinned else "unpinned"
+        if chosen.pinned == pinned:
+            return Done(False, f"{name} is {state} already.", chosen)
+        if chosen.staged:
+            raise SysrootError(
+                f"deployment {chosen.index} is staged and cannot be pinned yet",
+                resolution="Reboot into it first; pin the booted one to keep it as a way back.",
+            )
+        if settings.dry_run:
+            return Done(True, f"{name} would be {state}.", chosen, dry_run=True)
+        retention.write_pin(current.sysroot.path, chosen, pinned)
+        return Done(True, f"{name} is {state} now.", sysroot.load(current.sysroot.path).deployments[chosen.index])
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,9 +39,6 @@ from .transaction import Settings, Transaction
 ENGINE = 2
 """Part of every layer's inputs: raised when the engine would make another tree of the same inputs."""
 
-WORKERS = 2
-"""Downloads and imports at once; each import keeps two processes busy."""
-
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -333,12 +330,13 @@ def _fetch_missing(current: Transaction, solver: apt.Apt, missing: Sequence[Solv
             apt.download(solver, [s.package for s in wanted])
         return list(packages)
 
-    with ThreadPoolExecutor(WORKERS) as downloads, ThreadPoolExecutor(WORKERS) as imports:
+    workers = current.config.workers
+    with ThreadPoolExecutor(workers) as downloads, ThreadPoolExecutor(workers) as imports:
         # One worker's death must end the others' waiting, hence the explicit cancel.
         try:
             pending = []
             with current.phase("download"):
-                for future in as_completed([downloads.submit(batch, part) for part in _batches(missing)]):
+                for future in as_completed([downloads.submit(batch, part) for part in _batches(missing, workers)]):
                     pending += [imports.submit(importing, solved) for solved in future.result()]
             # Most of it is done by now: what has arrived is imported while the rest arrives.
             with current.phase("import"):
@@ -352,9 +350,9 @@ def _fetch_missing(current: Transaction, solver: apt.Apt, missing: Sequence[Solv
             raise
 
 
-def _batches(missing: Sequence[Solved]) -> list[list[Solved]]:
+def _batches(missing: Sequence[Solved], workers: int) -> list[list[Solved]]:
     """Parts of about equal size: few enough for apt's start-up cost, enough to overlap with imports."""
-    count = min(len(missing), 2 * WORKERS)
+    count = min(len(missing), 2 * workers)
     parts: list[list[Solved]] = [[] for _ in range(count)]
     weights = [0] * count
     for solved in sorted(missing, key=lambda s: s.size, reverse=True):
@@ -494,7 +492,13 @@ def publish(current: Transaction, commit: str, target: Target, outcome: Outcome)
     with current.phase("deploy", "Deploying"):
         tx.hold_bases(current.sysroot, also=target.base.checksum)
         new_origin = origin.with_base(current.basis.origin, target.refspec, target.pinned)
-        fresh = sysroot.publish(current.sysroot, current.osname, commit, origin.with_intent(new_origin, target.intent))
+        fresh = sysroot.publish(
+            current.sysroot,
+            current.osname,
+            commit,
+            origin.with_intent(new_origin, target.intent),
+            keep=current.config.deployments,
+        )
     with current.phase("prune"):
         tidy(current.reloaded(fresh))
     return replace(outcome, deployment=fresh.of(current.osname)[0], commit=commit)

@@ -60,7 +60,12 @@ class Edit:
         """The intent with these changes; files are imported. Raises ResolveError and PackageError."""
         after = requests.drop(intent, self.dropping) if self.dropping else intent
         after = requests.add(after, self.names, _import(current, self.files, anew=anew))
-        return after if self.recommends is None else replace(after, recommends=self.recommends)
+        if self.recommends is not None:
+            return replace(after, recommends=self.recommends)
+        if after != intent and after.recommends is None:
+            # Only with a change: the setting alone must not lay anything anew.
+            return replace(after, recommends=current.config.recommends)
+        return after
 
 
 def reset(settings: Settings, *, layers: bool, overrides: bool, initramfs: bool, reporter: Reporter) -> Outcome:

@@ -13,11 +13,11 @@ PACKAGE = Path(__file__).parents[2] / "apt_ostree"
 
 FLOORS = (
     ("__init__", "model", "errors", "console"),
-    ("caller", "proc", "fs", "lock", "mounts", "config"),
+    ("caller", "proc", "fs", "lock", "mounts", "tables", "config"),
     ("ostree", "apt", "dpkg", "bwrap", "mmdebstrap"),
     (
         "origin", "requests", "sysroot", "pkgcache", "manifest", "users", "state", "kernel", "overlay", "assemble",
-        "layout", "support", "debconf", "vendor", "inventory", "journal", "remote",
+        "layout", "support", "debconf", "vendor", "inventory", "journal", "remote", "kargs", "staged",
     ),
     ("ops",),
     ("cli", "__main__"),
