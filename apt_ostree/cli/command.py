@@ -16,6 +16,7 @@ from . import render
 if TYPE_CHECKING:
     from ..console import Reporter
     from ..ops.deployments import Done
+    from ..ops.kernel_args import Changed
     from ..ops.layer import Options, Outcome
     from ..ops.transaction import Settings
 
@@ -60,9 +61,9 @@ class Call:
     @property
     def settings(self) -> Settings:
         """For an operation that changes the system."""
-        from ..ops.transaction import Settings
+        from ..ops.transaction import AS_CONFIGURED, Settings
 
-        seconds = self.wait_timeout if self.wait_timeout is not None else None if self.wait else 0
+        seconds = self.wait_timeout if self.wait_timeout is not None else None if self.wait else AS_CONFIGURED
         return Settings(self.sysroot, self.stateroot, self.dry_run, seconds)
 
     def options(self, **more: Any) -> Options:
@@ -80,7 +81,7 @@ class Call:
             if isinstance(chosen, render.Terminal):
                 chosen.close()
 
-    def show(self, result: Outcome | Done) -> None:
+    def show(self, result: Outcome | Done | Changed) -> None:
         """Print what became of an operation, and end with the status it asks for."""
         render.result(result, as_json=self.as_json)
         self.finish(changed=result.changed)

@@ -1,4 +1,4 @@
-"""The commands on deployments: status, rollback and cleanup."""
+"""The commands on deployments: status, rollback, pin, unpin and cleanup."""
 
 from __future__ import annotations
 
@@ -49,6 +49,31 @@ def rollback(
     from ..ops import deployments
 
     call.show(call.perform(lambda reporter: deployments.rollback(call.settings, to, reporter)))
+
+
+Which = Annotated[str, typer.Argument(metavar="INDEX|CHECKSUM", help="As 'apt-ostree status' lists them, from 0.")]
+
+
+@command(app, CHANGING)
+def pin(call: Call, which: Which) -> None:
+    """Keep a deployment through every pruning, until it is unpinned.
+
+    Example: apt-ostree pin 1
+    """
+    from ..ops import deployments
+
+    call.show(call.perform(lambda reporter: deployments.pin(call.settings, which, True, reporter)))
+
+
+@command(app, CHANGING)
+def unpin(call: Call, which: Which) -> None:
+    """Let a pinned deployment go with the others.
+
+    Example: apt-ostree unpin 1
+    """
+    from ..ops import deployments
+
+    call.show(call.perform(lambda reporter: deployments.pin(call.settings, which, False, reporter)))
 
 
 @command(app, CHANGING)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..ops.available import Update
     from ..ops.deployments import Done
     from ..ops.initramfs import State
+    from ..ops.kernel_args import Changed
     from ..ops.layer import Outcome
     from ..ops.query import DeploymentStatus, PackageDetails, Status
     from ..remote import Remote
@@ -185,12 +186,15 @@ def plan_json(plan: Plan) -> list[dict[str, Any]]:
     ]
 
 
-def result(done: Outcome | Done, *, as_json: bool) -> None:
+def result(done: Outcome | Done | Changed, *, as_json: bool) -> None:
     """What became of an operation that changes a sysroot."""
+    from ..ops.kernel_args import Changed
     from ..ops.layer import Outcome
 
     if isinstance(done, Outcome):
         outcome(done, as_json=as_json)
+    elif isinstance(done, Changed):
+        changed_kargs(done, as_json=as_json)
     elif as_json:
         document(
             {
@@ -202,6 +206,36 @@ def result(done: Outcome | Done, *, as_json: bool) -> None:
         )
     else:
         line(done.message)
+
+
+def kargs(words: Sequence[str], *, as_json: bool) -> None:
+    """What ``kargs`` alone prints: the line of arguments."""
+    if as_json:
+        document({"kargs": list(words)})
+    else:
+        line(" ".join(words))
+
+
+def changed_kargs(done: Changed, *, as_json: bool) -> None:
+    """Changed kernel arguments, what went and what came."""
+    if as_json:
+        document(
+            {
+                "changed": done.changed,
+                "dry-run": done.dry_run,
+                "message": done.message,
+                "kargs": list(done.after),
+                "before": list(done.before),
+                "deployment": done.deployment.id if done.deployment else None,
+            }
+        )
+        return
+    line(done.message)
+    for mark, words, others in (("-", done.before, done.after), ("+", done.after, done.before)):
+        # One of two equal arguments may go: they are counted.
+        for word in dict.fromkeys(words):
+            for _ in range(words.count(word) - others.count(word)):
+                line(f"  {mark} {word}")
 
 
 def outcome(result: Outcome, *, as_json: bool) -> None:

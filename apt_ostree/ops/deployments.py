@@ -50,12 +50,18 @@ def rollback(settings: Settings, to: str | None, reporter: Reporter) -> Done:
 def _choose(current: tx.Transaction, to: str | None) -> Deployment:
     own = current.sysroot.of(current.osname)
     if to is not None:
-        found = [d for d in own if str(d.index) == to or (len(to) >= 6 and d.checksum.startswith(to))]
+        checksum, _, serial = to.partition(".")
+        found = [
+            d
+            for d in own
+            if str(d.index) == to
+            or (len(checksum) >= 6 and d.checksum.startswith(checksum) and serial in ("", str(d.serial)))
+        ]
         if len(found) != 1:
             raise SysrootError(
                 f"'{to}' names {'no' if not found else 'more than one'} deployment",
-                "\n".join(f"{d.index}  {d.checksum[:12]}" for d in own),
-                "Name one of these, by its index or the start of its checksum.",
+                "\n".join(f"{d.index}  {d.checksum[:12]}.{d.serial}" for d in own),
+                "Name one of these, by its index or the start of its checksum; CHECKSUM.SERIAL where several share it.",
             )
         return found[0]
     booted = next((d for d in own if d.booted), None)
@@ -71,7 +77,7 @@ def _choose(current: tx.Transaction, to: str | None) -> Deployment:
 
 
 def pin(settings: Settings, index: str, pinned: bool, reporter: Reporter) -> Done:
-    """Keep a deployment, by its index or the start of its checksum, through every pruning, or no longer.
+    """Keep a deployment, by its index or its checksum, through every pruning, or no longer.
 
     Raises SysrootError where there is none, and for a staged one, of which libostree keeps no pin.
     """

@@ -21,6 +21,7 @@ from apt_ostree.model import CommitInfo, Deployment, Intent, LocalPackage, Packa
 from apt_ostree.ops import query
 from apt_ostree.ops.layer import Outcome
 from apt_ostree.ops.query import DeploymentStatus, PackageDetails, Status
+from tests.unit.fake import Fake
 
 
 @pytest.fixture(autouse=True)
@@ -126,6 +127,10 @@ def test_a_usage_error_exits_2_with_its_message(
         ["refresh-md"],
         ["remote", "add", "a", "https://example.org"],
         ["remote", "delete", "a"],
+        ["kargs", "--append=x"],
+        ["kargs", "--editor"],
+        ["pin", "0"],
+        ["unpin", "0"],
     ],
 )
 def test_a_command_that_changes_a_system_needs_root(
@@ -135,6 +140,18 @@ def test_a_command_that_changes_a_system_needs_root(
     assert run(capsys, *words, "--sysroot", str(fake)) == (
         1, "", "error: this needs root\nRun it with sudo, or as root.\n",
     )  # fmt: skip
+
+
+def test_anybody_may_look_at_the_kernel_arguments(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    system = Fake(tmp_path / "sysroot")
+    system.deploy("a" * 64, "2", options="rw {} console=tty0 console=ttyS0")
+    system.deploy("b" * 64, "1", options="rw {}")
+    where = ["kargs", "--sysroot", str(system.path)]
+    assert run(capsys, *where) == (0, "rw console=tty0 console=ttyS0\n", "")
+    assert run(capsys, *where, "--deploy-index", "1") == (0, "rw\n", "")
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ FLOORS = (
     ("ostree", "apt", "dpkg", "bwrap", "mmdebstrap"),
     (
         "origin", "requests", "sysroot", "pkgcache", "manifest", "users", "state", "kernel", "overlay", "assemble",
-        "layout", "support", "debconf", "vendor", "inventory", "journal", "remote", "kargs", "staged",
+        "layout", "support", "debconf", "vendor", "inventory", "journal", "remote", "kargs", "staged", "retention",
     ),
     ("ops",),
     ("cli", "__main__"),
