@@ -1,4 +1,5 @@
-"""What libostree notes of a staged deployment in /run: a GVariant of type a{sv}, which no tool prints.
+"""What libostree notes of deployments in /run, above all of a staged one: a GVariant of type a{sv}, which no tool
+prints.
 
 The form is that of the GVariant Specification 1.0, whose offsets are little-endian everywhere; values of other types
 than those asked for are left alone.
@@ -6,6 +7,7 @@ than those asked for are left alone.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from .errors import SysrootError
 NOTE = Path("/run/ostree/staged-deployment")
 LOCKED = Path("/run/ostree/staged-deployment-locked")
 """Older ostree keeps the lock here; newer ones keep it in the note, and obey this file as well."""
+
+STATES = Path("/run/ostree/deployment-state")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,15 @@ def read(note: Path = NOTE, lock: Path = LOCKED) -> Staged | None:
         return Staged(tuple(strings(entries.get("kargs"))), boolean(entries.get("locked")) or lock.exists())
     except (ValueError, IndexError) as error:
         raise SysrootError(f"cannot read {note}", str(error), "Reboot, or drop it: ostree admin undeploy 0") from error
+
+
+def unlocked(name: str, origin: Mapping[str, Mapping[str, str]], states: Path = STATES) -> str:
+    """How the /usr of a deployment (CHECKSUM.SERIAL) was made writable, as ostree-admin-unlock(1) calls it: "none",
+    "hotfix", which lasts, or "development" and "transient", which end with this boot."""
+    for kind in ("development", "transient"):
+        if (states / name / f"unlocked-{kind}").exists():
+            return kind
+    return origin.get("origin", {}).get("unlocked", "none")
 
 
 def dictionary(data: bytes) -> dict[str, tuple[str, bytes]]:

@@ -9,29 +9,45 @@ import typer
 
 from ..errors import UsageError
 from . import render
-from .command import CHANGING, LOOKING, Call, app, command
+from .command import CHANGING, LOOKING, UNCHANGED, Call, app, command
 
 
 @command(app, LOOKING)
 def status(
     call: Call,
     booted: Annotated[bool, typer.Option("-b", "--booted", help="Only the booted deployment.")] = False,
+    path: Annotated[
+        str | None,
+        typer.Option("--jsonpath", metavar="PATH", help="Print a JSON list of what this path selects of --json."),
+    ] = None,
+    pending_exit_77: Annotated[
+        bool,
+        typer.Option("--pending-exit-77", help="Exit with 77 when another than the booted one boots next."),
+    ] = False,
 ) -> None:
     """Show the deployments in boot order: what boots next comes first.
 
-    Example: apt-ostree status --sysroot /mnt --json
+    -v adds kernel arguments, layered packages, and files of /etc that were changed here and by a pending tree.
+
+    Example: apt-ostree status --jsonpath '$.deployments[0].version'
     """
     from ..ops import query
+    from .jsonpath import select
 
-    result = query.status(call.sysroot, call.stateroot)
+    result = query.status(call.sysroot, call.stateroot, detailed=call.verbose)
+    pending = any(entry.pending for entry in result.deployments)
     if booted:
         only = tuple(entry for entry in result.deployments if entry.deployment.booted)
         result = dataclasses.replace(result, deployments=only)
-    if call.as_json:
+    if path is not None:
+        render.selected(select({"schema": render.SCHEMA, **render.status_json(result)}, path))
+    elif call.as_json:
         render.document(render.status_json(result))
-        return
-    for text in render.status_text(result, verbose=call.verbose):
-        render.line(text)
+    else:
+        for text in render.status_text(result, verbose=call.verbose, width=render.width()):
+            render.line(text)
+    if pending_exit_77 and pending:
+        raise typer.Exit(UNCHANGED)
 
 
 @command(app, CHANGING)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -12,10 +13,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..errors import AptOstreeError
+from ..kargs import split as split_kargs
 from ..model import CommitInfo, Package, Plan
 
 if TYPE_CHECKING:
     from ..console import Reporter
+    from ..etc import Conflict
     from ..inventory import Change
     from ..ops.available import Update
     from ..ops.deployments import Done
@@ -115,7 +118,21 @@ def line(text: str = "") -> None:
 
 def document(value: dict[str, Any]) -> None:
     """A JSON document on standard output, with the schema's number."""
-    line(json.dumps({"schema": SCHEMA, **value}, indent=2, ensure_ascii=False))
+    _json({"schema": SCHEMA, **value})
+
+
+def selected(values: Sequence[Any]) -> None:
+    """What a path selected of a document, as a JSON list on standard output."""
+    _json(list(values))
+
+
+def _json(value: Any) -> None:
+    line(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def width() -> int | None:
+    """The columns of standard output where that is a terminal; nothing else gets its lines wrapped."""
+    return shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None
 
 
 def error(failure: AptOstreeError, *, as_json: bool) -> None:
@@ -334,14 +351,16 @@ def remotes(found: Sequence[Remote], *, urls: bool, as_json: bool) -> None:
         line(f"{entry.name:<{width}}  {entry.url}{verified}" if urls else entry.name)
 
 
-def status_text(status: Status, *, verbose: bool) -> Iterable[str]:
-    """The deployments as cli.md shows them: a bullet for the booted one, labels right-aligned."""
+COLUMN = 15
+"""Where the values of a record begin, and go on in further lines."""
+
+
+def status_text(status: Status, *, verbose: bool, width: int | None = None) -> Iterable[str]:
+    """The deployments: a bullet for the booted one, labels right-aligned; wrapped where there is a ``width``."""
     if not status.deployments:
         yield "No deployments."
-    for number, entry in enumerate(status.deployments):
-        if number:
-            yield ""
-        yield from _deployment_lines(entry, verbose=verbose)
+    for entry in status.deployments:
+        yield from _deployment_lines(entry, verbose=verbose, width=width)
     if status.update is not None:
         yield ""
         yield update_line(status.update)
@@ -352,37 +371,73 @@ def status_text(status: Status, *, verbose: bool) -> Iterable[str]:
             yield field("Phase", f"{status.entry.phases[-1].name}  (transaction {status.entry.id})")
 
 
-def _deployment_lines(entry: DeploymentStatus, *, verbose: bool) -> Iterable[str]:
+def _deployment_lines(entry: DeploymentStatus, *, verbose: bool, width: int | None) -> Iterable[str]:
     deployment = entry.deployment
     mark = "●" if deployment.booted else " "
-    flags = " ".join(_flags(entry))
-    yield f"{mark} {(entry.refspec or deployment.osname):<58} {flags}".rstrip()
+    name, flags = entry.refspec or deployment.osname, " ".join(_flags(entry))
+    first = f"{mark} {name:<60} {flags}".rstrip()
+    if width is None or len(first) <= width:
+        yield first
+    else:
+        yield f"{mark} {name}"
+        yield field("", flags)
     version = entry.base.version or "(none)"
     yield field("Version", f"{version}  ({moment(entry.base.timestamp)})")
-    layer = f"Layer {entry.commit.checksum[:12]}" if entry.commit.layered else "(no layer)"
+    layer = f"Layer  {entry.commit.checksum[:12]}" if entry.commit.layered else "(no layer)"
     yield field("Base", f"{entry.base.checksum[:12]}   {layer}")
-    if entry.intent.requested:
-        yield field("Requested", "  ".join(entry.intent.requested))
-    if entry.intent.requested_local:
-        yield field("Local", "  ".join(f"{e.package.name} {e.package.version}" for e in entry.intent.requested_local))
-    if entry.removed or entry.replaced:
-        changes = [f"- {package.name}" for package in entry.removed]
-        changes += [f"{old.name} {old.version} -> {new.version}" for old, new in entry.replaced]
-        yield field("Overrides", "   ".join(changes))
-    for request, reason in sorted(entry.inactive.items()):
-        yield field("Inactive", f"{request}: {reason}")
+    yield from _fields("Requested", entry.intent.requested, width)
+    yield from _fields("Local", [f"{e.package.name} {e.package.version}" for e in entry.intent.requested_local], width)
     if entry.layered:
         total = sum(solved.installed_size for solved in entry.layered)
-        yield field("Layered", f"{len(entry.layered)} packages, {size(total)}")
+        count = len(entry.layered)
+        yield field("Layered", f"{count} package{'s' if count != 1 else ''}, {size(total)}")
+    changes = [f"- {package.name}" for package in entry.removed]
+    changes += [f"{old.name} {old.version} -> {new.version}" for old, new in entry.replaced]
+    yield from _fields("Overrides", changes, width, "   ")
+    for request, reason in sorted(entry.inactive.items()):
+        yield field("Inactive", f"{request}: {reason}")
+    made = " ".join(["made on this machine", *entry.intent.initramfs_args]) if entry.intent.initramfs else ""
+    yield from _fields("Initramfs", [made] if made else [], width)
+    yield from _fields("Tracked", entry.intent.initramfs_etc, width)
     if verbose:
-        yield field("Kargs", deployment.kargs)
-        for solved in entry.layered:
-            yield field("", f"{solved.package.name} {solved.package.version} {solved.package.architecture}")
+        yield from _more_lines(entry, width)
+
+
+def _more_lines(entry: DeploymentStatus, width: int | None) -> Iterable[str]:
+    yield from _fields("Kargs", split_kargs(entry.deployment.kargs), width, " ")
+    if command := entry.commit.metadata.get("apt-ostree.command"):
+        who = f"uid {entry.commit.metadata.get('apt-ostree.uid', '?')}: {command}"
+        yield from _fields("Made by", who.split(" "), width, " ")
+    label = "Packages"
+    for solved in entry.layered:
+        yield field(label, f"{solved.package.name} {solved.package.version} {solved.package.architecture}")
+        label = ""
+    yield from etc_lines(entry.etc)
+
+
+def etc_lines(conflicts: Sequence[Conflict]) -> Iterable[str]:
+    """Files that somebody changed here and that the new tree changed, too."""
+    label = "Kept in /etc"
+    for conflict in conflicts:
+        yield field(label, f"{conflict.path} ({conflict.here} here, {conflict.there} by the new tree)")
+        label = ""
+
+
+def _fields(label: str, items: Sequence[str], width: int | None, gap: str = "  ") -> Iterable[str]:
+    """A record's line of several values; on a terminal as many lines as they need."""
+    lines: list[str] = []
+    for item in items:
+        if lines and (width is None or COLUMN + len(lines[-1] + gap + item) <= width):
+            lines[-1] += gap + item
+        else:
+            lines.append(item)
+    for number, text in enumerate(lines):
+        yield field("" if number else label, text)
 
 
 def field(label: str, value: str) -> str:
     """A line of a record, its label right-aligned."""
-    return f"{label:>13}  {value}"
+    return f"{label:>{COLUMN - 2}}  {value}".rstrip()
 
 
 def _flags(entry: DeploymentStatus) -> list[str]:
@@ -390,9 +445,11 @@ def _flags(entry: DeploymentStatus) -> list[str]:
     facts = {
         "booted": deployment.booted,
         "staged": deployment.staged,
+        "locked": deployment.locked,
         "pending": entry.pending and not deployment.staged,
         "rollback": entry.rollback,
         "pinned": deployment.pinned,
+        f"unlocked: {entry.unlocked}": entry.unlocked != "none",
     }
     return [name for name, holds in facts.items() if holds]
 
@@ -437,8 +494,8 @@ def _deployment_json(entry: DeploymentStatus) -> dict[str, Any]:
         "staged": deployment.staged,
         "rollback": entry.rollback,
         "pinned": deployment.pinned,
-        "finalization-locked": False,
-        "unlocked": "none",
+        "finalization-locked": deployment.locked,
+        "unlocked": entry.unlocked,
         "packages": [package_json(solved.package) for solved in entry.layered],
         "requested-packages": list(entry.intent.requested),
         "requested-local-packages": [
@@ -454,6 +511,23 @@ def _deployment_json(entry: DeploymentStatus) -> dict[str, Any]:
         "regenerate-initramfs": entry.intent.initramfs,
         "initramfs-args": list(entry.intent.initramfs_args),
         "initramfs-etc": list(entry.intent.initramfs_etc),
+        **(_detailed_json(entry) if entry.details is not None else {}),
+    }
+
+
+def _detailed_json(entry: DeploymentStatus) -> dict[str, Any]:
+    """What ``-v`` adds."""
+    metadata = entry.commit.metadata
+    layer = {
+        "parent": entry.commit.parent,
+        "message": entry.commit.subject,
+        "uid": int(uid) if (uid := metadata.get("apt-ostree.uid", "")).isdecimal() else None,
+        "command": metadata.get("apt-ostree.command"),
+        "packages": details_json(entry.details or ()),
+    }
+    return {
+        "layer": layer if entry.commit.layered else None,
+        "etc-conflicts": [{"path": c.path, "here": c.here, "there": c.there} for c in entry.etc],
     }
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import dpkg, journal, origin, ostree, proc, requests, sysroot
+from .. import dpkg, etc, journal, origin, ostree, proc, requests, staged, sysroot
 from ..errors import SysrootError, TreeError, UsageError
+from ..etc import Conflict
 from ..inventory import Change, difference, package_list
 from ..lock import Holder, holder
 from ..model import CommitInfo, Deployment, Intent, Package, Solved
@@ -36,6 +37,12 @@ class DeploymentStatus:
     replaced: tuple[tuple[Package, Package], ...]
     pending: bool
     rollback: bool
+    unlocked: str = "none"
+    """How /usr was made writable."""
+    details: tuple[PackageDetails, ...] | None = None
+    """Of the layered packages, where that was asked for, as is what follows."""
+    etc: tuple[Conflict, ...] = ()
+    """What was changed in /etc here and by this pending tree: the local version stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +58,9 @@ class Status:
     """What is newer than what boots next, as last seen."""
 
 
-def status(path: Path, stateroot: str | None = None) -> Status:
-    """Read a sysroot's state from its files and its commits' metadata. Raises SysrootError."""
+def status(path: Path, stateroot: str | None = None, *, detailed: bool = False) -> Status:
+    """Read a sysroot's state from its files and its commits' metadata; what is ``detailed`` is read from the trees,
+    too. Raises SysrootError."""
     loaded = sysroot.load(path.absolute())
     chosen = loaded.deployments if stateroot is None else loaded.of(loaded.stateroot(stateroot))
     booted = loaded.booted
@@ -75,6 +83,9 @@ def status(path: Path, stateroot: str | None = None) -> Status:
                 tuple((Package(*old), Package(*new)) for old, new in _list(info, "apt-ostree.replaced-base-packages")),
                 pending=deployment.index < booted.index if booted else deployment.index == 0,
                 rollback=deployment.index > (booted.index if booted else 0),
+                unlocked=staged.unlocked(deployment.path.rpartition("/")[2], deployment.origin),
+                details=_details(loaded, info, layered) if detailed else None,
+                etc=_etc(loaded, deployment) if detailed else (),
             )
         )
     at_work = holder(loaded.path / tx.LOCK)
@@ -91,6 +102,22 @@ def _entry(path: Path, at_work: Holder | None) -> journal.Entry | None:
         if isinstance(entry, journal.Entry):
             return entry
     return None
+
+
+def _details(loaded: Sysroot, info: CommitInfo, layered: Sequence[Solved]) -> tuple[PackageDetails, ...]:
+    return tuple(package_details(loaded.repo, info.checksum, [solved.name for solved in layered])) if layered else ()
+
+
+def _etc(loaded: Sysroot, deployment: Deployment) -> tuple[Conflict, ...]:
+    """Against the deployment whose /etc it inherits, or did: the booted one, or the next in the order."""
+    own = loaded.of(deployment.osname)
+    booted = next((d for d in own if d.booted), None)
+    if deployment.index >= (booted.index if booted is not None else 1):
+        return ()
+    merged = booted or next((d for d in own if d.index > deployment.index), None)
+    if merged is None:
+        return ()
+    return tuple(etc.conflicts(loaded.repo, loaded.path / merged.path, merged.checksum, deployment.checksum))
 
 
 def _list(info: CommitInfo, key: str) -> list[Any]:

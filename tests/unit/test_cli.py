@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from apt_ostree import __version__
 from apt_ostree.cli import main as cli
 from apt_ostree.cli import render
 from apt_ostree.errors import AptOstreeError, Interrupted, ResolveError
+from apt_ostree.etc import Conflict
 from apt_ostree.inventory import Change
 from apt_ostree.lock import Holder
 from apt_ostree.model import CommitInfo, Deployment, Intent, LocalPackage, Package, Plan, Solved
@@ -191,7 +193,7 @@ def test_an_error_says_what_failed_why_and_what_to_do(capsys: pytest.CaptureFixt
 def test_an_error_is_a_document_too_where_json_was_asked_for(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> Status:
+    def fail(*_: object, **__: object) -> Status:
         raise ResolveError("brief", "a\nb", "do this")
 
     monkeypatch.setattr(query, "status", fail)
@@ -217,7 +219,7 @@ def test_an_error_is_a_document_too_where_json_was_asked_for(
 def test_any_failure_becomes_an_exit_status_and_a_message(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, failure: Exception, status: int, err: str
 ) -> None:
-    def fail(*_: object) -> Status:
+    def fail(*_: object, **__: object) -> Status:
         raise failure
 
     monkeypatch.setattr(query, "status", fail)
@@ -303,26 +305,59 @@ def text(*entries: DeploymentStatus, verbose: bool = False, transaction: Holder 
 
 def test_status_shows_deployments_in_boot_order() -> None:
     assert text(LAYERED, BOOTED) == (
-        "  debian:debian/13                                           pending\n"
+        "  debian:debian/13                                             pending\n"
         "      Version  13.1  (2023-11-14 22:13 UTC)\n"
-        "         Base  bbbbbbbbbbbb   Layer aaaaaaaaaaaa\n"
+        "         Base  bbbbbbbbbbbb   Layer  aaaaaaaaaaaa\n"
         "    Requested  jq  vim=2\n"
         "        Local  agent 1:2\n"
-        "     Inactive  vim=2: vim 2 is part of the base\n"
         "      Layered  2 packages, 1.5 MB\n"
-        "\n"
-        "● debian:debian/13                                           booted pinned\n"
+        "     Inactive  vim=2: vim 2 is part of the base\n"
+        "● debian:debian/13                                             booted pinned\n"
         "      Version  13.1  (2023-11-14 22:13 UTC)\n"
         "         Base  bbbbbbbbbbbb   (no layer)"
     )
 
 
-def test_status_in_detail_shows_kernel_arguments_and_packages() -> None:
-    assert text(LAYERED, verbose=True).splitlines()[7:] == [
+def test_status_in_detail_shows_kernel_arguments_who_made_it_packages_and_kept_files() -> None:
+    made = {"apt-ostree.uid": "1000", "apt-ostree.command": "apt-ostree install jq vim=2"}
+    info = replace(LAYER, metadata={**LAYER.metadata, **made})
+    detailed = replace(LAYERED, commit=info, details=(), etc=(Conflict("/etc/issue", "changed", "removed"),))
+    assert text(detailed, verbose=True).splitlines()[7:] == [
         "        Kargs  root=LABEL=x quiet",
-        "               jq 1.7.1-6 amd64",
+        "      Made by  uid 1000: apt-ostree install jq vim=2",
+        "     Packages  jq 1.7.1-6 amd64",
         "               agent 1:2 all",
+        " Kept in /etc  /etc/issue (changed here, removed by the new tree)",
     ]
+
+
+def test_status_keeps_to_the_columns_of_a_terminal() -> None:
+    names = tuple(f"package-{number}" for number in range(11))
+    old, new = Package("openssl", "3.5.1-1", "amd64"), Package("openssl", "3.5.1-1+deb13u2", "amd64")
+    wide = replace(
+        LAYERED,
+        deployment=replace(LAYERED.deployment, pinned=True, kargs=" ".join(f"console=ttyS{n}" for n in range(9))),
+        intent=Intent(names),
+        refspec="remote:debian/testing/x86_64/with-a-rather-long-name-of-that-flavour",
+        removed=tuple(Package(f"removed-{n}", "1", "all") for n in range(5)),
+        replaced=((old, new),),
+        inactive={},
+    )
+    lines = list(render.status_text(Status(Path("/"), (wide,), None), verbose=True, width=80))
+    assert max(map(len, lines)) <= 80
+    assert lines[:9] == [
+        "  remote:debian/testing/x86_64/with-a-rather-long-name-of-that-flavour",
+        "               pending pinned",
+        "      Version  13.1  (2023-11-14 22:13 UTC)",
+        "         Base  bbbbbbbbbbbb   Layer  aaaaaaaaaaaa",
+        "    Requested  package-0  package-1  package-2  package-3  package-4  package-5",
+        "               package-6  package-7  package-8  package-9  package-10",
+        "      Layered  2 packages, 1.5 MB",
+        "    Overrides  - removed-0   - removed-1   - removed-2   - removed-3   - removed-4",
+        "               openssl 3.5.1-1 -> 3.5.1-1+deb13u2",
+    ]
+    # A pipe gets a line a fact.
+    assert text(wide, verbose=True).splitlines()[3] == "    Requested  " + "  ".join(names)
 
 
 def test_status_of_a_base_without_version_and_origin() -> None:
@@ -340,6 +375,7 @@ def test_status_of_a_base_without_version_and_origin() -> None:
         ({"pending": True}, "pending"),
         ({"rollback": True, "pinned": True}, "rollback pinned"),
         ({"booted": True}, "booted"),
+        ({"staged": True, "locked": True}, "staged locked"),
     ],
 )
 def test_status_flags(facts: dict[str, bool], flags: str) -> None:
@@ -348,6 +384,7 @@ def test_status_flags(facts: dict[str, bool], flags: str) -> None:
         booted=facts.get("booted", False), staged=facts.get("staged", False), pinned=facts.get("pinned", False),
         pending=facts.get("pending", False), rollback=facts.get("rollback", False),
     )  # fmt: skip
+    status = replace(status, deployment=replace(status.deployment, locked=facts.get("locked", False)))
     first = text(status).splitlines()[0]
     assert first[2:].split("debian:debian/13")[1].strip() == flags
     assert first.startswith("●") is facts.get("booted", False)

@@ -18,6 +18,7 @@ FLOORS = (
     (
         "origin", "requests", "sysroot", "pkgcache", "manifest", "users", "state", "kernel", "overlay", "assemble",
         "layout", "support", "debconf", "vendor", "inventory", "journal", "remote", "kargs", "staged", "retention",
+        "etc",
     ),
     ("ops",),
     ("cli", "__main__"),
