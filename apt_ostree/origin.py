@@ -140,14 +140,14 @@ def with_intent(origin: Origin, new: Intent) -> dict[str, dict[str, str]]:
     return changed
 
 
-def pinned(origin: Origin) -> bool:
+def has_pin(origin: Origin) -> bool:
     """Whether libostree keeps the deployment through everything."""
     return origin.get(TRANSIENT, {}).get("pinned") == "true"
 
 
 def retained(origin: Origin) -> bool:
     """Whether it is pinned for the sake of retention alone."""
-    return pinned(origin) and origin.get("apt-ostree", {}).get(RETAINED) == "true"
+    return has_pin(origin) and origin.get("apt-ostree", {}).get(RETAINED) == "true"
 
 
 def with_pin(origin: Origin, pin: bool, *, for_retention: bool = False) -> dict[str, dict[str, str]]:

@@ -155,7 +155,7 @@ def _deployment(
         notes,
         booted=booted,
         staged=waiting is not None,
-        pinned=origin.pinned(notes) and not retained,
+        pinned=origin.has_pin(notes) and not retained,
         retained=retained,
         locked=waiting is not None and waiting.locked,
         boot_checksum=boots,

@@ -15,6 +15,7 @@ from . import render
 
 if TYPE_CHECKING:
     from ..console import Reporter
+    from ..ops.apply import Applied
     from ..ops.deployments import Done
     from ..ops.kernel_args import Changed
     from ..ops.layer import Options, Outcome
@@ -81,7 +82,7 @@ class Call:
             if isinstance(chosen, render.Terminal):
                 chosen.close()
 
-    def show(self, result: Outcome | Done | Changed) -> None:
+    def show(self, result: Outcome | Applied | Done | Changed) -> None:
         """Print what became of an operation, and end with the status it asks for."""
         render.result(result, as_json=self.as_json)
         self.finish(changed=result.changed)
@@ -165,6 +166,8 @@ CHANGING = (*WHERE, "dry_run", "unchanged_exit_77", "wait", "wait_timeout", *TEL
 """What every command that changes a sysroot takes."""
 RESOLVING = ("cache_only", "download_only", "recommends", *CHANGING)
 """What every command takes that may add packages."""
+APPLYING = ("cache_only", *CHANGING)
+"""The same where a file says whether recommended packages are laid, and nothing stops half way."""
 EARLY = ("sysroot", "stateroot", "quiet", "verbose")
 """What is accepted before the command, too; what comes after it wins."""
 

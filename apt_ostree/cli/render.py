@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ..console import Reporter
     from ..etc import Conflict
     from ..inventory import Change
+    from ..ops.apply import Applied
     from ..ops.available import Update
     from ..ops.deployments import Done
     from ..ops.initramfs import State
@@ -203,13 +205,16 @@ def plan_json(plan: Plan) -> list[dict[str, Any]]:
     ]
 
 
-def result(done: Outcome | Done | Changed, *, as_json: bool) -> None:
+def result(done: Outcome | Applied | Done | Changed, *, as_json: bool) -> None:
     """What became of an operation that changes a sysroot."""
+    from ..ops.apply import Applied
     from ..ops.kernel_args import Changed
     from ..ops.layer import Outcome
 
     if isinstance(done, Outcome):
         outcome(done, as_json=as_json)
+    elif isinstance(done, Applied):
+        applied(done, as_json=as_json)
     elif isinstance(done, Changed):
         changed_kargs(done, as_json=as_json)
     elif as_json:
@@ -255,24 +260,41 @@ def changed_kargs(done: Changed, *, as_json: bool) -> None:
                 line(f"  {mark} {word}")
 
 
+def applied(done: Applied, *, as_json: bool) -> None:
+    """The result of ``apply``: what the file asked for anew, then what became of it."""
+    items = (("added", "+", done.difference.added), ("removed", "-", done.difference.removed))
+    if as_json:
+        intent = {name: [{"kind": kind, "value": value} for kind, value in found] for name, _, found in items}
+        document({**outcome_json(done.outcome), "intent": intent})
+        return
+    if done.outcome.message:
+        line(done.outcome.message)
+    for _, mark, found in items:
+        for kind, value in found:
+            line(f"  {mark} {kind}: {value}")
+    outcome(replace(done.outcome, message=""), as_json=False)
+
+
+def outcome_json(result: Outcome) -> dict[str, Any]:
+    return {
+        "changed": result.changed,
+        "dry-run": result.dry_run,
+        "message": result.message,
+        "packages": plan_json(result.plan),
+        "difference": change_json(result.change),
+        "commit": result.commit,
+        "reused": result.reused,
+        "deployment": result.deployment.id if result.deployment else None,
+        "base": base_json(result.bases[1]) if result.bases else None,
+        "previous-base": base_json(result.bases[0]) if result.bases else None,
+        "security": None if result.security is None else [package_json(p) for p in result.security],
+    }
+
+
 def outcome(result: Outcome, *, as_json: bool) -> None:
     """The result of install, uninstall and the like."""
     if as_json:
-        document(
-            {
-                "changed": result.changed,
-                "dry-run": result.dry_run,
-                "message": result.message,
-                "packages": plan_json(result.plan),
-                "difference": change_json(result.change),
-                "commit": result.commit,
-                "reused": result.reused,
-                "deployment": result.deployment.id if result.deployment else None,
-                "base": base_json(result.bases[1]) if result.bases else None,
-                "previous-base": base_json(result.bases[0]) if result.bases else None,
-                "security": None if result.security is None else [package_json(p) for p in result.security],
-            }
-        )
+        document(outcome_json(result))
         return
     if result.message:
         line(result.message)

@@ -497,6 +497,7 @@ def publish(current: Transaction, commit: str, target: Target, outcome: Outcome)
             current.osname,
             commit,
             origin.with_intent(new_origin, target.intent),
+            arguments=current.kargs,
             keep=current.config.deployments,
         )
     with current.phase("prune"):

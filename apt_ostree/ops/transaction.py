@@ -59,6 +59,8 @@ class Transaction:
     reporter: Reporter
     journal: journal.Writer
     config: Config
+    kargs: tuple[str, ...] | None = None
+    """What the next deployment boots with; None: what boots next now has."""
 
     @contextmanager
     def phase(self, name: str, message: str = "") -> Iterator[None]:

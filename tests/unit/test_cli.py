@@ -353,8 +353,8 @@ def test_status_keeps_to_the_columns_of_a_terminal() -> None:
         "    Requested  package-0  package-1  package-2  package-3  package-4  package-5",
         "               package-6  package-7  package-8  package-9  package-10",
         "      Layered  2 packages, 1.5 MB",
-        "    Overrides  - removed-0   - removed-1   - removed-2   - removed-3   - removed-4",
-        "               openssl 3.5.1-1 -> 3.5.1-1+deb13u2",
+        "    Overrides  - removed-0   - removed-1   - removed-2   - removed-3",
+        "               - removed-4   openssl 3.5.1-1 -> 3.5.1-1+deb13u2",
     ]
     # A pipe gets a line a fact.
     assert text(wide, verbose=True).splitlines()[3] == "    Requested  " + "  ".join(names)

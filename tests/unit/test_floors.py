@@ -16,8 +16,9 @@ FLOORS = (
     ("caller", "proc", "fs", "lock", "mounts", "tables", "config"),
     ("ostree", "apt", "dpkg", "bwrap", "mmdebstrap"),
     (
-        "origin", "requests", "sysroot", "pkgcache", "manifest", "users", "state", "kernel", "overlay", "assemble",
-        "layout", "support", "debconf", "vendor", "inventory", "journal", "remote", "kargs", "staged", "retention",
+        "origin", "requests", "sysroot", "pkgcache", "manifest", "hostfile", "users", "state", "kernel", "overlay",
+        "assemble", "layout", "support", "debconf", "vendor", "inventory", "journal", "remote", "kargs", "staged",
+        "retention",
         "etc",
     ),
     ("ops",),

@@ -66,5 +66,5 @@ def test_no_new_deployment_inherits_a_pin() -> None:
     held = origin.with_pin({"origin": {"refspec": "d:x"}}, pin=True, for_retention=True)
     assert origin.retained(held)
     inherited = origin.with_intent(held, origin.intent(held))
-    assert not origin.pinned(inherited)
+    assert not origin.has_pin(inherited)
     assert "retained" not in origin.render(inherited)
