@@ -10,13 +10,13 @@ from .. import debconf, kargs, origin, ostree, requests
 from ..console import Reporter
 from ..errors import ResolveError
 from ..hostfile import HostFile
+from ..inventory import package_list
 from ..kargs import Edit
 from ..model import Intent, LocalPackage
 from . import kernel_args
 from . import transaction as tx
 from .layer import Options, Outcome, relayer
 from .packages import import_files, split
-from .resolve import package_list
 from .transaction import Settings, Transaction
 
 T = TypeVar("T", str, LocalPackage)

@@ -128,16 +128,17 @@ def _deploy(
 
 def publish(current: tx.Transaction, words: Sequence[str]) -> Sysroot:
     """What boots next, once more, with these arguments."""
-    current.reporter.step("Deploying")
     basis = current.basis
-    tx.hold_bases(current.sysroot)
-    fresh = sysroot.publish(
-        current.sysroot,
-        current.osname,
-        basis.checksum,
-        origin.with_intent(basis.origin, origin.intent(basis.origin)),
-        arguments=words,
-        keep=current.config.deployments,
-    )
-    layer.tidy(current.reloaded(fresh))
+    with current.phase("deploy", "Deploying"):
+        tx.hold_bases(current.sysroot)
+        fresh = sysroot.publish(
+            current.sysroot,
+            current.osname,
+            basis.checksum,
+            origin.with_intent(basis.origin, origin.intent(basis.origin)),
+            arguments=words,
+            keep=current.config.deployments,
+        )
+    with current.phase("prune"):
+        layer.tidy(current.reloaded(fresh))
     return fresh
