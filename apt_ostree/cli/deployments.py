@@ -57,13 +57,19 @@ def rollback(
         str | None,
         typer.Option("--to", metavar="INDEX|CHECKSUM", help="That deployment rather than the previous one."),
     ] = None,
+    listing: Annotated[
+        bool, typer.Option("--list", help="List what can be booted, mark what would be, do nothing.")
+    ] = False,
 ) -> None:
     """Boot the previous deployment next, with its own /etc; a second rollback undoes the first.
 
-    Example: apt-ostree rollback
+    Example: apt-ostree rollback --to 2
     """
     from ..ops import deployments
 
+    if listing:
+        render.choices(deployments.choices(call.settings, to), as_json=call.as_json)
+        return
     call.show(call.perform(lambda reporter: deployments.rollback(call.settings, to, reporter)))
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..inventory import Change
     from ..ops.apply import Applied
     from ..ops.available import Update
-    from ..ops.deployments import Done
+    from ..ops.deployments import Choice, Done
     from ..ops.initramfs import State
     from ..ops.kernel_args import Changed
     from ..ops.layer import Outcome
@@ -228,6 +228,33 @@ def result(done: Outcome | Applied | Done | Changed, *, as_json: bool) -> None:
         )
     else:
         line(done.message)
+
+
+def choices(found: Sequence[Choice], *, as_json: bool) -> None:
+    """What ``rollback --list`` prints: a line a deployment, an arrow at the one that it would boot."""
+    if as_json:
+        entries = [
+            {
+                "index": each.deployment.index,
+                "id": each.deployment.id,
+                "version": each.version or None,
+                "timestamp": each.timestamp,
+                "booted": each.deployment.booted,
+                "chosen": each.chosen,
+            }
+            for each in found
+        ]
+        document({"deployments": entries})
+        return
+    for each in found:
+        deployment = each.deployment
+        name = f"{deployment.checksum[:12]}.{deployment.serial}"
+        facts = " ".join(
+            word for word, holds in (("booted", deployment.booted), ("pinned", deployment.pinned)) if holds
+        )
+        mark = "->" if each.chosen else "  "
+        version = each.version or "(none)"
+        line(f"{mark} {deployment.index}  {name}  {version}  ({moment(each.timestamp)})  {facts}".rstrip())
 
 
 def kargs(words: Sequence[str], *, as_json: bool) -> None:

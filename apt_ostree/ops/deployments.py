@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .. import pkgcache, retention, sysroot
@@ -31,7 +32,7 @@ def rollback(settings: Settings, to: str | None, reporter: Reporter) -> Done:
     one after it; so a second rollback undoes the first. Raises SysrootError when there is none.
     """
     with tx.transaction(settings, reporter) as current:
-        chosen = _choose(current, to)
+        chosen = _choose(current.sysroot.of(current.osname), to)
         if chosen.index == 0:
             return Done(False, f"Deployment {chosen.checksum[:12]} boots next already.", chosen)
         if current.sysroot.deployments[0].staged:
@@ -47,8 +48,27 @@ def rollback(settings: Settings, to: str | None, reporter: Reporter) -> Done:
         return Done(True, f"Deployment {chosen.checksum[:12]} boots next.", fresh.deployments[0])
 
 
-def _choose(current: tx.Transaction, to: str | None) -> Deployment:
-    own = current.sysroot.of(current.osname)
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A deployment that a rollback could boot, with the version and time of its commit."""
+
+    deployment: Deployment
+    version: str
+    timestamp: int
+    chosen: bool
+    """Whether this very command without --list would boot it next."""
+
+
+def choices(settings: Settings, to: str | None) -> list[Choice]:
+    """What ``rollback`` has to choose from; anybody may look. Raises SysrootError."""
+    loaded = sysroot.load(settings.sysroot.absolute())
+    own = loaded.of(loaded.stateroot(settings.stateroot))
+    chosen = _choose(own, to) if to is not None or len(own) > 1 else None
+    infos = [tx.commit_of(loaded.repo, deployment) for deployment in own]
+    return [Choice(d, info.version, info.timestamp, d is chosen) for d, info in zip(own, infos, strict=True)]
+
+
+def _choose(own: Sequence[Deployment], to: str | None) -> Deployment:
     if to is not None:
         checksum, _, serial = to.partition(".")
         found = [
@@ -82,7 +102,7 @@ def pin(settings: Settings, index: str, pinned: bool, reporter: Reporter) -> Don
     Raises SysrootError where there is none, and for a staged one, of which libostree keeps no pin.
     """
     with tx.transaction(settings, reporter) as current:
-        chosen = _choose(current, index)
+        chosen = _choose(current.sysroot.of(current.osname), index)
         name, state = f"Deployment {chosen.index} ({chosen.checksum[:12]})", "pinned" if pinned else "unpinned"
         if chosen.pinned == pinned:
             return Done(False, f"{name} is {state} already.", chosen)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fnmatch
+import hashlib
 import re
 import tempfile
 from collections.abc import Sequence
@@ -230,18 +232,59 @@ def _first(loaded: Sysroot) -> str:
     return chosen.checksum
 
 
-def db_list(path: Path, revisions: Sequence[str]) -> list[tuple[str, list[Package]]]:
-    """The packages of each revision, or of the deployment that is booted or boots next."""
+@dataclass(frozen=True, slots=True)
+class Versioned:
+    """A commit with what a boot menu calls it, and a digest over its packages' names and versions."""
+
+    commit: CommitInfo
+    packages: int
+    digest: str
+
+
+def db_version(path: Path, revisions: Sequence[str]) -> list[Versioned]:
+    """The version of each revision, or of the deployment that is booted or boots next, from metadata alone where
+    the commit has a list of its packages. Equal digests mean equal packages."""
     loaded = sysroot.load(path.absolute())
-    commits = [resolve(loaded, revision) for revision in revisions] or [_first(loaded)]
-    return [(commit, package_list(loaded.repo, commit)) for commit in commits]
+    found = []
+    for commit in [resolve(loaded, revision) for revision in revisions] or [_first(loaded)]:
+        info = ostree.commit_info(loaded.repo, commit)
+        assert info is not None
+        packages = package_list(loaded.repo, commit)
+        text = "".join(f"{p.name} {p.version} {p.architecture}\n" for p in packages)
+        found.append(Versioned(info, len(packages), hashlib.sha256(text.encode()).hexdigest()))
+    return found
 
 
-def db_details(path: Path, revisions: Sequence[str]) -> list[tuple[str, list[PackageDetails]]]:
+def db_list(path: Path, words: Sequence[str]) -> list[tuple[str, list[Package]]]:
+    """The packages of each revision, or of the deployment that is booted or boots next.
+
+    From the first word with a wildcard on they are patterns (fnmatch(3)) for packages' names. Raises SysrootError.
+    """
+    loaded = sysroot.load(path.absolute())
+    commits, patterns = _split_patterns(loaded, words)
+    return [(commit, _matching(package_list(loaded.repo, commit), patterns)) for commit in commits]
+
+
+def _split_patterns(loaded: Sysroot, words: Sequence[str]) -> tuple[list[str], list[str]]:
+    # What holds a wildcard is a pattern at once: no revision has one.
+    count = next((number for number, word in enumerate(words) if set(word) & set("*?[")), len(words))
+    commits = [resolve(loaded, word) for word in words[:count]] or [_first(loaded)]
+    return commits, list(words[count:])
+
+
+def _matching(packages: Sequence[Package], patterns: Sequence[str]) -> list[Package]:
+    return [p for p in packages if not patterns or any(fnmatch.fnmatchcase(p.name, each) for each in patterns)]
+
+
+def db_details(path: Path, words: Sequence[str]) -> list[tuple[str, list[PackageDetails]]]:
     """As ``db_list``, with everything dpkg knows."""
     loaded = sysroot.load(path.absolute())
-    commits = [resolve(loaded, revision) for revision in revisions] or [_first(loaded)]
-    return [(commit, package_details(loaded.repo, commit)) for commit in commits]
+    commits, patterns = _split_patterns(loaded, words)
+    found = []
+    for commit in commits:
+        names = [package.name for package in _matching(package_list(loaded.repo, commit), patterns)]
+        found.append((commit, package_details(loaded.repo, commit, names) if names else []))
+    return found
 
 
 def tools() -> str:
