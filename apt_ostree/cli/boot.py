@@ -8,10 +8,10 @@ import typer
 
 from ..errors import UsageError
 from . import render
-from .command import CHANGING, Call, app, command
+from .command import DEPLOYING, Call, app, command
 
 
-@command(app, CHANGING)
+@command(app, DEPLOYING)
 def initramfs(
     call: Call,
     enable: Annotated[
@@ -35,7 +35,7 @@ def initramfs(
     call.show(call.perform(lambda reporter: operation.configure(call.settings, enable, arguments or (), reporter)))
 
 
-@command(app, CHANGING, "initramfs-etc")
+@command(app, DEPLOYING, "initramfs-etc")
 def initramfs_etc(
     call: Call,
     track: Annotated[
@@ -60,7 +60,7 @@ def initramfs_etc(
     )
 
 
-@command(app, CHANGING)
+@command(app, DEPLOYING)
 def kargs(
     call: Call,
     append: Annotated[
@@ -112,6 +112,8 @@ def kargs(
         raise UsageError("--delete and --replace do not go together")
     if running and (index is not None or call.stateroot is not None):
         raise UsageError("--import-proc-cmdline goes with neither --deploy-index nor --stateroot")
+    if call.reboot and edit.empty and not editor:
+        raise UsageError("--reboot goes with a change of the kernel arguments")
     start = kernel_args.Start(index, running)
     if edit.empty and not editor:
         render.kargs(kernel_args.show(call.settings, start), as_json=call.as_json)

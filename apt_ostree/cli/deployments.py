@@ -9,7 +9,7 @@ import typer
 
 from ..errors import UsageError
 from . import render
-from .command import CHANGING, LOOKING, UNCHANGED, Call, app, command
+from .command import CHANGING, DEPLOYING, LOOKING, UNCHANGED, Call, app, command
 
 
 @command(app, LOOKING)
@@ -50,7 +50,7 @@ def status(
         raise typer.Exit(UNCHANGED)
 
 
-@command(app, CHANGING)
+@command(app, DEPLOYING)
 def rollback(
     call: Call,
     to: Annotated[

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
 import sys
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,7 +16,6 @@ from ..kargs import split as split_kargs
 from ..model import CommitInfo, Package, Plan
 
 if TYPE_CHECKING:
-    from ..console import Reporter
     from ..etc import Conflict
     from ..inventory import Change
     from ..ops.apply import Applied
@@ -34,77 +31,8 @@ SCHEMA = 1
 """The version of every JSON document; fields are only ever added to it."""
 
 
-class Plain:
-    """One line a step on standard error, for logs and pipes."""
-
-    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
-        self.quiet, self.verbose = quiet, verbose
-
-    def step(self, message: str) -> None:
-        if not self.quiet:
-            _write(sys.stderr, f"{message}…")
-
-    def progress(self, done: int, total: int, message: str = "") -> None:
-        """Nothing: a log has no use for it."""
-
-    def log(self, line: str) -> None:
-        if self.verbose:
-            _write(sys.stderr, f"  {line}")
-
-    def warn(self, message: str) -> None:
-        _write(sys.stderr, f"warning: {message}")
-
-
-class Terminal:
-    """A line a step with its time, and a bar while something is counted."""
-
-    REFRESH_SECONDS = 0.1
-
-    def __init__(self, *, verbose: bool = False) -> None:
-        from rich.console import Console
-
-        self.console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
-        self.verbose = verbose
-        self._step = ""
-        self._begun = 0.0
-        self._shown = 0.0
-
-    def step(self, message: str) -> None:
-        self.close()
-        self._step, self._begun = message, time.monotonic()
-        self.console.print(f"{message}…", end="")
-
-    def progress(self, done: int, total: int, message: str = "") -> None:
-        now = time.monotonic()
-        if total and (now - self._shown > self.REFRESH_SECONDS or done == total):
-            self._shown = now
-            width = 20
-            filled = width * done // total
-            text = f"{self._step} [{'#' * filled}{'.' * (width - filled)}] {done}/{total} {message}"
-            self.console.print("\r" + text[: self.console.width - 1].ljust(self.console.width - 1), end="")
-
-    def log(self, line: str) -> None:
-        if self.verbose:
-            self.console.print(f"\r  {line}")
-
-    def warn(self, message: str) -> None:
-        self.console.print(f"\rwarning: {message}".ljust(self.console.width - 1), style="yellow")
-
-    def close(self) -> None:
-        if self._step:
-            text = f"{self._step} ({time.monotonic() - self._begun:.1f} s)"
-            self.console.print("\r" + text.ljust(self.console.width - 1))
-            self._step = ""
-
-
-def reporter(*, quiet: bool, verbose: bool) -> Reporter:
-    """The reporter that fits standard error; NO_COLOR and TERM=dumb are honoured (no-color.org)."""
-    if sys.stderr.isatty() and not quiet and os.environ.get("TERM", "dumb") != "dumb":
-        return Terminal(verbose=verbose)
-    return Plain(quiet=quiet, verbose=verbose)
-
-
-def _write(stream: TextIO | None, text: str) -> None:
+def tell(stream: TextIO | None, text: str) -> None:
+    """A line on a stream, whatever bytes are in it."""
     # Python leaves a stream out that was closed when it started.
     if stream is None:
         return
@@ -115,7 +43,7 @@ def _write(stream: TextIO | None, text: str) -> None:
 
 def line(text: str = "") -> None:
     """A line of data on standard output."""
-    _write(sys.stdout, text)
+    tell(sys.stdout, text)
 
 
 def document(value: dict[str, Any]) -> None:
@@ -147,11 +75,11 @@ def error(failure: AptOstreeError, *, as_json: bool) -> None:
             "resolution": failure.resolution,
         }
         document({"error": parts})
-    _write(sys.stderr, f"error: {failure.brief}")
+    tell(sys.stderr, f"error: {failure.brief}")
     for text in failure.detail.splitlines():
-        _write(sys.stderr, f"  {text}")
+        tell(sys.stderr, f"  {text}")
     if failure.resolution:
-        _write(sys.stderr, failure.resolution)
+        tell(sys.stderr, failure.resolution)
 
 
 def moment(seconds: int) -> str:

@@ -12,7 +12,7 @@ from ..errors import ResolveError
 from ..hostfile import HostFile
 from ..inventory import package_list
 from ..kargs import Edit
-from ..model import Intent, LocalPackage
+from ..model import Deployment, Intent, LocalPackage
 from . import kernel_args
 from . import transaction as tx
 from .layer import Options, Outcome, relayer
@@ -40,6 +40,14 @@ class Applied:
     @property
     def changed(self) -> bool:
         return self.outcome.changed
+
+    @property
+    def dry_run(self) -> bool:
+        return self.outcome.dry_run
+
+    @property
+    def deployment(self) -> Deployment | None:
+        return self.outcome.deployment
 
 
 def apply(settings: Settings, wanted: HostFile, options: Options, reporter: Reporter) -> Applied:

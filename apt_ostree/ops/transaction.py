@@ -47,6 +47,8 @@ class Settings:
     stateroot: str | None = None
     dry_run: bool = False
     wait: float | None = AS_CONFIGURED
+    reboot: bool = False
+    """Whether the system shall boot what comes of it at once; only a booted one can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class Transaction:
     def phase(self, name: str, message: str = "") -> Iterator[None]:
         """What runs inside is the phase ``name`` of this transaction: the journal knows, and with ``message`` the
         user, too. docs/transactions.md lists the names."""
+        self.reporter.phase(name)
         if message:
             self.reporter.step(message)
         with self.journal.phase(name):
@@ -111,6 +114,11 @@ def configuration(loaded: Sysroot, osname: str) -> Config:
     return config.load(loaded.path / merge_of(loaded, osname).path / "etc")
 
 
+def reboot() -> None:
+    """Restart the machine the orderly way, which finalises a staged deployment. Raises ToolError."""
+    proc.run(["systemctl", "reboot"])
+
+
 def require_root() -> None:
     """Refuse before anything is done. Raises NotRootError."""
     if os.geteuid() != 0:
@@ -128,9 +136,12 @@ def transaction(settings: Settings, reporter: Reporter) -> Iterator[Transaction]
     if set('"\n') & set(str(path)):
         raise UsageError("the path of a sysroot may hold no quote and no newline", str(path))
     found = sysroot.load(path)
+    if settings.reboot and found.booted is None:
+        raise UsageError("--reboot is for the system that is running", f"nothing of {path} is booted")
     chosen = configuration(found, found.stateroot(settings.stateroot))
     wait = chosen.wait if settings.wait == AS_CONFIGURED else settings.wait
     began, identifier = journal.now(), journal.identify()
+    reporter.begin(identifier)
     with _signals(), lock(path / LOCK, wait=wait, identifier=identifier) as killed:
         mounts.enter_private_namespace()
         if path == Path("/"):

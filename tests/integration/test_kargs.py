@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+import jsonschema
 import pytest
 
-from tests.integration.system import System, chosen_cli, environment
+from tests.integration.system import REPOSITORY, System, chosen_cli, environment, output
 
 FIRST = "root=LABEL=root rw"
 
@@ -124,6 +127,20 @@ def test_the_running_kernel_s_line_can_be_taken_over(machine: System) -> None:
     running = Path("/proc/cmdline").read_text().split()
     shown = machine.run("kargs", "--import-proc-cmdline").stdout.split()
     assert shown == [word for word in running if not word.startswith(("BOOT_IMAGE=", "initrd=", "ostree="))]
+
+
+def test_a_wrapping_program_follows_the_phases(machine: System, tmp_path: Path) -> None:
+    command = shlex.join([*chosen_cli(), "--sysroot", str(machine.path), "kargs", "--append=p", "--progress-fd", "3"])
+    output("bash", "-c", f"{command} 3> {tmp_path}/events")
+    lines = [json.loads(line) for line in (tmp_path / "events").read_text().splitlines()]
+    for line in lines:
+        jsonschema.validate(line, json.loads((REPOSITORY / "docs/schema/progress.json").read_text()))
+    assert list(dict.fromkeys(line["phase"] for line in lines)) == [None, "deploy", "prune"]
+    assert [line["message"] for line in lines if line["message"]] == ["Deploying"]
+    # The journal knows the transaction by the same name.
+    assert {line["transaction"] for line in lines} == {
+        machine.run("history", "-n", "1", "--json").document["transactions"][0]["id"]
+    }
 
 
 def with_editor(system: System, script: str, *words: str) -> int:

@@ -14,7 +14,7 @@ import pytest
 
 from apt_ostree import __version__
 from apt_ostree.cli import main as cli
-from apt_ostree.cli import render
+from apt_ostree.cli import progress, render
 from apt_ostree.errors import AptOstreeError, Interrupted, ResolveError
 from apt_ostree.etc import Conflict
 from apt_ostree.inventory import Change
@@ -519,7 +519,7 @@ def test_details_json_names_relations_and_conffiles() -> None:
     ],
 )
 def test_the_plain_reporter(capsys: pytest.CaptureFixture[str], quiet: bool, verbose: bool, err: str) -> None:
-    plain = render.Plain(quiet=quiet, verbose=verbose)
+    plain = progress.Plain(quiet=quiet, verbose=verbose)
     plain.step("Resolving")
     plain.progress(1, 2, "x")
     plain.log("Setting up jq")
@@ -535,11 +535,11 @@ class Screen(io.StringIO):
 @pytest.mark.parametrize(
     ("stream", "quiet", "term", "kind"),
     [
-        (Screen(), False, "xterm", render.Terminal),
-        (Screen(), True, "xterm", render.Plain),
-        (Screen(), False, "dumb", render.Plain),
-        (Screen(), False, None, render.Plain),
-        (io.StringIO(), False, "xterm", render.Plain),
+        (Screen(), False, "xterm", progress.Terminal),
+        (Screen(), True, "xterm", progress.Plain),
+        (Screen(), False, "dumb", progress.Plain),
+        (Screen(), False, None, progress.Plain),
+        (io.StringIO(), False, "xterm", progress.Plain),
     ],
 )
 def test_a_terminal_is_treated_as_one_unless_told_otherwise(
@@ -549,4 +549,47 @@ def test_a_terminal_is_treated_as_one_unless_told_otherwise(
     monkeypatch.delenv("TERM", raising=False)
     if term is not None:
         monkeypatch.setenv("TERM", term)
-    assert isinstance(render.reporter(quiet=quiet, verbose=False), kind)
+    assert isinstance(progress.reporter(quiet=quiet, verbose=False), kind)
+
+
+def test_progress_goes_to_a_file_descriptor_as_lines_of_json(capsys: pytest.CaptureFixture[str]) -> None:
+    reading, writing = os.pipe()
+    events = progress.reporter(quiet=True, verbose=False, progress_fd=writing)
+    events.begin("20260101T000000Z-7")
+    events.phase("download")
+    events.step("Downloading 2 packages")
+    events.progress(1, 2, "jq")
+    events.log("a script's output")
+    events.warn("old lists")
+    assert not os.get_inheritable(writing)
+    os.close(writing)
+    with os.fdopen(reading) as file:
+        lines = [json.loads(line) for line in file]
+    assert [line["transaction"] for line in lines] == ["20260101T000000Z-7"] * 5
+    assert [(line["phase"], line["done"], line["total"], line["message"]) for line in lines] == [
+        (None, 0, 0, ""),
+        ("download", 0, 0, ""),
+        ("download", 0, 0, "Downloading 2 packages"),
+        ("download", 1, 2, "jq"),
+        ("download", 0, 0, "old lists"),
+    ]
+    assert lines[-1]["warning"] is True
+    # Nobody reads any more: the operation goes on, and people are told as ever.
+    events.warn("once more")
+    assert capsys.readouterr() == ("", "warning: old lists\nwarning: once more\n")
+
+
+def test_progress_needs_a_file_descriptor_that_is_open(capsys: pytest.CaptureFixture[str], fake: Path) -> None:
+    status, _, err = run(capsys, "kargs", "--append=x", "--progress-fd", "987", "--sysroot", str(fake))
+    assert (status, err.splitlines()[0]) == (2, "error: --progress-fd 987 is no open file descriptor")
+
+
+@pytest.mark.parametrize("words", [["kargs", "--append=x"], ["install", "jq"], ["rollback"], ["uninstall", "--all"]])
+def test_only_a_booted_system_reboots(capsys: pytest.CaptureFixture[str], fake: Path, words: list[str]) -> None:
+    status, _, err = run(capsys, *words, "--reboot", "--sysroot", str(fake))
+    assert (status, err.splitlines()[0]) == (2, "error: --reboot is for the system that is running")
+
+
+def test_looking_at_kernel_arguments_reboots_nothing(capsys: pytest.CaptureFixture[str], fake: Path) -> None:
+    status, _, err = run(capsys, "kargs", "--reboot", "--sysroot", str(fake))
+    assert (status, err.splitlines()[0]) == (2, "error: --reboot goes with a change of the kernel arguments")
