@@ -126,3 +126,33 @@ def test_what_changes_a_system_takes_the_shared_options(words: tuple[str, ...]) 
             "--sysroot", "--stateroot", "-n", "--unchanged-exit-77", "--wait", "--wait-timeout", "--progress-fd", "-q",
             "-v", "--json",
         }  # fmt: skip
+
+
+COMPARISON = (REPOSITORY / "docs/rpm-ostree.md").read_text()
+
+
+def rows() -> list[list[str]]:
+    """The cells of each row of the comparison."""
+    lines = [line for line in COMPARISON.splitlines() if line.startswith("| ") and not line.startswith("| ---")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if "| here | how" not in line]
+
+
+def test_each_row_of_the_comparison_has_a_verdict() -> None:
+    verdicts = {"same", "better", "same, better", "new", "left out", "not yet"}
+    assert [row for row in rows() if len(row) != 3 or row[1] not in verdicts or not row[2]] == []
+
+
+def test_every_command_of_ours_in_the_comparison_exists() -> None:
+    named = set()
+    for text in re.findall(r"`apt-ostree ([^`]+)`", COMPARISON):
+        words = tuple(text.split())
+        found = next((path for path in COMMANDS if words[: len(path)] == path), None)
+        assert found is not None, text
+        options = {name for parameter in TREE[found].params for name in parameter.opts}
+        assert {word for word in words if word.startswith("-")} <= options
+        named.add(found)
+    assert {path for path in COMMANDS if path[0] != "compose"} - named == set()
+
+
+def test_what_the_comparison_calls_not_there_yet_is_not() -> None:
+    assert [row[2] for row in rows() if row[1] == "not yet" and (row[2].strip("`"),) in TREE] == []
