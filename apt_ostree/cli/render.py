@@ -243,6 +243,7 @@ def outcome_json(result: Outcome) -> dict[str, Any]:
         "base": base_json(result.bases[1]) if result.bases else None,
         "previous-base": base_json(result.bases[0]) if result.bases else None,
         "security": None if result.security is None else [package_json(p) for p in result.security],
+        "etc-conflicts": etc_json(result.etc),
     }
 
 
@@ -259,6 +260,8 @@ def outcome(result: Outcome, *, as_json: bool) -> None:
         line(text)
     if result.security == ():
         line("None of these is a security update.")
+    for text in etc_lines(result.etc):
+        line(text)
     if result.dry_run and result.changed and result.download:
         line(f"To download: {size(result.download)}")
     if result.deployment is not None:
@@ -392,6 +395,10 @@ def _more_lines(entry: DeploymentStatus, width: int | None) -> Iterable[str]:
     yield from etc_lines(entry.etc)
 
 
+def etc_json(conflicts: Sequence[Conflict]) -> list[dict[str, str]]:
+    return [{"path": conflict.path, "here": conflict.here, "there": conflict.there} for conflict in conflicts]
+
+
 def etc_lines(conflicts: Sequence[Conflict]) -> Iterable[str]:
     """Files that somebody changed here and that the new tree changed, too."""
     label = "Kept in /etc"
@@ -504,7 +511,7 @@ def _detailed_json(entry: DeploymentStatus) -> dict[str, Any]:
     }
     return {
         "layer": layer if entry.commit.layered else None,
-        "etc-conflicts": [{"path": c.path, "here": c.here, "there": c.there} for c in entry.etc],
+        "etc-conflicts": etc_json(entry.etc),
     }
 
 

@@ -18,6 +18,7 @@ from .. import (
     caller,
     debconf,
     dpkg,
+    etc,
     kernel,
     layout,
     origin,
@@ -28,6 +29,7 @@ from .. import (
     users,
 )
 from ..errors import AptOstreeError, PackageError, ResolveError, SysrootError, UnavailableError
+from ..etc import Conflict
 from ..fs import check_space, remove_tree, take
 from ..inventory import Change, difference, package_list
 from ..model import CommitInfo, Deployment, Intent, Package, Plan, Solved
@@ -92,6 +94,8 @@ class Outcome:
     """The base before and after."""
     security: tuple[Package, ...] | None = None
     """Those of the new packages that came as security updates; None where nobody asked."""
+    etc: tuple[Conflict, ...] = ()
+    """In a preview: files of /etc that were changed here and that the new base, as far as is known, changes too."""
 
 
 def standing(current: Transaction) -> Target:
@@ -134,7 +138,11 @@ def reach(current: Transaction, settings: Settings, target: Target, options: Opt
             outcome = replace(outcome, security=_security(current, target, outcome, options))
         if settings.dry_run:
             same = base == now.base
-            return replace(outcome, message="Would return to the base." if same else "Would take the base alone:")
+            return replace(
+                outcome,
+                message="Would return to the base." if same else "Would take the base alone:",
+                etc=kept_in_etc(current, base, alone=True),
+            )
         if options.download_only:
             return replace(outcome, message="Downloaded; nothing else was done.")
         return publish(current, base.checksum, target, outcome)
@@ -178,7 +186,7 @@ def reach(current: Transaction, settings: Settings, target: Target, options: Opt
     if options.security:
         outcome = replace(outcome, security=_security(current, target, outcome, options))
     if settings.dry_run:
-        return replace(outcome, message="Would change:")
+        return replace(outcome, message="Would change:", etc=kept_in_etc(current, base, alone=False))
     if options.cache_only and missing:
         raise PackageError(
             "not in the cache: " + ", ".join(s.name for s in missing),
@@ -245,6 +253,16 @@ def _security(current: Transaction, target: Target, outcome: Outcome, options: O
         solver, _ = prepare_apt(current, tree, target.base, target.intent, cache_only=options.cache_only)
         found |= apt.from_security(solver, rest)
     return tuple(sorted(found & new))
+
+
+def kept_in_etc(current: Transaction, base: CommitInfo, *, alone: bool) -> tuple[Conflict, ...]:
+    """What a machine keeps in /etc although the next base changed it, told from the commits before a layer is built.
+
+    With packages over it (not ``alone``) only the bases are compared: what scripts will make of /etc is not known.
+    """
+    merge = current.merge
+    old = merge.checksum if alone else tx.base_of(current.repo, merge).checksum
+    return tuple(etc.conflicts(current.repo, current.sysroot.path / merge.path, old, base.checksum))
 
 
 def _answers(current: Transaction, intent: Intent) -> str:

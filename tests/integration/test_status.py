@@ -81,6 +81,22 @@ def test_files_that_both_sides_changed_are_listed(edited: System, tmp_path: Path
         system.remove()
 
 
+def test_a_preview_says_what_will_stay_in_etc(sysroot: System) -> None:
+    sysroot.install("conf-file")
+    (sysroot.deployment() / "etc/conf-file.conf").write_text("local\n")
+    (sysroot.deployment() / "etc/issue").write_text("local\n")
+    with sysroot.unchanged():
+        done = sysroot.run("uninstall", "--all", "--dry-run")
+        document = sysroot.run("uninstall", "--all", "--dry-run", "--json").document
+        # With packages over the same base nothing of /etc is known beforehand.
+        assert sysroot.run("install", "rec-a", "-n", "--json").document["etc-conflicts"] == []
+    assert " Kept in /etc  /etc/conf-file.conf (changed here, removed by the new tree)\n" in done.stdout
+    jsonschema.validate(document, json.loads((REPOSITORY / "docs/schema/outcome.json").read_text()))
+    assert document["etc-conflicts"] == [{"path": "/etc/conf-file.conf", "here": "changed", "there": "removed"}]
+    sysroot.run("uninstall", "--all")
+    assert (sysroot.deployment() / "etc/conf-file.conf").read_text() == "local\n"
+
+
 def test_a_path_selects_from_the_document(edited: System) -> None:
     shown = edited.run("status", "--jsonpath", "$.deployments[*].requested-packages").stdout
     assert json.loads(shown) == [["greeter"], []]

@@ -491,6 +491,7 @@ def test_outcome_as_json(capsys: pytest.CaptureFixture[str]) -> None:
         "base": None,
         "previous-base": None,
         "security": None,
+        "etc-conflicts": [],
     }  # fmt: skip
 
 
