@@ -8,15 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.system import STATEROOT, System, chosen_cli, environment, output
+from tests.integration.system import STATEROOT, System, chosen_cli, configure, environment, output
 
 KERNEL_BYTES = 3_000_000
-
-
-def configure(system: System, text: str) -> None:
-    place = system.deployment() / "etc/apt-ostree"
-    place.mkdir(exist_ok=True)
-    (place / "config.toml").write_text(text)
 
 
 def test_as_many_deployments_stay_as_the_configuration_says(sysroot: System) -> None:
@@ -58,13 +52,6 @@ def test_a_pin_lasts_until_it_is_taken_away(sysroot: System) -> None:
 def test_a_pin_needs_a_deployment(sysroot: System, index: str) -> None:
     with sysroot.unchanged():
         assert "names no deployment" in sysroot.run("pin", "--", index, status=1).failure.brief
-
-
-def test_a_configuration_with_an_unknown_key_stops_everything_before_it_begins(sysroot: System) -> None:
-    configure(sysroot, "# ours\ndeployment = 3\n")
-    with sysroot.unchanged():
-        failure = sysroot.run("kargs", "--append=a", status=2).failure
-    assert failure.detail == "line 2: unknown key 'deployment'; did you mean 'deployments'?"
 
 
 def other_kernel(system: System, work: Path, letter: str) -> str:
