@@ -431,10 +431,10 @@ def archive_name(package: Package) -> str:
     return f"{package.name}_{version}_{package.architecture}.deb"
 
 
-def near_matches(apt: Apt, name: str) -> list[str]:
-    """Names in the archives that look like ``name``, the nearest first."""
-    known = apt.run("apt-cache", "pkgnames").stdout.split()
-    return difflib.get_close_matches(name, known, n=3, cutoff=0.7)
+def suggestion(known: Sequence[str], name: str) -> str:
+    """The end of a message about ``name``: which of the known names look like it, the nearest first."""
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.7)
+    return f"; did you mean {', '.join(near)}?" if near else ""
 
 
 def _apt_errors(result: proc.Result) -> str:
@@ -463,8 +463,8 @@ def _unavailable(apt: Apt, failed: proc.Result) -> dict[str, str]:
     """The names that no archive can serve as asked -> what is wrong with each."""
     problems = {}
     for name in re.findall(r"^E: Unable to locate package (\S+)$", failed.stderr, re.MULTILINE):
-        near = near_matches(apt, name)
-        problems[name] = f"no package is named {name}" + (f"; did you mean {', '.join(near)}?" if near else "")
+        known = apt.run("apt-cache", "pkgnames").stdout.split()
+        problems[name] = f"no package is named {name}{suggestion(known, name)}"
     for version, name in re.findall(r"^E: Version '(.+?)' for '(.+?)' was not found$", failed.stderr, re.MULTILINE):
         have = sorted(
             {f["version"] for f in dpkg.parse_stanzas(apt.run("apt-cache", "show", name, check=False).stdout)},

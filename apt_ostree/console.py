@@ -8,8 +8,14 @@ from typing import Protocol
 class Reporter(Protocol):
     """Receives the events of one operation, in order, from one thread."""
 
+    def begin(self, transaction: str) -> None:
+        """A transaction begins, which the journal knows by this id."""
+
+    def phase(self, name: str) -> None:
+        """It enters a phase; docs/transactions.md lists their names."""
+
     def step(self, message: str) -> None:
-        """A phase begins; the one before it is done."""
+        """What users are told of that: a step begins; the one before it is done."""
 
     def progress(self, done: int, total: int, message: str = "") -> None:
         """Within the step: ``done`` of ``total`` things."""
@@ -24,6 +30,8 @@ class Reporter(Protocol):
 class Silent:
     """A Reporter that tells nobody."""
 
+    def begin(self, transaction: str) -> None: ...
+    def phase(self, name: str) -> None: ...
     def step(self, message: str) -> None: ...
     def progress(self, done: int, total: int, message: str = "") -> None: ...
     def log(self, line: str) -> None: ...

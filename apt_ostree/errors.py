@@ -58,6 +58,18 @@ class ManifestError(UsageError):
     id = "manifest"
 
 
+class HostFileError(UsageError):
+    """A file for ``apply`` has an unknown key, a value of the wrong type, or cannot be read."""
+
+    id = "host-file"
+
+
+class ConfigError(UsageError):
+    """The configuration has an unknown key or a value that makes no sense."""
+
+    id = "configuration"
+
+
 class NotRootError(AptOstreeError):
     """A command that changes a system was run by somebody else than root."""
 

@@ -195,6 +195,12 @@ class Deployment:
     booted: bool = False
     staged: bool = False
     pinned: bool = False
+    retained: bool = False
+    """Kept by the setting for retention alone (retention.py)."""
+    locked: bool = False
+    """Staged, and not finalised at shutdown before somebody says so."""
+    boot_checksum: str = ""
+    """Deployments of one kernel and initramfs share it, and their files in /boot; empty while staged."""
 
     @property
     def id(self) -> str:

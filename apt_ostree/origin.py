@@ -15,6 +15,12 @@ from .model import Intent, LocalPackage
 
 Origin = Mapping[str, Mapping[str, str]]
 
+TRANSIENT = "libostree-transient"
+"""libostree's notes on one deployment: no new one inherits them."""
+
+RETAINED = "retained"
+"""In our own group: the pin beside it is not the administrator's."""
+
 
 def parse(text: str, name: str = "origin") -> dict[str, dict[str, str]]:
     """Read a key file into group -> key -> value. Raises SysrootError, naming the file ``name``."""
@@ -93,7 +99,7 @@ def with_intent(origin: Origin, new: Intent) -> dict[str, dict[str, str]]:
     """The origin with another intent: ``refspec`` becomes ``baserefspec`` while anything is layered."""
     changed = {group: dict(entries) for group, entries in origin.items()}
     # libostree's own notes (pinned, finalization locks) belong to the old deployment.
-    changed.pop("libostree-transient", None)
+    changed.pop(TRANSIENT, None)
     base = refspec(origin)
     key = "refspec" if new.empty else "baserefspec"
     rest = {k: v for k, v in changed.get("origin", {}).items() if k not in {"refspec", "baserefspec"}}
@@ -109,7 +115,7 @@ def with_intent(origin: Origin, new: Intent) -> dict[str, dict[str, str]]:
     own = {
         k: v
         for k, v in changed.get("apt-ostree", {}).items()
-        if k not in {"regenerate-initramfs", "initramfs-args", "initramfs-etc"}
+        if k not in {"regenerate-initramfs", "initramfs-args", "initramfs-etc", RETAINED}
     }
     if new.initramfs:
         own["regenerate-initramfs"] = "true"
@@ -131,4 +137,26 @@ def with_intent(origin: Origin, new: Intent) -> dict[str, dict[str, str]]:
     changed["packages"] = packages
     changed["overrides"] = overrides
     changed["apt-ostree"] = own
+    return changed
+
+
+def has_pin(origin: Origin) -> bool:
+    """Whether libostree keeps the deployment through everything."""
+    return origin.get(TRANSIENT, {}).get("pinned") == "true"
+
+
+def retained(origin: Origin) -> bool:
+    """Whether it is pinned for the sake of retention alone."""
+    return has_pin(origin) and origin.get("apt-ostree", {}).get(RETAINED) == "true"
+
+
+def with_pin(origin: Origin, pin: bool, *, for_retention: bool = False) -> dict[str, dict[str, str]]:
+    """The origin of the same deployment, pinned or not."""
+    changed = {group: dict(entries) for group, entries in origin.items()}
+    changed.setdefault(TRANSIENT, {}).pop("pinned", None)
+    changed.setdefault("apt-ostree", {}).pop(RETAINED, None)
+    if pin:
+        changed[TRANSIENT]["pinned"] = "true"
+    if pin and for_retention:
+        changed["apt-ostree"][RETAINED] = "true"
     return changed

@@ -132,9 +132,10 @@ def commit(
     return text
 
 
-def ls(repo: Path, revision: str, path: str = "/") -> list[Listed]:
-    """Everything below ``path`` in a commit, with content checksums."""
-    return parse_ls(run(repo, "ls", "--recursive", "--checksum", revision, path))
+def ls(repo: Path, revision: str, path: str = "/", *, recursive: bool = True) -> list[Listed]:
+    """What is below ``path`` in a commit, or only what is in it, with content checksums; ``path`` itself first."""
+    deep = ["--recursive"] if recursive else []
+    return parse_ls(run(repo, "ls", *deep, "--checksum", revision, path))
 
 
 _LS_LINE = re.compile(r"([-dl])(\d+) (\d+) (\d+) +(\d+) ((?:[0-9a-f]{64} ?)+)(/.*)", re.DOTALL)

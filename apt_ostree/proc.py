@@ -160,6 +160,18 @@ def run(
     return result
 
 
+def on_terminal(argv: Sequence[str | os.PathLike[str]]) -> int:
+    """Let the user work with a program on the terminal, in the user's own environment; its exit status.
+
+    Raises ToolError when there is no such program.
+    """
+    words = [os.fspath(word) for word in argv]
+    try:
+        return subprocess.run(words, check=False).returncode
+    except OSError as error:
+        raise ToolError(f"cannot start {words[0]}", error.strerror or str(error)) from None
+
+
 @contextmanager
 def spawn(
     argv: Sequence[str | os.PathLike[str]],

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import kernel, origin, ostree, proc
+from . import kargs, kernel, origin, ostree, proc, retention, staged
 from .errors import ChangedError, SysrootError
 from .fs import remove_tree, sync_directory, sync_filesystem, write_atomically
 from .model import Deployment
@@ -120,8 +121,8 @@ def _deployments(path: Path) -> tuple[Deployment, ...]:
             raise SysrootError(f"the loader entry for {link} leads to no deployment", f"it points to {target}")
         status = target.stat()
         booted = root is not None and (status.st_dev, status.st_ino) == (root.st_dev, root.st_ino)
-        kargs = " ".join(word for word in options.split() if not word.startswith("ostree="))
-        result.append(_deployment(path, len(result), match, kargs, booted=booted))
+        words = " ".join(word for word in kargs.split(options) if not word.startswith("ostree="))
+        result.append(_deployment(path, len(result), match, words, booted=booted, boots=link.split("/")[4]))
     return tuple(result)
 
 
@@ -133,40 +134,59 @@ def _entry_order(entry: dict[str, str], file: Path) -> int:
 
 
 def _deployment(
-    path: Path, index: int, match: re.Match[str], kargs: str, *, booted: bool = False, staged: bool = False
+    path: Path,
+    index: int,
+    match: re.Match[str],
+    words: str,
+    *,
+    booted: bool = False,
+    waiting: staged.Staged | None = None,
+    boots: str = "",
 ) -> Deployment:
     where = path / f"ostree/deploy/{match['os']}/deploy/{match['checksum']}.{match['serial']}.origin"
     notes = origin.parse(where.read_text(errors="surrogateescape"), os.fspath(where)) if where.is_file() else {}
+    retained = origin.retained(notes)
     return Deployment(
         index,
         match["os"],
         match["checksum"],
         int(match["serial"]),
-        kargs,
+        words,
         notes,
         booted=booted,
-        staged=staged,
-        pinned=notes.get("libostree-transient", {}).get("pinned") == "true",
+        staged=waiting is not None,
+        pinned=origin.has_pin(notes) and not retained,
+        retained=retained,
+        locked=waiting is not None and waiting.locked,
+        boot_checksum=boots,
     )
 
 
 def _staged(path: Path) -> Deployment | None:
-    """The deployment that will be finalised at shutdown; only libostree reads its file."""
-    if not Path("/run/ostree/staged-deployment").exists():
+    """The deployment that will be finalised at shutdown: ostree tells which it is, its note in /run the rest."""
+    waiting = staged.read()
+    if waiting is None:
         return None
     match = _STAGED.search(ostree.admin(path, "status"))
-    return None if match is None else _deployment(path, 0, match, "", staged=True)
+    return None if match is None else _deployment(path, 0, match, " ".join(waiting.kargs), waiting=waiting)
 
 
 def publish(
-    before: Sysroot, osname: str, commit: str, new_origin: origin.Origin, kargs: tuple[str, ...] = ()
+    before: Sysroot,
+    osname: str,
+    commit: str,
+    new_origin: origin.Origin,
+    *,
+    arguments: Sequence[str] | None = None,
+    keep: int = 2,
 ) -> Sysroot:
     """Deploy ``commit`` as what boots next: the only function that makes an operation's result visible.
 
-    The new deployment's /etc merges from the booted one (or else from the first), and its kernel arguments
-    come from there too. Files that the origin tracks for the initramfs are taken from that /etc. Raises
-    TreeError when one of them is missing, and ChangedError when anybody changed the deployments since
-    ``before`` was read.
+    The new deployment's /etc merges from the booted one (or else from the first). Its kernel arguments are
+    ``arguments``, all of them but ``ostree=``; by default those of what boots next, whose intent it follows, too.
+    ``keep`` is how many deployments there may be (retention.py). Files that the origin tracks for the initramfs
+    are taken from that /etc. Raises TreeError when one of them is missing, SpaceError for a /boot that is too
+    small, and ChangedError when anybody changed the deployments since ``before`` was read.
     """
     if [d.id for d in load(before.path).deployments] != [d.id for d in before.deployments]:
         raise ChangedError(
@@ -174,28 +194,37 @@ def publish(
             "another tool deployed or removed a tree",
             "Nothing was published; run the command again.",
         )
-    # Objects were written without fsync; ostree syncs /boot and its own links, we sync what they lead to.
-    sync_filesystem(before.repo)
-    before.unsynced.unlink(missing_ok=True)
+    own = before.of(osname)
+    merge = before.booted if before.booted is not None and before.booted.osname == osname else own[0]
+    words = kargs.split(own[0].kargs) if arguments is None else arguments
     text = before.area / "tmp/origin"
-    write_atomically(text, origin.render(new_origin).encode())
-    staged = ["--stage"] if before.booted is not None else []
     overlay = before.area / "tmp/initramfs-etc.img"
     overlays = []
-    if tracked := origin.intent(new_origin).initramfs_etc:
-        merge = before.booted if before.booted is not None and before.booted.osname == osname else before.of(osname)[0]
-        kernel.etc_archive(before.path / merge.path / "etc", tracked, overlay)
-        overlays = [f"--overlay-initrd={overlay}"]
     try:
+        if tracked := origin.intent(new_origin).initramfs_etc:
+            kernel.etc_archive(before.path / merge.path / "etc", tracked, overlay)
+            overlays = [f"--overlay-initrd={overlay}"]
+        staying = retention.kept(own, merge, keep)
+        size = overlay.stat().st_size if overlays else 0
+        going = retention.first_to_go(before.path, commit, own, staying, size)
+        # Objects were written without fsync; ostree syncs /boot and its own links, we sync what they lead to.
+        sync_filesystem(before.repo)
+        before.unsynced.unlink(missing_ok=True)
+        write_atomically(text, origin.render(new_origin).encode())
         with signals_held():
+            retention.hold(before.path, own, merge, staying)
+            for deployment in sorted(going, key=lambda d: d.index, reverse=True):
+                ostree.admin(before.path, "undeploy", str(deployment.index))
+            # Without --karg-none ostree takes the arguments of the booted one, and a pending change would be lost.
             ostree.admin(
                 before.path,
                 "deploy",
                 f"--os={osname}",
                 f"--origin-file={text}",
-                *staged,
+                *(["--stage"] if before.booted is not None else []),
                 *overlays,
-                *(f"--karg={argument}" for argument in kargs),
+                "--karg-none",
+                *(f"--karg-append={word}" for word in words),
                 commit,
             )
     finally:

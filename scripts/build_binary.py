@@ -46,7 +46,7 @@ for module in pkgutil.walk_packages(apt_ostree.__path__, "apt_ostree."):
 from importlib import resources
 for file in (resources.files("apt_ostree") / "data").iterdir():
     assert file.read_bytes(), file
-reporter = apt_ostree.cli.render.Terminal()
+reporter = apt_ostree.cli.progress.Terminal()
 reporter.step("Checked the archive")
 reporter.close()
 """

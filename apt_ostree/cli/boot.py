@@ -1,4 +1,4 @@
-"""The commands on what boots: initramfs and initramfs-etc."""
+"""The commands on what boots: kargs, initramfs and initramfs-etc."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import typer
 
 from ..errors import UsageError
 from . import render
-from .command import CHANGING, Call, app, command
+from .command import DEPLOYING, Call, app, command
 
 
-@command(app, CHANGING)
+@command(app, DEPLOYING)
 def initramfs(
     call: Call,
     enable: Annotated[
@@ -35,7 +35,7 @@ def initramfs(
     call.show(call.perform(lambda reporter: operation.configure(call.settings, enable, arguments or (), reporter)))
 
 
-@command(app, CHANGING, "initramfs-etc")
+@command(app, DEPLOYING, "initramfs-etc")
 def initramfs_etc(
     call: Call,
     track: Annotated[
@@ -58,3 +58,66 @@ def initramfs_etc(
             lambda reporter: operation.track(call.settings, track or (), untrack or (), untrack_all, reporter),
         )
     )
+
+
+@command(app, DEPLOYING)
+def kargs(
+    call: Call,
+    append: Annotated[
+        list[str] | None, typer.Option("--append", metavar="KEY[=VALUE]", help="Add an argument, even once more.")
+    ] = None,
+    append_if_missing: Annotated[
+        list[str] | None,
+        typer.Option("--append-if-missing", metavar="KEY[=VALUE]", help="Add it unless this very argument is there."),
+    ] = None,
+    delete: Annotated[
+        list[str] | None,
+        typer.Option("--delete", metavar="KEY[=VALUE]", help="Remove one; by its key where that has one value."),
+    ] = None,
+    delete_if_present: Annotated[
+        list[str] | None,
+        typer.Option("--delete-if-present", metavar="KEY[=VALUE]", help="Remove this very argument where it is there."),
+    ] = None,
+    replacing: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--replace", metavar="KEY=VALUE[=NEW]", help="Give a key, or with NEW one of its values, another."
+        ),
+    ] = None,
+    editor: Annotated[bool, typer.Option("--editor", help="Edit the line with $VISUAL or $EDITOR.")] = False,
+    running: Annotated[
+        bool, typer.Option("--import-proc-cmdline", help="Start from what the running kernel was given.")
+    ] = False,
+    index: Annotated[
+        int | None,
+        typer.Option("--deploy-index", metavar="INDEX", min=0, help="Start from that deployment's (default: 0)."),
+    ] = None,
+) -> None:
+    """Change the kernel arguments, in a new deployment of the same commit; alone, print them.
+
+    They are applied in this order: --delete, --replace, --append, --append-if-missing, --delete-if-present.
+
+    Example: apt-ostree kargs --append=console=ttyS0 --delete=quiet
+    """
+    from ..kargs import Edit
+    from ..ops import kernel_args
+
+    def words(given: list[str] | None) -> tuple[str, ...]:
+        return tuple(given or ())
+
+    edit = Edit(words(append), words(append_if_missing), words(delete), words(delete_if_present), words(replacing))
+    if editor and not edit.empty:
+        raise UsageError("--editor goes with none of the options that name arguments")
+    if edit.delete and edit.replace:
+        raise UsageError("--delete and --replace do not go together")
+    if running and (index is not None or call.stateroot is not None):
+        raise UsageError("--import-proc-cmdline goes with neither --deploy-index nor --stateroot")
+    if call.reboot and edit.empty and not editor:
+        raise UsageError("--reboot goes with a change of the kernel arguments")
+    start = kernel_args.Start(index, running)
+    if edit.empty and not editor:
+        render.kargs(kernel_args.show(call.settings, start), as_json=call.as_json)
+    elif editor:
+        call.show(call.perform(lambda reporter: kernel_args.edit_by_hand(call.settings, start, reporter)))
+    else:
+        call.show(call.perform(lambda reporter: kernel_args.change(call.settings, start, edit, reporter)))

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from . import render
+from . import progress, render
 
 if TYPE_CHECKING:
     from ..console import Reporter
+    from ..ops.apply import Applied
     from ..ops.deployments import Done
+    from ..ops.kernel_args import Changed
     from ..ops.layer import Options, Outcome
     from ..ops.transaction import Settings
 
@@ -53,6 +55,8 @@ class Call:
     unchanged_exit_77: bool = False
     wait: bool = False
     wait_timeout: float | None = None
+    reboot: bool = False
+    progress_fd: int | None = None
     cache_only: bool = False
     download_only: bool = False
     recommends: bool | None = None
@@ -60,10 +64,10 @@ class Call:
     @property
     def settings(self) -> Settings:
         """For an operation that changes the system."""
-        from ..ops.transaction import Settings
+        from ..ops.transaction import AS_CONFIGURED, Settings
 
-        seconds = self.wait_timeout if self.wait_timeout is not None else None if self.wait else 0
-        return Settings(self.sysroot, self.stateroot, self.dry_run, seconds)
+        seconds = self.wait_timeout if self.wait_timeout is not None else None if self.wait else AS_CONFIGURED
+        return Settings(self.sysroot, self.stateroot, self.dry_run, seconds, self.reboot)
 
     def options(self, **more: Any) -> Options:
         """For an operation that resolves packages."""
@@ -73,16 +77,19 @@ class Call:
 
     def perform(self, work: Callable[[Reporter], T]) -> T:
         """Run an operation whose events are shown as the options say."""
-        chosen = render.reporter(quiet=self.quiet, verbose=self.verbose)
+        chosen = progress.reporter(quiet=self.quiet, verbose=self.verbose, progress_fd=self.progress_fd)
         try:
             return work(chosen)
         finally:
-            if isinstance(chosen, render.Terminal):
-                chosen.close()
+            chosen.close()
 
-    def show(self, result: Outcome | Done) -> None:
+    def show(self, result: Outcome | Applied | Done | Changed) -> None:
         """Print what became of an operation, and end with the status it asks for."""
         render.result(result, as_json=self.as_json)
+        if self.reboot and result.deployment is not None and result.changed and not result.dry_run:
+            from ..ops.transaction import reboot
+
+            reboot()
         self.finish(changed=result.changed)
 
     def finish(self, *, changed: bool) -> None:
@@ -129,6 +136,15 @@ _SHARED = {
             ],
             None,
         ),
+        _parameter("reboot", Annotated[bool, typer.Option("-r", "--reboot", help="Boot what comes of it at once.")]),
+        _parameter(
+            "progress_fd",
+            Annotated[
+                int | None,
+                typer.Option("--progress-fd", metavar="N", min=1, help="Write progress to it, a line of JSON each."),
+            ],
+            None,
+        ),
         _parameter(
             "cache_only",
             Annotated[bool, typer.Option("-C", "--cache-only", help="Use no network, only what is cached.")],
@@ -160,10 +176,14 @@ WHERE = ("sysroot", "stateroot")
 TELLING = ("quiet", "verbose", "as_json")
 LOOKING = (*WHERE, *TELLING)
 """What every question about a sysroot takes."""
-CHANGING = (*WHERE, "dry_run", "unchanged_exit_77", "wait", "wait_timeout", *TELLING)
+CHANGING = (*WHERE, "dry_run", "unchanged_exit_77", "wait", "wait_timeout", "progress_fd", *TELLING)
 """What every command that changes a sysroot takes."""
-RESOLVING = ("cache_only", "download_only", "recommends", *CHANGING)
+DEPLOYING = ("reboot", *CHANGING)
+"""The same where there may be something else to boot afterwards."""
+RESOLVING = ("cache_only", "download_only", "recommends", *DEPLOYING)
 """What every command takes that may add packages."""
+APPLYING = ("cache_only", *DEPLOYING)
+"""The same where a file says whether recommended packages are laid, and nothing stops half way."""
 EARLY = ("sysroot", "stateroot", "quiet", "verbose")
 """What is accepted before the command, too; what comes after it wins."""
 

@@ -17,12 +17,15 @@ def db_list(
     call: Call,
     revisions: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[REV...]", help="A ref, a checksum, or a deployment's index."),
+        typer.Argument(
+            metavar="[REV...] [PATTERN...]",
+            help="A ref, a checksum, or a deployment's index; then patterns with * or ? for packages' names.",
+        ),
     ] = None,
 ) -> None:
     """List the packages of a commit; with --json, everything dpkg knows of each.
 
-    Example: apt-ostree db list 0
+    Example: apt-ostree db list 0 'lib*'
     """
     from ..ops import query
 
@@ -38,6 +41,38 @@ def db_list(
             render.line(f"{commit}:")
         for package in packages:
             render.line(f"{package.name} {package.version} {package.architecture}")
+
+
+@command(db_app, ("sysroot", "as_json"), "version")
+def db_version(
+    call: Call,
+    revisions: Annotated[
+        list[str] | None, typer.Argument(metavar="[REV...]", help="A ref, a checksum, or a deployment's index.")
+    ] = None,
+) -> None:
+    """Tell the version of a commit, with a digest over its packages: equal digests, equal packages.
+
+    Example: apt-ostree db version 0 1
+    """
+    from ..ops import query
+
+    found = query.db_version(call.sysroot, revisions or ())
+    if call.as_json:
+        entries = [
+            {
+                "checksum": each.commit.checksum,
+                "version": each.commit.version or None,
+                "timestamp": each.commit.timestamp,
+                "packages": each.packages,
+                "packages-sha256": each.digest,
+            }
+            for each in found
+        ]
+        render.document({"commits": entries})
+        return
+    for each in found:
+        version = each.commit.version or "(none)"
+        render.line(f"{each.commit.checksum[:12]}  {version}  {each.packages} packages, sha256 {each.digest[:12]}")
 
 
 @command(db_app, ("sysroot", "unchanged_exit_77", "as_json"), "diff")

@@ -1,4 +1,4 @@
-"""The commands on deployments: status, rollback and cleanup."""
+"""The commands on deployments: status, rollback, pin, unpin and cleanup."""
 
 from __future__ import annotations
 
@@ -9,46 +9,93 @@ import typer
 
 from ..errors import UsageError
 from . import render
-from .command import CHANGING, LOOKING, Call, app, command
+from .command import CHANGING, DEPLOYING, LOOKING, UNCHANGED, Call, app, command
 
 
 @command(app, LOOKING)
 def status(
     call: Call,
     booted: Annotated[bool, typer.Option("-b", "--booted", help="Only the booted deployment.")] = False,
+    path: Annotated[
+        str | None,
+        typer.Option("--jsonpath", metavar="PATH", help="Print a JSON list of what this path selects of --json."),
+    ] = None,
+    pending_exit_77: Annotated[
+        bool,
+        typer.Option("--pending-exit-77", help="Exit with 77 when another than the booted one boots next."),
+    ] = False,
 ) -> None:
     """Show the deployments in boot order: what boots next comes first.
 
-    Example: apt-ostree status --sysroot /mnt --json
+    -v adds kernel arguments, layered packages, and files of /etc that were changed here and by a pending tree.
+
+    Example: apt-ostree status --jsonpath '$.deployments[0].version'
     """
     from ..ops import query
+    from .jsonpath import select
 
-    result = query.status(call.sysroot, call.stateroot)
+    result = query.status(call.sysroot, call.stateroot, detailed=call.verbose)
+    pending = any(entry.pending for entry in result.deployments)
     if booted:
         only = tuple(entry for entry in result.deployments if entry.deployment.booted)
         result = dataclasses.replace(result, deployments=only)
-    if call.as_json:
+    if path is not None:
+        render.selected(select({"schema": render.SCHEMA, **render.status_json(result)}, path))
+    elif call.as_json:
         render.document(render.status_json(result))
-        return
-    for text in render.status_text(result, verbose=call.verbose):
-        render.line(text)
+    else:
+        for text in render.status_text(result, verbose=call.verbose, width=render.width()):
+            render.line(text)
+    if pending_exit_77 and pending:
+        raise typer.Exit(UNCHANGED)
 
 
-@command(app, CHANGING)
+@command(app, DEPLOYING)
 def rollback(
     call: Call,
     to: Annotated[
         str | None,
         typer.Option("--to", metavar="INDEX|CHECKSUM", help="That deployment rather than the previous one."),
     ] = None,
+    listing: Annotated[
+        bool, typer.Option("--list", help="List what can be booted, mark what would be, do nothing.")
+    ] = False,
 ) -> None:
     """Boot the previous deployment next, with its own /etc; a second rollback undoes the first.
 
-    Example: apt-ostree rollback
+    Example: apt-ostree rollback --to 2
     """
     from ..ops import deployments
 
+    if listing:
+        render.choices(deployments.choices(call.settings, to), as_json=call.as_json)
+        return
     call.show(call.perform(lambda reporter: deployments.rollback(call.settings, to, reporter)))
+
+
+Which = Annotated[str, typer.Argument(metavar="INDEX|CHECKSUM", help="As 'apt-ostree status' lists them, from 0.")]
+
+
+@command(app, CHANGING)
+def pin(call: Call, which: Which) -> None:
+    """Keep a deployment through every pruning, until it is unpinned.
+
+    Example: apt-ostree pin 1
+    """
+    from ..ops import deployments
+
+    call.show(call.perform(lambda reporter: deployments.pin(call.settings, which, True, reporter)))
+
+
+@command(app, CHANGING)
+def unpin(call: Call, which: Which) -> None:
+    """Let a pinned deployment go with the others.
+
+    Example: apt-ostree unpin 1
+    """
+    from ..ops import deployments
+
+    call.show(call.perform(lambda reporter: deployments.pin(call.settings, which, False, reporter)))
 
 
 @command(app, CHANGING)

@@ -15,7 +15,7 @@ from .command import app, root
 
 # In the order in which --help lists the commands.
 # isort: off
-from . import deployments, packages, bases, boot, history, db, compose, render  # noqa: F401
+from . import deployments, packages, bases, boot, history, archive, db, compose, render  # noqa: F401
 # isort: on
 
 # What the parser says of words that it cannot read; typer gives the class no name of its own.

@@ -1,4 +1,4 @@
-"""The commands that change what is laid over the base: install, uninstall and override."""
+"""The commands that change what is laid over the base: install, uninstall, override and apply."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import UsageError
-from .command import CHANGING, RESOLVING, Call, app, command, group
+from .command import APPLYING, DEPLOYING, RESOLVING, Call, app, command, group
 
 override_app = group("override", "Remove or replace packages of the base.")
 
@@ -55,7 +55,7 @@ def install(
     )
 
 
-@command(app, CHANGING)
+@command(app, DEPLOYING)
 def uninstall(
     call: Call,
     packages: Annotated[list[str] | None, typer.Argument(metavar="PKG...", help="Requested packages.")] = None,
@@ -116,7 +116,7 @@ def override_replace(
     )
 
 
-@command(override_app, CHANGING, "reset")
+@command(override_app, DEPLOYING, "reset")
 def override_reset(
     call: Call,
     packages: Annotated[list[str] | None, typer.Argument(metavar="PKG...", help="Overridden packages.")] = None,
@@ -135,7 +135,7 @@ def override_reset(
     )
 
 
-@command(app, CHANGING)
+@command(app, DEPLOYING)
 def reset(
     call: Call,
     layers: Annotated[bool, typer.Option("--layers", help="Drop every request.")] = False,
@@ -155,3 +155,16 @@ def reset(
             ),
         )
     )
+
+
+@command(app, APPLYING)
+def apply(call: Call, file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="See docs/apply.md.")]) -> None:
+    """Make packages, overrides, kernel arguments and initramfs what a file says, in one step.
+
+    Example: apt-ostree apply --dry-run host.toml
+    """
+    from .. import hostfile
+    from ..ops import apply as operation
+
+    wanted = hostfile.load(file)
+    call.show(call.perform(lambda reporter: operation.apply(call.settings, wanted, call.options(), reporter)))

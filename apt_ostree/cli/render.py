@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
+import shutil
 import sys
-import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..errors import AptOstreeError
+from ..kargs import split as split_kargs
 from ..model import CommitInfo, Package, Plan
 
 if TYPE_CHECKING:
-    from ..console import Reporter
+    from ..etc import Conflict
     from ..inventory import Change
+    from ..ops.apply import Applied
     from ..ops.available import Update
-    from ..ops.deployments import Done
+    from ..ops.deployments import Choice, Done
     from ..ops.initramfs import State
+    from ..ops.kernel_args import Changed
     from ..ops.layer import Outcome
     from ..ops.query import DeploymentStatus, PackageDetails, Status
     from ..remote import Remote
@@ -28,77 +31,8 @@ SCHEMA = 1
 """The version of every JSON document; fields are only ever added to it."""
 
 
-class Plain:
-    """One line a step on standard error, for logs and pipes."""
-
-    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
-        self.quiet, self.verbose = quiet, verbose
-
-    def step(self, message: str) -> None:
-        if not self.quiet:
-            _write(sys.stderr, f"{message}…")
-
-    def progress(self, done: int, total: int, message: str = "") -> None:
-        """Nothing: a log has no use for it."""
-
-    def log(self, line: str) -> None:
-        if self.verbose:
-            _write(sys.stderr, f"  {line}")
-
-    def warn(self, message: str) -> None:
-        _write(sys.stderr, f"warning: {message}")
-
-
-class Terminal:
-    """A line a step with its time, and a bar while something is counted."""
-
-    REFRESH_SECONDS = 0.1
-
-    def __init__(self, *, verbose: bool = False) -> None:
-        from rich.console import Console
-
-        self.console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
-        self.verbose = verbose
-        self._step = ""
-        self._begun = 0.0
-        self._shown = 0.0
-
-    def step(self, message: str) -> None:
-        self.close()
-        self._step, self._begun = message, time.monotonic()
-        self.console.print(f"{message}…", end="")
-
-    def progress(self, done: int, total: int, message: str = "") -> None:
-        now = time.monotonic()
-        if total and (now - self._shown > self.REFRESH_SECONDS or done == total):
-            self._shown = now
-            width = 20
-            filled = width * done // total
-            text = f"{self._step} [{'#' * filled}{'.' * (width - filled)}] {done}/{total} {message}"
-            self.console.print("\r" + text[: self.console.width - 1].ljust(self.console.width - 1), end="")
-
-    def log(self, line: str) -> None:
-        if self.verbose:
-            self.console.print(f"\r  {line}")
-
-    def warn(self, message: str) -> None:
-        self.console.print(f"\rwarning: {message}".ljust(self.console.width - 1), style="yellow")
-
-    def close(self) -> None:
-        if self._step:
-            text = f"{self._step} ({time.monotonic() - self._begun:.1f} s)"
-            self.console.print("\r" + text.ljust(self.console.width - 1))
-            self._step = ""
-
-
-def reporter(*, quiet: bool, verbose: bool) -> Reporter:
-    """The reporter that fits standard error; NO_COLOR and TERM=dumb are honoured (no-color.org)."""
-    if sys.stderr.isatty() and not quiet and os.environ.get("TERM", "dumb") != "dumb":
-        return Terminal(verbose=verbose)
-    return Plain(quiet=quiet, verbose=verbose)
-
-
-def _write(stream: TextIO | None, text: str) -> None:
+def tell(stream: TextIO | None, text: str) -> None:
+    """A line on a stream, whatever bytes are in it."""
     # Python leaves a stream out that was closed when it started.
     if stream is None:
         return
@@ -109,12 +43,26 @@ def _write(stream: TextIO | None, text: str) -> None:
 
 def line(text: str = "") -> None:
     """A line of data on standard output."""
-    _write(sys.stdout, text)
+    tell(sys.stdout, text)
 
 
 def document(value: dict[str, Any]) -> None:
     """A JSON document on standard output, with the schema's number."""
-    line(json.dumps({"schema": SCHEMA, **value}, indent=2, ensure_ascii=False))
+    _json({"schema": SCHEMA, **value})
+
+
+def selected(values: Sequence[Any]) -> None:
+    """What a path selected of a document, as a JSON list on standard output."""
+    _json(list(values))
+
+
+def _json(value: Any) -> None:
+    line(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def width() -> int | None:
+    """The columns of standard output where that is a terminal; nothing else gets its lines wrapped."""
+    return shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None
 
 
 def error(failure: AptOstreeError, *, as_json: bool) -> None:
@@ -127,11 +75,11 @@ def error(failure: AptOstreeError, *, as_json: bool) -> None:
             "resolution": failure.resolution,
         }
         document({"error": parts})
-    _write(sys.stderr, f"error: {failure.brief}")
+    tell(sys.stderr, f"error: {failure.brief}")
     for text in failure.detail.splitlines():
-        _write(sys.stderr, f"  {text}")
+        tell(sys.stderr, f"  {text}")
     if failure.resolution:
-        _write(sys.stderr, failure.resolution)
+        tell(sys.stderr, failure.resolution)
 
 
 def moment(seconds: int) -> str:
@@ -185,12 +133,18 @@ def plan_json(plan: Plan) -> list[dict[str, Any]]:
     ]
 
 
-def result(done: Outcome | Done, *, as_json: bool) -> None:
+def result(done: Outcome | Applied | Done | Changed, *, as_json: bool) -> None:
     """What became of an operation that changes a sysroot."""
+    from ..ops.apply import Applied
+    from ..ops.kernel_args import Changed
     from ..ops.layer import Outcome
 
     if isinstance(done, Outcome):
         outcome(done, as_json=as_json)
+    elif isinstance(done, Applied):
+        applied(done, as_json=as_json)
+    elif isinstance(done, Changed):
+        changed_kargs(done, as_json=as_json)
     elif as_json:
         document(
             {
@@ -204,24 +158,99 @@ def result(done: Outcome | Done, *, as_json: bool) -> None:
         line(done.message)
 
 
-def outcome(result: Outcome, *, as_json: bool) -> None:
-    """The result of install, uninstall and the like."""
+def choices(found: Sequence[Choice], *, as_json: bool) -> None:
+    """What ``rollback --list`` prints: a line a deployment, an arrow at the one that it would boot."""
+    if as_json:
+        entries = [
+            {
+                "index": each.deployment.index,
+                "id": each.deployment.id,
+                "version": each.version or None,
+                "timestamp": each.timestamp,
+                "booted": each.deployment.booted,
+                "chosen": each.chosen,
+            }
+            for each in found
+        ]
+        document({"deployments": entries})
+        return
+    for each in found:
+        deployment = each.deployment
+        name = f"{deployment.checksum[:12]}.{deployment.serial}"
+        facts = " ".join(
+            word for word, holds in (("booted", deployment.booted), ("pinned", deployment.pinned)) if holds
+        )
+        mark = "->" if each.chosen else "  "
+        version = each.version or "(none)"
+        line(f"{mark} {deployment.index}  {name}  {version}  ({moment(each.timestamp)})  {facts}".rstrip())
+
+
+def kargs(words: Sequence[str], *, as_json: bool) -> None:
+    """What ``kargs`` alone prints: the line of arguments."""
+    if as_json:
+        document({"kargs": list(words)})
+    else:
+        line(" ".join(words))
+
+
+def changed_kargs(done: Changed, *, as_json: bool) -> None:
+    """Changed kernel arguments, what went and what came."""
     if as_json:
         document(
             {
-                "changed": result.changed,
-                "dry-run": result.dry_run,
-                "message": result.message,
-                "packages": plan_json(result.plan),
-                "difference": change_json(result.change),
-                "commit": result.commit,
-                "reused": result.reused,
-                "deployment": result.deployment.id if result.deployment else None,
-                "base": base_json(result.bases[1]) if result.bases else None,
-                "previous-base": base_json(result.bases[0]) if result.bases else None,
-                "security": None if result.security is None else [package_json(p) for p in result.security],
+                "changed": done.changed,
+                "dry-run": done.dry_run,
+                "message": done.message,
+                "kargs": list(done.after),
+                "before": list(done.before),
+                "deployment": done.deployment.id if done.deployment else None,
             }
         )
+        return
+    line(done.message)
+    for mark, words, others in (("-", done.before, done.after), ("+", done.after, done.before)):
+        # One of two equal arguments may go: they are counted.
+        for word in dict.fromkeys(words):
+            for _ in range(words.count(word) - others.count(word)):
+                line(f"  {mark} {word}")
+
+
+def applied(done: Applied, *, as_json: bool) -> None:
+    """The result of ``apply``: what the file asked for anew, then what became of it."""
+    items = (("added", "+", done.difference.added), ("removed", "-", done.difference.removed))
+    if as_json:
+        intent = {name: [{"kind": kind, "value": value} for kind, value in found] for name, _, found in items}
+        document({**outcome_json(done.outcome), "intent": intent})
+        return
+    if done.outcome.message:
+        line(done.outcome.message)
+    for _, mark, found in items:
+        for kind, value in found:
+            line(f"  {mark} {kind}: {value}")
+    outcome(replace(done.outcome, message=""), as_json=False)
+
+
+def outcome_json(result: Outcome) -> dict[str, Any]:
+    return {
+        "changed": result.changed,
+        "dry-run": result.dry_run,
+        "message": result.message,
+        "packages": plan_json(result.plan),
+        "difference": change_json(result.change),
+        "commit": result.commit,
+        "reused": result.reused,
+        "deployment": result.deployment.id if result.deployment else None,
+        "base": base_json(result.bases[1]) if result.bases else None,
+        "previous-base": base_json(result.bases[0]) if result.bases else None,
+        "security": None if result.security is None else [package_json(p) for p in result.security],
+        "etc-conflicts": etc_json(result.etc),
+    }
+
+
+def outcome(result: Outcome, *, as_json: bool) -> None:
+    """The result of install, uninstall and the like."""
+    if as_json:
+        document(outcome_json(result))
         return
     if result.message:
         line(result.message)
@@ -231,6 +260,8 @@ def outcome(result: Outcome, *, as_json: bool) -> None:
         line(text)
     if result.security == ():
         line("None of these is a security update.")
+    for text in etc_lines(result.etc):
+        line(text)
     if result.dry_run and result.changed and result.download:
         line(f"To download: {size(result.download)}")
     if result.deployment is not None:
@@ -300,14 +331,16 @@ def remotes(found: Sequence[Remote], *, urls: bool, as_json: bool) -> None:
         line(f"{entry.name:<{width}}  {entry.url}{verified}" if urls else entry.name)
 
 
-def status_text(status: Status, *, verbose: bool) -> Iterable[str]:
-    """The deployments as cli.md shows them: a bullet for the booted one, labels right-aligned."""
+COLUMN = 15
+"""Where the values of a record begin, and go on in further lines."""
+
+
+def status_text(status: Status, *, verbose: bool, width: int | None = None) -> Iterable[str]:
+    """The deployments: a bullet for the booted one, labels right-aligned; wrapped where there is a ``width``."""
     if not status.deployments:
         yield "No deployments."
-    for number, entry in enumerate(status.deployments):
-        if number:
-            yield ""
-        yield from _deployment_lines(entry, verbose=verbose)
+    for entry in status.deployments:
+        yield from _deployment_lines(entry, verbose=verbose, width=width)
     if status.update is not None:
         yield ""
         yield update_line(status.update)
@@ -318,37 +351,77 @@ def status_text(status: Status, *, verbose: bool) -> Iterable[str]:
             yield field("Phase", f"{status.entry.phases[-1].name}  (transaction {status.entry.id})")
 
 
-def _deployment_lines(entry: DeploymentStatus, *, verbose: bool) -> Iterable[str]:
+def _deployment_lines(entry: DeploymentStatus, *, verbose: bool, width: int | None) -> Iterable[str]:
     deployment = entry.deployment
     mark = "●" if deployment.booted else " "
-    flags = " ".join(_flags(entry))
-    yield f"{mark} {(entry.refspec or deployment.osname):<58} {flags}".rstrip()
+    name, flags = entry.refspec or deployment.osname, " ".join(_flags(entry))
+    first = f"{mark} {name:<60} {flags}".rstrip()
+    if width is None or len(first) <= width:
+        yield first
+    else:
+        yield f"{mark} {name}"
+        yield field("", flags)
     version = entry.base.version or "(none)"
     yield field("Version", f"{version}  ({moment(entry.base.timestamp)})")
-    layer = f"Layer {entry.commit.checksum[:12]}" if entry.commit.layered else "(no layer)"
+    layer = f"Layer  {entry.commit.checksum[:12]}" if entry.commit.layered else "(no layer)"
     yield field("Base", f"{entry.base.checksum[:12]}   {layer}")
-    if entry.intent.requested:
-        yield field("Requested", "  ".join(entry.intent.requested))
-    if entry.intent.requested_local:
-        yield field("Local", "  ".join(f"{e.package.name} {e.package.version}" for e in entry.intent.requested_local))
-    if entry.removed or entry.replaced:
-        changes = [f"- {package.name}" for package in entry.removed]
-        changes += [f"{old.name} {old.version} -> {new.version}" for old, new in entry.replaced]
-        yield field("Overrides", "   ".join(changes))
-    for request, reason in sorted(entry.inactive.items()):
-        yield field("Inactive", f"{request}: {reason}")
+    yield from _fields("Requested", entry.intent.requested, width)
+    yield from _fields("Local", [f"{e.package.name} {e.package.version}" for e in entry.intent.requested_local], width)
     if entry.layered:
         total = sum(solved.installed_size for solved in entry.layered)
-        yield field("Layered", f"{len(entry.layered)} packages, {size(total)}")
+        count = len(entry.layered)
+        yield field("Layered", f"{count} package{'s' if count != 1 else ''}, {size(total)}")
+    changes = [f"- {package.name}" for package in entry.removed]
+    changes += [f"{old.name} {old.version} -> {new.version}" for old, new in entry.replaced]
+    yield from _fields("Overrides", changes, width, "   ")
+    for request, reason in sorted(entry.inactive.items()):
+        yield field("Inactive", f"{request}: {reason}")
+    made = " ".join(["made on this machine", *entry.intent.initramfs_args]) if entry.intent.initramfs else ""
+    yield from _fields("Initramfs", [made] if made else [], width)
+    yield from _fields("Tracked", entry.intent.initramfs_etc, width)
     if verbose:
-        yield field("Kargs", deployment.kargs)
-        for solved in entry.layered:
-            yield field("", f"{solved.package.name} {solved.package.version} {solved.package.architecture}")
+        yield from _more_lines(entry, width)
+
+
+def _more_lines(entry: DeploymentStatus, width: int | None) -> Iterable[str]:
+    yield from _fields("Kargs", split_kargs(entry.deployment.kargs), width, " ")
+    if command := entry.commit.metadata.get("apt-ostree.command"):
+        who = f"uid {entry.commit.metadata.get('apt-ostree.uid', '?')}: {command}"
+        yield from _fields("Made by", who.split(" "), width, " ")
+    label = "Packages"
+    for solved in entry.layered:
+        yield field(label, f"{solved.package.name} {solved.package.version} {solved.package.architecture}")
+        label = ""
+    yield from etc_lines(entry.etc)
+
+
+def etc_json(conflicts: Sequence[Conflict]) -> list[dict[str, str]]:
+    return [{"path": conflict.path, "here": conflict.here, "there": conflict.there} for conflict in conflicts]
+
+
+def etc_lines(conflicts: Sequence[Conflict]) -> Iterable[str]:
+    """Files that somebody changed here and that the new tree changed, too."""
+    label = "Kept in /etc"
+    for conflict in conflicts:
+        yield field(label, f"{conflict.path} ({conflict.here} here, {conflict.there} by the new tree)")
+        label = ""
+
+
+def _fields(label: str, items: Sequence[str], width: int | None, gap: str = "  ") -> Iterable[str]:
+    """A record's line of several values; on a terminal as many lines as they need."""
+    lines: list[str] = []
+    for item in items:
+        if lines and (width is None or COLUMN + len(lines[-1] + gap + item) <= width):
+            lines[-1] += gap + item
+        else:
+            lines.append(item)
+    for number, text in enumerate(lines):
+        yield field("" if number else label, text)
 
 
 def field(label: str, value: str) -> str:
     """A line of a record, its label right-aligned."""
-    return f"{label:>13}  {value}"
+    return f"{label:>{COLUMN - 2}}  {value}".rstrip()
 
 
 def _flags(entry: DeploymentStatus) -> list[str]:
@@ -356,9 +429,11 @@ def _flags(entry: DeploymentStatus) -> list[str]:
     facts = {
         "booted": deployment.booted,
         "staged": deployment.staged,
+        "locked": deployment.locked,
         "pending": entry.pending and not deployment.staged,
         "rollback": entry.rollback,
         "pinned": deployment.pinned,
+        f"unlocked: {entry.unlocked}": entry.unlocked != "none",
     }
     return [name for name, holds in facts.items() if holds]
 
@@ -403,8 +478,8 @@ def _deployment_json(entry: DeploymentStatus) -> dict[str, Any]:
         "staged": deployment.staged,
         "rollback": entry.rollback,
         "pinned": deployment.pinned,
-        "finalization-locked": False,
-        "unlocked": "none",
+        "finalization-locked": deployment.locked,
+        "unlocked": entry.unlocked,
         "packages": [package_json(solved.package) for solved in entry.layered],
         "requested-packages": list(entry.intent.requested),
         "requested-local-packages": [
@@ -420,6 +495,23 @@ def _deployment_json(entry: DeploymentStatus) -> dict[str, Any]:
         "regenerate-initramfs": entry.intent.initramfs,
         "initramfs-args": list(entry.intent.initramfs_args),
         "initramfs-etc": list(entry.intent.initramfs_etc),
+        **(_detailed_json(entry) if entry.details is not None else {}),
+    }
+
+
+def _detailed_json(entry: DeploymentStatus) -> dict[str, Any]:
+    """What ``-v`` adds."""
+    metadata = entry.commit.metadata
+    layer = {
+        "parent": entry.commit.parent,
+        "message": entry.commit.subject,
+        "uid": int(uid) if (uid := metadata.get("apt-ostree.uid", "")).isdecimal() else None,
+        "command": metadata.get("apt-ostree.command"),
+        "packages": details_json(entry.details or ()),
+    }
+    return {
+        "layer": layer if entry.commit.layered else None,
+        "etc-conflicts": etc_json(entry.etc),
     }
 
 

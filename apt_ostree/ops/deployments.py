@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .. import pkgcache, sysroot
+from .. import pkgcache, retention, sysroot
 from ..console import Reporter
 from ..errors import SysrootError
 from ..fs import remove_tree
@@ -31,7 +32,7 @@ def rollback(settings: Settings, to: str | None, reporter: Reporter) -> Done:
     one after it; so a second rollback undoes the first. Raises SysrootError when there is none.
     """
     with tx.transaction(settings, reporter) as current:
-        chosen = _choose(current, to)
+        chosen = _choose(current.sysroot.of(current.osname), to)
         if chosen.index == 0:
             return Done(False, f"Deployment {chosen.checksum[:12]} boots next already.", chosen)
         if current.sysroot.deployments[0].staged:
@@ -47,15 +48,40 @@ def rollback(settings: Settings, to: str | None, reporter: Reporter) -> Done:
         return Done(True, f"Deployment {chosen.checksum[:12]} boots next.", fresh.deployments[0])
 
 
-def _choose(current: tx.Transaction, to: str | None) -> Deployment:
-    own = current.sysroot.of(current.osname)
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A deployment that a rollback could boot, with the version and time of its commit."""
+
+    deployment: Deployment
+    version: str
+    timestamp: int
+    chosen: bool
+    """Whether this very command without --list would boot it next."""
+
+
+def choices(settings: Settings, to: str | None) -> list[Choice]:
+    """What ``rollback`` has to choose from; anybody may look. Raises SysrootError."""
+    loaded = sysroot.load(settings.sysroot.absolute())
+    own = loaded.of(loaded.stateroot(settings.stateroot))
+    chosen = _choose(own, to) if to is not None or len(own) > 1 else None
+    infos = [tx.commit_of(loaded.repo, deployment) for deployment in own]
+    return [Choice(d, info.version, info.timestamp, d is chosen) for d, info in zip(own, infos, strict=True)]
+
+
+def _choose(own: Sequence[Deployment], to: str | None) -> Deployment:
     if to is not None:
-        found = [d for d in own if str(d.index) == to or (len(to) >= 6 and d.checksum.startswith(to))]
+        checksum, _, serial = to.partition(".")
+        found = [
+            d
+            for d in own
+            if str(d.index) == to
+            or (len(checksum) >= 6 and d.checksum.startswith(checksum) and serial in ("", str(d.serial)))
+        ]
         if len(found) != 1:
             raise SysrootError(
                 f"'{to}' names {'no' if not found else 'more than one'} deployment",
-                "\n".join(f"{d.index}  {d.checksum[:12]}" for d in own),
-                "Name one of these, by its index or the start of its checksum.",
+                "\n".join(f"{d.index}  {d.checksum[:12]}.{d.serial}" for d in own),
+                "Name one of these, by its index or the start of its checksum; CHECKSUM.SERIAL where several share it.",
             )
         return found[0]
     booted = next((d for d in own if d.booted), None)
@@ -68,6 +94,27 @@ def _choose(current: tx.Transaction, to: str | None) -> Deployment:
             "Nothing was changed. A deployment stays as a rollback when a newer one is made.",
         )
     return own[1]
+
+
+def pin(settings: Settings, index: str, pinned: bool, reporter: Reporter) -> Done:
+    """Keep a deployment, by its index or its checksum, through every pruning, or no longer.
+
+    Raises SysrootError where there is none, and for a staged one, of which libostree keeps no pin.
+    """
+    with tx.transaction(settings, reporter) as current:
+        chosen = _choose(current.sysroot.of(current.osname), index)
+        name, state = f"Deployment {chosen.index} ({chosen.checksum[:12]})", "pinned" if pinned else "unpinned"
+        if chosen.pinned == pinned:
+            return Done(False, f"{name} is {state} already.", chosen)
+        if chosen.staged:
+            raise SysrootError(
+                f"deployment {chosen.index} is staged and cannot be pinned yet",
+                resolution="Reboot into it first; pin the booted one to keep it as a way back.",
+            )
+        if settings.dry_run:
+            return Done(True, f"{name} would be {state}.", chosen, dry_run=True)
+        retention.write_pin(current.sysroot.path, chosen, pinned)
+        return Done(True, f"{name} is {state} now.", sysroot.load(current.sysroot.path).deployments[chosen.index])
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from .. import (
     caller,
     debconf,
     dpkg,
+    etc,
     kernel,
     layout,
     origin,
@@ -28,6 +29,7 @@ from .. import (
     users,
 )
 from ..errors import AptOstreeError, PackageError, ResolveError, SysrootError, UnavailableError
+from ..etc import Conflict
 from ..fs import check_space, remove_tree, take
 from ..inventory import Change, difference, package_list
 from ..model import CommitInfo, Deployment, Intent, Package, Plan, Solved
@@ -38,9 +40,6 @@ from .transaction import Settings, Transaction
 
 ENGINE = 3
 """Part of every layer's inputs: raised when the engine would make another tree of the same inputs."""
-
-WORKERS = 2
-"""Downloads and imports at once; each import keeps two processes busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +94,8 @@ class Outcome:
     """The base before and after."""
     security: tuple[Package, ...] | None = None
     """Those of the new packages that came as security updates; None where nobody asked."""
+    etc: tuple[Conflict, ...] = ()
+    """In a preview: files of /etc that were changed here and that the new base, as far as is known, changes too."""
 
 
 def standing(current: Transaction) -> Target:
@@ -138,7 +139,11 @@ def reach(current: Transaction, settings: Settings, target: Target, options: Opt
             outcome = replace(outcome, security=_security(current, target, outcome, options))
         if settings.dry_run:
             same = base == now.base
-            return replace(outcome, message="Would return to the base." if same else "Would take the base alone:")
+            return replace(
+                outcome,
+                message="Would return to the base." if same else "Would take the base alone:",
+                etc=kept_in_etc(current, base, alone=True),
+            )
         if options.download_only:
             return replace(outcome, message="Downloaded; nothing else was done.")
         return publish(current, base.checksum, target, outcome)
@@ -182,7 +187,7 @@ def reach(current: Transaction, settings: Settings, target: Target, options: Opt
     if options.security:
         outcome = replace(outcome, security=_security(current, target, outcome, options))
     if settings.dry_run:
-        return replace(outcome, message="Would change:")
+        return replace(outcome, message="Would change:", etc=kept_in_etc(current, base, alone=False))
     if options.cache_only and missing:
         raise PackageError(
             "not in the cache: " + ", ".join(s.name for s in missing),
@@ -249,6 +254,16 @@ def _security(current: Transaction, target: Target, outcome: Outcome, options: O
         solver, _ = prepare_apt(current, tree, target.base, target.intent, cache_only=options.cache_only)
         found |= apt.from_security(solver, rest)
     return tuple(sorted(found & new))
+
+
+def kept_in_etc(current: Transaction, base: CommitInfo, *, alone: bool) -> tuple[Conflict, ...]:
+    """What a machine keeps in /etc although the next base changed it, told from the commits before a layer is built.
+
+    With packages over it (not ``alone``) only the bases are compared: what scripts will make of /etc is not known.
+    """
+    merge = current.merge
+    old = merge.checksum if alone else tx.base_of(current.repo, merge).checksum
+    return tuple(etc.conflicts(current.repo, current.sysroot.path / merge.path, old, base.checksum))
 
 
 def _answers(current: Transaction, intent: Intent) -> str:
@@ -334,12 +349,13 @@ def _fetch_missing(current: Transaction, solver: apt.Apt, missing: Sequence[Solv
             apt.download(solver, [s.package for s in wanted])
         return list(packages)
 
-    with ThreadPoolExecutor(WORKERS) as downloads, ThreadPoolExecutor(WORKERS) as imports:
+    workers = current.config.workers
+    with ThreadPoolExecutor(workers) as downloads, ThreadPoolExecutor(workers) as imports:
         # One worker's death must end the others' waiting, hence the explicit cancel.
         try:
             pending = []
             with current.phase("download"):
-                for future in as_completed([downloads.submit(batch, part) for part in _batches(missing)]):
+                for future in as_completed([downloads.submit(batch, part) for part in _batches(missing, workers)]):
                     pending += [imports.submit(importing, solved) for solved in future.result()]
             # Most of it is done by now: what has arrived is imported while the rest arrives.
             with current.phase("import"):
@@ -353,9 +369,9 @@ def _fetch_missing(current: Transaction, solver: apt.Apt, missing: Sequence[Solv
             raise
 
 
-def _batches(missing: Sequence[Solved]) -> list[list[Solved]]:
+def _batches(missing: Sequence[Solved], workers: int) -> list[list[Solved]]:
     """Parts of about equal size: few enough for apt's start-up cost, enough to overlap with imports."""
-    count = min(len(missing), 2 * WORKERS)
+    count = min(len(missing), 2 * workers)
     parts: list[list[Solved]] = [[] for _ in range(count)]
     weights = [0] * count
     for solved in sorted(missing, key=lambda s: s.size, reverse=True):
@@ -495,7 +511,14 @@ def publish(current: Transaction, commit: str, target: Target, outcome: Outcome)
     with current.phase("deploy", "Deploying"):
         tx.hold_bases(current.sysroot, also=target.base.checksum)
         new_origin = origin.with_base(current.basis.origin, target.refspec, target.pinned)
-        fresh = sysroot.publish(current.sysroot, current.osname, commit, origin.with_intent(new_origin, target.intent))
+        fresh = sysroot.publish(
+            current.sysroot,
+            current.osname,
+            commit,
+            origin.with_intent(new_origin, target.intent),
+            arguments=current.kargs,
+            keep=current.config.deployments,
+        )
     with current.phase("prune"):
         tidy(current.reloaded(fresh))
     return replace(outcome, deployment=fresh.of(current.osname)[0], commit=commit)

@@ -51,7 +51,7 @@ class Edit:
     @classmethod
     def of(cls, packages: Sequence[str], uninstall: Sequence[str], recommends: bool | None = None) -> Edit:
         """Raises UsageError for what is no package expression, and PackageError for a file that is no package."""
-        names, files = _split(packages)
+        names, files = split(packages)
         for name in [*names, *uninstall]:
             requests.parse_expression(name)
         return cls(tuple(names), tuple(files), tuple(uninstall), recommends)
@@ -59,8 +59,13 @@ class Edit:
     def apply(self, current: Transaction, intent: Intent, *, anew: bool = False) -> Intent:
         """The intent with these changes; files are imported. Raises ResolveError and PackageError."""
         after = requests.drop(intent, self.dropping) if self.dropping else intent
-        after = requests.add(after, self.names, _import(current, self.files, anew=anew))
-        return after if self.recommends is None else replace(after, recommends=self.recommends)
+        after = requests.add(after, self.names, import_files(current, self.files, anew=anew))
+        if self.recommends is not None:
+            return replace(after, recommends=self.recommends)
+        if after != intent and after.recommends is None:
+            # Only with a change: the setting alone must not lay anything anew.
+            return replace(after, recommends=current.config.recommends)
+        return after
 
 
 def reset(settings: Settings, *, layers: bool, overrides: bool, initramfs: bool, reporter: Reporter) -> Outcome:
@@ -115,7 +120,7 @@ def _override(
     for name in remove:
         if name != requests.name_of(name):
             raise UsageError(f"'{name}' is no package name", resolution="override remove takes plain names.")
-    names, files = _split(replacing)
+    names, files = split(replacing)
     for name in names:
         match = requests.parse_expression(name)
         if match["version"] is None and match["suite"] is None:
@@ -123,10 +128,10 @@ def _override(
                 f"override replace needs to know by what to replace {name}",
                 resolution=f"Write {name}=VERSION, {name}/SUITE, or the path of a .deb file.",
             )
-    wanted, wanted_files = _split(installing)
+    wanted, wanted_files = split(installing)
     with tx.transaction(settings, reporter) as current:
         before = origin.intent(current.basis.origin)
-        local = _import(current, files)
+        local = import_files(current, files)
         base = {
             package.name for package in package_list(current.repo, tx.base_of(current.repo, current.basis).checksum)
         }
@@ -137,7 +142,7 @@ def _override(
                 resolution="Layered packages come and go with 'apt-ostree install' and 'uninstall'.",
             )
         after = requests.override(before, remove, names, local)
-        after = requests.add(after, wanted, _import(current, wanted_files))
+        after = requests.add(after, wanted, import_files(current, wanted_files))
         quiet = not (names or wanted)
         return relayer(current, settings, after, replace(options, cache_only=options.cache_only or quiet))
 
@@ -152,7 +157,7 @@ def override_reset(settings: Settings, packages: Sequence[str], every: bool, rep
         return relayer(current, settings, after, Options(cache_only=True))
 
 
-def _split(packages: Sequence[str]) -> tuple[list[str], list[Path]]:
+def split(packages: Sequence[str]) -> tuple[list[str], list[Path]]:
     """Expressions and files. Raises PackageError for a file that is missing or is no package."""
     names = [name for name in packages if not requests.is_file(name)]
     files = [Path(name) for name in packages if requests.is_file(name)]
@@ -163,7 +168,8 @@ def _split(packages: Sequence[str]) -> tuple[list[str], list[Path]]:
     return names, files
 
 
-def _import(current: Transaction, files: Sequence[Path], *, anew: bool = False) -> list[LocalPackage]:
+def import_files(current: Transaction, files: Sequence[Path], *, anew: bool = False) -> list[LocalPackage]:
+    """Put files that the user handed over into the package cache. Raises PackageError."""
     if not files:
         return []
     tx.mark_unsynced(current.sysroot)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fnmatch
+import hashlib
 import re
 import tempfile
 from collections.abc import Sequence
@@ -9,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import dpkg, journal, origin, ostree, proc, requests, sysroot
+from .. import dpkg, etc, journal, origin, ostree, proc, requests, staged, sysroot
 from ..errors import SysrootError, TreeError, UsageError
+from ..etc import Conflict
 from ..inventory import Change, difference, package_list
 from ..lock import Holder, holder
 from ..model import CommitInfo, Deployment, Intent, Package, Solved
@@ -36,6 +39,12 @@ class DeploymentStatus:
     replaced: tuple[tuple[Package, Package], ...]
     pending: bool
     rollback: bool
+    unlocked: str = "none"
+    """How /usr was made writable."""
+    details: tuple[PackageDetails, ...] | None = None
+    """Of the layered packages, where that was asked for, as is what follows."""
+    etc: tuple[Conflict, ...] = ()
+    """What was changed in /etc here and by this pending tree: the local version stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +60,9 @@ class Status:
     """What is newer than what boots next, as last seen."""
 
 
-def status(path: Path, stateroot: str | None = None) -> Status:
-    """Read a sysroot's state from its files and its commits' metadata. Raises SysrootError."""
+def status(path: Path, stateroot: str | None = None, *, detailed: bool = False) -> Status:
+    """Read a sysroot's state from its files and its commits' metadata; what is ``detailed`` is read from the trees,
+    too. Raises SysrootError."""
     loaded = sysroot.load(path.absolute())
     chosen = loaded.deployments if stateroot is None else loaded.of(loaded.stateroot(stateroot))
     booted = loaded.booted
@@ -75,6 +85,9 @@ def status(path: Path, stateroot: str | None = None) -> Status:
                 tuple((Package(*old), Package(*new)) for old, new in _list(info, "apt-ostree.replaced-base-packages")),
                 pending=deployment.index < booted.index if booted else deployment.index == 0,
                 rollback=deployment.index > (booted.index if booted else 0),
+                unlocked=staged.unlocked(deployment.path.rpartition("/")[2], deployment.origin),
+                details=_details(loaded, info, layered) if detailed else None,
+                etc=_etc(loaded, deployment) if detailed else (),
             )
         )
     at_work = holder(loaded.path / tx.LOCK)
@@ -91,6 +104,22 @@ def _entry(path: Path, at_work: Holder | None) -> journal.Entry | None:
         if isinstance(entry, journal.Entry):
             return entry
     return None
+
+
+def _details(loaded: Sysroot, info: CommitInfo, layered: Sequence[Solved]) -> tuple[PackageDetails, ...]:
+    return tuple(package_details(loaded.repo, info.checksum, [solved.name for solved in layered])) if layered else ()
+
+
+def _etc(loaded: Sysroot, deployment: Deployment) -> tuple[Conflict, ...]:
+    """Against the deployment whose /etc it inherits, or did: the booted one, or the next in the order."""
+    own = loaded.of(deployment.osname)
+    booted = next((d for d in own if d.booted), None)
+    if deployment.index >= (booted.index if booted is not None else 1):
+        return ()
+    merged = booted or next((d for d in own if d.index > deployment.index), None)
+    if merged is None:
+        return ()
+    return tuple(etc.conflicts(loaded.repo, loaded.path / merged.path, merged.checksum, deployment.checksum))
 
 
 def _list(info: CommitInfo, key: str) -> list[Any]:
@@ -203,18 +232,59 @@ def _first(loaded: Sysroot) -> str:
     return chosen.checksum
 
 
-def db_list(path: Path, revisions: Sequence[str]) -> list[tuple[str, list[Package]]]:
-    """The packages of each revision, or of the deployment that is booted or boots next."""
+@dataclass(frozen=True, slots=True)
+class Versioned:
+    """A commit with what a boot menu calls it, and a digest over its packages' names and versions."""
+
+    commit: CommitInfo
+    packages: int
+    digest: str
+
+
+def db_version(path: Path, revisions: Sequence[str]) -> list[Versioned]:
+    """The version of each revision, or of the deployment that is booted or boots next, from metadata alone where
+    the commit has a list of its packages. Equal digests mean equal packages."""
     loaded = sysroot.load(path.absolute())
-    commits = [resolve(loaded, revision) for revision in revisions] or [_first(loaded)]
-    return [(commit, package_list(loaded.repo, commit)) for commit in commits]
+    found = []
+    for commit in [resolve(loaded, revision) for revision in revisions] or [_first(loaded)]:
+        info = ostree.commit_info(loaded.repo, commit)
+        assert info is not None
+        packages = package_list(loaded.repo, commit)
+        text = "".join(f"{p.name} {p.version} {p.architecture}\n" for p in packages)
+        found.append(Versioned(info, len(packages), hashlib.sha256(text.encode()).hexdigest()))
+    return found
 
 
-def db_details(path: Path, revisions: Sequence[str]) -> list[tuple[str, list[PackageDetails]]]:
+def db_list(path: Path, words: Sequence[str]) -> list[tuple[str, list[Package]]]:
+    """The packages of each revision, or of the deployment that is booted or boots next.
+
+    From the first word with a wildcard on they are patterns (fnmatch(3)) for packages' names. Raises SysrootError.
+    """
+    loaded = sysroot.load(path.absolute())
+    commits, patterns = _split_patterns(loaded, words)
+    return [(commit, _matching(package_list(loaded.repo, commit), patterns)) for commit in commits]
+
+
+def _split_patterns(loaded: Sysroot, words: Sequence[str]) -> tuple[list[str], list[str]]:
+    # What holds a wildcard is a pattern at once: no revision has one.
+    count = next((number for number, word in enumerate(words) if set(word) & set("*?[")), len(words))
+    commits = [resolve(loaded, word) for word in words[:count]] or [_first(loaded)]
+    return commits, list(words[count:])
+
+
+def _matching(packages: Sequence[Package], patterns: Sequence[str]) -> list[Package]:
+    return [p for p in packages if not patterns or any(fnmatch.fnmatchcase(p.name, each) for each in patterns)]
+
+
+def db_details(path: Path, words: Sequence[str]) -> list[tuple[str, list[PackageDetails]]]:
     """As ``db_list``, with everything dpkg knows."""
     loaded = sysroot.load(path.absolute())
-    commits = [resolve(loaded, revision) for revision in revisions] or [_first(loaded)]
-    return [(commit, package_details(loaded.repo, commit)) for commit in commits]
+    commits, patterns = _split_patterns(loaded, words)
+    found = []
+    for commit in commits:
+        names = [package.name for package in _matching(package_list(loaded.repo, commit), patterns)]
+        found.append((commit, package_details(loaded.repo, commit, names) if names else []))
+    return found
 
 
 def tools() -> str:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
-from .. import caller, inventory, journal, mounts, ostree, pkgcache, proc, sysroot
+from .. import caller, config, inventory, journal, mounts, ostree, pkgcache, proc, sysroot
+from ..config import Config
 from ..console import Reporter
 from ..errors import AptOstreeError, Interrupted, NotRootError, SysrootError, UsageError
 from ..fs import remove_tree, sync_filesystem, write_atomically
@@ -34,6 +35,10 @@ PENDING_REF = "apt-ostree/pending"
 BASE_REF = "apt-ostree/base"
 
 
+AS_CONFIGURED = -1.0
+"""Seconds to wait for the lock where the command line does not say."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What every mutating command takes."""
@@ -41,7 +46,9 @@ class Settings:
     sysroot: Path = Path("/")
     stateroot: str | None = None
     dry_run: bool = False
-    wait: float | None = 0
+    wait: float | None = AS_CONFIGURED
+    reboot: bool = False
+    """Whether the system shall boot what comes of it at once; only a booted one can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +60,15 @@ class Transaction:
     osname: str
     reporter: Reporter
     journal: journal.Writer
+    config: Config
+    kargs: tuple[str, ...] | None = None
+    """What the next deployment boots with; None: what boots next now has."""
 
     @contextmanager
     def phase(self, name: str, message: str = "") -> Iterator[None]:
         """What runs inside is the phase ``name`` of this transaction: the journal knows, and with ``message`` the
         user, too. docs/transactions.md lists the names."""
+        self.reporter.phase(name)
         if message:
             self.reporter.step(message)
         with self.journal.phase(name):
@@ -79,8 +90,7 @@ class Transaction:
     @property
     def merge(self) -> Deployment:
         """The deployment whose /etc the next one inherits: the booted one, or what boots next."""
-        booted = self.sysroot.booted
-        return booted if booted is not None and booted.osname == self.osname else self.basis
+        return merge_of(self.sysroot, self.osname)
 
     @property
     def log(self) -> Path:
@@ -93,6 +103,22 @@ class Transaction:
         return replace(self, sysroot=fresh)
 
 
+def merge_of(loaded: Sysroot, osname: str) -> Deployment:
+    """The deployment of a stateroot that is booted, or that boots next. Raises SysrootError when it has none."""
+    booted = loaded.booted
+    return booted if booted is not None and booted.osname == osname else loaded.of(osname)[0]
+
+
+def configuration(loaded: Sysroot, osname: str) -> Config:
+    """The settings of the system that is worked on, whichever runs this. Raises ConfigError."""
+    return config.load(loaded.path / merge_of(loaded, osname).path / "etc")
+
+
+def reboot() -> None:
+    """Restart the machine the orderly way, which finalises a staged deployment. Raises ToolError."""
+    proc.run(["systemctl", "reboot"])
+
+
 def require_root() -> None:
     """Refuse before anything is done. Raises NotRootError."""
     if os.geteuid() != 0:
@@ -103,15 +129,20 @@ def require_root() -> None:
 def transaction(settings: Settings, reporter: Reporter) -> Iterator[Transaction]:
     """Take the lock, sweep what an earlier run left, and load the sysroot.
 
-    Raises NotRootError, SysrootError, LockedError, and Interrupted once a signal came.
+    Raises NotRootError, SysrootError, ConfigError, LockedError, and Interrupted once a signal came.
     """
     require_root()
     path = settings.sysroot.absolute()
     if set('"\n') & set(str(path)):
         raise UsageError("the path of a sysroot may hold no quote and no newline", str(path))
-    sysroot.load(path)
+    found = sysroot.load(path)
+    if settings.reboot and found.booted is None:
+        raise UsageError("--reboot is for the system that is running", f"nothing of {path} is booted")
+    chosen = configuration(found, found.stateroot(settings.stateroot))
+    wait = chosen.wait if settings.wait == AS_CONFIGURED else settings.wait
     began, identifier = journal.now(), journal.identify()
-    with _signals(), lock(path / LOCK, wait=settings.wait, identifier=identifier) as killed:
+    reporter.begin(identifier)
+    with _signals(), lock(path / LOCK, wait=wait, identifier=identifier) as killed:
         mounts.enter_private_namespace()
         if path == Path("/"):
             # A booted system mounts /sysroot read-only; this opens it for us alone.
@@ -140,7 +171,7 @@ def transaction(settings: Settings, reporter: Reporter) -> Iterator[Transaction]
         )
         try:
             with _recorded(writer, loaded, osname):
-                yield Transaction(identifier, loaded, osname, reporter, writer)
+                yield Transaction(identifier, loaded, osname, reporter, writer, chosen)
         finally:
             # A publication has synced already; after a failure what was imported stays of use.
             if loaded.unsynced.exists():

@@ -367,6 +367,13 @@ class System:
         shutil.rmtree(self.path)
 
 
+def configure(system: System, text: str) -> None:
+    """Write the administrator's configuration of what boots next."""
+    place = system.deployment() / "etc/apt-ostree"
+    place.mkdir(exist_ok=True)
+    (place / "config.toml").write_text(text)
+
+
 def listing(top: Path) -> dict[str, tuple[int, int, int, str]]:
     """Each path below ``top`` with mode, owner, group, and its content's digest or a link's target."""
     found = {}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from tests.archive import Archive
-from tests.integration.system import System, output
+from tests.integration.system import REPOSITORY, System, output
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +135,20 @@ def test_status_shows_the_rollback(two: System) -> None:
     shown = two.run("status", "--json").document["deployments"]
     assert [entry["requested-packages"] for entry in shown] == [[], ["greeter"]]
     assert [(entry["pending"], entry["rollback"]) for entry in shown] == [(True, False), (False, True)]
+
+
+def test_the_list_marks_what_would_be_booted(two: System) -> None:
+    layer, base = two.deployments()
+    two.run("pin", "1")
+    with two.unchanged():
+        found = two.run("rollback", "--list", "--json").document
+        lines = two.run("rollback", "--list").stdout.splitlines()
+        assert two.run("rollback", "--list", "--to", "0").stdout.startswith("-> 0")
+    jsonschema.validate(found, json.loads((REPOSITORY / "docs/schema/rollback-list.json").read_text()))
+    assert [entry["chosen"] for entry in found["deployments"]] == [False, True]
+    assert lines[0].startswith(f"   0  {layer[:12]}.0  12.1  (")
+    assert lines[1].startswith(f"-> 1  {base[:12]}.0  12.1  (")
+    assert lines[1].endswith("  pinned")
 
 
 # Clean-up.

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,16 @@ import pytest
 
 from apt_ostree import __version__
 from apt_ostree.cli import main as cli
-from apt_ostree.cli import render
+from apt_ostree.cli import progress, render
 from apt_ostree.errors import AptOstreeError, Interrupted, ResolveError
+from apt_ostree.etc import Conflict
 from apt_ostree.inventory import Change
 from apt_ostree.lock import Holder
 from apt_ostree.model import CommitInfo, Deployment, Intent, LocalPackage, Package, Plan, Solved
 from apt_ostree.ops import query
 from apt_ostree.ops.layer import Outcome
 from apt_ostree.ops.query import DeploymentStatus, PackageDetails, Status
+from tests.unit.fake import Fake
 
 
 @pytest.fixture(autouse=True)
@@ -126,6 +129,10 @@ def test_a_usage_error_exits_2_with_its_message(
         ["refresh-md"],
         ["remote", "add", "a", "https://example.org"],
         ["remote", "delete", "a"],
+        ["kargs", "--append=x"],
+        ["kargs", "--editor"],
+        ["pin", "0"],
+        ["unpin", "0"],
     ],
 )
 def test_a_command_that_changes_a_system_needs_root(
@@ -135,6 +142,18 @@ def test_a_command_that_changes_a_system_needs_root(
     assert run(capsys, *words, "--sysroot", str(fake)) == (
         1, "", "error: this needs root\nRun it with sudo, or as root.\n",
     )  # fmt: skip
+
+
+def test_anybody_may_look_at_the_kernel_arguments(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    system = Fake(tmp_path / "sysroot")
+    system.deploy("a" * 64, "2", options="rw {} console=tty0 console=ttyS0")
+    system.deploy("b" * 64, "1", options="rw {}")
+    where = ["kargs", "--sysroot", str(system.path)]
+    assert run(capsys, *where) == (0, "rw console=tty0 console=ttyS0\n", "")
+    assert run(capsys, *where, "--deploy-index", "1") == (0, "rw\n", "")
 
 
 @pytest.fixture
@@ -174,7 +193,7 @@ def test_an_error_says_what_failed_why_and_what_to_do(capsys: pytest.CaptureFixt
 def test_an_error_is_a_document_too_where_json_was_asked_for(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> Status:
+    def fail(*_: object, **__: object) -> Status:
         raise ResolveError("brief", "a\nb", "do this")
 
     monkeypatch.setattr(query, "status", fail)
@@ -200,7 +219,7 @@ def test_an_error_is_a_document_too_where_json_was_asked_for(
 def test_any_failure_becomes_an_exit_status_and_a_message(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, failure: Exception, status: int, err: str
 ) -> None:
-    def fail(*_: object) -> Status:
+    def fail(*_: object, **__: object) -> Status:
         raise failure
 
     monkeypatch.setattr(query, "status", fail)
@@ -286,26 +305,59 @@ def text(*entries: DeploymentStatus, verbose: bool = False, transaction: Holder 
 
 def test_status_shows_deployments_in_boot_order() -> None:
     assert text(LAYERED, BOOTED) == (
-        "  debian:debian/13                                           pending\n"
+        "  debian:debian/13                                             pending\n"
         "      Version  13.1  (2023-11-14 22:13 UTC)\n"
-        "         Base  bbbbbbbbbbbb   Layer aaaaaaaaaaaa\n"
+        "         Base  bbbbbbbbbbbb   Layer  aaaaaaaaaaaa\n"
         "    Requested  jq  vim=2\n"
         "        Local  agent 1:2\n"
-        "     Inactive  vim=2: vim 2 is part of the base\n"
         "      Layered  2 packages, 1.5 MB\n"
-        "\n"
-        "● debian:debian/13                                           booted pinned\n"
+        "     Inactive  vim=2: vim 2 is part of the base\n"
+        "● debian:debian/13                                             booted pinned\n"
         "      Version  13.1  (2023-11-14 22:13 UTC)\n"
         "         Base  bbbbbbbbbbbb   (no layer)"
     )
 
 
-def test_status_in_detail_shows_kernel_arguments_and_packages() -> None:
-    assert text(LAYERED, verbose=True).splitlines()[7:] == [
+def test_status_in_detail_shows_kernel_arguments_who_made_it_packages_and_kept_files() -> None:
+    made = {"apt-ostree.uid": "1000", "apt-ostree.command": "apt-ostree install jq vim=2"}
+    info = replace(LAYER, metadata={**LAYER.metadata, **made})
+    detailed = replace(LAYERED, commit=info, details=(), etc=(Conflict("/etc/issue", "changed", "removed"),))
+    assert text(detailed, verbose=True).splitlines()[7:] == [
         "        Kargs  root=LABEL=x quiet",
-        "               jq 1.7.1-6 amd64",
+        "      Made by  uid 1000: apt-ostree install jq vim=2",
+        "     Packages  jq 1.7.1-6 amd64",
         "               agent 1:2 all",
+        " Kept in /etc  /etc/issue (changed here, removed by the new tree)",
     ]
+
+
+def test_status_keeps_to_the_columns_of_a_terminal() -> None:
+    names = tuple(f"package-{number}" for number in range(11))
+    old, new = Package("openssl", "3.5.1-1", "amd64"), Package("openssl", "3.5.1-1+deb13u2", "amd64")
+    wide = replace(
+        LAYERED,
+        deployment=replace(LAYERED.deployment, pinned=True, kargs=" ".join(f"console=ttyS{n}" for n in range(9))),
+        intent=Intent(names),
+        refspec="remote:debian/testing/x86_64/with-a-rather-long-name-of-that-flavour",
+        removed=tuple(Package(f"removed-{n}", "1", "all") for n in range(5)),
+        replaced=((old, new),),
+        inactive={},
+    )
+    lines = list(render.status_text(Status(Path("/"), (wide,), None), verbose=True, width=80))
+    assert max(map(len, lines)) <= 80
+    assert lines[:9] == [
+        "  remote:debian/testing/x86_64/with-a-rather-long-name-of-that-flavour",
+        "               pending pinned",
+        "      Version  13.1  (2023-11-14 22:13 UTC)",
+        "         Base  bbbbbbbbbbbb   Layer  aaaaaaaaaaaa",
+        "    Requested  package-0  package-1  package-2  package-3  package-4  package-5",
+        "               package-6  package-7  package-8  package-9  package-10",
+        "      Layered  2 packages, 1.5 MB",
+        "    Overrides  - removed-0   - removed-1   - removed-2   - removed-3",
+        "               - removed-4   openssl 3.5.1-1 -> 3.5.1-1+deb13u2",
+    ]
+    # A pipe gets a line a fact.
+    assert text(wide, verbose=True).splitlines()[3] == "    Requested  " + "  ".join(names)
 
 
 def test_status_of_a_base_without_version_and_origin() -> None:
@@ -323,6 +375,7 @@ def test_status_of_a_base_without_version_and_origin() -> None:
         ({"pending": True}, "pending"),
         ({"rollback": True, "pinned": True}, "rollback pinned"),
         ({"booted": True}, "booted"),
+        ({"staged": True, "locked": True}, "staged locked"),
     ],
 )
 def test_status_flags(facts: dict[str, bool], flags: str) -> None:
@@ -331,6 +384,7 @@ def test_status_flags(facts: dict[str, bool], flags: str) -> None:
         booted=facts.get("booted", False), staged=facts.get("staged", False), pinned=facts.get("pinned", False),
         pending=facts.get("pending", False), rollback=facts.get("rollback", False),
     )  # fmt: skip
+    status = replace(status, deployment=replace(status.deployment, locked=facts.get("locked", False)))
     first = text(status).splitlines()[0]
     assert first[2:].split("debian:debian/13")[1].strip() == flags
     assert first.startswith("●") is facts.get("booted", False)
@@ -437,6 +491,7 @@ def test_outcome_as_json(capsys: pytest.CaptureFixture[str]) -> None:
         "base": None,
         "previous-base": None,
         "security": None,
+        "etc-conflicts": [],
     }  # fmt: skip
 
 
@@ -465,7 +520,7 @@ def test_details_json_names_relations_and_conffiles() -> None:
     ],
 )
 def test_the_plain_reporter(capsys: pytest.CaptureFixture[str], quiet: bool, verbose: bool, err: str) -> None:
-    plain = render.Plain(quiet=quiet, verbose=verbose)
+    plain = progress.Plain(quiet=quiet, verbose=verbose)
     plain.step("Resolving")
     plain.progress(1, 2, "x")
     plain.log("Setting up jq")
@@ -481,11 +536,11 @@ class Screen(io.StringIO):
 @pytest.mark.parametrize(
     ("stream", "quiet", "term", "kind"),
     [
-        (Screen(), False, "xterm", render.Terminal),
-        (Screen(), True, "xterm", render.Plain),
-        (Screen(), False, "dumb", render.Plain),
-        (Screen(), False, None, render.Plain),
-        (io.StringIO(), False, "xterm", render.Plain),
+        (Screen(), False, "xterm", progress.Terminal),
+        (Screen(), True, "xterm", progress.Plain),
+        (Screen(), False, "dumb", progress.Plain),
+        (Screen(), False, None, progress.Plain),
+        (io.StringIO(), False, "xterm", progress.Plain),
     ],
 )
 def test_a_terminal_is_treated_as_one_unless_told_otherwise(
@@ -495,4 +550,47 @@ def test_a_terminal_is_treated_as_one_unless_told_otherwise(
     monkeypatch.delenv("TERM", raising=False)
     if term is not None:
         monkeypatch.setenv("TERM", term)
-    assert isinstance(render.reporter(quiet=quiet, verbose=False), kind)
+    assert isinstance(progress.reporter(quiet=quiet, verbose=False), kind)
+
+
+def test_progress_goes_to_a_file_descriptor_as_lines_of_json(capsys: pytest.CaptureFixture[str]) -> None:
+    reading, writing = os.pipe()
+    events = progress.reporter(quiet=True, verbose=False, progress_fd=writing)
+    events.begin("20260101T000000Z-7")
+    events.phase("download")
+    events.step("Downloading 2 packages")
+    events.progress(1, 2, "jq")
+    events.log("a script's output")
+    events.warn("old lists")
+    assert not os.get_inheritable(writing)
+    os.close(writing)
+    with os.fdopen(reading) as file:
+        lines = [json.loads(line) for line in file]
+    assert [line["transaction"] for line in lines] == ["20260101T000000Z-7"] * 5
+    assert [(line["phase"], line["done"], line["total"], line["message"]) for line in lines] == [
+        (None, 0, 0, ""),
+        ("download", 0, 0, ""),
+        ("download", 0, 0, "Downloading 2 packages"),
+        ("download", 1, 2, "jq"),
+        ("download", 0, 0, "old lists"),
+    ]
+    assert lines[-1]["warning"] is True
+    # Nobody reads any more: the operation goes on, and people are told as ever.
+    events.warn("once more")
+    assert capsys.readouterr() == ("", "warning: old lists\nwarning: once more\n")
+
+
+def test_progress_needs_a_file_descriptor_that_is_open(capsys: pytest.CaptureFixture[str], fake: Path) -> None:
+    status, _, err = run(capsys, "kargs", "--append=x", "--progress-fd", "987", "--sysroot", str(fake))
+    assert (status, err.splitlines()[0]) == (2, "error: --progress-fd 987 is no open file descriptor")
+
+
+@pytest.mark.parametrize("words", [["kargs", "--append=x"], ["install", "jq"], ["rollback"], ["uninstall", "--all"]])
+def test_only_a_booted_system_reboots(capsys: pytest.CaptureFixture[str], fake: Path, words: list[str]) -> None:
+    status, _, err = run(capsys, *words, "--reboot", "--sysroot", str(fake))
+    assert (status, err.splitlines()[0]) == (2, "error: --reboot is for the system that is running")
+
+
+def test_looking_at_kernel_arguments_reboots_nothing(capsys: pytest.CaptureFixture[str], fake: Path) -> None:
+    status, _, err = run(capsys, "kargs", "--reboot", "--sysroot", str(fake))
+    assert (status, err.splitlines()[0]) == (2, "error: --reboot goes with a change of the kernel arguments")

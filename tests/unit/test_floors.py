@@ -13,11 +13,12 @@ PACKAGE = Path(__file__).parents[2] / "apt_ostree"
 
 FLOORS = (
     ("__init__", "model", "errors", "console"),
-    ("caller", "proc", "fs", "lock", "mounts", "cgroup", "guard", "config"),
+    ("caller", "proc", "fs", "lock", "mounts", "tables", "cgroup", "guard", "config"),
     ("ostree", "apt", "dpkg", "seccomp", "bwrap", "mmdebstrap"),
     (
-        "origin", "requests", "sysroot", "pkgcache", "manifest", "users", "state", "kernel", "overlay", "assemble",
-        "layout", "support", "debconf", "vendor", "inventory", "journal", "remote",
+        "origin", "requests", "sysroot", "pkgcache", "manifest", "hostfile", "users", "state", "kernel", "overlay",
+        "assemble", "layout", "support", "debconf", "vendor", "inventory", "journal", "remote", "kargs", "staged",
+        "retention", "etc",
     ),
     ("ops",),
     ("cli", "__main__"),

@@ -383,7 +383,7 @@ def test_load_says_why_a_file_cannot_be_read(tmp_path: Path, name: str, reason: 
     assert caught.value.resolution == "Check the path and its permissions."
 
 
-@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("debian-*.toml")), ids=lambda path: path.name)
 def test_examples_are_valid(path: Path) -> None:
     load(path)
 

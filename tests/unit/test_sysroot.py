@@ -10,9 +10,9 @@ from apt_ostree import sysroot
 from apt_ostree.errors import SysrootError
 from apt_ostree.model import Deployment
 from apt_ostree.sysroot import Sysroot, load, parse_entry
+from tests.unit.fake import BOOTCSUM, Fake
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
-BOOTCSUM = "d" * 64
 
 ENTRY = """\
 title Debian GNU/Linux 13 (trixie) 20260101.0 (ostree:1)
@@ -46,38 +46,6 @@ def test_parse_entry_reads_what_ostree_writes() -> None:
     }
 
 
-class Fake:
-    """A sysroot without deployments, and the way to add some."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        (path / "ostree/repo").mkdir(parents=True)
-        (path / "ostree/repo/config").touch()
-        (path / "boot/loader.1/entries").mkdir(parents=True)
-        (path / "boot/loader").symlink_to("loader.1")
-        (path / "ostree/boot.1.1").mkdir()
-        (path / "ostree/boot.1").symlink_to("boot.1.1")
-
-    def deploy(
-        self, checksum: str, version: str, origin: str | None = "[origin]\nrefspec=d:x\n",
-        serial: int = 0, osname: str = "debian", options: str = "root=LABEL=x {} quiet", file: str = "",
-    ) -> None:  # fmt: skip
-        place = self.path / f"ostree/deploy/{osname}/deploy/{checksum}.{serial}"
-        place.mkdir(parents=True)
-        if origin is not None:
-            place.with_name(place.name + ".origin").write_text(origin)
-        links = self.path / f"ostree/boot.1.1/{osname}/{BOOTCSUM}"
-        links.mkdir(parents=True, exist_ok=True)
-        number = len(list(links.iterdir()))
-        (links / str(number)).symlink_to(f"../../../deploy/{osname}/deploy/{checksum}.{serial}")
-        karg = f"ostree=/ostree/boot.1/{osname}/{BOOTCSUM}/{number}"
-        text = f"title Debian\nversion {version}\noptions {options.format(karg)}\nlinux /x\n"
-        self.entry(file or f"ostree-{version}-{osname}.conf", text)
-
-    def entry(self, name: str, text: str) -> None:
-        (self.path / "boot/loader/entries" / name).write_text(text)
-
-
 @pytest.fixture
 def fake(tmp_path: Path) -> Fake:
     return Fake(tmp_path / "sysroot")
@@ -95,9 +63,21 @@ def test_load_reads_a_deployment_whole(fake: Fake) -> None:
                 3,
                 "root=LABEL=x quiet",
                 {"origin": {"baserefspec": "d:x"}, "packages": {"requested": "vim;"}},
+                boot_checksum=BOOTCSUM,
             ),
         ),
     )
+
+
+def test_blanks_in_quotes_stay_as_they_are(fake: Fake) -> None:
+    fake.deploy(A, "1", options='dyndbg="file a  +p" {}')
+    assert load(fake.path).deployments[0].kargs == 'dyndbg="file a  +p"'
+
+
+def test_a_pin_for_retention_is_not_the_administrator_s(fake: Fake) -> None:
+    fake.deploy(A, "2", "[libostree-transient]\npinned=true\n[apt-ostree]\nretained=true\n")
+    fake.deploy(B, "1", "[libostree-transient]\npinned=true\n")
+    assert [(d.pinned, d.retained) for d in load(fake.path).deployments] == [(False, True), (True, False)]
 
 
 def test_deployments_come_in_boot_order_by_the_entries_versions(fake: Fake) -> None:

@@ -1,0 +1,160 @@
+"""How a user follows an operation: on a terminal, in a log, or through a program that reads JSON lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+
+from ..errors import UsageError
+from .render import tell
+
+
+class Plain:
+    """One line a step on standard error, for logs and pipes."""
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        self.quiet, self.verbose = quiet, verbose
+
+    def begin(self, transaction: str) -> None:
+        """Nothing: it says what it does, not by which number."""
+
+    def phase(self, name: str) -> None:
+        """Nothing: a step says it in words."""
+
+    def step(self, message: str) -> None:
+        if not self.quiet:
+            tell(sys.stderr, f"{message}…")
+
+    def progress(self, done: int, total: int, message: str = "") -> None:
+        """Nothing: a log has no use for it."""
+
+    def log(self, line: str) -> None:
+        if self.verbose:
+            tell(sys.stderr, f"  {line}")
+
+    def warn(self, message: str) -> None:
+        tell(sys.stderr, f"warning: {message}")
+
+    def close(self) -> None:
+        """Nothing: each line stands for itself."""
+
+
+class Events:
+    """JSON lines on a file descriptor, for programs that wrap us, beside what another reporter shows."""
+
+    def __init__(self, descriptor: int, shown: Plain | Terminal) -> None:
+        self.descriptor: int | None = descriptor
+        self.shown = shown
+        self.transaction: str | None = None
+        self.name: str | None = None
+
+    def begin(self, transaction: str) -> None:
+        self.transaction = transaction
+        self._write()
+        self.shown.begin(transaction)
+
+    def phase(self, name: str) -> None:
+        self.name = name
+        self._write()
+        self.shown.phase(name)
+
+    def step(self, message: str) -> None:
+        self._write(message=message)
+        self.shown.step(message)
+
+    def progress(self, done: int, total: int, message: str = "") -> None:
+        self._write(done, total, message)
+        self.shown.progress(done, total, message)
+
+    def log(self, line: str) -> None:
+        """Nothing more: a script's output may hold anything."""
+        self.shown.log(line)
+
+    def warn(self, message: str) -> None:
+        self._write(message=message, warning=True)
+        self.shown.warn(message)
+
+    def close(self) -> None:
+        self.shown.close()
+
+    def _write(self, done: int = 0, total: int = 0, message: str = "", **more: bool) -> None:
+        if self.descriptor is None:
+            return
+        event = {"transaction": self.transaction, "phase": self.name, "done": done, "total": total, "message": message}
+        try:
+            os.write(self.descriptor, (json.dumps({**event, **more}) + "\n").encode())
+        except OSError:
+            # Whoever listened is gone or does not keep up; the operation is more important.
+            self.descriptor = None
+
+
+class Terminal:
+    """A line a step with its time, and a bar while something is counted."""
+
+    REFRESH_SECONDS = 0.1
+
+    def __init__(self, *, verbose: bool = False) -> None:
+        from rich.console import Console
+
+        self.console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+        self.verbose = verbose
+        self._step = ""
+        self._begun = 0.0
+        self._shown = 0.0
+
+    def begin(self, transaction: str) -> None:
+        """Nothing: it says what it does, not by which number."""
+
+    def phase(self, name: str) -> None:
+        """Nothing: a step says it in words."""
+
+    def step(self, message: str) -> None:
+        self.close()
+        self._step, self._begun = message, time.monotonic()
+        self.console.print(f"{message}…", end="")
+
+    def progress(self, done: int, total: int, message: str = "") -> None:
+        now = time.monotonic()
+        if total and (now - self._shown > self.REFRESH_SECONDS or done == total):
+            self._shown = now
+            width = 20
+            filled = width * done // total
+            text = f"{self._step} [{'#' * filled}{'.' * (width - filled)}] {done}/{total} {message}"
+            self.console.print("\r" + text[: self.console.width - 1].ljust(self.console.width - 1), end="")
+
+    def log(self, line: str) -> None:
+        if self.verbose:
+            self.console.print(f"\r  {line}")
+
+    def warn(self, message: str) -> None:
+        self.console.print(f"\rwarning: {message}".ljust(self.console.width - 1), style="yellow")
+
+    def close(self) -> None:
+        if self._step:
+            text = f"{self._step} ({time.monotonic() - self._begun:.1f} s)"
+            self.console.print("\r" + text.ljust(self.console.width - 1))
+            self._step = ""
+
+
+def reporter(*, quiet: bool, verbose: bool, progress_fd: int | None = None) -> Plain | Terminal | Events:
+    """The reporter that fits standard error; NO_COLOR and TERM=dumb are honoured (no-color.org).
+
+    Raises UsageError where ``progress_fd`` is no open file descriptor.
+    """
+    shown = _shown(quiet=quiet, verbose=verbose)
+    if progress_fd is None:
+        return shown
+    try:
+        # No child of ours has any business with it.
+        os.set_inheritable(progress_fd, False)
+    except OSError as error:
+        raise UsageError(f"--progress-fd {progress_fd} is no open file descriptor", error.strerror or "") from error
+    return Events(progress_fd, shown)
+
+
+def _shown(*, quiet: bool, verbose: bool) -> Plain | Terminal:
+    if sys.stderr.isatty() and not quiet and os.environ.get("TERM", "dumb") != "dumb":
+        return Terminal(verbose=verbose)
+    return Plain(quiet=quiet, verbose=verbose)

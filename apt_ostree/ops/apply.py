@@ -1,0 +1,136 @@
+"""Make a machine what a file says: one difference, one transaction, and nothing where all is so already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from .. import debconf, kargs, origin, ostree, requests
+from ..console import Reporter
+from ..errors import ResolveError
+from ..hostfile import HostFile
+from ..inventory import package_list
+from ..kargs import Edit
+from ..model import Deployment, Intent, LocalPackage
+from . import kernel_args
+from . import transaction as tx
+from .layer import Options, Outcome, relayer
+from .packages import import_files, split
+from .transaction import Settings, Transaction
+
+T = TypeVar("T", str, LocalPackage)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What a file asks for and the machine does not have, or the other way round: kind and value of each."""
+
+    added: tuple[tuple[str, str], ...] = ()
+    removed: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The result: the difference in what is asked for, and what became of the packages."""
+
+    difference: Difference
+    outcome: Outcome
+
+    @property
+    def changed(self) -> bool:
+        return self.outcome.changed
+
+    @property
+    def dry_run(self) -> bool:
+        return self.outcome.dry_run
+
+    @property
+    def deployment(self) -> Deployment | None:
+        return self.outcome.deployment
+
+
+def apply(settings: Settings, wanted: HostFile, options: Options, reporter: Reporter) -> Applied:
+    """Make the intent and the kernel arguments equal to the file, in one transaction.
+
+    What a file does not name is dropped; answers to debconf that were given before stay, and so do kernel
+    arguments that it does not name. Raises what installing and overriding raise; nothing has changed then.
+    """
+    tx.require_root()
+    names, files = split(wanted.packages)
+    replacing, replacing_files = split(wanted.replace)
+    with tx.transaction(settings, reporter) as current:
+        before = origin.intent(current.basis.origin)
+        _check_overrides(current, wanted, replacing)
+        after = Intent(
+            tuple(_in_order(before.requested, requests.add(Intent(), names, ()).requested)),
+            tuple(_in_order(before.requested_local, import_files(current, files))),
+            before.recommends if wanted.recommends is None else wanted.recommends,
+            tuple(_in_order(before.remove, wanted.remove)),
+            tuple(_in_order(before.replace, replacing)),
+            tuple(_in_order(before.replace_local, import_files(current, replacing_files))),
+            before.debconf,
+            wanted.regenerate,
+            wanted.initramfs_args,
+            tuple(_in_order(before.initramfs_etc, wanted.initramfs_etc)),
+        )
+        if after.empty:
+            # Without packages there is nobody to ask for more of them.
+            after = replace(after, recommends=None, debconf="")
+        line = kargs.split(current.basis.kargs)
+        edit = Edit(append_if_missing=wanted.kargs_present, delete_if_present=wanted.kargs_absent)
+        words = _without(kargs.apply(line, edit), wanted.kargs_absent)
+        known = (ostree.cat(current.repo, current.basis.checksum, f"/{debconf.PLACE}") or "").splitlines()
+        # Their values may be passwords: questions are named alone.
+        asked = [("answer", text.split()[1]) for text in wanted.answers.splitlines() if text not in known]
+        old, new = _items(before, line), [*_items(after, words), *asked]
+        difference = Difference(
+            tuple(item for item in new if item not in old), tuple(item for item in old if item not in new)
+        )
+        other = replace(current, kargs=tuple(words)) if words != line else current
+        outcome = relayer(other, settings, after, replace(options, answers=wanted.answers))
+        if not outcome.changed and words != line:
+            outcome = _arguments_alone(current, settings, words)
+        return Applied(difference if outcome.changed else Difference(), outcome)
+
+
+def _check_overrides(current: Transaction, wanted: HostFile, replacing: Sequence[str]) -> None:
+    base = {package.name for package in package_list(current.repo, tx.base_of(current.repo, current.basis).checksum)}
+    if absent := [name for name in [*wanted.remove, *map(requests.name_of, replacing)] if name not in base]:
+        raise ResolveError(
+            f"not in the base: {', '.join(absent)}", resolution="[overrides] is for packages that the base has."
+        )
+
+
+def _in_order(before: Sequence[T], wanted: Sequence[T]) -> list[T]:
+    """``wanted``, what is there already first and as it stands: the order of a file's lists is no difference."""
+    kept = [item for item in before if item in wanted]
+    return kept + [item for item in wanted if item not in kept]
+
+
+def _without(words: Sequence[str], absent: Sequence[str]) -> list[str]:
+    """--delete-if-present takes one of several equal arguments; a file says that there is none."""
+    return [word for word in words if word not in absent]
+
+
+def _arguments_alone(current: Transaction, settings: Settings, words: Sequence[str]) -> Outcome:
+    if settings.dry_run:
+        return Outcome(True, "Would change:", dry_run=True)
+    fresh = kernel_args.publish(current, words)
+    return Outcome(True, "", deployment=fresh.of(current.osname)[0], commit=current.basis.checksum)
+
+
+def _items(intent: Intent, line: Sequence[str]) -> list[tuple[str, str]]:
+    recommends = [] if intent.recommends is None else [str(intent.recommends).lower()]
+    return [
+        *(("package", name) for name in intent.requested),
+        *(("package", str(entry.package)) for entry in intent.requested_local),
+        *(("recommends", value) for value in recommends),
+        *(("override remove", name) for name in intent.remove),
+        *(("override replace", name) for name in intent.replace),
+        *(("override replace", str(entry.package)) for entry in intent.replace_local),
+        *(("kernel argument", word) for word in line),
+        *(("initramfs", "made on this machine") for _ in [0] if intent.initramfs),
+        *(("initramfs argument", word) for word in intent.initramfs_args),
+        *(("initramfs file", name) for name in intent.initramfs_etc),
+    ]

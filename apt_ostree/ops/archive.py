@@ -1,0 +1,135 @@
+"""Questions to the configured archives: search and show, from the lists that were fetched last."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import apt, dpkg, origin, proc, requests, sysroot
+from ..errors import NotRootError, ResolveError, UsageError
+from ..inventory import package_list
+from ..sysroot import Sysroot
+from . import transaction as tx
+from .transaction import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a package is to what boots next."""
+
+    base: str | None = None
+    """Its version in the base, or None."""
+    layered: str | None = None
+    requested: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A package that ``search`` found: its name and the archive's line about it."""
+
+    name: str
+    summary: str
+    standing: Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A package with the archives' stanza of each version, the newest first."""
+
+    name: str
+    stanzas: tuple[Mapping[str, str], ...]
+    standing: Standing
+
+
+def search(settings: Settings, terms: Sequence[str]) -> list[Found]:
+    """Packages whose names or summaries hold all terms, which are regular expressions as apt-cache(8) has them.
+
+    Raises UsageError, NotRootError where the lists cannot be read, ResolveError where there are none.
+    """
+    for term in terms:
+        try:
+            re.compile(term)
+        except re.error as error:
+            raise UsageError(f"'{term}' is no regular expression", str(error)) from error
+        if not term.strip():
+            raise UsageError("an empty word finds everything", resolution="Name what to look for.")
+    with _archives(settings) as (run, standings):
+        result = run("apt-cache", "search", "--", *terms)
+        lines = (line.partition(" - ") for line in result.stdout.splitlines())
+        return [Found(name, summary, standings.get(name, Standing())) for name, _, summary in sorted(lines)]
+
+
+def show(settings: Settings, names: Sequence[str]) -> list[Shown]:
+    """What the archives say of packages. Raises ResolveError, with near matches, for what they do not have, and
+    what ``search`` raises."""
+    for name in names:
+        requests.parse_expression(name)
+    with _archives(settings) as (run, standings):
+        shown, unknown = [], []
+        for name in names:
+            # apt-cache also tells what dpkg's database says of an installed one; no archive has that.
+            found = dpkg.parse_stanzas(run("apt-cache", "show", "--", name).stdout)
+            stanzas = tuple(stanza for stanza in found if "filename" in stanza)
+            if stanzas:
+                plain = requests.name_of(name)
+                shown.append(Shown(plain, stanzas, standings.get(plain, Standing())))
+            else:
+                unknown.append(name)
+        if unknown:
+            known = run("apt-cache", "pkgnames").stdout.split()
+            near = [f"no archive has {name}{apt.suggestion(known, requests.name_of(name))}" for name in unknown]
+            raise ResolveError(
+                "cannot find what was asked for", "\n".join(near), "'apt-ostree search' looks for words."
+            )
+        return shown
+
+
+@contextmanager
+def _archives(settings: Settings) -> Iterator[tuple[Callable[..., proc.Result], Mapping[str, Standing]]]:
+    loaded = sysroot.load(settings.sysroot.absolute())
+    osname = loaded.stateroot(settings.stateroot)
+    lists = loaded.area / "apt/lists"
+    if not os.access(loaded.area, os.X_OK) or (lists.exists() and not os.access(lists, os.R_OK)):
+        raise NotRootError(
+            "the package lists are root's alone",
+            f"{loaded.area} also holds what layers are made of",
+            "Run it with sudo, or as root.",
+        )
+    if not any(lists.glob("*_Packages*")):
+        raise ResolveError(
+            "there are no package lists yet",
+            f"{lists} is empty",
+            "'apt-ostree refresh-md' fetches them; so does every command that installs.",
+        )
+    basis = loaded.of(osname)[0]
+    tree = loaded.path / basis.path
+    etc = loaded.path / tx.merge_of(loaded, osname).path / "etc"
+    # An area of its own: a transaction may be at work in the other one. Only the lists are that one's.
+    with tempfile.TemporaryDirectory(prefix="apt-ostree-") as scratch:
+        solver = apt.prepare(Path(scratch), apt.Target(tree, etc, dpkg.architectures(tree)), "status", None)
+
+        def run(tool: str, *words: str) -> proc.Result:
+            return solver.run(tool, "-o", f"Dir::State::lists={lists}", *words, check=False)
+
+        yield run, _standings(loaded, osname)
+
+
+def _standings(loaded: Sysroot, osname: str) -> dict[str, Standing]:
+    basis = loaded.of(osname)[0]
+    base, present = (
+        {package.name: package.version for package in package_list(loaded.repo, commit)}
+        for commit in (tx.base_of(loaded.repo, basis).checksum, basis.checksum)
+    )
+    intent = origin.intent(basis.origin)
+    asked = {*map(requests.name_of, intent.requested), *(entry.package.name for entry in intent.local)}
+    return {
+        name: Standing(
+            base.get(name), present.get(name) if present.get(name) != base.get(name) else None, name in asked
+        )
+        for name in {*base, *present, *asked}
+    }

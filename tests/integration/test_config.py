@@ -1,0 +1,38 @@
+"""The administrator's configuration: each key does what docs/configuration.md says."""
+
+from __future__ import annotations
+
+import subprocess
+
+from tests.integration.system import System, configure
+
+
+def test_a_configuration_with_an_unknown_key_stops_everything_before_it_begins(sysroot: System) -> None:
+    configure(sysroot, "# ours\ndeployment = 3\n")
+    with sysroot.unchanged():
+        failure = sysroot.run("kargs", "--append=a", status=2).failure
+    assert failure.detail == "line 2: unknown key 'deployment'; did you mean 'deployments'?"
+
+
+def test_recommends_stands_where_nothing_else_was_said(sysroot: System) -> None:
+    configure(sysroot, "recommends = false\n")
+    sysroot.install("greeter")
+    assert sysroot.origin()["packages"]["recommends"] == "false"
+    # What was chosen stays, and a changed setting lays nothing anew by itself.
+    configure(sysroot, "recommends = true\n")
+    with sysroot.unchanged():
+        sysroot.run("install", "greeter", "--unchanged-exit-77", status=77)
+    sysroot.install("rec-a", "--recommends")
+    assert sysroot.origin()["packages"]["recommends"] == "true"
+
+
+def test_a_command_waits_for_another_as_long_as_the_configuration_says(sysroot: System) -> None:
+    holder = ["flock", str(sysroot.lock), "sh", "-c", "echo held; sleep 1.5"]
+    for text, status in (("", 1), ("wait = 60\n", 0)):
+        configure(sysroot, text)
+        with subprocess.Popen(holder, stdout=subprocess.PIPE, text=True) as other:
+            assert other.stdout is not None
+            assert other.stdout.readline() == "held\n"
+            done = sysroot.run("kargs", "--append=waited", status=None)
+        assert done.status == status, done.stderr
+    assert sysroot.run("kargs").stdout.endswith(" waited\n")

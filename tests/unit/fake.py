@@ -1,0 +1,39 @@
+"""A sysroot of plain files: what the loader entries, boot links and origins of ostree 2022.7 look like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+BOOTCSUM = "d" * 64
+
+
+class Fake:
+    """A sysroot without deployments, and the way to add some."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        (path / "ostree/repo").mkdir(parents=True)
+        (path / "ostree/repo/config").touch()
+        (path / "boot/loader.1/entries").mkdir(parents=True)
+        (path / "boot/loader").symlink_to("loader.1")
+        (path / "ostree/boot.1.1").mkdir()
+        (path / "ostree/boot.1").symlink_to("boot.1.1")
+
+    def deploy(
+        self, checksum: str, version: str, origin: str | None = "[origin]\nrefspec=d:x\n",
+        serial: int = 0, osname: str = "debian", options: str = "root=LABEL=x {} quiet", file: str = "",
+    ) -> None:  # fmt: skip
+        place = self.path / f"ostree/deploy/{osname}/deploy/{checksum}.{serial}"
+        place.mkdir(parents=True)
+        if origin is not None:
+            place.with_name(place.name + ".origin").write_text(origin)
+        links = self.path / f"ostree/boot.1.1/{osname}/{BOOTCSUM}"
+        links.mkdir(parents=True, exist_ok=True)
+        number = len(list(links.iterdir()))
+        (links / str(number)).symlink_to(f"../../../deploy/{osname}/deploy/{checksum}.{serial}")
+        karg = f"ostree=/ostree/boot.1/{osname}/{BOOTCSUM}/{number}"
+        text = f"title Debian\nversion {version}\noptions {options.format(karg)}\nlinux /x\n"
+        self.entry(file or f"ostree-{version}-{osname}.conf", text)
+
+    def entry(self, name: str, text: str) -> None:
+        (self.path / "boot/loader/entries" / name).write_text(text)

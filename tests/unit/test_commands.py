@@ -1,0 +1,158 @@
+"""What holds for every command: --help with an example that works, strict words, --json, a schema."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import typer
+
+from apt_ostree.cli import main as cli
+from apt_ostree.cli.command import app
+
+REPOSITORY = Path(__file__).parents[2]
+SCHEMAS = REPOSITORY / "docs/schema"
+
+
+def walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command that does something, with its words."""
+    if hasattr(command, "commands"):
+        for name, inner in command.commands.items():
+            yield from walk(inner, (*path, name))
+    else:
+        yield path, command
+
+
+TREE = dict(walk(typer.main.get_command(app)))
+COMMANDS = sorted(TREE)
+
+
+def arguments(command: Any) -> list[Any]:
+    return [parameter for parameter in command.params if parameter.param_type_name == "argument"]
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int | str | None, str, str]:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(list(words))
+    out, err = capsys.readouterr()
+    return caught.value.code, out, err
+
+
+@pytest.fixture
+def sysroot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A sysroot without deployments, run as root: no command gets as far as changing anything."""
+    (tmp_path / "ostree/repo").mkdir(parents=True)
+    (tmp_path / "ostree/repo/config").touch()
+    (tmp_path / "ostree/deploy").mkdir()
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    return ["--sysroot", str(tmp_path)]
+
+
+each_command = pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+
+
+@each_command
+def test_help_has_a_sentence_and_an_example_that_can_be_read(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    status, _, err = run(capsys, *words, "--help")
+    assert (status, err) == (0, "")
+    assert re.match(r"[A-Z].*\.$", TREE[words].help, re.MULTILINE)
+    example = re.search(r"^Example: apt-ostree (.*)$", TREE[words].help, re.MULTILINE)
+    assert example is not None
+    given = shlex.split(example[1])
+    assert tuple(given[: len(words)]) == words
+    # Parsed as it stands: each option exists, and no argument is missing.
+    TREE[words].make_context("apt-ostree", given[len(words) :], parent=None, resilient_parsing=False)
+
+
+@each_command
+def test_an_unknown_option_is_refused(
+    capsys: pytest.CaptureFixture[str], sysroot: list[str], words: tuple[str, ...]
+) -> None:
+    status, out, err = run(capsys, *words, "--no-such-option", *sysroot)
+    assert (status, out) == (2, "")
+    assert err.startswith("error: no such option: --no-such-option\n")
+
+
+@each_command
+def test_an_argument_that_is_not_utf_8_is_refused(capsys: pytest.CaptureFixture[str], words: tuple[str, ...]) -> None:
+    assert run(capsys, *words, "\udcff") == (
+        2,
+        "",
+        "error: the argument \\xff is not UTF-8\nNothing was changed. The command's --help shows its forms.\n",
+    )
+
+
+@pytest.mark.parametrize("words", [words for words in COMMANDS if arguments(TREE[words])], ids=" ".join)
+def test_an_empty_argument_is_refused(
+    capsys: pytest.CaptureFixture[str], sysroot: list[str], words: tuple[str, ...]
+) -> None:
+    takes = any("--sysroot" in parameter.opts for parameter in TREE[words].params)
+    more = ["--repo", sysroot[1]] if words[0] == "compose" else []
+    status, out, err = run(
+        capsys, *words, *more, *[""] * sum(max(1, a.nargs) for a in arguments(TREE[words])), *(sysroot if takes else [])
+    )
+    assert status in {1, 2}
+    assert out == ""
+    assert err.startswith("error: ")
+    assert "Traceback" not in err
+
+
+@each_command
+def test_every_command_speaks_json_and_has_a_schema(words: tuple[str, ...]) -> None:
+    assert any("--json" in parameter.opts for parameter in TREE[words].params)
+    titles = {name for path in SCHEMAS.glob("*.json") for name in json.loads(path.read_text())["title"].split(", ")}
+    assert f"apt-ostree {' '.join(words)} --json" in titles
+
+
+@pytest.mark.parametrize("path", sorted(SCHEMAS.glob("*.json")), ids=lambda path: path.stem)
+def test_every_schema_is_one(path: Path) -> None:
+    jsonschema.Draft202012Validator.check_schema(json.loads(path.read_text()))
+
+
+@each_command
+def test_what_changes_a_system_takes_the_shared_options(words: tuple[str, ...]) -> None:
+    options = {name for parameter in TREE[words].params for name in parameter.opts}
+    if "--dry-run" in options and words[0] != "compose":
+        assert options >= {
+            "--sysroot", "--stateroot", "-n", "--unchanged-exit-77", "--wait", "--wait-timeout", "--progress-fd", "-q",
+            "-v", "--json",
+        }  # fmt: skip
+
+
+COMPARISON = (REPOSITORY / "docs/rpm-ostree.md").read_text()
+
+
+def rows() -> list[list[str]]:
+    """The cells of each row of the comparison."""
+    lines = [line for line in COMPARISON.splitlines() if line.startswith("| ") and not line.startswith("| ---")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if "| here | how" not in line]
+
+
+def test_each_row_of_the_comparison_has_a_verdict() -> None:
+    verdicts = {"same", "better", "same, better", "new", "left out", "not yet"}
+    assert [row for row in rows() if len(row) != 3 or row[1] not in verdicts or not row[2]] == []
+
+
+def test_every_command_of_ours_in_the_comparison_exists() -> None:
+    named = set()
+    for text in re.findall(r"`apt-ostree ([^`]+)`", COMPARISON):
+        words = tuple(text.split())
+        found = next((path for path in COMMANDS if words[: len(path)] == path), None)
+        assert found is not None, text
+        options = {name for parameter in TREE[found].params for name in parameter.opts}
+        assert {word for word in words if word.startswith("-")} <= options
+        named.add(found)
+    assert {path for path in COMMANDS if path[0] != "compose"} - named == set()
+
+
+def test_what_the_comparison_calls_not_there_yet_is_not() -> None:
+    assert [row[2] for row in rows() if row[1] == "not yet" and (row[2].strip("`"),) in TREE] == []
