@@ -6,9 +6,10 @@ import json
 import os
 import sys
 import time
+from typing import TextIO, cast
 
 from ..errors import UsageError
-from .render import tell
+from .render import Lasting, tell
 
 
 class Plain:
@@ -98,7 +99,7 @@ class Terminal:
     def __init__(self, *, verbose: bool = False) -> None:
         from rich.console import Console
 
-        self.console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+        self.console = Console(file=cast(TextIO, Lasting(sys.stderr)), markup=False, highlight=False, soft_wrap=True)
         self.verbose = verbose
         self._step = ""
         self._begun = 0.0

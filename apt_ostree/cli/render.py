@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import sys
@@ -31,14 +32,45 @@ SCHEMA = 1
 """The version of every JSON document; fields are only ever added to it."""
 
 
+class Lasting:
+    """Standard error, for as long as somebody reads it: an operation must not fail because its terminal was closed,
+    and its error must not become another one."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            return self.stream.write(text)
+        except OSError:
+            self._leave()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self.stream.flush()
+        except OSError:
+            self._leave()
+
+    def _leave(self) -> None:
+        # What the buffer still holds would fail again at the exit, and change its status.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, self.stream.fileno())
+        os.close(null)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
 def tell(stream: TextIO | None, text: str) -> None:
     """A line on a stream, whatever bytes are in it."""
     # Python leaves a stream out that was closed when it started.
     if stream is None:
         return
+    to = Lasting(stream) if stream is sys.stderr else stream
     # File names may not be UTF-8; a message must never fail for it.
-    stream.write(text.encode(errors="surrogateescape").decode(errors="backslashreplace") + "\n")
-    stream.flush()
+    to.write(text.encode(errors="surrogateescape").decode(errors="backslashreplace") + "\n")
+    to.flush()
 
 
 def line(text: str = "") -> None:
