@@ -20,7 +20,7 @@ from pathlib import Path
 from . import bwrap, debconf, dpkg, kernel, mounts, ostree, overlay, pkgcache, proc, state, support, users, vendor
 from .console import Reporter
 from .errors import PackageError, ScriptError, SpaceError, TreeError
-from .fs import beneath, check_space, copy_metadata, exchange, remove_tree, walk
+from .fs import beneath, check_space, copy_metadata, exchange, remove_tree, sync_filesystem, walk
 from .model import Package, Plan, Round
 from .pkgcache import Cached
 
@@ -80,6 +80,8 @@ def base_checkout(repo: Path, area: Path, checksum: str) -> Path:
         remove_tree(fresh)
         ostree.checkout(repo, checksum, fresh, hard_links=True)
         _separate_names(fresh, fresh.with_name(f"{fresh.name}.spare"))
+        # It is used for months: a power cut now must not leave empty copies in it.
+        sync_filesystem(fresh)
         fresh.rename(target)
     return target
 
