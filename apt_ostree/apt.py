@@ -36,6 +36,15 @@ _TAKEN_OVER = re.compile(
 """The target's settings that decide what is fetched and from where. ProxyAutoDetect names a program to run, the
 gpgv's options and the Allow… ones weaken verification; all stay behind."""
 
+_PATIENCE = {
+    "Acquire::http::Timeout": "30",
+    "Acquire::https::Timeout": "30",
+    "Acquire::ftp::Timeout": "30",
+    "Acquire::Retries": "1",
+}
+"""Seconds without a byte after which a server counts as gone, and how often a file is asked for again: apt's own
+default is three more times, with growing delays. The target's own settings win."""
+
 PRIORITY_BASE = 1001
 """Above 1000 apt would even downgrade to the pinned version (apt_preferences(5)): the base stays as it is."""
 PRIORITY_LOCK = 1002
@@ -94,7 +103,7 @@ def prepare(area: Path, target: Target, cache_key: str, recommends: bool | None)
     for stale in (area / "cache").iterdir():
         if stale.is_dir() and stale.name != cache_key:
             remove_tree(stale)
-    settings = _settings(area, target)
+    settings = _PATIENCE | _settings(area, target)
     digest = _copy_sources(area, target)
     if recommends is not None:
         settings["APT::Install-Recommends"] = "true" if recommends else "false"
