@@ -29,7 +29,12 @@ def parse(text: str, name: str = "origin") -> dict[str, dict[str, str]]:
     try:
         parser.read_string(text)
     except configparser.Error as error:
-        raise SysrootError(f"cannot read {name}", str(error), "Repair or remove that deployment.") from error
+        raise SysrootError(
+            f"cannot read {name}",
+            str(error),
+            "Repair the file after that of another deployment. With an empty one ostree works again, and so does "
+            "'apt-ostree rollback'; what was requested is lost then.",
+        ) from error
     return {group: dict(parser[group]) for group in parser.sections()}
 
 

@@ -23,6 +23,11 @@ _DEPLOYMENT = re.compile(r"ostree/deploy/(?P<os>[^/]+)/deploy/(?P<checksum>[0-9a
 _STAGED = re.compile(r"^[* ] (?P<os>\S+) (?P<checksum>[0-9a-f]{64})\.(?P<serial>\d+).*\(staged\)", re.MULTILINE)
 
 
+_REPAIR_ENTRY = (
+    "ostree itself works with none of the deployments until that is repaired. Write the entry again after the others "
+    "in /boot/loader/entries, with a path in /ostree/boot.*; or remove it: its deployment is forgotten then."
+)
+
 SWAP = ".loader.apt-ostree"
 """In /boot: the loader link that is about to take the other's name."""
 
@@ -109,7 +114,7 @@ def _deployments(path: Path) -> tuple[Deployment, ...]:
         entry = parse_entry(file.read_text(errors="surrogateescape"))
         match = _BOOT_LINK.search(entry.get("options", ""))
         if match is None:
-            raise SysrootError(f"cannot read {file}", "it names no ostree= deployment")
+            raise SysrootError(f"cannot read {file}", "it names no ostree= deployment", _REPAIR_ENTRY)
         entries.append((_entry_order(entry, file), match[1], entry["options"]))
     root = os.stat("/") if Path("/run/ostree-booted").exists() else None
     found = [_staged(path)] if path == Path("/") else []
@@ -118,7 +123,9 @@ def _deployments(path: Path) -> tuple[Deployment, ...]:
         target = Path(os.path.realpath(path / link.lstrip("/")))
         match = _DEPLOYMENT.search(os.fspath(target))
         if match is None or not target.is_dir():
-            raise SysrootError(f"the loader entry for {link} leads to no deployment", f"it points to {target}")
+            raise SysrootError(
+                f"the loader entry for {link} leads to no deployment", f"it points to {target}", _REPAIR_ENTRY
+            )
         status = target.stat()
         booted = root is not None and (status.st_dev, status.st_ino) == (root.st_dev, root.st_ino)
         words = " ".join(word for word in kargs.split(options) if not word.startswith("ostree="))
@@ -129,7 +136,7 @@ def _deployments(path: Path) -> tuple[Deployment, ...]:
 def _entry_order(entry: dict[str, str], file: Path) -> int:
     version = entry.get("version", "")
     if not version.isdecimal():
-        raise SysrootError(f"cannot read {file}", "it has no version number")
+        raise SysrootError(f"cannot read {file}", "it has no version number", _REPAIR_ENTRY)
     return int(version)
 
 

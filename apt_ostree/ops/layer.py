@@ -123,6 +123,13 @@ def reach(current: Transaction, settings: Settings, target: Target, options: Opt
     now = standing(current)
     base, before = target.base, now.intent
     old_info = tx.commit_of(current.repo, current.basis)
+    if old_info.layered and before.empty:
+        raise SysrootError(
+            f"deployment {current.basis.index} has lost its requests",
+            f"{current.basis.path}.origin records none, and its commit was made for: "
+            + " ".join(json.loads(old_info.metadata.get("apt-ostree.packages", "[]"))),
+            "Write 'requested=NAME;NAME;' under [packages] there, or boot the one before ('apt-ostree rollback').",
+        )
     answers = debconf.merge(_answers(current, before), options.answers)
     after = replace(target.intent, debconf="" if target.intent.empty else debconf.digest(answers))
     target = replace(target, intent=after)
