@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 from .errors import redact
 
@@ -17,4 +16,4 @@ def uid() -> int:
 
 def words() -> list[str]:
     """The command line, without secrets."""
-    return [redact(word) for word in (Path(sys.argv[0]).name, *sys.argv[1:])]
+    return ["apt-ostree", *map(redact, sys.argv[1:])]

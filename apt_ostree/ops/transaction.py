@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import signal
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ from types import FrameType
 from .. import caller, config, inventory, journal, mounts, ostree, pkgcache, proc, sysroot
 from ..config import Config
 from ..console import Reporter
-from ..errors import AptOstreeError, Interrupted, NotRootError, SysrootError, UsageError
+from ..errors import AptOstreeError, Interrupted, NotRootError, SpaceError, SysrootError, ToolError, UsageError
 from ..fs import remove_tree, sync_filesystem, write_atomically
 from ..inventory import Change
 from ..lock import lock
@@ -173,6 +175,10 @@ def transaction(settings: Settings, reporter: Reporter) -> Iterator[Transaction]
             with _recorded(writer, loaded, osname):
                 yield Transaction(identifier, loaded, osname, reporter, writer, chosen)
         finally:
+            # What cannot go now is swept by the next command, and hides no error of this one.
+            with contextlib.suppress(OSError, ToolError):
+                for left in (loaded.area / "tmp").iterdir():
+                    remove_tree(left)
             # A publication has synced already; after a failure what was imported stays of use.
             if loaded.unsynced.exists():
                 sync_filesystem(loaded.repo)
@@ -202,14 +208,36 @@ def _recorded(writer: journal.Writer, loaded: Sysroot, osname: str) -> Iterator[
         if end(journal.INTERRUPTED, error.brief):
             error.resolution = "It was done before: the new deployments are in force; 'apt-ostree status' shows them."
         raise
-    except AptOstreeError as error:
-        first = error.detail.partition("\n")[0]
-        end(journal.FAILED, f"{error.brief}: {first}" if first else error.brief)
-        raise
+    except (AptOstreeError, OSError) as raised:
+        told = _full(raised)
+        if not isinstance(told, AptOstreeError):
+            end(journal.FAILED, str(told))
+            raise
+        first = told.detail.partition("\n")[0]
+        end(journal.FAILED, f"{told.brief}: {first}" if first else told.brief)
+        raise told from raised
     except BaseException as error:
         end(journal.FAILED, str(error) or type(error).__name__)
         raise
     end(journal.DONE)
+
+
+def _full(error: AptOstreeError | OSError) -> AptOstreeError | OSError:
+    """The error as it is, or that the disk is full: many tools say so only in passing, of a file that is "damaged"."""
+    if isinstance(error, OSError):
+        brief, detail = "", str(error)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    else:
+        brief, detail = error.brief, error.detail
+        # ostree keeps a part of the disk free (ostree.repo-config(5)).
+        full = os.strerror(errno.ENOSPC) in detail or "min-free-space" in detail
+    if not full or isinstance(error, SpaceError):
+        return error
+    return SpaceError(
+        "no space left on the disk",
+        f"{brief}\n{detail}".strip(),
+        "Nothing was lost. Free some space ('apt-ostree cleanup -b' helps) and run the command again.",
+    )
 
 
 def _packages(loaded: Sysroot, osname: str) -> list[Package]:
@@ -285,7 +313,8 @@ def sweep(loaded: Sysroot) -> None:
     for left in [*sorted((loaded.area / "tmp").iterdir()), *partial]:
         remove_tree(left)
     if loaded.unsynced.exists():
-        boot, *kept = loaded.unsynced.read_text().split() or [""]
+        # Damaged, it names another boot than this one, and nothing that was synced.
+        boot, *kept = loaded.unsynced.read_text(errors="replace").split() or [""]
         if boot != _boot_id():
             _forget_unsynced(loaded, set(kept))
     if PENDING_REF in ostree.refs(loaded.repo, "apt-ostree"):
