@@ -30,7 +30,8 @@ SHELL_SCRIPTS = $(shell grep -rlIE '^\#! ?/(usr/)?bin/(env )?(ba|da)?sh' .ci exa
 TEMPORARY := $(shell [ "$$(df --output=avail -k /dev/shm 2>/dev/null | tail -n 1)" -gt 6000000 ] 2>/dev/null \
 	&& echo /dev/shm || echo /var/tmp)
 
-.PHONY: help setup demo lint test test-unit test-integration test-fidelity test-vm fidelity fidelity-crowd shuffle manual binary clean
+.PHONY: help setup demo lint test test-unit test-integration test-faults test-kills test-damage test-fidelity test-vm torture fidelity \
+	fidelity-crowd shuffle manual binary clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.* ## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r target text; do \
@@ -48,13 +49,27 @@ lint: setup ## Check style and types of the Python code, and the shell scripts
 	$(BIN)/mypy apt_ostree scripts tests
 	shellcheck $(SHELL_SCRIPTS)
 
-test: test-unit test-integration test-fidelity test-vm ## Run all tests
+test: test-unit test-integration test-faults test-fidelity test-vm ## Run all tests
 
 test-unit: setup ## Run the tests that start no other program and need no root
 	$(BIN)/pytest tests/unit
 
 test-integration: setup $(BINARY) ## Run the tests with the real ostree, dpkg, apt and bwrap
 	PYTEST_DEBUG_TEMPROOT=$(TEMPORARY) $(BIN)/pytest tests/integration
+
+test-faults: setup $(BINARY) ## Kill commands, fill disks, damage files: old state or new (FAULTS_SEED=N repeats a run)
+	$(MAKE) --no-print-directory -j2 -O test-kills test-damage
+
+# Both at once: the second starts one program after another and waits for servers.
+test-kills:
+	PYTEST_DEBUG_TEMPROOT=$(TEMPORARY) $(BIN)/pytest tests/faults/test_kills.py
+
+test-damage:
+	FAULTS_WORKERS=1 PYTEST_DEBUG_TEMPROOT=$(TEMPORARY) $(BIN)/pytest tests/faults --ignore=tests/faults/test_kills.py
+
+INSTANTS ?= 2000
+torture: setup $(BINARY) ## Kill INSTANTS=2000 installs at random, and other commands; takes hours
+	$(BIN)/python -m tests.faults --instants $(INSTANTS) $(if $(SEED),--seed $(SEED)) --place $(TEMPORARY)
 
 test-fidelity: setup $(BINARY) ## Compare layers of seven packages with what apt-get makes
 	$(BIN)/pytest tests/fidelity

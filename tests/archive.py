@@ -99,8 +99,10 @@ def build_deb(source: Path, out: Path) -> Path:
     return deb
 
 
-def build_archive(fixtures: Path, out: Path, label: str = LABEL) -> Archive:
+def build_archive(fixtures: Path, out: Path, label: str = LABEL, *, release: str = "", signed: bool = True) -> Archive:
     """Build every fixture below ``fixtures`` and index and sign the result, with a new key, in ``out``.
+
+    ``release`` is what else stands in the Release file; one that is not ``signed`` has a key all the same.
 
     The files are readable by everybody; that ``_apt`` can reach ``out`` is up to the caller
     (``public_directory``).
@@ -137,9 +139,10 @@ def _archive(fill: Callable[[Path], None], out: Path, label: str) -> Archive:
         ).encode()
         (index / "Packages").write_bytes(packages)
         (index / "Packages.gz").write_bytes(gzip.compress(packages, compresslevel=1, mtime=EPOCH))
-        (suite / "Release").write_text(_release(suite, label))
+        (suite / "Release").write_text(release + _release(suite, label))
         key.result()
-        _sign(home, suite)
+        if signed:
+            _sign(home, suite)
         keyring = out / "archive.gpg"
         gpg(home, "--export", "--output", keyring)
     for path in (out, *out.rglob("*")):

@@ -1,0 +1,169 @@
+"""Files that the tool itself or ostree keeps, damaged: a clear error or none at all, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.system import System, output
+
+CONTENTS = {"garbage": b"\xff\x00garbage[", "empty": b"", "of a later version": b'{"schema": 99, "pid": {"x": 1}}'}
+
+
+@pytest.fixture(scope="module")
+def pattern(template: System, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A layer that boots next, and the base behind it."""
+    system = template.clone(tmp_path_factory.mktemp("pattern") / "sysroot")
+    system.install("greeter")
+    yield system
+    system.remove()
+
+
+@pytest.fixture
+def two(pattern: System, tmp_path: Path) -> Iterator[System]:
+    system = pattern.clone(tmp_path / "sysroot")
+    yield system
+    system.remove()
+
+
+@pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
+def test_a_damaged_lock_is_held_and_described_all_the_same(two: System, content: bytes) -> None:
+    two.lock.write_bytes(content)
+    assert two.run("status", "--json").document["transaction"] is None
+    assert two.run("cancel").stdout == "No transaction is in progress.\n"
+    two.install("rec-b")
+    assert two.lock.read_bytes() == b""
+
+
+def deployed(system: System) -> dict[str, bytes]:
+    """The trees, and what the loader entries say: what ostree itself refuses to list while one is damaged."""
+    trees = {path.name: b"" for path in (system.path / "ostree/deploy/debian/deploy").iterdir()}
+    entries = {path.name: path.read_bytes() for path in (system.path / "boot/loader/entries").glob("*.conf")}
+    return trees | entries
+
+
+def origin_of(system: System) -> Path:
+    deployment = system.deployment()
+    return deployment.with_name(f"{deployment.name}.origin")
+
+
+@pytest.mark.parametrize("content", [CONTENTS["garbage"], CONTENTS["of a later version"]], ids=["garbage", "later"])
+def test_an_origin_that_cannot_be_read_is_named_and_nothing_is_lost(two: System, content: bytes) -> None:
+    origin, requested, before = origin_of(two), two.requested(), deployed(two)
+    whole = origin.read_bytes()
+    origin.write_bytes(content)
+    for words in (["install", "rec-b"], ["rollback"], ["cleanup", "-r"], ["status"]):
+        failure = two.run(*words, status=1).failure
+        assert origin.name in failure.brief
+        assert "empty one" in failure.resolution
+    assert deployed(two) == before
+    # The advice is good.
+    origin.write_bytes(b"")
+    two.run("rollback")
+    origin.write_bytes(whole)
+    assert two.requested(1) == requested
+
+
+@pytest.mark.parametrize("content", [b"", None], ids=["empty", "missing"])
+def test_an_origin_that_is_lost_does_not_cost_the_packages_in_silence(two: System, content: bytes | None) -> None:
+    origin, before = origin_of(two), two.deployments()
+    origin.unlink() if content is None else origin.write_bytes(content)
+    failure = two.run("install", "rec-b", status=1).failure
+    assert failure.brief == "deployment 0 has lost its requests"
+    assert failure.detail.endswith("greeter")
+    assert origin.name in failure.detail
+    assert two.deployments() == before
+    two.run("status")
+    two.run("rollback")
+    assert two.deployments() == [before[1], before[0]]
+
+
+def loader_entry(system: System) -> Path:
+    return min((system.path / "boot/loader/entries").glob("*.conf"))
+
+
+@pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
+def test_a_damaged_loader_entry_is_named_and_nothing_is_lost(two: System, content: bytes) -> None:
+    entry = loader_entry(two)
+    whole = entry.read_bytes()
+    entry.write_bytes(content)
+    before = deployed(two)
+    for words in (["install", "rec-b"], ["rollback"], ["cleanup", "-r"], ["status"]):
+        failure = two.run(*words, status=1).failure
+        assert entry.name in failure.brief
+        assert "/boot/loader/entries" in failure.resolution
+    assert deployed(two) == before
+    entry.write_bytes(whole)
+    two.install("rec-b")
+
+
+def objects(system: System, commit: str) -> dict[str, Path]:
+    """One object of each kind that a commit reaches: its own, its tree's, and a file of the dpkg database."""
+    listed = output("ostree", "ls", f"--repo={system.repo}", "-C", commit, "/usr/lib/sysimage/dpkg/status").split()
+    content = listed[4]
+    return {
+        "commit": system.repo / "objects" / commit[:2] / f"{commit[2:]}.commit",
+        "file": system.repo / "objects" / content[:2] / f"{content[2:]}.file",
+    }
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def corrupt(path: Path) -> None:
+    """Another file of that name: writing into this one would change the deployment that shares it."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    status = path.stat()
+    path.unlink()
+    path.write_bytes(content)
+    os.chmod(path, status.st_mode)
+
+
+@pytest.mark.parametrize("harm", [remove, corrupt])
+@pytest.mark.parametrize("kind", ["commit", "file"])
+def test_an_object_of_the_base_that_is_lost_or_damaged_costs_no_deployment(
+    two: System, kind: str, harm: Callable[[Path], None]
+) -> None:
+    before = two.deployments()
+    harm(objects(two, two.base.commit)[kind])
+    result = two.run("install", "rec-b", status=None)
+    if result.status:
+        assert result.failure.resolution, result.stderr
+        assert two.deployments() == before
+    # What is deployed needs no object.
+    two.run("rollback", status=None)
+    assert set(before) <= set(two.deployments()) | set(before)
+    assert (two.deployment() / "usr/bin/dpkg").is_file()
+
+
+@pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
+def test_a_damaged_note_of_unsynced_objects_stops_nothing(two: System, content: bytes) -> None:
+    (two.area / "unsynced").write_bytes(content)
+    two.install("rec-b")
+    assert not (two.area / "unsynced").exists()
+    two.fsck()
+
+
+@pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
+def test_a_damaged_package_in_the_cache_is_fetched_again(two: System, content: bytes) -> None:
+    two.run("install", "-D", "rec-b")
+    for place in (two.area / "pkgs").iterdir():
+        (place / "index.json").write_bytes(content)
+    two.install("rec-b")
+    assert two.requested() == ["greeter", "rec-b"]
+
+
+def test_a_damaged_journal_names_what_cannot_be_read(two: System) -> None:
+    place = two.var / "lib/apt-ostree/transactions"
+    for number, content in enumerate(CONTENTS.values()):
+        (place / f"2020010{number + 1}T000000Z-1.json").write_bytes(content)
+    two.install("rec-b")
+    entries = two.run("history", "--json").document["transactions"]
+    assert [entry["state"] for entry in entries] == ["done", "done", "unreadable", "unreadable", "unreadable"]
+    assert json.dumps(entries[-1]["error"]) == '"it is damaged"'

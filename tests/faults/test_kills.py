@@ -1,0 +1,101 @@
+"""kill -9 at every named point and at random instants: the old state or the new one, whole, and the next run works.
+
+``make torture`` does the same for hours.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.trial import (
+    HEAD,
+    SCENARIOS,
+    Pattern,
+    Tally,
+    Trial,
+    at_instants,
+    at_lines,
+    at_point,
+    at_points,
+    has_set_default,
+    make_pattern,
+    planted,
+    run_trials,
+)
+from tests.integration.system import System
+
+SEED = int(os.environ.get("FAULTS_SEED") or random.SystemRandom().randrange(1 << 32))
+
+INSTANTS = {"install": 60, "uninstall": 4, "rollback": 6, "cleanup": 6}
+"""Random instants of each scenario: what four minutes of two processors allow. ``make torture`` tries as many as it
+is told."""
+
+
+@pytest.fixture(scope="module")
+def patterns(template: System, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Pattern]]:
+    """The pattern of a scenario, made once."""
+    made: dict[str, Pattern] = {}
+
+    def pattern(name: str) -> Pattern:
+        if name not in made:
+            made[name] = make_pattern(SCENARIOS[name], template, tmp_path_factory.mktemp(name))
+        return made[name]
+
+    yield pattern
+    for each in made.values():
+        each.system.remove()
+
+
+def tried(pattern: Pattern, place: Path, trials: list[Trial]) -> Tally:
+    tally = run_trials(pattern, place, trials)
+    print(HEAD, tally.row(pattern.scenario.name), sep="\n")
+    assert tally.failures == []
+    return tally
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_kill_at_a_named_point_leaves_the_old_state_or_the_new(
+    patterns: Callable[[str], Pattern], name: str, tmp_path: Path
+) -> None:
+    pattern = patterns(name)
+    tally = tried(pattern, tmp_path, at_points(pattern))
+    assert tally.outcomes["old"] > 0
+    assert tally.outcomes["new"] > 0
+
+
+def test_a_kill_at_any_line_of_a_rollback_leaves_the_old_order_or_the_new(
+    patterns: Callable[[str], Pattern], tmp_path: Path
+) -> None:
+    """Where ostree has no set-default, the loader entries are rewritten and the link is swapped here."""
+    pattern = patterns("rollback")
+    if has_set_default():
+        trials = [at_point(pattern, "ostree-admin", when) for when in ("before", "after")]
+    else:
+        trials = at_lines(pattern, "loader", step=5)
+    tally = tried(pattern, tmp_path, trials)
+    assert tally.outcomes["old"] > 0
+    assert tally.outcomes["new"] > 0
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_kill_at_a_random_instant_leaves_the_old_state_or_the_new(
+    patterns: Callable[[str], Pattern], name: str, tmp_path: Path
+) -> None:
+    print(f"FAULTS_SEED={SEED}")
+    pattern = patterns(name)
+    tried(pattern, tmp_path, at_instants(pattern, INSTANTS[name], SEED))
+
+
+def test_a_checkout_of_the_base_counts_once_it_is_on_disk(sysroot: System) -> None:
+    """Where names share an object it holds copies, which a power cut could leave empty for good."""
+    shutil.rmtree(sysroot.area / "base")
+    done = planted(sysroot, "sync", "before", "kill", "install", "-n", "greeter")
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert list((sysroot.area / "base").iterdir()) == []

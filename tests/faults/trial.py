@@ -1,0 +1,323 @@
+"""One trial: a sysroot, a command that a fault meets, and a judgement of what is left.
+
+What is left is read with ostree and from the files, never with apt-ostree's own code.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.faults import plant
+from tests.integration.system import REPOSITORY, STATEROOT, System, chosen_cli, environment, output, wait_until
+
+WORKERS = int(os.environ.get("FAULTS_WORKERS", "2"))
+"""Trials at once."""
+
+Trial = tuple[str, Callable[[System], None]]
+"""Its name, and what happens to the sysroot."""
+
+Shape = tuple[tuple[str, ...], ...]
+"""The deployments in boot order: each is the one that was there before, by its name, or what a new one requests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A command, and what is done before on the sysroot it meets."""
+
+    name: str
+    command: tuple[str, ...]
+    before: tuple[tuple[str, ...], ...] = ()
+    points: tuple[str, ...] = ()
+    """The named points that the command passes."""
+
+
+INSTALL_POINTS = ("lock", "journal", *(name for name in plant.PHASES if name not in ("pull", "reorder")))
+
+SCENARIOS = {
+    scenario.name: scenario
+    for scenario in (
+        Scenario("install", ("install", "rec-b", "user-maker"), (), INSTALL_POINTS),
+        Scenario("uninstall", ("uninstall", "greeter"), (("install", "greeter", "rec-b"),), ("script", "deploy")),
+        Scenario("rollback", ("rollback",), (("install", "greeter"),), ("lock", "journal", "reorder")),
+        Scenario("cleanup", ("cleanup", "-r", "-b"), (("install", "greeter"),), ("lock", "journal", "deploy", "prune")),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A sysroot to clone for each trial; the state it has, and the one that the command makes of it."""
+
+    scenario: Scenario
+    system: System
+    old: Shape
+    new: Shape
+    names: frozenset[str]
+    seconds: float
+    """How long the command takes here and now, with as many others as trials run at once."""
+
+    def outcome(self, system: System) -> str:
+        """``old`` or ``new``; anything else is an error."""
+        found = shape(system, self.names)
+        assert found in (self.old, self.new), f"neither old nor new: {found}\nold: {self.old}\nnew: {self.new}"
+        return "old" if found == self.old else "new"
+
+
+def shape(system: System, known: Iterable[str]) -> Shape:
+    return tuple(
+        (name,) if name in known else ("requests", *system.requested(index))
+        for index, name in enumerate(system.deployments())
+    )
+
+
+def make_pattern(scenario: Scenario, template: System, place: Path) -> Pattern:
+    """Prepare what a scenario's trials are cloned from, and see what the undisturbed command does."""
+    system = template.clone(place / scenario.name)
+    for words in scenario.before:
+        system.run(*words)
+    names = frozenset(system.deployments())
+    old = shape(system, names)
+    durations: list[float] = []
+    shapes: set[Shape] = set()
+
+    def undisturbed(number: int) -> None:
+        clone = system.clone(place / f"{scenario.name}-{number}")
+        began = time.monotonic()
+        clone.run(*scenario.command)
+        durations.append(time.monotonic() - began)
+        shapes.add(shape(clone, names))
+        clone.remove()
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        list(pool.map(undisturbed, range(WORKERS)))
+    (new,) = shapes
+    assert new != old
+    return Pattern(scenario, system, old, new, names, max(durations))
+
+
+# What has to hold at any time.
+
+
+def whole(system: System) -> None:
+    """Every loader entry boots: it points to files that exist, and to a deployment with its origin; and every
+    object is what its name says."""
+    entries = sorted((system.path / "boot/loader/entries").glob("*.conf"))
+    assert len(entries) == len(system.deployments())
+    for file in entries:
+        keys = dict(line.split(" ", 1) for line in file.read_text().splitlines() if " " in line)
+        for key in ("linux", "initrd"):
+            assert (system.path / "boot" / keys[key].lstrip("/")).is_file(), f"{file}: no {key}"
+        link = next(word for word in keys["options"].split() if word.startswith("ostree=")).removeprefix("ostree=/")
+        tree = (system.path / link).resolve()
+        assert (tree / "usr/bin").is_dir(), f"{file}: {link} leads to no tree"
+        assert (tree / "etc").is_dir(), f"{file}: no /etc"
+        assert tree.with_name(f"{tree.name}.origin").is_file(), f"{file}: no origin"
+    system.fsck()
+
+
+def gone(system: System) -> None:
+    """No process and no mount is left."""
+    wait_until(lambda: system.processes() == [], 5, "nothing of the command runs")
+    assert system.mounts() == []
+
+
+def clean(system: System) -> None:
+    """What the next command has to leave: no process, mount, lock or temporary file, nothing without an owner."""
+    gone(system)
+    swept(system)
+
+
+def swept(system: System) -> None:
+    """The part of it that lies on the disk."""
+    with system.lock.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        assert file.read() == b""
+    journal = system.var / "lib/apt-ostree/transactions"
+    left = [
+        *(system.area / "tmp").iterdir(),
+        *system.area.glob(".*"),
+        *(path for path in (system.area / "apt/archives").rglob("*") if path.is_file()),
+        *(path for path in (system.path / "boot").glob(".*") if path.name != ".ostree-bootcsumdir-source"),
+        *journal.glob(".*"),
+        *system.area.glob("unsynced"),
+    ]
+    assert left == []
+    deploy = system.path / "ostree/deploy" / STATEROOT / "deploy"
+    trees = {path.name for path in deploy.iterdir() if path.is_dir()}
+    assert trees == set(system.deployments())
+    assert {path.name for path in deploy.glob("*.origin")} == {f"{name}.origin" for name in trees}
+    heads = system.repo / "refs/heads/apt-ostree"
+    assert not (heads / "pending").exists()
+    owned = {path.name for path in (system.area / "pkgs").iterdir()}
+    packages = heads / "pkg"
+    assert {path.name for path in packages.iterdir()} <= owned if packages.is_dir() else True
+    bases = {path.name for path in (heads / "base").iterdir()} if (heads / "base").is_dir() else set()
+    assert bases <= {system.base.commit}
+    for path in journal.glob("*.json") if journal.is_dir() else ():
+        assert json.loads(path.read_text())["state"] != "running", path
+
+
+def orphans(system: System) -> str:
+    """What ``ostree prune`` would remove."""
+    return output("ostree", "prune", f"--repo={system.repo}", "--refs-only", "--no-prune")
+
+
+# Trials.
+
+
+def planted(system: System, point: str, when: str, fault: str, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command with a fault planted."""
+    return subprocess.run(
+        [sys.executable, "-m", "tests.faults.plant", point, when, fault, "--", "--sysroot", str(system.path), *command],
+        cwd=REPOSITORY,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def kill_after(seconds: float, system: System, *command: str) -> None:
+    """Kill a command, unless it is done by then."""
+    with subprocess.Popen(
+        [*chosen_cli(), "--sysroot", str(system.path), *command],
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as child:
+        try:
+            child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            child.kill()
+
+
+def judge(pattern: Pattern, system: System, again: bool) -> str:
+    """``old`` or ``new``, after everything was looked at, and after the next command: the same one again, or a
+    clean-up. Raises AssertionError."""
+    gone(system)
+    outcome = pattern.outcome(system)
+    whole(system)
+    if again and not (outcome == "new" and pattern.scenario.name == "rollback"):
+        # What is done already is no error, but for an uninstallation of what is gone.
+        status = None if outcome == "new" and pattern.scenario.name == "uninstall" else 0
+        system.run(*pattern.scenario.command, status=status)
+        assert pattern.outcome(system) == "new"
+        clean(system)
+    else:
+        system.run("cleanup", "-b")
+        assert pattern.outcome(system) == outcome
+        clean(system)
+        assert "No unreachable objects" in orphans(system)
+    return outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What a run of trials came to."""
+
+    tried: int
+    outcomes: Counter[str]
+    failures: list[str]
+
+    def row(self, name: str) -> str:
+        odd = sum(self.outcomes[key] for key in self.outcomes if key not in ("old", "new"))
+        return f"{name:<24}{self.tried:>8}{self.outcomes['old']:>8}{self.outcomes['new']:>8}{odd:>10}"
+
+
+HEAD = f"{'':<24}{'tried':>8}{'old':>8}{'new':>8}{'else':>10}"
+
+
+def run_trials(pattern: Pattern, place: Path, trials: Sequence[Trial], progress: bool = False) -> Tally:
+    """Each trial on a clone of its own, several at once. A failure's sysroot stays, and is named."""
+    outcomes: Counter[str] = Counter()
+    failures: list[str] = []
+    guard = threading.Lock()
+
+    def one(number: int) -> None:
+        name, meet = trials[number]
+        system = pattern.system.clone(place / f"trial-{pattern.scenario.name}-{number}")
+        try:
+            meet(system)
+            outcome = judge(pattern, system, again=number % 2 == 0)
+        except Exception:
+            outcome = "else"
+            with guard:
+                failures.append(f"{pattern.scenario.name}, {name} ({system.path}): {traceback.format_exc(limit=-2)}")
+        else:
+            system.remove()
+        with guard:
+            outcomes[outcome] += 1
+            done = sum(outcomes.values())
+            if progress and done % 50 == 0:
+                print(
+                    f"{pattern.scenario.name}: {done} of {len(trials)}, {dict(outcomes)}", file=sys.stderr, flush=True
+                )
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        list(pool.map(one, range(len(trials))))
+    return Tally(len(trials), outcomes, failures)
+
+
+def at_point(pattern: Pattern, point: str, when: str, fault: str = "kill") -> Trial:
+    """A fault at a named point, which the command has to reach."""
+
+    def meet(system: System) -> None:
+        done = planted(system, point, when, fault, *pattern.scenario.command)
+        assert done.returncode != plant.UNREACHED, f"{point} was never reached: {done.stderr}"
+        assert "Traceback" not in done.stderr, done.stderr
+        if fault == "kill":
+            assert done.returncode == -signal.SIGKILL, done.stderr
+
+    return f"{fault} {when} {point}", meet
+
+
+def has_set_default() -> bool:
+    """Whether this ostree reorders deployments itself."""
+    done = subprocess.run(["ostree", "admin", "--help"], capture_output=True, text=True, check=False)
+    return "set-default" in done.stdout + done.stderr
+
+
+def at_lines(pattern: Pattern, point: str, step: int = 1) -> list[Trial]:
+    """A kill before each line that runs in a function, or before each ``step``th one."""
+    clone = pattern.system.clone(pattern.system.path.with_name(f"{pattern.scenario.name}-lines"))
+    done = planted(clone, f"{point}@{1 << 30}", "before", "kill", *pattern.scenario.command)
+    clone.remove()
+    assert done.returncode == plant.UNREACHED, done.stderr
+    lines = int(done.stderr.rpartition("uses: ")[2])
+    assert lines > 0, f"{point} did not run"
+    return [at_point(pattern, f"{point}@{number}", "before") for number in range(1, lines + 1, step)]
+
+
+def at_points(pattern: Pattern) -> list[Trial]:
+    """A kill before and after each point that the scenario names."""
+    return [at_point(pattern, point, when) for point in pattern.scenario.points for when in ("before", "after")]
+
+
+def at_instants(pattern: Pattern, count: int, seed: int) -> list[Trial]:
+    """Kills at random, uniformly over the command's duration and a little more."""
+    chance = random.Random(f"{seed} {pattern.scenario.name}")
+
+    def trial(instant: float) -> Trial:
+        def meet(system: System) -> None:
+            kill_after(instant, system, *pattern.scenario.command)
+
+        return f"killed after {instant:.3f} s", meet
+
+    return [trial(chance.uniform(0, pattern.seconds * 1.05)) for _ in range(count)]
