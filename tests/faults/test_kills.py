@@ -1,4 +1,5 @@
-"""kill -9 at every named point and at random instants: the old state or the new one, whole, and the next run works.
+"""kill -9, or an error of the disk, at named points and at random instants: the old state or the new one, whole, and
+the next run works.
 
 ``make torture`` does the same for hours.
 """
@@ -66,6 +67,28 @@ def test_a_kill_at_a_named_point_leaves_the_old_state_or_the_new(
 ) -> None:
     pattern = patterns(name)
     tally = tried(pattern, tmp_path, at_points(pattern))
+    assert tally.outcomes["old"] > 0
+    assert tally.outcomes["new"] > 0
+
+
+ERRORS = (
+    ("journal", "before", "enospc"),
+    ("journal:3", "before", "eio"),
+    ("apt-download", "after", "eio"),
+    ("import-deb", "before", "eio"),
+    ("ostree-commit", "after", "enospc"),
+    ("sync", "before", "eio"),
+    ("ostree-admin", "before", "eio"),
+    ("ostree-admin", "after", "eio"),
+    ("collect", "before", "enospc"),
+)
+
+
+def test_an_error_of_the_disk_at_a_named_point_leaves_the_old_state_or_the_new(
+    patterns: Callable[[str], Pattern], tmp_path: Path
+) -> None:
+    pattern = patterns("install")
+    tally = tried(pattern, tmp_path, [at_point(pattern, *error) for error in ERRORS])
     assert tally.outcomes["old"] > 0
     assert tally.outcomes["new"] > 0
 
