@@ -189,7 +189,7 @@ def test_cancel_of_a_publication_says_that_it_was_done(sysroot: System) -> None:
         with subprocess.Popen(_HOLD + [str(sysroot.path / "ostree/lock")], stdout=subprocess.PIPE) as lock:
             assert lock.stdout is not None
             assert lock.stdout.readline()
-            wait_until(lambda: any("admin deploy" in line for line in sysroot.processes()), 30, "ostree deploys")
+            wait_until(lambda: any("admin deploy" in line for line in sysroot.processes()), 60, "ostree deploys")
             cancelling = subprocess.Popen(
                 [*chosen_cli(), "cancel", "--sysroot", str(sysroot.path)],
                 env=environment(),
@@ -201,8 +201,8 @@ def test_cancel_of_a_publication_says_that_it_was_done(sysroot: System) -> None:
             assert child.poll() is None
             assert cancelling.poll() is None
             lock.kill()
-        stdout, _ = cancelling.communicate(timeout=30)
-        _, stderr = child.communicate(timeout=30)
+        stdout, _ = cancelling.communicate(timeout=120)
+        _, stderr = child.communicate(timeout=120)
     new, old = sysroot.deployments()
     assert old == before
     assert stdout == f"It was done before it could be stopped: {new[:12]} boots next.\n"
