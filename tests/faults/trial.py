@@ -305,7 +305,9 @@ def at_lines(pattern: Pattern, point: str, step: int = 1) -> list[Trial]:
     assert done.returncode == plant.UNREACHED, done.stderr
     lines = int(done.stderr.rpartition("uses: ")[2])
     assert lines > 0, f"{point} did not run"
-    return [at_point(pattern, f"{point}@{number}", "before") for number in range(1, lines + 1, step)]
+    # The last ones come after what they are about.
+    numbers = sorted({*range(1, lines + 1, step), *range(max(1, lines - 2), lines + 1)})
+    return [at_point(pattern, f"{point}@{number}", "before") for number in numbers]
 
 
 def at_points(pattern: Pattern) -> list[Trial]:
