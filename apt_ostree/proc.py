@@ -93,13 +93,23 @@ def _registered(pid: int) -> Iterator[None]:
 
 @contextmanager
 def signals_held() -> Iterator[None]:
-    """Let signals wait until the block is done: its children finish what an interruption would only delay."""
-    caught = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    """Let signals wait until the block is done: its children finish what an interruption would only delay.
+
+    Blocking them is not enough: the kernel gives a signal to any thread that does not block it, and Python then
+    runs the handler in this one. To be called by the main thread.
+    """
+    caught = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    held: list[int] = []
+    handlers = {number: signal.signal(number, lambda number, frame: held.append(number)) for number in caught}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, caught)
     try:
         yield
     finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for waiting in held[:1]:
+            signal.raise_signal(waiting)
 
 
 def end_children() -> None:
