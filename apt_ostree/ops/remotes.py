@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import remote, sysroot
 from ..console import Reporter
-from ..errors import RemoteError, UsageError
+from ..errors import RemoteError, UsageError, redact
 from ..remote import Remote
 from . import transaction as tx
 from .deployments import Done
@@ -56,7 +56,7 @@ def add(
     with tx.transaction(settings, reporter) as current:
         if found := next((entry for entry in remote.read(current.repo) if entry.name == name), None):
             if if_not_exists:
-                return Done(False, f"There is a remote {name} already: {found.url}.")
+                return Done(False, f"There is a remote {name} already: {redact(found.url)}.")
             raise RemoteError(
                 f"there is a remote {name} already",
                 found.url,
@@ -89,5 +89,5 @@ def delete(settings: Settings, name: str, reporter: Reporter) -> Done:
 
 
 def listed(path: Path) -> list[Remote]:
-    """The remotes of a sysroot; anybody may ask. Raises SysrootError."""
-    return remote.read(sysroot.load(path.absolute()).repo)
+    """The remotes of a sysroot, without passwords; anybody may ask. Raises SysrootError."""
+    return [replace(entry, url=redact(entry.url)) for entry in remote.read(sysroot.load(path.absolute()).repo)]
