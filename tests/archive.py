@@ -112,7 +112,7 @@ def build_archive(fixtures: Path, out: Path, label: str = LABEL, *, release: str
         with ThreadPoolExecutor() as threads:
             list(threads.map(lambda source: build_deb(source, pool), fixture_sources(fixtures)))
 
-    return _archive(build, out, label)
+    return _archive(build, out, label, release=release, signed=signed)
 
 
 def index_archive(debs: Sequence[Path], out: Path, label: str = LABEL) -> Archive:
@@ -125,7 +125,7 @@ def index_archive(debs: Sequence[Path], out: Path, label: str = LABEL) -> Archiv
     return _archive(copy, out, label)
 
 
-def _archive(fill: Callable[[Path], None], out: Path, label: str) -> Archive:
+def _archive(fill: Callable[[Path], None], out: Path, label: str, *, release: str = "", signed: bool = True) -> Archive:
     pool = out / "pool" / COMPONENT
     suite = out / "dists" / SUITE
     index = suite / COMPONENT / f"binary-{host_architecture()}"
