@@ -30,7 +30,7 @@ def base_version(system: System, index: int = 0) -> str:
     return str(system.run("status", "--json").document["deployments"][index]["version"])
 
 
-def test_a_machine_walks_from_base_to_base_and_back(sysroot: System, served: Served) -> None:
+def test_a_machine_walks_from_base_to_base_and_back(sysroot: System, served: Served, tmp_path: Path) -> None:
     system = sysroot
     first = served.publish("13.1")
     with public_directory() as one, public_directory() as two:
@@ -74,7 +74,32 @@ def test_a_machine_walks_from_base_to_base_and_back(sysroot: System, served: Ser
         system.run("upgrade")
         assert not system.origin().has_option("origin", "override-commit")
         assert system.run("upgrade", "--check", status=77).stdout == "Nothing newer.\n"
+
+        # Kernel arguments: the same commit, and they go along from deployment to deployment.
+        layer = system.commit()
+        system.run("kargs", "--append=quiet", "--append=console=ttyS0")
+        system.run("kargs", "--replace=console=ttyS0=ttyS1", "--delete-if-present=absent")
+        assert system.commit() == layer
+        system.run("kargs", "--append-if-missing=quiet", "--unchanged-exit-77", status=77)
+        file = tmp_path / "host.toml"
+        file.write_text('packages = ["tool"]\n[kernel-args]\npresent = ["panic=30"]\nabsent = ["quiet"]\n')
+        applied = system.run("apply", "--dry-run", file).stdout
+        assert "extra" in applied
+        assert "panic=30" in applied
+        system.run("apply", file)
+        assert (version(system, "extra"), version(system, "tool")) == (None, "2.0")
+        assert system.run("kargs").stdout.split()[-2:] == ["console=ttyS1", "panic=30"]
+        with system.unchanged():
+            system.run("apply", file, "--unchanged-exit-77", status=77)
+
+        system.run("pin", "1")
+        before = system.deployments()
+        system.run("kargs", "--append=debug")
+        assert system.deployments()[1:] == before
         system.run("cleanup", "-r", "-b")
+        assert system.deployments()[1:] == before[1:]
+        system.run("unpin", "1")
+        system.run("cleanup", "-r")
         assert len(system.deployments()) == 1
 
         system.run("override", "remove", "base-lib")
@@ -82,4 +107,12 @@ def test_a_machine_walks_from_base_to_base_and_back(sysroot: System, served: Ser
         system.run("reset")
         assert system.commit() == second.commit
         assert system.origin().get("origin", "refspec") == f"example:{REF}"
+        assert system.run("kargs").stdout.split()[-2:] == ["panic=30", "debug"]
+
+        done = system.run("history", "--json").document["transactions"]
+        assert [entry["command"][3] for entry in done if entry["state"] == "done"] == [
+            *("reset", "override", "cleanup", "cleanup", "kargs", "apply", "kargs", "kargs", "upgrade"),
+            *("rollback", "rollback", "deploy", "install", "upgrade", "install", "rebase"),
+        ]
+        assert [entry["command"][3] for entry in done if entry["state"] == "failed"] == ["upgrade"]
         system.fsck()
