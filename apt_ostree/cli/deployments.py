@@ -10,6 +10,7 @@ import typer
 from ..errors import UsageError
 from . import render
 from .command import CHANGING, DEPLOYING, LOOKING, UNCHANGED, Call, app, command
+from .status import status_json, status_text
 
 
 @command(app, LOOKING)
@@ -40,11 +41,11 @@ def status(
         only = tuple(entry for entry in result.deployments if entry.deployment.booted)
         result = dataclasses.replace(result, deployments=only)
     if path is not None:
-        render.selected(select({"schema": render.SCHEMA, **render.status_json(result)}, path))
+        render.selected(select({"schema": render.SCHEMA, **status_json(result)}, path))
     elif call.as_json:
-        render.document(render.status_json(result))
+        render.document(status_json(result))
     else:
-        for text in render.status_text(result, verbose=call.verbose, width=render.width()):
+        for text in status_text(result, verbose=call.verbose, width=render.width()):
             render.line(text)
     if pending_exit_77 and pending:
         raise typer.Exit(UNCHANGED)

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..errors import AptOstreeError
-from ..kargs import split as split_kargs
 from ..model import CommitInfo, Package, Plan
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from ..ops.initramfs import State
     from ..ops.kernel_args import Changed
     from ..ops.layer import Outcome
-    from ..ops.query import DeploymentStatus, PackageDetails, Status
+    from ..ops.query import PackageDetails
     from ..remote import Remote
 
 SCHEMA = 1
@@ -367,66 +366,6 @@ COLUMN = 15
 """Where the values of a record begin, and go on in further lines."""
 
 
-def status_text(status: Status, *, verbose: bool, width: int | None = None) -> Iterable[str]:
-    """The deployments: a bullet for the booted one, labels right-aligned; wrapped where there is a ``width``."""
-    if not status.deployments:
-        yield "No deployments."
-    for entry in status.deployments:
-        yield from _deployment_lines(entry, verbose=verbose, width=width)
-    if status.update is not None:
-        yield ""
-        yield update_line(status.update)
-    if status.transaction is not None:
-        yield ""
-        yield f"In progress: {status.transaction}"
-        if status.entry is not None:
-            yield field("Phase", f"{status.entry.phases[-1].name}  (transaction {status.entry.id})")
-
-
-def _deployment_lines(entry: DeploymentStatus, *, verbose: bool, width: int | None) -> Iterable[str]:
-    deployment = entry.deployment
-    mark = "●" if deployment.booted else " "
-    name, flags = entry.refspec or deployment.osname, " ".join(_flags(entry))
-    first = f"{mark} {name:<60} {flags}".rstrip()
-    if width is None or len(first) <= width:
-        yield first
-    else:
-        yield f"{mark} {name}"
-        yield field("", flags)
-    version = entry.base.version or "(none)"
-    yield field("Version", f"{version}  ({moment(entry.base.timestamp)})")
-    layer = f"Layer  {entry.commit.checksum[:12]}" if entry.commit.layered else "(no layer)"
-    yield field("Base", f"{entry.base.checksum[:12]}   {layer}")
-    yield from _fields("Requested", entry.intent.requested, width)
-    yield from _fields("Local", [f"{e.package.name} {e.package.version}" for e in entry.intent.requested_local], width)
-    if entry.layered:
-        total = sum(solved.installed_size for solved in entry.layered)
-        count = len(entry.layered)
-        yield field("Layered", f"{count} package{'s' if count != 1 else ''}, {size(total)}")
-    changes = [f"- {package.name}" for package in entry.removed]
-    changes += [f"{old.name} {old.version} -> {new.version}" for old, new in entry.replaced]
-    yield from _fields("Overrides", changes, width, "   ")
-    for request, reason in sorted(entry.inactive.items()):
-        yield field("Inactive", f"{request}: {reason}")
-    made = " ".join(["made on this machine", *entry.intent.initramfs_args]) if entry.intent.initramfs else ""
-    yield from _fields("Initramfs", [made] if made else [], width)
-    yield from _fields("Tracked", entry.intent.initramfs_etc, width)
-    if verbose:
-        yield from _more_lines(entry, width)
-
-
-def _more_lines(entry: DeploymentStatus, width: int | None) -> Iterable[str]:
-    yield from _fields("Kargs", split_kargs(entry.deployment.kargs), width, " ")
-    if command := entry.commit.metadata.get("apt-ostree.command"):
-        who = f"uid {entry.commit.metadata.get('apt-ostree.uid', '?')}: {command}"
-        yield from _fields("Made by", who.split(" "), width, " ")
-    label = "Packages"
-    for solved in entry.layered:
-        yield field(label, f"{solved.package.name} {solved.package.version} {solved.package.architecture}")
-        label = ""
-    yield from etc_lines(entry.etc)
-
-
 def etc_json(conflicts: Sequence[Conflict]) -> list[dict[str, str]]:
     return [{"path": conflict.path, "here": conflict.here, "there": conflict.there} for conflict in conflicts]
 
@@ -439,112 +378,9 @@ def etc_lines(conflicts: Sequence[Conflict]) -> Iterable[str]:
         label = ""
 
 
-def _fields(label: str, items: Sequence[str], width: int | None, gap: str = "  ") -> Iterable[str]:
-    """A record's line of several values; on a terminal as many lines as they need."""
-    lines: list[str] = []
-    for item in items:
-        if lines and (width is None or COLUMN + len(lines[-1] + gap + item) <= width):
-            lines[-1] += gap + item
-        else:
-            lines.append(item)
-    for number, text in enumerate(lines):
-        yield field("" if number else label, text)
-
-
 def field(label: str, value: str) -> str:
     """A line of a record, its label right-aligned."""
     return f"{label:>{COLUMN - 2}}  {value}".rstrip()
-
-
-def _flags(entry: DeploymentStatus) -> list[str]:
-    deployment = entry.deployment
-    facts = {
-        "booted": deployment.booted,
-        "staged": deployment.staged,
-        "locked": deployment.locked,
-        "pending": entry.pending and not deployment.staged,
-        "rollback": entry.rollback,
-        "pinned": deployment.pinned,
-        f"unlocked: {entry.unlocked}": entry.unlocked != "none",
-    }
-    return [name for name, holds in facts.items() if holds]
-
-
-def status_json(status: Status) -> dict[str, Any]:
-    """The document of ``status --json``; its schema is docs/schema/status.json."""
-    from ..ops import available
-
-    return {
-        "deployments": [_deployment_json(entry) for entry in status.deployments],
-        "transaction": _holder_json(status),
-        "cached-update": available.document(status.update) if status.update is not None else None,
-    }
-
-
-def _holder_json(status: Status) -> dict[str, Any] | None:
-    at_work = status.transaction
-    if at_work is None:
-        return None
-    return {
-        "id": at_work.id or None,
-        "pid": at_work.pid,
-        "started": at_work.started or None,
-        "command": list(at_work.command),
-        "phase": status.entry.phases[-1].name if status.entry else None,
-    }
-
-
-def _deployment_json(entry: DeploymentStatus) -> dict[str, Any]:
-    deployment = entry.deployment
-    return {
-        "id": deployment.id,
-        "osname": deployment.osname,
-        "serial": deployment.serial,
-        "checksum": deployment.checksum,
-        "base-checksum": entry.base.checksum,
-        "version": entry.base.version or None,
-        "timestamp": entry.commit.timestamp,
-        "origin": entry.refspec or None,
-        "booted": deployment.booted,
-        "pending": entry.pending,
-        "staged": deployment.staged,
-        "rollback": entry.rollback,
-        "pinned": deployment.pinned,
-        "finalization-locked": deployment.locked,
-        "unlocked": entry.unlocked,
-        "packages": [package_json(solved.package) for solved in entry.layered],
-        "requested-packages": list(entry.intent.requested),
-        "requested-local-packages": [
-            {**package_json(local.package), "sha256": local.sha256} for local in entry.intent.requested_local
-        ],
-        "inactive-requests": [
-            {"request": request, "reason": reason} for request, reason in sorted(entry.inactive.items())
-        ],
-        "base-removals": [package_json(package) for package in entry.removed],
-        "base-replacements": [{"old": package_json(old), "new": package_json(new)} for old, new in entry.replaced],
-        "kargs": deployment.kargs,
-        "kernel": entry.commit.metadata.get("ostree.linux"),
-        "regenerate-initramfs": entry.intent.initramfs,
-        "initramfs-args": list(entry.intent.initramfs_args),
-        "initramfs-etc": list(entry.intent.initramfs_etc),
-        **(_detailed_json(entry) if entry.details is not None else {}),
-    }
-
-
-def _detailed_json(entry: DeploymentStatus) -> dict[str, Any]:
-    """What ``-v`` adds."""
-    metadata = entry.commit.metadata
-    layer = {
-        "parent": entry.commit.parent,
-        "message": entry.commit.subject,
-        "uid": int(uid) if (uid := metadata.get("apt-ostree.uid", "")).isdecimal() else None,
-        "command": metadata.get("apt-ostree.command"),
-        "packages": details_json(entry.details or ()),
-    }
-    return {
-        "layer": layer if entry.commit.layered else None,
-        "etc-conflicts": etc_json(entry.etc),
-    }
 
 
 def initramfs(state: State, *, as_json: bool) -> None:

@@ -15,6 +15,7 @@ import pytest
 from apt_ostree import __version__
 from apt_ostree.cli import main as cli
 from apt_ostree.cli import progress, render
+from apt_ostree.cli.status import status_json, status_text
 from apt_ostree.errors import AptOstreeError, Interrupted, ResolveError
 from apt_ostree.etc import Conflict
 from apt_ostree.inventory import Change
@@ -300,7 +301,7 @@ BOOTED = entry(1, BASE, booted=True, pinned=True, rollback=False)
 
 
 def text(*entries: DeploymentStatus, verbose: bool = False, transaction: Holder | None = None) -> str:
-    return "\n".join(render.status_text(Status(Path("/"), entries, transaction), verbose=verbose))
+    return "\n".join(status_text(Status(Path("/"), entries, transaction), verbose=verbose))
 
 
 def test_status_shows_deployments_in_boot_order() -> None:
@@ -343,7 +344,7 @@ def test_status_keeps_to_the_columns_of_a_terminal() -> None:
         replaced=((old, new),),
         inactive={},
     )
-    lines = list(render.status_text(Status(Path("/"), (wide,), None), verbose=True, width=80))
+    lines = list(status_text(Status(Path("/"), (wide,), None), verbose=True, width=80))
     assert max(map(len, lines)) <= 80
     assert lines[:9] == [
         "  remote:debian/testing/x86_64/with-a-rather-long-name-of-that-flavour",
@@ -398,7 +399,7 @@ def test_status_names_the_transaction_in_progress() -> None:
 
 
 def test_status_json_of_a_layer() -> None:
-    document = render.status_json(Status(Path("/"), (LAYERED,), None))["deployments"][0]
+    document = status_json(Status(Path("/"), (LAYERED,), None))["deployments"][0]
     expected: dict[str, Any] = {
         "id": f"debian-{A}.0",
         "checksum": A,
