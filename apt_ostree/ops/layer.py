@@ -2,44 +2,34 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import json
-import shlex
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .. import (
-    __version__,
     apt,
     assemble,
-    caller,
     debconf,
     dpkg,
     etc,
     kernel,
-    layout,
     origin,
     ostree,
     pkgcache,
     requests,
     sysroot,
-    users,
 )
-from ..errors import AptOstreeError, PackageError, ResolveError, SysrootError, UnavailableError
+from ..errors import PackageError, ResolveError, SysrootError, UnavailableError
 from ..etc import Conflict
-from ..fs import check_space, remove_tree, take
+from ..fs import check_space
 from ..inventory import Change, difference, package_list
 from ..model import CommitInfo, Deployment, Intent, Package, Plan, Solved
-from ..pkgcache import Cached
+from . import build
 from . import transaction as tx
+from .fetch import fetch
 from .resolve import locked, prepare_apt, resolve
 from .transaction import Settings, Transaction
-
-ENGINE = 3
-"""Part of every layer's inputs: raised when the engine would make another tree of the same inputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +163,7 @@ def reach(current: Transaction, settings: Settings, target: Target, options: Opt
             plan = _solve(current, solver, tree, target, lock, before, old_info, options)
         except ResolveError as error:
             raise dead or error from None
-    inputs = _inputs_digest(base, after, plan)
+    inputs = build.inputs_digest(base, after, plan)
     same = inputs == old_info.metadata.get("apt-ostree.inputs-sha256")
     if same and replace(target, free=now.free) == now:
         return Outcome(False, "No change: the base and everything layered are the newest there is.", plan)
@@ -207,14 +197,14 @@ def reach(current: Transaction, settings: Settings, target: Target, options: Opt
         "the packages",
     )
     tx.mark_unsynced(current.sysroot)
-    cached = _fetch(current, solver, plan, missing)
+    cached = fetch(current, solver, plan, missing)
     if options.download_only:
         arrived = bool(missing) or base != now.base
         return replace(outcome, changed=arrived, message="Downloaded and imported; nothing else was done.")
-    commit = None if target.anew else _find_layer(current, inputs)
+    commit = None if target.anew else build.find(current, inputs)
     if commit is not None:
         return publish(current, commit, target, replace(outcome, reused=True))
-    commit = _build(current, tree, base, after, plan, cached, inputs, answers)
+    commit = build.build(current, tree, base, after, plan, cached, inputs, answers)
     return publish(current, commit, target, outcome)
 
 
@@ -312,205 +302,6 @@ def _drop_provided(after: Intent, before: Intent, tree: Path, options: Options) 
         else:
             messages.append(f"{match['name']} {found.version} is part of the base")
     return replace(after, requested=tuple(kept)), messages
-
-
-def _fetch(current: Transaction, solver: apt.Apt, plan: Plan, missing: Sequence[Solved]) -> dict[Package, Cached]:
-    """Download and import what is new, several at once: a package is imported while others still arrive."""
-    if missing:
-        size = sum(solved.size for solved in missing) / 1e6
-        current.reporter.step(f"Downloading and importing {len(missing)} packages ({size:.1f} MB)")
-        _fetch_missing(current, solver, missing)
-    found = {}
-    for solved in plan.packages:
-        cached = pkgcache.load(current.area, solved.sha256)
-        assert cached is not None
-        found[solved.package] = cached
-    return found
-
-
-def _fetch_missing(current: Transaction, solver: apt.Apt, missing: Sequence[Solved]) -> None:
-    archives = solver.area / "archives"
-    done = 0
-
-    def importing(solved: Solved) -> None:
-        file = archives / apt.archive_name(solved.package)
-        # What the unprivileged fetcher may still change is copied first, and judged as copied.
-        own = current.area / "tmp" / file.name
-        try:
-            take(file, own)
-            pkgcache.import_deb(current.repo, current.area, own, solved.sha256, anew=True)
-        except AptOstreeError:
-            # A damaged download would be taken for the package again and again.
-            own.unlink(missing_ok=True)
-            file.unlink(missing_ok=True)
-            apt.download(solver, [solved.package])
-            take(file, own)
-            pkgcache.import_deb(current.repo, current.area, own, solved.sha256, anew=True)
-        finally:
-            own.unlink(missing_ok=True)
-            file.unlink(missing_ok=True)
-
-    def batch(packages: Sequence[Solved]) -> list[Solved]:
-        wanted = [s for s in packages if not (archives / apt.archive_name(s.package)).is_file()]
-        if wanted:
-            apt.download(solver, [s.package for s in wanted])
-        return list(packages)
-
-    workers = current.config.workers
-    with ThreadPoolExecutor(workers) as downloads, ThreadPoolExecutor(workers) as imports:
-        # One worker's death must end the others' waiting, hence the explicit cancel.
-        try:
-            pending = []
-            with current.phase("download"):
-                for future in as_completed([downloads.submit(batch, part) for part in _batches(missing, workers)]):
-                    pending += [imports.submit(importing, solved) for solved in future.result()]
-            # Most of it is done by now: what has arrived is imported while the rest arrives.
-            with current.phase("import"):
-                for imported in as_completed(pending):
-                    imported.result()
-                    done += 1
-                    current.reporter.progress(done, len(missing))
-        except BaseException:
-            downloads.shutdown(wait=False, cancel_futures=True)
-            imports.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _batches(missing: Sequence[Solved], workers: int) -> list[list[Solved]]:
-    """Parts of about equal size: few enough for apt's start-up cost, enough to overlap with imports."""
-    count = min(len(missing), 2 * workers)
-    parts: list[list[Solved]] = [[] for _ in range(count)]
-    weights = [0] * count
-    for solved in sorted(missing, key=lambda s: s.size, reverse=True):
-        lightest = weights.index(min(weights))
-        parts[lightest].append(solved)
-        weights[lightest] += solved.size
-    return parts
-
-
-def _inputs_digest(base: CommitInfo, intent: Intent, plan: Plan) -> str:
-    """One digest over all that makes a layer what it is; equal digests mean an equal tree."""
-    inputs = {
-        "engine": ENGINE,
-        "importer": pkgcache.IMPORTER,
-        "base": base.checksum,
-        "requested": sorted(intent.requested),
-        "requested-local": sorted(map(str, intent.requested_local)),
-        "recommends": intent.recommends,
-        "debconf": intent.debconf,
-        "initramfs": [intent.initramfs, list(intent.initramfs_args)],
-        "overrides": [
-            sorted(intent.remove),
-            sorted(intent.replace),
-            sorted(map(str, intent.replace_local)),
-        ],
-        "packages": [[*_identity(s.package), s.sha256] for s in plan.packages],
-    }
-    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
-
-
-def _identity(package: Package) -> list[str]:
-    return [package.name, package.version, package.architecture]
-
-
-def _find_layer(current: Transaction, inputs: str) -> str | None:
-    """A deployed commit made from the very same inputs."""
-    for deployment in current.sysroot.deployments:
-        info = ostree.commit_info(current.repo, deployment.checksum)
-        if info is not None and info.metadata.get("apt-ostree.inputs-sha256") == inputs:
-            return info.checksum
-    return None
-
-
-def _build(
-    current: Transaction,
-    tree: Path,
-    base: CommitInfo,
-    intent: Intent,
-    plan: Plan,
-    cached: Mapping[Package, Cached],
-    inputs: str,
-    answers: str,
-) -> str:
-    work = current.area / "tmp/layer"
-    work.mkdir(mode=0o700)
-    day = base.timestamp // 86400
-    what = f"Laying {len(plan.packages)} packages over the base" if plan.packages else "Building the layer"
-    with current.phase("script", what):
-        built = assemble.assemble(
-            current.repo,
-            work,
-            tree,
-            plan,
-            cached,
-            current.reporter,
-            current.log,
-            settled_day=day,
-            reserved=_reserved(current),
-            answers=answers,
-            initramfs=intent.initramfs_args if intent.initramfs else None,
-        )
-    if built.kernels is not None and built.kernels.others:
-        current.reporter.warn(
-            f"kernel {built.kernels.boots} will boot, not {', '.join(built.kernels.others)}, which stays installed; to "
-            "choose, uninstall the kernel that is not wanted, or remove the base's ('apt-ostree override remove')"
-        )
-    with current.phase("commit", "Committing"):
-        commit = assemble.commit(
-            current.repo,
-            work,
-            built,
-            base.checksum,
-            functools.partial(
-                ostree.commit,
-                ref=tx.PENDING_REF,
-                subject=f"Layer {', '.join(intent.names) or 'an initramfs'}",
-                metadata=_metadata(tree, base, intent, plan, inputs, built.kernels),
-            ),
-        )
-        remove_tree(work)
-        layout.audit(current.repo, commit)
-    return commit
-
-
-def _reserved(current: Transaction) -> users.Numbers:
-    """The numbers that names have on the machine: in its own /etc above all, then in what is deployed, then in
-    what it remembers of packages that are gone while their files in /var are not."""
-    loaded = current.sysroot
-    found = users.read_record(loaded.path / "ostree/deploy" / current.osname)
-    for deployment in reversed(loaded.of(current.osname)):
-        found = users.numbers(users.read(loaded.path / deployment.path / "usr/etc")).over(found)
-    return users.numbers(users.read(loaded.path / current.merge.path / "etc")).over(found)
-
-
-def _metadata(
-    tree: Path, base: CommitInfo, intent: Intent, plan: Plan, inputs: str, kernels: kernel.Kernels | None
-) -> dict[str, str]:
-    present = plan.present(entry.package for entry in dpkg.installed(tree))
-    kept = {
-        key: value
-        for key, value in base.metadata.items()
-        if key in {"version", "ostree.linux", "ostree.bootable", "apt-ostree.kernel-args"}
-    }
-    if kernels is not None:
-        kept |= {"ostree.bootable": "true", "ostree.linux": kernels.boots}
-    return kept | {
-        "apt-ostree.clientlayer": "true",
-        "apt-ostree.engine": f"{ENGINE} ({__version__})",
-        # Who asked, and in which words: of the person behind sudo, where there is one.
-        "apt-ostree.uid": str(caller.uid()),
-        "apt-ostree.command": shlex.join(caller.words()),
-        "apt-ostree.packages": json.dumps(intent.names),
-        "apt-ostree.removed-base-packages": json.dumps([_identity(package) for package in plan.removed]),
-        "apt-ostree.replaced-base-packages": json.dumps(
-            [[_identity(old), _identity(new)] for old, new in plan.replaced]
-        ),
-        "apt-ostree.inputs-sha256": inputs,
-        "apt-ostree.lock": json.dumps(
-            [[*_identity(s.package), s.sha256, s.size, s.installed_size, s.sources] for s in plan.packages]
-        ),
-        "apt-ostree.pkglist": json.dumps([_identity(package) for package in present]),
-    }
 
 
 def publish(current: Transaction, commit: str, target: Target, outcome: Outcome) -> Outcome:

@@ -11,7 +11,7 @@ from apt_ostree.apt import Action
 from apt_ostree.errors import ResolveError, UsageError
 from apt_ostree.inventory import Change, difference
 from apt_ostree.model import CommitInfo, Intent, LocalPackage, Package, Plan, Round, Solved
-from apt_ostree.ops import layer, resolve
+from apt_ostree.ops import build, fetch, resolve
 from apt_ostree.ops.resolve import Question
 from apt_ostree.requests import is_file, parse_expression
 
@@ -167,14 +167,14 @@ def solved(name: str, size: int = 1) -> Solved:
 @given(st.lists(st.integers(1, 10**9), max_size=30))
 def test_batches_hold_each_package_once_and_none_is_empty(sizes: list[int]) -> None:
     missing = [solved(f"p{n}", size) for n, size in enumerate(sizes)]
-    parts = layer._batches(missing, workers=2)
+    parts = fetch._batches(missing, workers=2)
     assert sorted((s for part in parts for s in part), key=lambda s: s.name) == sorted(missing, key=lambda s: s.name)
     assert len(parts) == min(len(missing), 4)
     assert all(parts)
 
 
 def test_batches_are_about_equal() -> None:
-    parts = layer._batches([solved(f"p{n}", size) for n, size in enumerate([8, 7, 6, 5, 4, 3, 2, 1])], workers=2)
+    parts = fetch._batches([solved(f"p{n}", size) for n, size in enumerate([8, 7, 6, 5, 4, 3, 2, 1])], workers=2)
     assert [sum(s.size for s in part) for part in parts] == [9, 9, 9, 9]
 
 
@@ -210,7 +210,7 @@ BASE = CommitInfo("b" * 64, None, 0, "", {})
 
 
 def digest(base: CommitInfo = BASE, intent: Intent = Intent(("vim",)), plan: Plan | None = None) -> str:  # noqa: B008
-    return layer._inputs_digest(base, intent, plan or Plan((solved("a"), solved("b"))))
+    return build.inputs_digest(base, intent, plan or Plan((solved("a"), solved("b"))))
 
 
 def test_the_inputs_digest_is_the_same_for_the_same_inputs() -> None:

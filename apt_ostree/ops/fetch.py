@@ -1,0 +1,87 @@
+"""Bring what a plan lacks into the package cache."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+from .. import apt, pkgcache
+from ..errors import AptOstreeError
+from ..fs import take
+from ..model import Package, Plan, Solved
+from ..pkgcache import Cached
+from .transaction import Transaction
+
+
+def fetch(current: Transaction, solver: apt.Apt, plan: Plan, missing: Sequence[Solved]) -> dict[Package, Cached]:
+    """Download and import what is new, several at once: a package is imported while others still arrive."""
+    if missing:
+        size = sum(solved.size for solved in missing) / 1e6
+        current.reporter.step(f"Downloading and importing {len(missing)} packages ({size:.1f} MB)")
+        _fetch_missing(current, solver, missing)
+    found = {}
+    for solved in plan.packages:
+        cached = pkgcache.load(current.area, solved.sha256)
+        assert cached is not None
+        found[solved.package] = cached
+    return found
+
+
+def _fetch_missing(current: Transaction, solver: apt.Apt, missing: Sequence[Solved]) -> None:
+    archives = solver.area / "archives"
+    done = 0
+
+    def importing(solved: Solved) -> None:
+        file = archives / apt.archive_name(solved.package)
+        # What the unprivileged fetcher may still change is copied first, and judged as copied.
+        own = current.area / "tmp" / file.name
+        try:
+            take(file, own)
+            pkgcache.import_deb(current.repo, current.area, own, solved.sha256, anew=True)
+        except AptOstreeError:
+            # A damaged download would be taken for the package again and again.
+            own.unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
+            apt.download(solver, [solved.package])
+            take(file, own)
+            pkgcache.import_deb(current.repo, current.area, own, solved.sha256, anew=True)
+        finally:
+            own.unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
+
+    def batch(packages: Sequence[Solved]) -> list[Solved]:
+        wanted = [s for s in packages if not (archives / apt.archive_name(s.package)).is_file()]
+        if wanted:
+            apt.download(solver, [s.package for s in wanted])
+        return list(packages)
+
+    workers = current.config.workers
+    with ThreadPoolExecutor(workers) as downloads, ThreadPoolExecutor(workers) as imports:
+        # One worker's death must end the others' waiting, hence the explicit cancel.
+        try:
+            pending = []
+            with current.phase("download"):
+                for future in as_completed([downloads.submit(batch, part) for part in _batches(missing, workers)]):
+                    pending += [imports.submit(importing, solved) for solved in future.result()]
+            # Most of it is done by now: what has arrived is imported while the rest arrives.
+            with current.phase("import"):
+                for imported in as_completed(pending):
+                    imported.result()
+                    done += 1
+                    current.reporter.progress(done, len(missing))
+        except BaseException:
+            downloads.shutdown(wait=False, cancel_futures=True)
+            imports.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _batches(missing: Sequence[Solved], workers: int) -> list[list[Solved]]:
+    """Parts of about equal size: few enough for apt's start-up cost, enough to overlap with imports."""
+    count = min(len(missing), 2 * workers)
+    parts: list[list[Solved]] = [[] for _ in range(count)]
+    weights = [0] * count
+    for solved in sorted(missing, key=lambda s: s.size, reverse=True):
+        lightest = weights.index(min(weights))
+        parts[lightest].append(solved)
+        weights[lightest] += solved.size
+    return parts
