@@ -16,7 +16,7 @@ from .. import caller, config, inventory, journal, mounts, ostree, pkgcache, pro
 from ..config import Config
 from ..console import Reporter
 from ..errors import AptOstreeError, Interrupted, NotRootError, SpaceError, SysrootError, ToolError, UsageError
-from ..fs import remove_tree, sync_filesystem, write_atomically
+from ..fs import make_beneath, remove_tree, sync_filesystem, write_atomically
 from ..inventory import Change
 from ..lock import lock
 from ..model import CommitInfo, Deployment, Package
@@ -96,9 +96,14 @@ class Transaction:
 
     @property
     def log(self) -> Path:
-        """Where the scripts' output of this transaction goes; kept when it fails."""
-        place = self.sysroot.path / "ostree/deploy" / self.osname / "var/log/apt-ostree"
-        place.mkdir(parents=True, exist_ok=True)
+        """Where the scripts' output of this transaction goes; kept when it fails.
+
+        In /var/log of the stateroot, unless a link is on the way there: that leads who knows where.
+        """
+        place = make_beneath(self.sysroot.path / "ostree/deploy" / self.osname, "var/log/apt-ostree")
+        if place is None:
+            place = self.area / "log"
+            place.mkdir(mode=0o700, exist_ok=True)
         return place / f"{self.id}.log"
 
     def reloaded(self, fresh: Sysroot) -> Transaction:

@@ -167,6 +167,18 @@ def test_a_planted_link_in_the_fetchers_directory_is_not_followed(sysroot: Syste
     assert not partial.is_symlink()
 
 
+def test_a_log_is_not_written_through_a_link_in_var(sysroot: System, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    log = sysroot.path / "ostree/deploy/debian/var/log"
+    if log.is_dir():
+        shutil.rmtree(log)
+    log.symlink_to(elsewhere)
+    failure = sysroot.run("install", "fail-postinst", status=1).failure
+    assert list(elsewhere.iterdir()) == []
+    assert f"the whole log: {sysroot.area}/log/" in failure.detail
+
+
 def test_a_reboot_after_a_failed_command_keeps_what_was_imported(sysroot: System, archive: Archive) -> None:
     sysroot.install(f"{archive.root}/pool/main/greeter_1.0_all.deb")
     sysroot.run("install", "fail-postinst", status=1)
