@@ -44,6 +44,9 @@ _FAILED = re.compile(r"dpkg: error processing (?:package|archive) (?P<what>.+?) 
 _SCRIPT_FAILED = re.compile(
     _FAILED.pattern + r"\n .*?package (?P<script>[a-z-]+) script subprocess .*?(?P<how>(?:exit status|signal|killed).*)"
 )
+ROUNDS_MAX = 400
+"""overlayfs takes 500 layers below a mount (OVL_MAX_STACK), and their names have to fit in a page (mount(2))."""
+
 _PROGRESS = re.compile(r"(?:Unpacking|Setting up) (\S+)")
 _STEPS = {
     re.compile(r"Preparing to unpack (?:\S*/)?([^/_]+)_\S+ \.\.\."): "preinst",
@@ -119,10 +122,10 @@ def assemble(
     fails, and TreeError where the base cannot take answers; then nothing outside ``work`` has changed.
     """
     run = _Run(repo, work, base, cached, reporter, log, total=2 * len(plan.packages))
-    whole = _needs_content(base, plan)
-    run.prepare(plan, whole)
+    rounds, late = with_content(plan.rounds, cached)
+    run.prepare(plan, _needs_content(base, plan) | late)
     pending: tuple[Package, ...] = ()
-    for number, current in enumerate(_with_content(plan.rounds, cached)):
+    for number, current in enumerate(rounds):
         with run.round() as sandbox:
             if number == 0:
                 run.preseed(sandbox, answers)
@@ -151,19 +154,37 @@ def assemble(
     return Assembled(base, tuple(run.layers), union, kernels)
 
 
-def _with_content(rounds: Sequence[Round], cached: Mapping[Package, Cached]) -> list[Round]:
+def with_content(
+    rounds: Sequence[Round], cached: Mapping[Package, Cached], limit: int = ROUNDS_MAX
+) -> tuple[list[Round], set[Package]]:
     """Cut the rounds further, before each package with a preinst: that may run or read what was unpacked before
-    it, and must not meet a marker there."""
+    it, and must not meet a marker there.
+
+    Where that would make more than ``limit`` rounds, packages are unpacked whole instead: the second value. Raises
+    TreeError where there are too many before any cut.
+    """
+    cuts = limit - len(rounds)
+    if cuts < 0:
+        raise TreeError(
+            f"the packages cannot be laid in {limit} rounds",
+            f"their order has {len(rounds)} (Pre-Depends), each an overlay, of which the kernel stacks no more",
+            "Nothing was changed. Install them in several steps, or put some of them into the base.",
+        )
     cut: list[Round] = []
+    whole: set[Package] = set()
     for current in rounds:
         parts: list[list[Package]] = [[]]
         for package in current.unpack:
             if parts[-1] and "preinst" in cached[package].control_files:
-                parts.append([])
+                if cuts > 0:
+                    parts.append([])
+                    cuts -= 1
+                else:
+                    whole.update(current.unpack)
             parts[-1].append(package)
         cut += [Round(tuple(part), (), current.remove if n == 0 else ()) for n, part in enumerate(parts[:-1])]
         cut.append(Round(tuple(parts[-1]), current.configure, current.remove if len(parts) == 1 else ()))
-    return cut
+    return cut, whole
 
 
 def _needs_content(base: Path, plan: Plan) -> set[Package]:
