@@ -395,15 +395,19 @@ def test_a_disk_that_fills_up_in_the_middle_changes_nothing(template: System, tm
     source.remove()
     script = f"""
         set -eu
+        # Without logs and journal.
+        list() {{
+            find {place}/boot {place}/ostree/deploy ! -path '*/var/log*' ! -path '*/var/lib*' -printf '%p %m %l\\n' | sort
+        }}
         mount -o loop {image} {place}
         free=$(stat -f -c '%a * %S' {place})
         fallocate -l $(($free - 4000000)) {place}/filler
         ostree admin status --sysroot={place} >{tmp_path}/before
-        find {place}/boot {place}/ostree/deploy ! -path '*/var/log*' ! -path '*/var/lib*' -printf '%p %m %l\\n' | sort >>{tmp_path}/before
+        list >>{tmp_path}/before
         status=0
         "$@" || status=$?
         ostree admin status --sysroot={place} >{tmp_path}/after
-        find {place}/boot {place}/ostree/deploy ! -path '*/var/log*' ! -path '*/var/lib*' -printf '%p %m %l\\n' | sort >>{tmp_path}/after
+        list >>{tmp_path}/after
         rm {place}/filler
         "$@" >&2
         exit $status
