@@ -397,7 +397,8 @@ def test_a_disk_that_fills_up_in_the_middle_changes_nothing(template: System, tm
         set -eu
         # Without logs and journal.
         list() {{
-            find {place}/boot {place}/ostree/deploy ! -path '*/var/log*' ! -path '*/var/lib*' -printf '%p %m %l\\n' | sort
+            find {place}/boot {place}/ostree/deploy ! -path '*/var/log*' ! -path '*/var/lib*' \\
+                -printf '%p %m %l\\n' | sort
         }}
         mount -o loop {image} {place}
         free=$(stat -f -c '%a * %S' {place})
