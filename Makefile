@@ -55,7 +55,7 @@ test-unit: setup ## Run the tests that start no other program and need no root
 	$(BIN)/pytest tests/unit
 
 test-integration: setup $(BINARY) ## Run the tests with the real ostree, dpkg, apt and bwrap
-	PYTEST_DEBUG_TEMPROOT=$(TEMPORARY) $(BIN)/pytest tests/integration
+	PYTEST_DEBUG_TEMPROOT=$(TEMPORARY) $(BIN)/pytest -n auto --dist loadfile tests/integration
 
 test-faults: setup $(BINARY) ## Kill commands, fill disks, damage files: old state or new (FAULTS_SEED=N repeats a run)
 	$(MAKE) --no-print-directory -j2 -O test-kills test-damage

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -66,9 +67,13 @@ def plain_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def example_repo() -> Path:
     """A repository with the example image, EXAMPLE_REF, composed once; later runs keep it. Not to be changed."""
     repo = REPOSITORY / "build/fidelity/repo"
-    listed = subprocess.run(["ostree", f"--repo={repo}", "rev-parse", EXAMPLE_REF], capture_output=True, check=False)
-    if listed.returncode != 0:
-        run_cli("compose", "tree", "--repo", repo, REPOSITORY / "examples/debian-13-minimal.toml", timeout=900)
+    repo.parent.mkdir(parents=True, exist_ok=True)
+    # Tests run in several processes.
+    with (repo.parent / "lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        known = subprocess.run(["ostree", f"--repo={repo}", "rev-parse", EXAMPLE_REF], capture_output=True, check=False)
+        if known.returncode != 0:
+            run_cli("compose", "tree", "--repo", repo, REPOSITORY / "examples/debian-13-minimal.toml", timeout=900)
     return repo
 
 

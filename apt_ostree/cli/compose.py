@@ -79,6 +79,10 @@ def compose_sysroot(
     remote_url: Annotated[
         str | None, typer.Option("--remote-url", metavar="URL", help="Where the system gets its updates.")
     ] = None,
+    gpg_import: Annotated[
+        Path | None, typer.Option("--gpg-import", metavar="FILE", help="The GPG key that updates are signed by.")
+    ] = None,
+    no_gpg_verify: Annotated[bool, typer.Option("--no-gpg-verify", help="Trust whatever comes from there.")] = False,
 ) -> None:
     """Make a sysroot directory with a ref deployed.
 
@@ -86,8 +90,9 @@ def compose_sysroot(
     """
     from ..ops import compose
 
+    upstream = compose.Upstream(remote_url, gpg_import, no_gpg_verify)
     result = call.perform(
-        lambda reporter: compose.make_sysroot(repo, ref, path, stateroot, karg or (), remote_url, reporter),
+        lambda reporter: compose.make_sysroot(repo, ref, path, stateroot, karg or (), upstream, reporter),
     )
     if call.as_json:
         render.document({"sysroot": str(result.path), "stateroot": result.stateroot, "commit": result.commit})

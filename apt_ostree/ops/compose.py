@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .. import bwrap, dpkg, kernel, layout, manifest, mmdebstrap, mounts, ostree, proc, users
+from .. import bwrap, dpkg, kernel, layout, manifest, mmdebstrap, mounts, ostree, proc, remote, users
 from ..console import Reporter
 from ..errors import ScriptError, SysrootError, ToolError, UsageError, without_credentials
 from ..fs import remove_tree, resolve, sync_filesystem
@@ -309,20 +309,37 @@ class Deployed:
     commit: str
 
 
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """Where a new system gets its updates: from ``url``, signed by ``key`` unless it is ``trusted``; or, where there
+    is no URL, from the repository that it was made of."""
+
+    url: str | None = None
+    key: Path | None = None
+    trusted: bool = False
+
+
 def make_sysroot(
     repo: Path,
     ref: str,
     path: Path,
     stateroot: str,
     kargs: Sequence[str],
-    remote_url: str | None,
+    upstream: Upstream,
     reporter: Reporter,
 ) -> Deployed:
     """Make a sysroot directory with ``ref`` of ``repo`` deployed in it.
 
-    The origin's remote has the stateroot's name; its URL is ``remote_url``, or the repository's own path.
-    Raises SysrootError where ``path`` holds anything or ``ref`` is unknown; nothing is left behind then.
+    The origin's remote has the stateroot's name. Raises UsageError, and SysrootError where ``path`` holds anything
+    or ``ref`` is unknown; nothing is left behind then.
     """
+    if upstream.url is not None and not (upstream.key or upstream.trusted):
+        raise UsageError(
+            "whose signatures count for that URL is not known",
+            resolution="Say it with --gpg-import FILE, or trust whatever comes from there with --no-gpg-verify.",
+        )
+    if upstream.url is None and upstream.key is not None:
+        raise UsageError("--gpg-import goes with --remote-url")
     require_root()
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise SysrootError(f"{path} exists and is not empty", resolution="Name a directory that does not exist.")
@@ -339,9 +356,10 @@ def make_sysroot(
         proc.run(["ostree", "admin", "init-fs", path])
         ostree.admin(path, "os-init", stateroot)
         target = path / "ostree/repo"
-        url = remote_url or f"file://{repo.absolute()}"
-        # No key is known here; 'apt-ostree remote add' sets one, and refuses to go without it unless told.
-        ostree.run(target, "remote", "add", "--no-gpg-verify", "--if-not-exists", stateroot, url)
+        # Who can name a repository on this disk can write to it: it needs no signature.
+        trusted = upstream.trusted or upstream.url is None
+        url = upstream.url or f"file://{repo.absolute()}"
+        remote.add(target, stateroot, url, upstream.key, None, ["gpg-verify=false"] if trusted else [])
         ostree.run(target, "pull-local", f"--remote={stateroot}", str(repo.absolute()), ref)
         info = ostree.commit_info(target, commit)
         assert info is not None

@@ -87,10 +87,10 @@ def _resolve(current: Transaction, solver: apt.Apt, tree: Path, after: Intent, l
     local = {entry.package: entry.sha256 for entry in after.local}
     sources = _cached_packages(current, after, lock)
     question = _question(base, after)
+    for name, why in sorted(inactive_overrides(base, after).items()):
+        current.reporter.warn(f"the override of {name} is inactive: {why}")
     if not question.requests:
         return Plan()
-    for name in sorted(set(inactive_overrides(base, after))):
-        current.reporter.warn(f"the override of {name} is inactive: the base has it so already")
     locked_pins = [(s.package, apt.PRIORITY_LOCK) for s in lock if s.package not in base]
     apt.write_pins(solver, [*locked_pins, *question.pins])
     replacing = bool(question.replaceable)

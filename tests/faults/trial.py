@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults import plant
-from tests.integration.system import REPOSITORY, STATEROOT, System, chosen_cli, environment, output, wait_until
+from tests.integration.system import REF, REPOSITORY, STATEROOT, System, chosen_cli, environment, output, wait_until
 
 WORKERS = int(os.environ.get("FAULTS_WORKERS", "2"))
 """Trials at once."""
@@ -36,7 +36,7 @@ Shape = tuple[tuple[str, ...], ...]
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A command, and what is done before on the sysroot it meets."""
+    """A command, and what is done before on the sysroot it meets; there, {repo} is the repository of the base."""
 
     name: str
     command: tuple[str, ...]
@@ -54,6 +54,13 @@ SCENARIOS = {
         Scenario("uninstall", ("uninstall", "greeter"), (("install", "greeter", "rec-b"),), ("script", "deploy")),
         Scenario("rollback", ("rollback",), (("install", "greeter"),), ("lock", "journal", "reorder")),
         Scenario("cleanup", ("cleanup", "-r", "-b"), (("install", "greeter"),), ("lock", "journal", "deploy", "prune")),
+        Scenario("kargs", ("kargs", "--append=x"), (("install", "greeter"),), ("deploy",)),
+        Scenario(
+            "rebase",
+            ("rebase", f"upstream:{REF}"),
+            (("install", "greeter"), ("remote", "add", "upstream", "file://{repo}", "--no-gpg-verify")),
+            ("pull", "deploy"),
+        ),
     )
 }
 
@@ -88,7 +95,7 @@ def make_pattern(scenario: Scenario, template: System, place: Path) -> Pattern:
     """Prepare what a scenario's trials are cloned from, and see what the undisturbed command does."""
     system = template.clone(place / scenario.name)
     for words in scenario.before:
-        system.run(*words)
+        system.run(*(word.replace("{repo}", str(system.base.repo)) for word in words))
     names = frozenset(system.deployments())
     old = shape(system, names)
     durations: list[float] = []

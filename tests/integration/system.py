@@ -223,6 +223,17 @@ class System:
         status = output("ostree", "admin", "status", f"--sysroot={self.path}")
         return re.findall(rf"^[* ] {STATEROOT} ([0-9a-f]{{64}}\.\d+)", status, re.MULTILINE)
 
+    def entry(self) -> dict[str, list[str]]:
+        """The loader entry of what boots next: the one of the highest version."""
+        entries = []
+        for file in (self.path / "boot/loader/entries").iterdir():
+            found: dict[str, list[str]] = {}
+            for line in file.read_text().splitlines():
+                key, _, value = line.partition(" ")
+                found.setdefault(key, []).append(value)
+            entries.append(found)
+        return max(entries, key=lambda entry: int(entry["version"][0]))
+
     def deployment(self, index: int = 0) -> Path:
         """The deployed tree."""
         return self.path / "ostree/deploy" / STATEROOT / "deploy" / self.deployments()[index]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,22 +79,6 @@ def old(system: System) -> str:
     return shown.strip().strip("'")
 
 
-def entry(system: System) -> dict[str, list[str]]:
-    """The loader entry of what boots next."""
-    file = max((system.path / "boot/loader/entries").iterdir(), key=lambda path: _version(path.read_text()))
-    found: dict[str, list[str]] = {}
-    for line in file.read_text().splitlines():
-        key, _, value = line.partition(" ")
-        found.setdefault(key, []).append(value)
-    return found
-
-
-def _version(text: str) -> int:
-    match = re.search(r"^version (\d+)$", text, re.MULTILINE)
-    assert match is not None
-    return int(match[1])
-
-
 def listed(system: System, version: str) -> str:
     """What lsinitrd(1) of the tree says of its initramfs."""
     tree = system.deployment()
@@ -109,8 +92,8 @@ def test_a_second_kernel_boots_and_the_base_s_stays_as_a_spare(machine: System, 
     assert modules(machine, NEW) == {"vmlinuz", "initramfs.img", "config", "System.map", "kernel"}
     assert modules(machine, before) >= {"vmlinuz.unused", "kernel"}
     assert not modules(machine, before) & {"vmlinuz", "initramfs.img"}
-    assert entry(machine)["linux"][0].endswith(f"vmlinuz-{NEW}")
-    boot = machine.path / "boot" / entry(machine)["linux"][0].lstrip("/")
+    assert machine.entry()["linux"][0].endswith(f"vmlinuz-{NEW}")
+    boot = machine.path / "boot" / machine.entry()["linux"][0].lstrip("/")
     assert boot.read_text() == "kernel\n"
     text = listed(machine, NEW)
     assert "ostree-prepare-root" in text
@@ -123,7 +106,7 @@ def test_a_second_kernel_boots_and_the_base_s_stays_as_a_spare(machine: System, 
     machine.fsck()
     machine.run("uninstall", f"linux-image-{NEW}", "dracut-marker")
     assert machine.commit() == machine.base.commit
-    assert entry(machine)["linux"][0].endswith(f"vmlinuz-{before}")
+    assert machine.entry()["linux"][0].endswith(f"vmlinuz-{before}")
 
 
 def test_the_base_s_kernel_makes_room_for_another(machine: System, tmp_path: Path) -> None:
@@ -138,7 +121,7 @@ def test_the_base_s_kernel_makes_room_for_another(machine: System, tmp_path: Pat
     # Its next version has the same name, and another image.
     later = kernel_package("9.9-2", "kernel two\n").build(tmp_path)
     machine.install(os.fspath(later))
-    assert (machine.path / "boot" / entry(machine)["linux"][0].lstrip("/")).read_text() == "kernel two\n"
+    assert (machine.path / "boot" / machine.entry()["linux"][0].lstrip("/")).read_text() == "kernel two\n"
 
 
 def test_an_initramfs_made_here_with_arguments(machine: System) -> None:
@@ -182,12 +165,12 @@ def test_files_of_etc_beside_the_initramfs(machine: System, tmp_path: Path) -> N
     assert unpacked(machine, tmp_path / "two") == {"etc/crypttab": "changed\n"}
     assert machine.run("initramfs-etc", "--json").document["initramfs-etc"] == ["/etc/crypttab"]
     machine.run("initramfs-etc", "--untrack-all")
-    assert len(entry(machine)["initrd"]) == 1
+    assert len(machine.entry()["initrd"]) == 1
 
 
 def unpacked(system: System, target: Path) -> dict[str, str]:
     """The files of the second initramfs, as cpio(1) reads it."""
-    image = system.path / "boot" / entry(system)["initrd"][1].lstrip("/")
+    image = system.path / "boot" / system.entry()["initrd"][1].lstrip("/")
     target.mkdir()
     with image.open("rb") as file:
         subprocess.run(["cpio", "--extract", "--quiet"], cwd=target, stdin=file, check=True)

@@ -39,6 +39,7 @@ def test_a_machine_walks_from_base_to_base_and_back(sysroot: System, served: Ser
         system.run("rebase", f"example:{REF}")
         assert (system.commit(), base_version(system)) == (first.commit, "13.1")
         system.run("install", "tool")
+        system.run("initramfs-etc", "--track", "/etc/passwd")
         system.run("upgrade", "--check", status=77)
 
         second = served.publish("13.2", day=14, packages={"base-lib": "1.5"})
@@ -56,6 +57,10 @@ def test_a_machine_walks_from_base_to_base_and_back(sysroot: System, served: Ser
             "  base-lib 1.0 -> 1.5",
             "  tool 1.0 -> 2.0",
         ]
+
+        # Files beside the initramfs are repeated.
+        assert system.origin().get("apt-ostree", "initramfs-etc") == "/etc/passwd;"
+        assert len(system.entry()["initrd"]) == 2
 
         # What comes next builds on what is pending, offline where it can.
         served.fault = (".", BROKEN)
@@ -82,7 +87,10 @@ def test_a_machine_walks_from_base_to_base_and_back(sysroot: System, served: Ser
         assert system.commit() == layer
         system.run("kargs", "--append-if-missing=quiet", "--unchanged-exit-77", status=77)
         file = tmp_path / "host.toml"
-        file.write_text('packages = ["tool"]\n[kernel-args]\npresent = ["panic=30"]\nabsent = ["quiet"]\n')
+        file.write_text(
+            'packages = ["tool"]\n[kernel-args]\npresent = ["panic=30"]\nabsent = ["quiet"]\n'
+            '[initramfs]\netc = ["/etc/passwd"]\n'
+        )
         applied = system.run("apply", "--dry-run", file).stdout
         assert "extra" in applied
         assert "panic=30" in applied
@@ -112,7 +120,7 @@ def test_a_machine_walks_from_base_to_base_and_back(sysroot: System, served: Ser
         done = system.run("history", "--json").document["transactions"]
         assert [entry["command"][3] for entry in done if entry["state"] == "done"] == [
             *("reset", "override", "cleanup", "cleanup", "kargs", "apply", "kargs", "kargs", "upgrade"),
-            *("rollback", "rollback", "deploy", "install", "upgrade", "install", "rebase"),
+            *("rollback", "rollback", "deploy", "install", "upgrade", "initramfs-etc", "install", "rebase"),
         ]
         assert [entry["command"][3] for entry in done if entry["state"] == "failed"] == ["upgrade"]
         system.fsck()

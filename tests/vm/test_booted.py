@@ -56,6 +56,7 @@ def test_a_booted_machine_installs_reboots_into_it_and_rolls_back(system: System
         f"{TOOL} status",
         f"{TOOL} install -C {deb}",
         f"{TOOL} install -C {deb} --unchanged-exit-77 || echo $?",
+        f"{TOOL} kargs --append=story.told",
         "echo edited after the install >/etc/motd",
         f"{TOOL} rollback; true",
         f"{TOOL} status --json",
@@ -70,8 +71,12 @@ def test_a_booted_machine_installs_reboots_into_it_and_rolls_back(system: System
     assert (booted["booted"], booted["staged"]) == (True, False)
     assert booted["id"] != staged["id"]
 
+    assert "story.told" in staged["kargs"].split()
+    assert "story.told" not in booted["kargs"].split()
+
     second = machine.boot(
         "booted-greeter",
+        "cat /proc/cmdline",
         "cat /var/lib/booted-greeter/state",
         "cat /etc/motd",
         f"{TOOL} status --json",
@@ -79,6 +84,8 @@ def test_a_booted_machine_installs_reboots_into_it_and_rolls_back(system: System
     )
     assert second.state == "running"
     assert second["booted-greeter"] == "hello"
+    # Changed on top of what was staged, which had to stay.
+    assert "story.told" in second["cat /proc/cmdline"].split()
     assert second["cat /var/lib/booted-greeter/state"] == "made"
     # What was edited after the install counts: the merge happens at the shutdown.
     assert second["cat /etc/motd"] == "edited after the install"
