@@ -134,7 +134,7 @@ def deploy(
     )
 
 
-@command(app, ("wait", "wait_timeout", *LOOKING), "refresh-md")
+@command(app, ("wait", "wait_timeout", "progress_fd", *LOOKING), "refresh-md")
 def refresh_md(
     call: Call,
     force: Annotated[bool, typer.Option("-f", "--force", help="Even if the lists are younger than a day.")] = False,

@@ -166,7 +166,8 @@ _SHARED = {
         ),
         _parameter("quiet", Annotated[bool, typer.Option("-q", "--quiet", help="No steps, only results and errors.")]),
         _parameter(
-            "verbose", Annotated[bool, typer.Option("-v", "--verbose", help="Also the output of maintainer scripts.")]
+            "verbose",
+            Annotated[bool, typer.Option("-v", "--verbose", help="Tell more: of a change, what its scripts print.")],
         ),
         _parameter("as_json", Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.archive import Archive
+from tests.archive import SUITE, Archive
 from tests.integration.system import System
 
 
@@ -28,6 +28,11 @@ def test_a_base_package_is_replaced_by_version(sysroot: System) -> None:
     assert base_lib(sysroot) == ("2.0", "install ok installed")
     assert dict(sysroot.origin()["overrides"]) == {"replace": "base-lib=2.0;"}
     sysroot.fsck()
+
+
+def test_a_base_package_is_replaced_by_what_a_suite_has(sysroot: System) -> None:
+    sysroot.run("override", "replace", f"base-lib/{SUITE}")
+    assert base_lib(sysroot) == ("2.0", "install ok installed")
 
 
 def test_a_base_package_is_replaced_by_a_file_and_stays_so_without_the_archive(

@@ -14,7 +14,7 @@ import pytest
 
 from tests.archive import Archive, public_directory
 from tests.integration.served import BROKEN, HALF, WRONG, Served, Version, refs, serving, small_archive
-from tests.integration.system import REF, REPOSITORY, Base, Result, System, output
+from tests.integration.system import REF, REPOSITORY, Base, Result, System, output, run_cli
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="sysroots, the sandbox and apt's own user need root")
 
@@ -223,6 +223,20 @@ def test_a_request_that_the_base_fulfils_is_inactive_until_the_base_drops_it(sys
     assert [(entry["name"], entry["version"]) for entry in packages] == [("aid", "1.0"), ("tool", "1.0")]
 
 
+def test_an_override_that_another_base_makes_moot_is_inactive_and_says_so(
+    system: System, served: Served, archive: Archive
+) -> None:
+    system.run("override", "replace", f"{archive.root}/pool/main/base-lib_2.0_all.deb")
+    system.run("uninstall", "--all")
+    other = served.publish("12.9", ref="other", day=3, packages={"base-lib": "2.0"})
+    done = system.run("rebase", f"{REMOTE}:other")
+    assert "warning: the override of base-lib is inactive: the base has 2.0\n" in done.stderr
+    assert inactive(system) == {"base-lib": "the base has 2.0"}
+    assert version_of(system, "base-lib") == "2.0"
+    system.run("override", "reset", "base-lib")
+    assert system.commit() == other.commit
+
+
 def test_a_vanished_package_is_named_and_stays_on_record_where_it_is_skipped(
     system: System, new: Version, archives: tuple[Archive, Archive]
 ) -> None:
@@ -373,6 +387,16 @@ def test_a_commit_by_another_key_is_refused(system: System, served: Served, arch
     system.run("remote", "delete", REMOTE)
     system.run("remote", "add", REMOTE, served.url, "--gpg-import", served.key)
     assert system.run("upgrade", "--preview", "--json").document["base"]["version"] == "12.2"
+
+
+def test_a_composed_sysroot_verifies_what_comes_from_its_url(served: Served, new: Version, tmp_path: Path) -> None:
+    trusting, careful = tmp_path / "trusting", tmp_path / "careful"
+    words = ("compose", "sysroot", "--repo", served.repo, "--remote-url", served.url)
+    run_cli(*words, "--no-gpg-verify", REF, trusting)
+    run_cli(*words, "--gpg-import", served.key, REF, careful)
+    for path, verified in ((trusting, False), (careful, True)):
+        (found,) = run_cli("remote", "list", "--sysroot", path, "--json").document["remotes"]
+        assert (found["name"], found["url"], found["gpg-verify"]) == ("debian", served.url, verified)
 
 
 def test_a_missing_ref_is_named(system: System) -> None:

@@ -92,6 +92,14 @@ def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture
         (["compose", "tree", "--repo", "/r", "--add-metadata", "x", "m"], "--add-metadata takes KEY=VALUE, not 'x'"),
         (["compose", "tree", "--repo", "/r", "--add-metadata", "=x", "m"], "--add-metadata takes KEY=VALUE, not '=x'"),
         (["db", "diff", "1", "2", "3"], "db diff compares two revisions"),
+        (
+            ["compose", "sysroot", "--repo", "/r", "--remote-url", "https://example.org", "ref", "/p"],
+            "whose signatures count for that URL is not known",
+        ),
+        (
+            ["compose", "sysroot", "--repo", "/r", "--gpg-import", "/k", "ref", "/p"],
+            "--gpg-import goes with --remote-url",
+        ),
         (["install", "Vim"], "'Vim' is no package expression"),
         (["upgrade", "--install", ""], "'' is no package expression"),
         (["upgrade", "--check", "vim"], "--check looks at everything; --preview takes packages and other options"),
