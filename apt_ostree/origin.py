@@ -103,11 +103,11 @@ def _local(value: str) -> tuple[LocalPackage, ...]:
 def with_intent(origin: Origin, new: Intent) -> dict[str, dict[str, str]]:
     """The origin with another intent: ``refspec`` becomes ``baserefspec`` while anything is layered."""
     changed = {group: dict(entries) for group, entries in origin.items()}
-    # libostree's own notes (pinned, finalization locks) belong to the old deployment.
+    # libostree's own notes (pinned, finalization locks, a hotfix) belong to the old deployment.
     changed.pop(TRANSIENT, None)
     base = refspec(origin)
     key = "refspec" if new.empty else "baserefspec"
-    rest = {k: v for k, v in changed.get("origin", {}).items() if k not in {"refspec", "baserefspec"}}
+    rest = {k: v for k, v in changed.get("origin", {}).items() if k not in {"refspec", "baserefspec", "unlocked"}}
     changed["origin"] = {key: base, **rest} if base else rest
     packages = {
         k: v

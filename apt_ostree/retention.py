@@ -21,14 +21,17 @@ def kept(own: Sequence[Deployment], merge: Deployment, count: int) -> list[Deplo
     """The deployments of a stateroot, in boot order, that stay beside a new one.
 
     ``count`` is how many there may be with it; the booted one, ``merge`` and pinned ones stay in any case, and
-    the pinned ones are not counted. A staged one is replaced, as ostree has it.
+    the pinned ones are not counted. So does what a rollback has chosen and no boot has tried yet: it may be the only
+    one that is known to work. A staged one is replaced, as ostree has it.
     """
+    running = any(d.booted for d in own)
+    chosen = own[0] if running and not (own[0].booted or own[0].staged) else None
     free = count - 1 - len({d.id for d in own if (d.booted or d is merge) and not d.pinned and not d.staged})
     staying = []
     for deployment in own:
         if deployment.staged:
             continue
-        if deployment.booted or deployment is merge or deployment.pinned:
+        if deployment.booted or deployment is merge or deployment is chosen or deployment.pinned:
             staying.append(deployment)
         elif free > 0:
             staying.append(deployment)

@@ -19,11 +19,17 @@ LOCKED = Path("/run/ostree/staged-deployment-locked")
 
 STATES = Path("/run/ostree/deployment-state")
 
+BOOTED = Path("/run/ostree-booted")
+"""Exists where the running system is a deployment; newer releases of ostree say in it which directory that is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """The kernel arguments that the deployment will boot with, and whether it waits for being released."""
+    """A staged deployment (``name`` is CHECKSUM.SERIAL), the kernel arguments that it will boot with, and whether it
+    waits for being released."""
 
+    osname: str
+    name: str
     kargs: tuple[str, ...]
     locked: bool
 
@@ -36,9 +42,37 @@ def read(note: Path = NOTE, lock: Path = LOCKED) -> Staged | None:
         return None
     try:
         entries = dictionary(data)
-        return Staged(tuple(strings(entries.get("kargs"))), boolean(entries.get("locked")) or lock.exists())
-    except (ValueError, IndexError) as error:
+        target = dictionary(entries["target"][1])
+        return Staged(
+            string(target["osname"]),
+            string(target["name"]),
+            tuple(strings(entries.get("kargs"))),
+            boolean(entries.get("locked")) or lock.exists(),
+        )
+    except (ValueError, LookupError) as error:
         raise SysrootError(f"cannot read {note}", str(error), "Reboot, or drop it: ostree admin undeploy 0") from error
+
+
+def booted_root(note: Path = BOOTED, root: Path = Path("/")) -> tuple[int, int] | None:
+    """Device and inode of the deployment that is running; None where none is.
+
+    With composefs or an overlay, / is another directory than the deployment's: then ostree-prepare-root(1) has noted
+    the one behind it.
+    """
+    try:
+        data = note.read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        kind, content = dictionary(data).get("backing-root-device-inode", ("", b"")) if data else ("", b"")
+    except (ValueError, IndexError) as error:
+        raise SysrootError(
+            f"cannot read {note}", str(error), "Nothing was changed. It is made anew by a boot."
+        ) from error
+    if kind == "(tt)" and len(content) == 16:
+        return int.from_bytes(content[:8], "little"), int.from_bytes(content[8:], "little")
+    status = root.stat()
+    return status.st_dev, status.st_ino
 
 
 def unlocked(name: str, origin: Mapping[str, Mapping[str, str]], states: Path = STATES) -> str:
@@ -70,6 +104,13 @@ def strings(value: tuple[str, bytes] | None) -> list[str]:
     return [
         element.removesuffix(b"\0").decode(errors="surrogateescape") for element in _elements(value[1], alignment=1)
     ]
+
+
+def string(value: tuple[str, bytes]) -> str:
+    """An ``s``. Raises ValueError for a value of another type."""
+    if value[0] != "s":
+        raise ValueError(f"a string is missing, there is a value of type {value[0]}")
+    return value[1].removesuffix(b"\0").decode()
 
 
 def boolean(value: tuple[str, bytes] | None) -> bool:

@@ -6,9 +6,12 @@ command line prints no JSON before 2025.3.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +23,6 @@ from .proc import signals_held
 
 _BOOT_LINK = re.compile(r"(?:^| )ostree=(/ostree/boot\.[01](?:\.[01])?/[^ ]+)")
 _DEPLOYMENT = re.compile(r"ostree/deploy/(?P<os>[^/]+)/deploy/(?P<checksum>[0-9a-f]{64})\.(?P<serial>\d+)$")
-_STAGED = re.compile(r"^[* ] (?P<os>\S+) (?P<checksum>[0-9a-f]{64})\.(?P<serial>\d+).*\(staged\)", re.MULTILINE)
-
-
 _REPAIR_ENTRY = (
     "ostree itself works with none of the deployments until that is repaired. Write the entry again after the others "
     "in /boot/loader/entries, with a path in /ostree/boot.*; or remove it: its deployment is forgotten then."
@@ -95,7 +95,14 @@ def load(path: Path) -> Sysroot:
             f"there is no {path / 'ostree/repo'}",
             "Name one with --sysroot, or make one with 'apt-ostree compose sysroot'.",
         )
+    if path != Path("/") and staged.BOOTED.exists() and _same(path / "ostree", Path("/ostree")):
+        # /sysroot, say: libostree knows of a staged deployment at / alone, and elsewhere sweeps its tree away.
+        path = Path("/")
     return Sysroot(path, _deployments(path))
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and one.samefile(other)
 
 
 def parse_entry(text: str) -> dict[str, str]:
@@ -116,7 +123,7 @@ def _deployments(path: Path) -> tuple[Deployment, ...]:
         if match is None:
             raise SysrootError(f"cannot read {file}", "it names no ostree= deployment", _REPAIR_ENTRY)
         entries.append((_entry_order(entry, file), match[1], entry["options"]))
-    root = os.stat("/") if Path("/run/ostree-booted").exists() else None
+    root = staged.booted_root()
     found = [_staged(path)] if path == Path("/") else []
     result: list[Deployment] = [d for d in found if d is not None]
     for _, link, options in sorted(entries, reverse=True):
@@ -127,9 +134,15 @@ def _deployments(path: Path) -> tuple[Deployment, ...]:
                 f"the loader entry for {link} leads to no deployment", f"it points to {target}", _REPAIR_ENTRY
             )
         status = target.stat()
-        booted = root is not None and (status.st_dev, status.st_ino) == (root.st_dev, root.st_ino)
+        booted = root == (status.st_dev, status.st_ino)
         words = " ".join(word for word in kargs.split(options) if not word.startswith("ostree="))
         result.append(_deployment(path, len(result), match, words, booted=booted, boots=link.split("/")[4]))
+    if path == Path("/") and root is not None and not any(d.booted for d in result):
+        raise SysrootError(
+            "cannot tell which deployment is running",
+            f"{staged.BOOTED} says that one is, and no loader entry leads to it",
+            "Nothing was changed. 'ostree admin status' shows what ostree makes of it.",
+        )
     return tuple(result)
 
 
@@ -170,12 +183,18 @@ def _deployment(
 
 
 def _staged(path: Path) -> Deployment | None:
-    """The deployment that will be finalised at shutdown: ostree tells which it is, its note in /run the rest."""
+    """The deployment that will be finalised at shutdown, as ostree's note in /run says."""
     waiting = staged.read()
     if waiting is None:
         return None
-    match = _STAGED.search(ostree.admin(path, "status"))
-    return None if match is None else _deployment(path, 0, match, " ".join(waiting.kargs), waiting=waiting)
+    match = _DEPLOYMENT.search(f"ostree/deploy/{waiting.osname}/deploy/{waiting.name}")
+    if match is None or not (path / match[0]).is_dir():
+        raise SysrootError(
+            "the staged deployment is not there",
+            f"{staged.NOTE} says {waiting.osname} {waiting.name}",
+            "Reboot, or drop it: ostree admin undeploy 0",
+        )
+    return _deployment(path, 0, match, " ".join(waiting.kargs), waiting=waiting)
 
 
 def publish(
@@ -195,12 +214,8 @@ def publish(
     are taken from that /etc. Raises TreeError when one of them is missing, SpaceError for a /boot that is too
     small, and ChangedError when anybody changed the deployments since ``before`` was read.
     """
-    if [d.id for d in load(before.path).deployments] != [d.id for d in before.deployments]:
-        raise ChangedError(
-            "the deployments changed while this ran",
-            "another tool deployed or removed a tree",
-            "Nothing was published; run the command again.",
-        )
+    check_unchanged(before)
+    _check_staged(before, osname)
     own = before.of(osname)
     merge = before.booted if before.booted is not None and before.booted.osname == osname else own[0]
     words = kargs.split(own[0].kargs) if arguments is None else arguments
@@ -219,6 +234,8 @@ def publish(
         before.unsynced.unlink(missing_ok=True)
         write_atomically(text, origin.render(new_origin).encode())
         with signals_held():
+            # The sync may have taken minutes.
+            check_unchanged(before)
             retention.hold(before.path, own, merge, staying)
             for deployment in sorted(going, key=lambda d: d.index, reverse=True):
                 ostree.admin(before.path, "undeploy", str(deployment.index))
@@ -240,22 +257,70 @@ def publish(
     return load(before.path)
 
 
+def check_unchanged(before: Sysroot) -> None:
+    """Raises ChangedError where the deployments, their origins, pins or arguments are not what ``before`` says:
+    ostree's own tools know nothing of our lock."""
+    if load(before.path).deployments != before.deployments:
+        raise ChangedError(
+            "the deployments changed while this ran",
+            "another tool deployed, removed, pinned or changed one",
+            "Nothing was published; run the command again.",
+        )
+
+
+def _check_staged(before: Sysroot, osname: str) -> None:
+    """Raises SysrootError where ostree would lose a staged deployment: it keeps one in all, and one whose /etc comes
+    from another staged one is never finalised."""
+    waiting = next((d for d in before.deployments if d.staged), None)
+    if waiting is None:
+        return
+    running = before.booted.osname if before.booted is not None else None
+    if waiting.osname != osname or osname != running:
+        raise SysrootError(
+            "a staged deployment would be lost",
+            f"{waiting.checksum[:12]} of stateroot {waiting.osname} is waiting for the shutdown",
+            "Reboot first, or drop it with 'apt-ostree cleanup -p --stateroot " + waiting.osname + "'.",
+        )
+    if waiting.locked:
+        raise SysrootError(
+            "the staged deployment is locked",
+            f"{waiting.checksum[:12]} waits for being released, which somebody asked for",
+            "Release it with the tool that locked it, or drop it with 'apt-ostree cleanup -p'.",
+        )
+
+
 def set_default(before: Sysroot, index: int) -> Sysroot:
     """Make deployment ``index`` boot next, as it is, with its own /etc; the order of the others stays.
 
     Atomic: the loader link is swapped. Raises ChangedError as ``publish`` does.
     """
-    if [d.id for d in load(before.path).deployments] != [d.id for d in before.deployments]:
-        raise ChangedError(
-            "the deployments changed while this ran",
-            resolution="Nothing was published; run the command again.",
-        )
     with signals_held():
         if ostree.has_admin("set-default"):
+            check_unchanged(before)
             ostree.admin(before.path, "set-default", str(index))
         else:
-            _reorder(before.path, index)
+            with _ostree_locked(before.path):
+                check_unchanged(before)
+                _reorder(before.path, index)
+            ostree.admin(before.path, "cleanup")
     return load(before.path)
+
+
+@contextmanager
+def _ostree_locked(path: Path) -> Iterator[None]:
+    """Hold libostree's own lock, an open file description's (fcntl(2)). Raises ChangedError while ostree has it."""
+    descriptor = os.open(path / "ostree/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        whole = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, whole)
+        except (BlockingIOError, PermissionError):
+            raise ChangedError(
+                "ostree itself is changing the deployments", resolution="Nothing was changed; run the command again."
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _reorder(path: Path, index: int) -> None:
@@ -265,10 +330,10 @@ def _reorder(path: Path, index: int) -> None:
     The other set is written whole, then the link is replaced.
     """
     loader = path / "boot/loader"
-    if extra := sorted(place.name for place in loader.iterdir() if place.name != "entries"):
+    if elsewhere := _menus(path):
         raise SysrootError(
             "this ostree is too old to roll back here",
-            f"its boot loader keeps {', '.join(extra)} in {loader}, which only ostree itself can write",
+            f"its boot loader has a menu of its own ({', '.join(elsewhere)}), which only ostree itself can write",
             "Choose the other entry in the boot menu, or use an ostree with 'ostree admin set-default'.",
         )
     now = int(os.readlink(loader).rpartition(".")[2])
@@ -311,7 +376,17 @@ def _reorder(path: Path, index: int) -> None:
     swap.symlink_to(fresh_loader.name)
     swap.rename(loader)
     sync_directory(path / "boot")
-    ostree.admin(path, "cleanup")
+
+
+def _menus(path: Path) -> list[str]:
+    """What ostree writes for a boot loader that does not read the entries themselves."""
+    found = [place.name for place in (path / "boot/loader").iterdir() if place.name != "entries"]
+    for menu in (path / "boot").glob("efi/EFI/*/grub.cfg"):
+        if "ostree=/ostree/boot." in menu.read_text(errors="replace"):
+            found.append(os.fspath(menu))
+    settings = origin.parse((path / "ostree/repo/config").read_text(), "the repository's configuration")
+    kind = settings.get("sysroot", {}).get("bootloader", "auto")
+    return sorted([*found, kind] if kind in {"grub2", "zipl", "aboot"} else found)
 
 
 def _boot_link(entry: dict[str, str]) -> tuple[str, str, str]:
@@ -323,7 +398,9 @@ def _boot_link(entry: dict[str, str]) -> tuple[str, str, str]:
 
 
 def undeploy(before: Sysroot, deployment: Deployment) -> Sysroot:
-    """Remove one deployment. Raises proc.ChildError when ostree refuses (a booted or pinned one)."""
+    """Remove one deployment, a pinned one as well. Raises ChangedError as ``publish`` does, and proc.ChildError when
+    ostree refuses (the booted one)."""
+    check_unchanged(before)
     ostree.admin(before.path, "undeploy", str(deployment.index))
     return load(before.path)
 

@@ -160,7 +160,9 @@ def _going(current: tx.Transaction, parts: Parts) -> list[Deployment]:
     own = current.sysroot.of(current.osname)
     booted = next((d for d in own if d.booted), None)
     # On a sysroot that is not booted, what boots next takes the booted one's part.
-    anchor = booted.index if booted is not None else own[0].index
+    # A staged one is never that: it only waits.
+    first = next((d.index for d in own if not d.staged), len(current.sysroot.deployments))
+    anchor = booted.index if booted is not None else first
     gone = []
     for deployment in own:
         if deployment.pinned or deployment.index == anchor:

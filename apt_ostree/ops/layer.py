@@ -330,6 +330,11 @@ def tidy(current: Transaction) -> None:
     tx.hold_bases(loaded)
     keep = set()
     for deployment in loaded.deployments:
-        keep |= {s.sha256 for s in locked(tx.commit_of(loaded.repo, deployment))}
-        keep |= {entry.sha256 for entry in origin.intent(deployment.origin).local}
+        try:
+            keep |= {s.sha256 for s in locked(tx.commit_of(loaded.repo, deployment))}
+            keep |= {entry.sha256 for entry in origin.intent(deployment.origin).local}
+        except SysrootError as error:
+            # What was published is in force; what this deployment needs cannot be told, so nothing goes.
+            current.reporter.warn(f"no cached package was removed: {error.brief}")
+            return
     pkgcache.collect_garbage(loaded.repo, loaded.area, keep)

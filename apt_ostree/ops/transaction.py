@@ -111,9 +111,12 @@ class Transaction:
 
 
 def merge_of(loaded: Sysroot, osname: str) -> Deployment:
-    """The deployment of a stateroot that is booted, or that boots next. Raises SysrootError when it has none."""
-    booted = loaded.booted
-    return booted if booted is not None and booted.osname == osname else loaded.of(osname)[0]
+    """The deployment of a stateroot that is booted, or that boots next: a staged one has no /etc yet. Raises
+    SysrootError when it has none."""
+    booted, own = loaded.booted, loaded.of(osname)
+    if booted is not None and booted.osname == osname:
+        return booted
+    return next((d for d in own if not d.staged), own[0])
 
 
 def configuration(loaded: Sysroot, osname: str) -> Config:
@@ -143,17 +146,19 @@ def transaction(settings: Settings, reporter: Reporter) -> Iterator[Transaction]
     if set('"\n') & set(str(path)):
         raise UsageError("the path of a sysroot may hold no quote and no newline", str(path))
     found = sysroot.load(path)
+    path = found.path
     if settings.reboot and found.booted is None:
         raise UsageError("--reboot is for the system that is running", f"nothing of {path} is booted")
     chosen = configuration(found, found.stateroot(settings.stateroot))
     wait = chosen.wait if settings.wait == AS_CONFIGURED else settings.wait
     began, identifier = journal.now(), journal.identify()
     reporter.begin(identifier)
+    mounts.enter_private_namespace()
+    if path == Path("/"):
+        # A booted system may mount these read-only; this opens them for us alone, for the lock above all.
+        mounts.make_writable(Path("/sysroot"))
+        mounts.make_writable(Path("/boot"))
     with _signals(), lock(path / LOCK, wait=wait, identifier=identifier) as killed:
-        mounts.enter_private_namespace()
-        if path == Path("/"):
-            # A booted system mounts /sysroot read-only; this opens it for us alone.
-            mounts.make_writable(Path("/sysroot"))
         loaded = sysroot.load(path)
         osname = loaded.stateroot(settings.stateroot)
         loaded.of(osname)
@@ -407,14 +412,20 @@ def commit_of(repo: Path, deployment: Deployment) -> CommitInfo:
 
 
 def hold_bases(loaded: Sysroot, also: str | None = None) -> None:
-    """Keep the base commits of all deployments (and ``also``) through a prune, and no others of ours."""
-    wanted = {base_of(loaded.repo, deployment).checksum for deployment in loaded.deployments}
-    if also is not None:
-        wanted.add(also)
+    """Keep the base commits of all deployments (and ``also``) through a prune, and no others of ours.
+
+    Where a deployment's cannot be told, none is let go.
+    """
+    wanted, known = set() if also is None else {also}, also is None
+    for deployment in loaded.deployments:
+        try:
+            wanted.add(base_of(loaded.repo, deployment).checksum)
+        except SysrootError:
+            known = False
     held = {ref: ref.rpartition("/")[2] for ref in ostree.refs(loaded.repo, BASE_REF)}
     for checksum in sorted(wanted - set(held.values())):
         ostree.create_ref(loaded.repo, f"{BASE_REF}/{checksum}", checksum)
-    if also is None:
+    if known:
         for ref, checksum in held.items():
             if checksum not in wanted:
                 ostree.delete_ref(loaded.repo, ref)

@@ -47,8 +47,12 @@ CONFIGURATION = Deb(
     files={
         "/usr/lib/dracut/dracut.conf.d/50-marker.conf": 'install_items+=" /usr/share/dracut-marker/file "\n',
         "/usr/share/dracut-marker/file": "marker\n",
+        "/usr/lib/dracut/modules.d/99marker/module-setup.sh": "#!/bin/bash\ncheck() { return 0; }\n"
+        "depends() { return 0; }\ninstall() { inst_simple /usr/lib/firmware/marker.bin; }\n",
+        "/usr/lib/firmware/marker.bin": "firmware\n",
     },
 )
+"""A file by configuration, and one of firmware by a module of dracut's own."""
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +102,7 @@ def test_a_second_kernel_boots_and_the_base_s_stays_as_a_spare(machine: System, 
     text = listed(machine, NEW)
     assert "ostree-prepare-root" in text
     assert "usr/share/dracut-marker/file" in text
+    assert "usr/lib/firmware/marker.bin" in text
     # Nothing of /boot, nor the links at the top that Debian's boot loaders use.
     assert list((machine.deployment() / "boot").iterdir()) == []
     assert not [path.name for path in machine.deployment().iterdir() if path.name.startswith(("vmlinuz", "initrd"))]

@@ -38,8 +38,9 @@ def deployments(letters: str) -> list[Deployment]:
         ("bx", 0, 3, [0, 1]),
         ("sbx", 1, 2, [1]),
         ("sbx", 1, 3, [1, 2]),
-        ("xbx", 1, 2, [1]),
-        ("xbx", 1, 3, [0, 1]),
+        # What a rollback has chosen stays until a boot has tried it.
+        ("xbx", 1, 2, [0, 1]),
+        ("xbx", 1, 3, [0, 1, 2]),
         ("xbx", 1, 9, [0, 1, 2]),
     ],
 )

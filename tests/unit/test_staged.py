@@ -11,7 +11,11 @@ from apt_ostree import staged
 from apt_ostree.errors import SysrootError
 from apt_ostree.staged import Staged
 
-TARGET = "'target': <{'name': <'abc.0'>, 'osname': <'debian'>}>"
+TARGET = "'target': <{'name': <'abc.0'>, 'osname': <'debian'>, 'bootcsum': <'def'>}>"
+
+
+def note(*kargs: str, locked: bool = False) -> Staged:
+    return Staged("debian", "abc.0", kargs, locked)
 
 
 def serialized(text: str) -> bytes:
@@ -29,15 +33,14 @@ def serialized(text: str) -> bytes:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("{}", Staged((), locked=False)),
-        (f"{{{TARGET}}}", Staged((), locked=False)),
+        (f"{{{TARGET}}}", note()),
         (f"{{{TARGET}, 'kargs': <['rw', 'console=tty0', 'console=ttyS0']>}}",
-         Staged(("rw", "console=tty0", "console=ttyS0"), locked=False)),
-        (f"{{'kargs': <['foo=\"a b\"']>, {TARGET}, 'locked': <true>}}", Staged(('foo="a b"',), locked=True)),
-        ("{'locked': <false>, 'kargs': <@as []>}", Staged((), locked=False)),
+         note("rw", "console=tty0", "console=ttyS0")),
+        (f"{{'kargs': <['foo=\"a b\"']>, {TARGET}, 'locked': <true>}}", note('foo="a b"', locked=True)),
+        (f"{{'locked': <false>, 'kargs': <@as []>, {TARGET}}}", note()),
         # Long enough for offsets of two bytes, in the array and around it.
         (f"{{'kargs': <[{', '.join(repr(f'key{n}=value') for n in range(60))}]>, {TARGET}}}",
-         Staged(tuple(f"key{n}=value" for n in range(60)), locked=False)),
+         note(*(f"key{n}=value" for n in range(60)))),
     ],
 )  # fmt: skip
 def test_a_note_is_read_as_glib_writes_it(tmp_path: Path, text: str, expected: Staged) -> None:
@@ -48,15 +51,45 @@ def test_a_note_is_read_as_glib_writes_it(tmp_path: Path, text: str, expected: S
 def test_an_older_ostree_locks_with_a_file(tmp_path: Path) -> None:
     (tmp_path / "note").write_bytes(serialized(f"{{{TARGET}}}"))
     (tmp_path / "lock").touch()
-    assert staged.read(tmp_path / "note", tmp_path / "lock") == Staged((), locked=True)
+    assert staged.read(tmp_path / "note", tmp_path / "lock") == note(locked=True)
 
 
 def test_nothing_is_staged_where_there_is_no_note(tmp_path: Path) -> None:
     assert staged.read(tmp_path / "note", tmp_path / "lock") is None
 
 
-@pytest.mark.parametrize("data", [b"\xff", b"abc\xf0", b"\0" * 9 + b"\x05\x03"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xff",
+        b"abc\xf0",
+        b"\0" * 9 + b"\x05\x03",
+        serialized("{'kargs': <['rw']>}"),
+        serialized("{'target': <{'name': <1>, 'osname': <'debian'>}>}"),
+    ],
+)
 def test_a_damaged_note_is_an_error(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "note").write_bytes(data)
     with pytest.raises(SysrootError, match="cannot read"):
         staged.read(tmp_path / "note", tmp_path / "lock")
+
+
+ROOTS = [
+    ("{'backing-root-device-inode': <(uint64 5, uint64 1234567890123)>, 'composefs': <true>}", (5, 1234567890123)),
+    ("{'composefs': <false>}", None),
+    ("{}", None),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), ROOTS)
+def test_the_running_deployment_is_the_one_behind_the_root(
+    tmp_path: Path, text: str, expected: tuple[int, int] | None
+) -> None:
+    (tmp_path / "booted").write_bytes(serialized(text))
+    status = tmp_path.stat()
+    assert staged.booted_root(tmp_path / "booted", tmp_path) == (expected or (status.st_dev, status.st_ino))
+
+
+def test_no_deployment_runs_where_there_is_no_note(tmp_path: Path) -> None:
+    assert staged.booted_root(tmp_path / "booted", tmp_path) is None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from apt_ostree import sysroot
 from apt_ostree.errors import SysrootError
 from apt_ostree.model import Deployment
+from apt_ostree.staged import Staged
 from apt_ostree.sysroot import Sysroot, load, parse_entry
 from tests.unit.fake import BOOTCSUM, Fake
 
@@ -213,23 +215,43 @@ def test_the_work_area_is_in_the_repository_and_not_in_its_tmp() -> None:
     assert (loaded.repo, loaded.area) == (Path("/x/ostree/repo"), Path("/x/ostree/repo/extensions/apt-ostree"))
 
 
-STATUS = f"""\
-  debian {A}.0 (staged)
-    Version: 13.2
-    origin refspec: debian:debian/13
-* debian {B}.0
-    Version: 13.1
-"""
+def test_the_staged_deployment_is_the_one_of_the_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it is locked or not: what ostree prints of it differs."""
+    fake = Fake(tmp_path / "sysroot")
+    fake.deploy(B, "1", "[origin]\nrefspec=d:x\n")
+    waiting = fake.path / f"ostree/deploy/debian/deploy/{A}.1"
+    waiting.mkdir()
+    waiting.with_name(f"{A}.1.origin").write_text("[origin]\nrefspec=d:y\n")
+    monkeypatch.setattr("apt_ostree.staged.read", lambda: Staged("debian", f"{A}.1", ("rw", "x=1"), locked=True))
+    found = sysroot._staged(fake.path)
+    assert found is not None
+    assert (found.index, found.checksum, found.serial, found.kargs) == (0, A, 1, "rw x=1")
+    assert (found.staged, found.locked, found.booted) == (True, True, False)
+    waiting.rmdir()
+    with pytest.raises(SysrootError, match="the staged deployment is not there"):
+        sysroot._staged(fake.path)
+
+
+def one(letter: str, index: int, *, osname: str = "debian", **facts: Any) -> Deployment:
+    return Deployment(index, osname, letter * 64, 0, "", {}, **facts)
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("deployments", "osname", "brief"),
     [
-        (STATUS, ("debian", A, "0")),
-        (STATUS.replace("(staged)", "(finalization locked) (staged)"), ("debian", A, "0")),
-        (STATUS.replace("(staged)", "(pending)"), None),
+        ((one("a", 0, booted=True), one("b", 1)), "debian", None),
+        ((one("a", 0, staged=True), one("b", 1, booted=True)), "debian", None),
+        ((one("a", 0, staged=True, locked=True), one("b", 1, booted=True)), "debian", "is locked"),
+        # ostree keeps one staged deployment in all stateroots.
+        ((one("a", 0, staged=True, osname="other"), one("b", 1, booted=True)), "debian", "would be lost"),
+        # Its /etc would come from the staged one, which goes.
+        ((one("a", 0, staged=True, osname="other"), one("b", 1, booted=True)), "other", "would be lost"),
     ],
 )
-def test_the_staged_deployment_is_found_in_ostrees_status(text: str, found: tuple[str, ...] | None) -> None:
-    match = sysroot._STAGED.search(text)
-    assert (match.groups() if match else None) == found
+def test_what_is_staged_is_never_lost(deployments: tuple[Deployment, ...], osname: str, brief: str | None) -> None:
+    before = sysroot.Sysroot(Path("/"), deployments)
+    if brief is None:
+        sysroot._check_staged(before, osname)
+    else:
+        with pytest.raises(SysrootError, match=brief):
+            sysroot._check_staged(before, osname)
