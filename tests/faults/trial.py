@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -36,7 +37,7 @@ Shape = tuple[tuple[str, ...], ...]
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A command, and what is done before on the sysroot it meets; there, {repo} is the repository of the base."""
+    """A command, and what is done before on the sysroot it meets; there, {newer} is a repository with a newer base."""
 
     name: str
     command: tuple[str, ...]
@@ -54,11 +55,11 @@ SCENARIOS = {
         Scenario("uninstall", ("uninstall", "greeter"), (("install", "greeter", "rec-b"),), ("script", "deploy")),
         Scenario("rollback", ("rollback",), (("install", "greeter"),), ("lock", "journal", "reorder")),
         Scenario("cleanup", ("cleanup", "-r", "-b"), (("install", "greeter"),), ("lock", "journal", "deploy", "prune")),
-        Scenario("kargs", ("kargs", "--append=x"), (("install", "greeter"),), ("deploy",)),
+        Scenario("kargs", ("kargs", "--append-if-missing=x"), (("install", "greeter"),), ("deploy",)),
         Scenario(
             "rebase",
             ("rebase", f"upstream:{REF}"),
-            (("install", "greeter"), ("remote", "add", "upstream", "file://{repo}", "--no-gpg-verify")),
+            (("install", "greeter"), ("remote", "add", "upstream", "file://{newer}", "--no-gpg-verify")),
             ("pull", "deploy"),
         ),
     )
@@ -95,7 +96,10 @@ def make_pattern(scenario: Scenario, template: System, place: Path) -> Pattern:
     """Prepare what a scenario's trials are cloned from, and see what the undisturbed command does."""
     system = template.clone(place / scenario.name)
     for words in scenario.before:
-        system.run(*(word.replace("{repo}", str(system.base.repo)) for word in words))
+        if any("{newer}" in word for word in words):
+            repo = newer(system, place)
+            words = tuple(word.replace("{newer}", str(repo)) for word in words)
+        system.run(*words)
     names = frozenset(system.deployments())
     old = shape(system, names)
     durations: list[float] = []
@@ -114,6 +118,28 @@ def make_pattern(scenario: Scenario, template: System, place: Path) -> Pattern:
     (new,) = shapes
     assert new != old
     return Pattern(scenario, system, old, new, names, max(durations))
+
+
+def newer(system: System, place: Path) -> Path:
+    """A repository with a commit over the system's base, under its ref."""
+    repo, stage = place / "newer", place / "newer.stage"
+    (stage / "usr/lib").mkdir(parents=True)
+    (stage / "usr/lib/newer").write_text("newer\n")
+    output("ostree", "init", f"--repo={repo}", "--mode=archive")
+    output("ostree", "pull-local", f"--repo={repo}", "--disable-fsync", system.base.repo, system.base.commit)
+    output(
+        "ostree", "commit",
+        f"--repo={repo}",
+        f"--branch={REF}",
+        f"--parent={system.base.commit}",
+        f"--tree=ref={system.base.commit}",
+        f"--tree=dir={stage}",
+        "--owner-uid=0", "--owner-gid=0",
+        "--fsync=false",
+        "--add-metadata=ostree.bootable=true",
+        "--add-metadata-string=ostree.linux=0.0",
+    )  # fmt: skip
+    return repo
 
 
 # What has to hold at any time.
@@ -173,7 +199,9 @@ def swept(system: System) -> None:
     packages = heads / "pkg"
     assert {path.name for path in packages.iterdir()} <= owned if packages.is_dir() else True
     bases = {path.name for path in (heads / "base").iterdir()} if (heads / "base").is_dir() else set()
-    assert bases <= {system.base.commit}
+    commits = {name.partition(".")[0] for name in system.deployments()}
+    shown = [output("ostree", "show", f"--repo={system.repo}", commit) for commit in commits]
+    assert bases <= {*commits, *re.findall(r"^Parent: +(\S+)$", "".join(shown), re.MULTILINE)}
     for path in journal.glob("*.json") if journal.is_dir() else ():
         assert json.loads(path.read_text())["state"] != "running", path
 
