@@ -370,12 +370,25 @@ def etc_json(conflicts: Sequence[Conflict]) -> list[dict[str, str]]:
     return [{"path": conflict.path, "here": conflict.here, "there": conflict.there} for conflict in conflicts]
 
 
-def etc_lines(conflicts: Sequence[Conflict]) -> Iterable[str]:
+def etc_lines(conflicts: Sequence[Conflict], width: int | None = None) -> Iterable[str]:
     """Files that somebody changed here and that the new tree changed, too."""
     label = "Kept in /etc"
     for conflict in conflicts:
-        yield field(label, f"{conflict.path} ({conflict.here} here, {conflict.there} by the new tree)")
+        words = f"{conflict.path} ({conflict.here} here, {conflict.there} by the new tree)".split(" ")
+        yield from fields(label, words, width, " ")
         label = ""
+
+
+def fields(label: str, items: Sequence[str], width: int | None, gap: str = "  ") -> Iterable[str]:
+    """A record's line of several values; on a terminal as many lines as they need."""
+    lines: list[str] = []
+    for item in items:
+        if lines and (width is None or COLUMN + len(lines[-1] + gap + item) <= width):
+            lines[-1] += gap + item
+        else:
+            lines.append(item)
+    for number, text in enumerate(lines):
+        yield field("" if number else label, text)
 
 
 def field(label: str, value: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..kargs import split as split_kargs
@@ -42,46 +42,35 @@ def _deployment_lines(entry: DeploymentStatus, *, verbose: bool, width: int | No
     yield render.field("Version", f"{version}  ({render.moment(entry.base.timestamp)})")
     layer = f"Layer  {entry.commit.checksum[:12]}" if entry.commit.layered else "(no layer)"
     yield render.field("Base", f"{entry.base.checksum[:12]}   {layer}")
-    yield from _fields("Requested", entry.intent.requested, width)
-    yield from _fields("Local", [f"{e.package.name} {e.package.version}" for e in entry.intent.requested_local], width)
+    yield from render.fields("Requested", entry.intent.requested, width)
+    local = [f"{e.package.name} {e.package.version}" for e in entry.intent.requested_local]
+    yield from render.fields("Local", local, width)
     if entry.layered:
         total = sum(solved.installed_size for solved in entry.layered)
         count = len(entry.layered)
         yield render.field("Layered", f"{count} package{'s' if count != 1 else ''}, {render.size(total)}")
     changes = [f"- {package.name}" for package in entry.removed]
     changes += [f"{old.name} {old.version} -> {new.version}" for old, new in entry.replaced]
-    yield from _fields("Overrides", changes, width, "   ")
+    yield from render.fields("Overrides", changes, width, "   ")
     for request, reason in sorted(entry.inactive.items()):
-        yield render.field("Inactive", f"{request}: {reason}")
+        yield from render.fields("Inactive", f"{request}: {reason}".split(" "), width, " ")
     made = " ".join(["made on this machine", *entry.intent.initramfs_args]) if entry.intent.initramfs else ""
-    yield from _fields("Initramfs", [made] if made else [], width)
-    yield from _fields("Tracked", entry.intent.initramfs_etc, width)
+    yield from render.fields("Initramfs", [made] if made else [], width)
+    yield from render.fields("Tracked", entry.intent.initramfs_etc, width)
     if verbose:
         yield from _more_lines(entry, width)
 
 
 def _more_lines(entry: DeploymentStatus, width: int | None) -> Iterable[str]:
-    yield from _fields("Kargs", split_kargs(entry.deployment.kargs), width, " ")
+    yield from render.fields("Kargs", split_kargs(entry.deployment.kargs), width, " ")
     if command := entry.commit.metadata.get("apt-ostree.command"):
         who = f"uid {entry.commit.metadata.get('apt-ostree.uid', '?')}: {command}"
-        yield from _fields("Made by", who.split(" "), width, " ")
+        yield from render.fields("Made by", who.split(" "), width, " ")
     label = "Packages"
     for solved in entry.layered:
         yield render.field(label, f"{solved.package.name} {solved.package.version} {solved.package.architecture}")
         label = ""
-    yield from render.etc_lines(entry.etc)
-
-
-def _fields(label: str, items: Sequence[str], width: int | None, gap: str = "  ") -> Iterable[str]:
-    """A record's line of several values; on a terminal as many lines as they need."""
-    lines: list[str] = []
-    for item in items:
-        if lines and (width is None or render.COLUMN + len(lines[-1] + gap + item) <= width):
-            lines[-1] += gap + item
-        else:
-            lines.append(item)
-    for number, text in enumerate(lines):
-        yield render.field("" if number else label, text)
+    yield from render.etc_lines(entry.etc, width)
 
 
 def _flags(entry: DeploymentStatus) -> list[str]:

@@ -308,6 +308,8 @@ def publish(current: Transaction, commit: str, target: Target, outcome: Outcome)
     """Deploy a commit with this target on record; the last step of every operation on base and packages."""
     with current.phase("deploy", "Deploying"):
         tx.hold_bases(current.sysroot, also=target.base.checksum)
+        if current.merge.origin.get("origin", {}).get("unlocked") == "hotfix":
+            current.reporter.warn("what was changed in /usr by hand ('ostree admin unlock --hotfix') stays behind")
         new_origin = origin.with_base(current.basis.origin, target.refspec, target.pinned)
         fresh = sysroot.publish(
             current.sysroot,

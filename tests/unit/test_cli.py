@@ -350,7 +350,8 @@ def test_status_keeps_to_the_columns_of_a_terminal() -> None:
         refspec="remote:debian/testing/x86_64/with-a-rather-long-name-of-that-flavour",
         removed=tuple(Package(f"removed-{n}", "1", "all") for n in range(5)),
         replaced=((old, new),),
-        inactive={},
+        inactive={"a-package-with-a-name": "a-package-with-a-name 1.2.3-4 is part of the base, in this very version"},
+        etc=(Conflict("/etc/a/path/that/is/quite/long/for/a/terminal.conf", "changed", "removed"),),
     )
     lines = list(status_text(Status(Path("/"), (wide,), None), verbose=True, width=80))
     assert max(map(len, lines)) <= 80

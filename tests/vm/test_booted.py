@@ -37,6 +37,8 @@ def system(example_repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Syst
     kargs = ("--karg=root=LABEL=root", "--karg=rw", "--karg=systemd.firstboot=off")
     path = work / "sysroot"
     run_cli("compose", "sysroot", "--repo", maker.repo, "--stateroot", STATEROOT, *kargs, "booted", path)
+    # The running system cannot write to /sysroot: only a command of ours can, in a mount namespace of its own.
+    output("ostree", "config", f"--repo={path}/ostree/repo", "set", "sysroot.readonly", "true")
     return System(path, Base(maker.repo, output("ostree", f"--repo={maker.repo}", "rev-parse", "booted").strip()))
 
 
@@ -61,6 +63,7 @@ def test_a_booted_machine_installs_reboots_into_it_and_rolls_back(system: System
         f"{TOOL} rollback; true",
         f"{TOOL} status --json",
         "booted-greeter 2>&1; mount | grep -c apt-ostree; touch /sysroot/x 2>&1; true",
+        f"{TOOL} status --sysroot /sysroot --json",
     )
     assert "booted" in first[f"{TOOL} status"]
     assert "It boots" in first[f"{TOOL} install -C {deb}"]
@@ -70,7 +73,12 @@ def test_a_booted_machine_installs_reboots_into_it_and_rolls_back(system: System
     assert (staged["staged"], staged["pending"], staged["booted"]) == (True, True, False)
     assert (booted["booted"], booted["staged"]) == (True, False)
     assert booted["id"] != staged["id"]
-
+    # By another name of the same place nothing else is seen.
+    assert first[f"{TOOL} status --sysroot /sysroot --json"] == first[f"{TOOL} status --json"]
+    unseen = first["booted-greeter 2>&1; mount | grep -c apt-ostree; touch /sysroot/x 2>&1; true"].splitlines()
+    assert "not found" in unseen[0]
+    assert unseen[1] == "0"
+    assert "Read-only file system" in unseen[2]
     assert "story.told" in staged["kargs"].split()
     assert "story.told" not in booted["kargs"].split()
 
