@@ -168,7 +168,7 @@ def tidy(stateroot: Path) -> None:
 
 
 def write(stateroot: Path, entry: Entry, *, durable: bool = True) -> None:
-    """Write one document, whole; the directory is root's alone. Raises OSError."""
+    """Write one document, whole, for anybody to read, as apt's own history is. Raises OSError."""
     place = stateroot
     for part in PLACE.split("/"):
         missing = not os.path.lexists(place / part)
@@ -179,8 +179,7 @@ def write(stateroot: Path, entry: Entry, *, durable: bool = True) -> None:
         if missing:
             # Whatever the caller's umask: /var/lib is everybody's.
             place.chmod(0o755)
-    place.chmod(0o700)
-    write_atomically(place / f"{entry.id}.json", render(entry).encode(errors="replace"), 0o600, durable=durable)
+    write_atomically(place / f"{entry.id}.json", render(entry).encode(errors="replace"), durable=durable)
 
 
 def remove(stateroot: Path, identifier: str) -> None:

@@ -40,7 +40,7 @@ def history(settings: Settings, count: int | None) -> History:
         raise JournalError(
             "the journal cannot be read",
             f"{error.filename}: {error.strerror}",
-            "It is root's alone, for command lines may be private: run it with sudo.",
+            "Run it with sudo.",
         ) from error
     entries = [_as_it_is(entry, running) for entry in reversed(entries)]
     return History(osname, tuple(entries[:count]))

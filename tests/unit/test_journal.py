@@ -56,11 +56,11 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert journal.read(tmp_path) == [ENTRY]
 
 
-def test_the_journal_is_roots_alone(tmp_path: Path) -> None:
+def test_anybody_may_read_the_journal(tmp_path: Path) -> None:
     journal.write(tmp_path, ENTRY)
     place = tmp_path / journal.PLACE
-    assert place.stat().st_mode & 0o777 == 0o700
-    assert (place / f"{ENTRY.id}.json").stat().st_mode & 0o777 == 0o600
+    assert place.stat().st_mode & 0o777 == 0o755
+    assert (place / f"{ENTRY.id}.json").stat().st_mode & 0o777 == 0o644
 
 
 def test_directories_above_it_are_for_everybody_whatever_the_umask(tmp_path: Path) -> None:
