@@ -21,6 +21,7 @@ from . import bwrap, debconf, dpkg, kernel, mounts, ostree, overlay, pkgcache, p
 from .console import Reporter
 from .errors import PackageError, ScriptError, SpaceError, TreeError
 from .fs import beneath, check_space, copy_metadata, exchange, remove_tree, sync_filesystem, walk
+from .guard import LIMITS, Limits
 from .model import Package, Plan, Round
 from .pkgcache import Cached
 
@@ -112,16 +113,17 @@ def assemble(
     reserved: users.Numbers,
     answers: str = "",
     initramfs: Sequence[str] | None = None,
+    limits: Limits = LIMITS,
 ) -> Assembled:
     """Run the plan over ``base`` and return the layers, clean of everything that is not the packages'.
 
     ``work`` is an empty directory on the repository's filesystem. ``settled_day`` dates new accounts, and
     ``reserved`` are the numbers that accounts have on the machine (users.py);
     ``answers`` is what debconf is told before it asks, ``initramfs`` dracut's further arguments for an initramfs
-    that is made in any case. Raises ScriptError when a maintainer script or dpkg
-    fails, and TreeError where the base cannot take answers; then nothing outside ``work`` has changed.
+    that is made in any case, ``limits`` are those of each run in the sandbox. Raises ScriptError when a maintainer
+    script or dpkg fails, and TreeError where the base cannot take answers; then nothing outside ``work`` has changed.
     """
-    run = _Run(repo, work, base, cached, reporter, log, total=2 * len(plan.packages))
+    run = _Run(repo, work, base, cached, reporter, log, limits, total=2 * len(plan.packages))
     rounds, late = with_content(plan.rounds, cached)
     run.prepare(plan, _needs_content(base, plan) | late)
     pending: tuple[Package, ...] = ()
@@ -205,9 +207,10 @@ class _Run:
         cached: Mapping[Package, Cached],
         reporter: Reporter,
         log: Path,
+        limits: Limits,
         total: int,
     ) -> None:
-        self.repo, self.work, self.base, self.cached = repo, work, base, cached
+        self.repo, self.work, self.base, self.cached, self.limits = repo, work, base, cached, limits
         self.reporter, self.log, self.total = reporter, log, total
         self.layers: list[Path] = []
         self.files: dict[Package, str] = {}
@@ -255,6 +258,7 @@ class _Run:
                 boot=self.work / "boot",
                 stubs=self.work / "stubs",
                 read_only={DEBS: self.work / "debs"},
+                limits=self.limits,
             )
         remove_tree(fresh)
         self.layers.append(layer)

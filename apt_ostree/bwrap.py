@@ -16,7 +16,7 @@ from pathlib import Path
 from . import proc, seccomp
 from .errors import ScriptError
 from .fs import beneath, resolve
-from .guard import NOTHING_CHANGED, Guard, Limits
+from .guard import LIMITS, NOTHING_CHANGED, Guard, Limits
 from .proc import PATH
 
 CAPABILITIES = (
@@ -92,7 +92,7 @@ class Sandbox:
 
     ``root`` is the mounted tree with its /etc in ``usr/etc`` (or in ``etc`` for a plain root: ``plain``),
     ``var`` and ``boot`` directories that serve as /var and /boot, ``stubs`` a directory holding STUBS,
-    ``read_only`` further directories by the path at which the sandbox sees them.
+    ``read_only`` further directories by the path at which the sandbox sees them, ``limits`` what each run may take.
     """
 
     root: Path
@@ -101,6 +101,7 @@ class Sandbox:
     stubs: Path | None = None
     read_only: Mapping[str, Path] | None = None
     plain: bool = False
+    limits: Limits = LIMITS
 
     def run(
         self,
@@ -111,7 +112,6 @@ class Sandbox:
         doing: Callable[[], str] | None = None,
         unpacked: Collection[str] = (),
         covered: bool = True,
-        limits: Limits | None = None,
     ) -> proc.Result:
         """Run a command; when this returns, nothing that it started is left.
 
@@ -121,7 +121,7 @@ class Sandbox:
         SpaceError that is raised when a limit was reached.
         """
         stubs = dict(self._stubs(unpacked)) if covered else {}
-        with seccomp.program() as filter_, Guard(self.root, doing or (lambda: command[0]), limits) as guard:
+        with seccomp.program() as filter_, Guard(self.root, doing or (lambda: command[0]), self.limits) as guard:
             watched = ["--seccomp", str(filter_), "--info-fd", str(guard.info), "--block-fd", str(guard.block)]
             argv = self.argv(command, stubs, watched)
             inherited = (filter_, guard.info, guard.block)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .errors import ConfigError
 from .fs import beneath
+from .guard import LIMITS
 from .tables import Source
 
 PLACE = "apt-ostree/config.toml"
@@ -17,6 +18,8 @@ DEPLOYMENTS = range(2, 101)
 """One that boots next, and at least the one to go back to; ostree's own bookkeeping gets slow with many."""
 
 WORKERS = range(1, 33)
+
+SCRIPT_TIME = range(1, 24 * 3600 + 1)
 
 WAIT = range(7 * 24 * 3600 + 1)
 """Seconds: a week is as good as for ever."""
@@ -34,6 +37,8 @@ class Config:
     """How many downloads, and how many imports, run at once."""
     wait: int = 0
     """Seconds to wait for another transaction where no option says."""
+    script_time: int = int(LIMITS.seconds)
+    """Seconds that one run of dpkg with its scripts may take."""
 
 
 def load(etc: Path) -> Config:
@@ -55,6 +60,7 @@ def parse(text: str, path: Path) -> Config:
         top.boolean("recommends", False) if "recommends" in top.values else None,
         top.number("workers", WORKERS, 2),
         top.number("wait", WAIT, 0),
+        top.number("script-time", SCRIPT_TIME, int(LIMITS.seconds)),
     )
     source.finish(top)
     return config

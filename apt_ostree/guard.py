@@ -121,7 +121,8 @@ class Guard:
             over = bool(poll.poll(INTERVAL * 1000))
             if time.monotonic() > end and not over:
                 self._reached = ScriptError(
-                    f"{self.doing()} took longer than {self.limits.seconds:.0f} s", resolution=NOTHING_CHANGED
+                    f"{self.doing()} took longer than {self.limits.seconds:.0f} s",
+                    resolution=f"{NOTHING_CHANGED} A system's configuration allows more with 'script-time'.",
                 )
             elif group.overran() if group is not None else _tasks(namespace) > self.limits.tasks:
                 self._reached = ScriptError(

@@ -7,10 +7,12 @@ import hashlib
 import json
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from .. import __version__, assemble, caller, dpkg, kernel, layout, ostree, pkgcache, users
 from ..fs import remove_tree
+from ..guard import LIMITS
 from ..model import CommitInfo, Intent, Package, Plan
 from ..pkgcache import Cached
 from . import transaction as tx
@@ -86,6 +88,7 @@ def build(
             reserved=_reserved(current),
             answers=answers,
             initramfs=intent.initramfs_args if intent.initramfs else None,
+            limits=replace(LIMITS, seconds=current.config.script_time),
         )
     if built.kernels is not None and built.kernels.others:
         current.reporter.warn(

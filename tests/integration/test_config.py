@@ -36,3 +36,10 @@ def test_a_command_waits_for_another_as_long_as_the_configuration_says(sysroot: 
             done = sysroot.run("kargs", "--append=waited", status=None)
         assert done.status == status, done.stderr
     assert sysroot.run("kargs").stdout.endswith(" waited\n")
+
+
+def test_a_script_may_take_as_long_as_the_configuration_says(sysroot: System) -> None:
+    configure(sysroot, "script-time = 1\n")
+    failure = sysroot.run("install", "slow-postinst", status=1).failure
+    assert failure.brief == "the postinst script of slow-postinst took longer than 1 s"
+    assert "script-time" in failure.resolution

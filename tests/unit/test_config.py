@@ -13,13 +13,15 @@ from apt_ostree.errors import ConfigError
 
 
 def test_a_system_without_one_has_the_defaults(tmp_path: Path) -> None:
-    assert config.load(tmp_path) == Config(deployments=2, recommends=None, workers=2, wait=0)
+    assert config.load(tmp_path) == Config(deployments=2, recommends=None, workers=2, wait=0, script_time=3600)
 
 
 def test_every_key_is_read(tmp_path: Path) -> None:
     (tmp_path / "apt-ostree").mkdir()
-    (tmp_path / "apt-ostree/config.toml").write_text("deployments = 4\nrecommends = false\nworkers = 8\nwait = 60\n")
-    assert config.load(tmp_path) == Config(4, recommends=False, workers=8, wait=60)
+    (tmp_path / "apt-ostree/config.toml").write_text(
+        "deployments = 4\nrecommends = false\nworkers = 8\nwait = 60\nscript-time = 90\n"
+    )
+    assert config.load(tmp_path) == Config(4, recommends=False, workers=8, wait=60, script_time=90)
 
 
 @pytest.mark.parametrize(
@@ -54,4 +56,6 @@ def test_a_link_out_of_the_etc_is_not_followed(tmp_path: Path) -> None:
 
 def test_the_page_lists_every_key() -> None:
     page = (Path(__file__).parents[2] / "docs/configuration.md").read_text()
-    assert re.findall(r"^\| `([a-z-]+)` \|", page, re.MULTILINE) == list(Config.__dataclass_fields__)
+    assert re.findall(r"^\| `([a-z-]+)` \|", page, re.MULTILINE) == [
+        name.replace("_", "-") for name in Config.__dataclass_fields__
+    ]
