@@ -34,8 +34,8 @@ from tests.integration.system import System
 
 SEED = int(os.environ.get("FAULTS_SEED") or random.SystemRandom().randrange(1 << 32))
 
-INSTANTS = {"install": 60, "uninstall": 4, "rollback": 6, "cleanup": 6, "kargs": 4, "rebase": 4}
-"""Random instants of each scenario: what four minutes of two processors allow. ``make torture`` tries as many as it
+INSTANTS = {"install": 100, "uninstall": 4, "rollback": 6, "cleanup": 6, "kargs": 4, "rebase": 4}
+"""Random instants of each scenario: what six minutes of two processors allow. ``make torture`` tries as many as it
 is told."""
 
 

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jsonschema
+
 from apt_ostree import layout
 from tests.archive import Archive, sources_line
 
@@ -90,6 +92,24 @@ def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None
         time.sleep(0.02)
 
 
+SCHEMAS = [json.loads(path.read_text()) for path in sorted((REPOSITORY / "docs/schema").glob("*.json"))]
+ERROR_SCHEMA = next(schema for schema in SCHEMAS if "failed" in schema["title"])
+
+
+def schemas_of(argv: Sequence[str]) -> list[dict[str, Any]]:
+    """The schemas that a command's document may have, by their titles: "apt-ostree COMMAND [OPTION] --json, ..."."""
+    found: list[tuple[int, int, dict[str, Any]]] = []
+    for schema in SCHEMAS:
+        for form in schema["title"].split(", "):
+            words = [word for word in form.split()[1:] if not word.startswith("-")]
+            places = [at for at in range(len(argv)) if list(argv[at : at + len(words)]) == words]
+            if words and places:
+                found.append((places[0], -len(words), schema))
+    # The command comes before its arguments, and "rollback" is no part of another command.
+    assert found, argv
+    return [schema for place, length, schema in found if (place, length) == min(entry[:2] for entry in found)]
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """The three parts of an error as they stand on standard error."""
@@ -110,9 +130,11 @@ class Result:
 
     @property
     def document(self) -> dict[str, Any]:
-        """The JSON document on standard output, and nothing else there."""
+        """The JSON document on standard output, and nothing else there. It has to fit its schema."""
         document = json.loads(self.stdout)
-        assert document["schema"] == 1
+        schemas = [ERROR_SCHEMA] if "error" in document else schemas_of(self.argv)
+        problems = [next(jsonschema.Draft202012Validator(schema).iter_errors(document), None) for schema in schemas]
+        assert None in problems, (self.argv, problems)
         return dict(document)
 
     @property

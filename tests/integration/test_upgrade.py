@@ -393,7 +393,8 @@ def test_a_composed_sysroot_verifies_what_comes_from_its_url(served: Served, new
     trusting, careful = tmp_path / "trusting", tmp_path / "careful"
     words = ("compose", "sysroot", "--repo", served.repo, "--remote-url", served.url)
     run_cli(*words, "--no-gpg-verify", REF, trusting)
-    run_cli(*words, "--gpg-import", served.key, REF, careful)
+    made = run_cli(*words, "--gpg-import", served.key, REF, careful, "--json").document
+    assert made["sysroot"] == str(careful)
     for path, verified in ((trusting, False), (careful, True)):
         (found,) = run_cli("remote", "list", "--sysroot", path, "--json").document["remotes"]
         assert (found["name"], found["url"], found["gpg-verify"]) == ("debian", served.url, verified)
