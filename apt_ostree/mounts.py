@@ -111,5 +111,6 @@ def overlay(area: Path, lower: Sequence[str], upper: str, work: str, target: str
 
 def make_writable(path: Path) -> None:
     """Let this namespace write below the mount point ``path``, whatever the host may; fine if it is none."""
-    if os.path.ismount(path) and os.statvfs(path).f_flag & os.ST_RDONLY:
+    # Not ismount(3): / and /sysroot of a booted deployment are the same filesystem, which it takes for no mount.
+    if os.fspath(path) in _mount_points() and os.statvfs(path).f_flag & os.ST_RDONLY:
         _mount("none", os.fspath(path), None, MS_REMOUNT | MS_BIND)
