@@ -30,6 +30,6 @@ def test_a_read_only_mount_of_the_same_filesystem_is_opened_for_us_alone(tmp_pat
         touch "$1/other" 2>/dev/null && exit 9
         exit 0
     """
-    words = ["unshare", "--mount", "sh", "-c", script, "sh", place, sys.executable, OPEN]
+    words = ["unshare", "--mount", "sh", "-c", script, "sh", str(place), sys.executable, OPEN]
     subprocess.run(words, cwd=REPOSITORY, check=True)
     assert [path.name for path in place.iterdir()] == ["written"]
