@@ -31,7 +31,11 @@ class Group:
 
     def overran(self) -> bool:
         """Whether the kernel has refused a new process in it."""
-        words = (self.path / "pids.events").read_text().split()
+        try:
+            words = (self.path / "pids.events").read_text().split()
+        except OSError:
+            # Nobody can remove one that is in use: whatever ran in it has ended.
+            return False
         return words[words.index("max") + 1] != "0"
 
 
@@ -60,11 +64,12 @@ def _make(limit: int) -> Group | None:
     if control.exists() and "pids" not in control.read_text().split():
         control.write_text("+pids")
     for left in top.glob(f"{_PREFIX}*"):
-        # A killed run's. One in use cannot be removed.
-        with contextlib.suppress(OSError):
-            left.rmdir()
+        # A killed run's. That of a live one may be empty, too, before its first process and after its last.
+        if not Path("/proc", left.name.removeprefix(_PREFIX)).exists():
+            with contextlib.suppress(OSError):
+                left.rmdir()
     path = top / f"{_PREFIX}{os.getpid()}"
-    path.mkdir()
+    path.mkdir(exist_ok=True)
     (path / "pids.max").write_text(str(limit))
     return Group(path)
 
