@@ -25,7 +25,7 @@ from typing import Any
 import jsonschema
 
 from apt_ostree import layout
-from tests.archive import Archive, sources_line
+from tests.archive import Archive, public_directory, sources_line
 
 REPOSITORY = Path(__file__).parents[2]
 BINARY = REPOSITORY / "dist/apt-ostree"
@@ -219,6 +219,26 @@ class System:
     ) -> Result:
         """Run one command on this sysroot."""
         return run_cli("--sysroot", self.path, *words, status=status, env=env, cwd=cwd)
+
+    def run_as_nobody(self, *words: str, status: int | None = 0) -> Result:
+        """The same by a user without rights, for whom the way to this sysroot is opened."""
+        # Nobody may go through pytest's directories, nor read the command where the project lies in root's home.
+        for path in self.path.parents:
+            if not path.stat().st_mode & 0o001:
+                path.chmod(path.stat().st_mode | 0o011)
+        with public_directory() as directory:
+            argv = chosen_cli()
+            if len(argv) == 1:
+                argv = [os.fspath(shutil.copy(argv[0], directory / "apt-ostree"))]
+            else:
+                shutil.copytree(REPOSITORY / "apt_ostree", directory / "apt_ostree")
+            return run_cli(
+                "--sysroot", self.path, *words,
+                cli=["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *argv],
+                status=status,
+                env={"PYTHONPATH": os.fspath(directory)},
+                cwd=directory,
+            )  # fmt: skip
 
     @contextmanager
     def running(self, *words: str) -> Iterator[subprocess.Popen[str]]:
