@@ -90,21 +90,23 @@ class Action:
         return Package(self.name, self.version, self.architecture)
 
 
-def prepare(area: Path, target: Target, cache_key: str, recommends: bool | None) -> Apt:
+def prepare(area: Path, target: Target, cache_key: str, recommends: bool | None, *, lists: Path | None = None) -> Apt:
     """Write the area's copies and its configuration.
 
     ``area`` must be reachable for the user _apt; ``cache_key`` names the base, because apt judges its cache
-    by a status file's size and time, and ostree sets every time to 0. Raises ToolError.
+    by a status file's size and time, and ostree sets every time to 0. With ``lists``, another area's, nothing can
+    be fetched, and anybody may ask: credentials are neither needed nor read. Raises ToolError, and OSError where
+    sources may not be read.
     """
-    fetcher = _fetcher()
-    for name in ("lists", "archives", "lists/partial", "archives/partial"):
+    fetcher = _fetcher() if lists is None else pwd.getpwuid(os.geteuid()).pw_name
+    for name in ("lists", "archives", "lists/partial", "archives/partial") if lists is None else ():
         _hand_over(area / name, "root" if name == "lists" else fetcher)
     (area / "cache" / cache_key).mkdir(parents=True, exist_ok=True)
     for stale in (area / "cache").iterdir():
         if stale.is_dir() and stale.name != cache_key:
             remove_tree(stale)
     settings = _PATIENCE | _settings(area, target)
-    digest = _copy_sources(area, target)
+    digest = _copy_sources(area, target, fetcher if lists is None else None)
     if recommends is not None:
         settings["APT::Install-Recommends"] = "true" if recommends else "false"
     settings |= {
@@ -121,7 +123,7 @@ def prepare(area: Path, target: Target, cache_key: str, recommends: bool | None)
         "Dir::Etc::netrc": f"{area}/etc/auth.conf",
         "Dir::Etc::netrcparts": f"{area}/etc/auth.conf.d",
         "Dir::State": os.fspath(area),
-        "Dir::State::lists": f"{area}/lists",
+        "Dir::State::lists": os.fspath(lists or area / "lists"),
         "Dir::State::status": os.fspath(dpkg.database(target.tree) / "status"),
         "Dir::State::extended_states": f"{area}/extended_states",
         "Dir::Cache": f"{area}/cache/{cache_key}",
@@ -195,14 +197,16 @@ def parse_configuration(text: str) -> dict[str, str]:
     return found
 
 
-def _copy_sources(area: Path, target: Target) -> str:
-    """Copy sources, keys, preferences and credentials; returns a digest of what decides the lists."""
+def _copy_sources(area: Path, target: Target, fetcher: str | None) -> str:
+    """Copy sources, keys and preferences, and the credentials for a fetcher; returns a digest of what decides the
+    lists."""
     etc = area / "etc"
     remove_tree(etc)
     for name in ("sources.list.d", "trusted.gpg.d", "preferences.d", "auth.conf.d", "keyrings"):
         (etc / name).mkdir(parents=True)
     etc.chmod(0o755)
-    shutil.chown(etc / "auth.conf.d", _fetcher())
+    # An address may hold a password, and the copies would be for everybody, whatever the originals are.
+    (etc / "sources.list.d").chmod(0o700)
     digest = hashlib.sha256(" ".join(target.architectures).encode())
 
     def text(source: Path) -> str:
@@ -217,9 +221,11 @@ def _copy_sources(area: Path, target: Target) -> str:
         shutil.copyfile(source, etc / name)
     for name, source in _listed(target, "preferences", "preferences.d"):
         _write(etc / "preferences.d" / Path(name).name, text(source))
-    for name, source in _listed(target, "auth.conf", "auth.conf.d"):
-        _write(etc / name, text(source), 0o600)
-        shutil.chown(etc / name, _fetcher())
+    if fetcher is not None:
+        shutil.chown(etc / "auth.conf.d", fetcher)
+        for name, source in _listed(target, "auth.conf", "auth.conf.d"):
+            _write(etc / name, text(source), 0o600)
+            shutil.chown(etc / name, fetcher)
     for key in sorted(etc.glob("keyrings/*")) + sorted(etc.glob("trusted.gpg*/*")):
         digest.update(key.read_bytes())
     return digest.hexdigest()

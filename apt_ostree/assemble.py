@@ -75,7 +75,7 @@ def base_checkout(repo: Path, area: Path, checksum: str) -> Path:
     of its own, or a script's ``cp a b`` fails with "are the same file".
     """
     target = area / "base" / checksum
-    target.parent.mkdir(exist_ok=True)
+    target.parent.mkdir(mode=0o700, exist_ok=True)
     for other in target.parent.iterdir():
         if other != target:
             remove_tree(other)

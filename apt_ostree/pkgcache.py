@@ -182,7 +182,7 @@ def import_deb(repo: Path, area: Path, deb: Path, sha256: str | None = None, *, 
         }
         (result / "index.json").write_text(json.dumps(index))
         remove_tree(place)
-        place.parent.mkdir(exist_ok=True)
+        place.parent.mkdir(mode=0o700, exist_ok=True)
         result.rename(place)
     cached = load(area, found)
     assert cached is not None

@@ -23,7 +23,7 @@ def search(
         list[str], typer.Argument(metavar="TERM...", help="Regular expressions: all have to be in name or summary.")
     ],
 ) -> None:
-    """Look for packages in the configured archives, as their lists were fetched last; needs root to read these.
+    """Look for packages in the configured archives, as their lists were fetched last.
 
     What is in the base, layered or requested is marked.
 
@@ -48,7 +48,7 @@ def show(
 ) -> None:
     """Tell what the configured archives say of packages; with -v of every version, not only the newest.
 
-    What is in the base, layered or requested is marked. Needs root to read the lists.
+    What is in the base, layered or requested is marked.
 
     Example: apt-ostree show nginx
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -49,7 +48,7 @@ class Shown:
 def search(settings: Settings, terms: Sequence[str]) -> list[Found]:
     """Packages whose names or summaries hold all terms, which are regular expressions as apt-cache(8) has them.
 
-    Raises UsageError, NotRootError where the lists cannot be read, ResolveError where there are none.
+    Raises UsageError, ResolveError where there are no lists, NotRootError where sources may not be read.
     """
     for term in terms:
         try:
@@ -94,12 +93,6 @@ def _archives(settings: Settings) -> Iterator[tuple[Callable[..., proc.Result], 
     loaded = sysroot.load(settings.sysroot.absolute())
     osname = loaded.stateroot(settings.stateroot)
     lists = loaded.area / "apt/lists"
-    if not os.access(loaded.area, os.X_OK) or (lists.exists() and not os.access(lists, os.R_OK)):
-        raise NotRootError(
-            "the package lists are root's alone",
-            f"{loaded.area} also holds what layers are made of",
-            "Run it with sudo, or as root.",
-        )
     if not any(lists.glob("*_Packages*")):
         raise ResolveError(
             "there are no package lists yet",
@@ -111,10 +104,18 @@ def _archives(settings: Settings) -> Iterator[tuple[Callable[..., proc.Result], 
     etc = loaded.path / tx.merge_of(loaded, osname).path / "etc"
     # An area of its own: a transaction may be at work in the other one. Only the lists are that one's.
     with tempfile.TemporaryDirectory(prefix="apt-ostree-") as scratch:
-        solver = apt.prepare(Path(scratch), apt.Target(tree, etc, dpkg.architectures(tree)), "status", None)
+        target = apt.Target(tree, etc, dpkg.architectures(tree))
+        try:
+            solver = apt.prepare(Path(scratch), target, "status", None, lists=lists)
+        except PermissionError as error:
+            raise NotRootError(
+                "this machine keeps its package sources from you",
+                f"{error.filename}: {error.strerror}",
+                "Run it with sudo, or as root.",
+            ) from error
 
         def run(tool: str, *words: str) -> proc.Result:
-            return solver.run(tool, "-o", f"Dir::State::lists={lists}", *words, check=False)
+            return solver.run(tool, *words, check=False)
 
         yield run, _standings(loaded, osname)
 

@@ -306,8 +306,9 @@ def recover(loaded: Sysroot, reporter: Reporter, *, killed: bool) -> None:
 
 
 def prepare_area(loaded: Sysroot) -> None:
-    """Make the work area: root's alone, except for apt's, into which the fetcher writes."""
-    for name, mode in (("", 0o700), ("apt", 0o755), ("pkgs", 0o700), ("tmp", 0o700)):
+    """Make the work area: root's alone, except for apt's, into which the fetcher writes and whose lists anybody may
+    search. What lies beside them there holds setuid programs and files of other systems that nobody shall reach."""
+    for name, mode in (("", 0o711), ("apt", 0o755), ("base", 0o700), ("pkgs", 0o700), ("tmp", 0o700)):
         place = loaded.area / name
         place.mkdir(parents=True, exist_ok=True)
         place.chmod(mode)

@@ -39,6 +39,32 @@ def test_search_marks_what_is_there(machine: System) -> None:
     assert machine.run("search", "no-such-word-anywhere").stdout == ""
 
 
+def test_anybody_may_ask_the_archives(machine: System) -> None:
+    (machine.deployment() / "etc/apt/auth.conf").write_text("machine example.org login me password secret\n")
+    (machine.deployment() / "etc/apt/auth.conf").chmod(0o600)
+    with machine.unchanged():
+        assert machine.run_as_nobody("search", "^greeter$").stdout == machine.run("search", "^greeter$").stdout
+        assert machine.run_as_nobody("show", "greeter").stdout == machine.run("show", "greeter").stdout
+
+
+def test_sources_that_are_root_s_alone_stay_so(machine: System) -> None:
+    sources = machine.deployment() / "etc/apt/sources.list.d/fixtures.sources"
+    sources.chmod(0o600)
+    failure = machine.run_as_nobody("search", "greeter", status=1).failure
+    assert failure.brief == "this machine keeps its package sources from you"
+    assert failure.detail == f"{sources}: Permission denied"
+    sources.chmod(0o644)
+
+
+def test_of_the_work_area_only_the_lists_are_for_everybody(machine: System) -> None:
+    modes = {path.name: path.stat().st_mode & 0o777 for path in machine.area.iterdir() if path.is_dir()}
+    assert modes == {"apt": 0o755, "base": 0o700, "pkgs": 0o700, "tmp": 0o700}
+    copies = [path for path in (machine.area / "apt").rglob("*") if "sources" in path.name or "auth" in path.name]
+    assert {path.name: path.stat().st_mode & 0o077 for path in copies if path.parent.name == "etc"} == {
+        "sources.list.d": 0, "auth.conf.d": 0o055,
+    }  # fmt: skip
+
+
 def test_show_has_every_version_and_no_more_than_the_archives(machine: System) -> None:
     found = machine.run("show", "--json", "greeter", "base-lib").document
     fits(found, "show")
