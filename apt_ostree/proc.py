@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
+import re
 import signal
 import subprocess
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -282,6 +285,45 @@ def stream(
         for raw in end.splitlines()[-TAIL_LINES * 5 :]:
             hand_over(raw)
     return Result(tuple(os.fspath(word) for word in argv), child.returncode, "\n".join(last), "")
+
+
+def watch(argv: Sequence[str | os.PathLike[str]], on_text: Callable[[str], None]) -> Result:
+    """Run a long child that tells only a terminal how far it is: its standard output is one of its own.
+
+    ``on_text`` gets each piece between two moves of the cursor. The result's ``stdout`` is empty; ``stderr`` is
+    without colours. The status is not checked.
+    """
+    controller, terminal = os.openpty()
+    with os.fdopen(controller, "rb", buffering=0) as shown, tempfile.TemporaryFile() as errors:
+        try:
+            with spawn(argv, stdout=terminal, stderr=errors) as child:
+                os.close(terminal)
+                terminal = -1
+                rest = b""
+                while piece := _read_terminal(shown):
+                    *whole, rest = _CURSOR_MOVES.split((rest + piece)[-_BLOCK:])
+                    for text in filter(None, whole):
+                        on_text(text.decode(errors="surrogateescape"))
+        finally:
+            if terminal >= 0:
+                os.close(terminal)
+        errors.seek(0)
+        text = _COLOURS.sub(b"", _last_block(errors)).decode(errors="surrogateescape")
+    return Result(tuple(os.fspath(word) for word in argv), child.returncode, "", text)
+
+
+_CURSOR_MOVES = re.compile(rb"[\r\n]+|\x1b(?:[78]|\[[0-9;]*[A-HJKsu])")
+_COLOURS = re.compile(rb"\x1b\[[0-9;]*m")
+
+
+def _read_terminal(shown: IO[bytes]) -> bytes:
+    """What came next; nothing once the other side is closed, which Linux calls an error (pty(7))."""
+    try:
+        return shown.read(_BLOCK)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return b""
 
 
 def _last_block(stream: IO[bytes]) -> bytes:

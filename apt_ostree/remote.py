@@ -8,7 +8,7 @@ as they are. A pull of commit metadata into the system's repository would leave 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,13 +175,37 @@ def _look(child: Path, checksum: str) -> CommitInfo | None:
     return ostree.commit_info(child, checksum) or ostree.commit_info(parent, checksum)
 
 
-def pull(repo: Path, refspec: Refspec, checksum: str, *, of_ref: bool = True) -> None:
+def pull(
+    repo: Path, refspec: Refspec, checksum: str, on_progress: Callable[[int, int, str], None], *, of_ref: bool = True
+) -> None:
     """Fetch one commit whole; what an earlier attempt fetched is not fetched again.
 
-    With ``of_ref`` the local name of the remote's ref leads to it afterwards. Raises RemoteError; the
+    ``on_progress`` is told what of what ostree has, in its own units, and its words about speed and size. With
+    ``of_ref`` the local name of the remote's ref leads to the commit afterwards. Raises RemoteError; the
     repository's refs are as they were then.
     """
-    _pull(repo, refspec, f"{refspec.ref}@{checksum}" if of_ref else checksum)
+
+    def read(text: str) -> None:
+        if (progress := parse_progress(text)) is not None:
+            on_progress(*progress)
+
+    what = f"{refspec.ref}@{checksum}" if of_ref else checksum
+    result = proc.watch(["ostree", "pull", f"--repo={repo}", refspec.remote, what], read)
+    if result.returncode != 0:
+        raise explain(refspec, _reason(proc.ChildError(result)))
+
+
+_PROGRESS = re.compile(r"(?:Receiving|Writing)\b.*?(?P<done>\d+)/(?P<total>\d+)\)?(?: parts,?)?(?P<rest>.*)")
+
+
+def parse_progress(text: str) -> tuple[int, int, str] | None:
+    """What ostree-pull(1) writes on a terminal: done, total, and the rest of the line; None for anything else."""
+    match = _PROGRESS.search(text)
+    return (
+        None
+        if match is None
+        else (int(match["done"]), int(match["total"]), match["rest"].replace("\N{NO-BREAK SPACE}", " ").strip())
+    )
 
 
 def _pull(repo: Path, refspec: Refspec, *words: str) -> None:

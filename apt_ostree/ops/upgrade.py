@@ -120,7 +120,7 @@ def _bring(current: Transaction, refspec: Refspec, wanted: CommitInfo, *, of_ref
     """Fetch a commit unless it is here, and keep it through a prune until it is deployed."""
     if refspec.remote and not _is_here(current, wanted.checksum):
         with current.phase("pull", f"Pulling {refspec} {wanted.version}".rstrip()):
-            remote.pull(current.repo, refspec, wanted.checksum, of_ref=of_ref)
+            remote.pull(current.repo, refspec, wanted.checksum, current.reporter.progress, of_ref=of_ref)
     tx.hold_bases(current.sysroot, also=wanted.checksum)
     info = ostree.commit_info(current.repo, wanted.checksum)
     assert info is not None
@@ -207,7 +207,7 @@ def _find(
     if skip_branch_check and ostree.CHECKSUM.fullmatch(wanted):
         if refspec.remote and not options.cache_only and not _is_here(current, wanted):
             with current.phase("pull", f"Pulling {wanted[:12]}"):
-                remote.pull(current.repo, refspec, wanted, of_ref=False)
+                remote.pull(current.repo, refspec, wanted, current.reporter.progress, of_ref=False)
         return _local(current, Refspec("", wanted))
     seen = []
     with remote.looking(current.repo, current.area) as child:

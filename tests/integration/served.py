@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ WRONG = "wrong"
 """A fault: half arrives, and is announced as all."""
 BROKEN = "500"
 """A fault: the server's own error."""
+SLOW = "slow"
+"""Every answer takes its time, and is right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +171,9 @@ def _handler(served: Served) -> type[http.server.BaseHTTPRequestHandler]:
                 self.end_headers()
                 return
             content = file.read_bytes()
-            part = content[: len(content) // 2] if fault else content
+            if fault == SLOW:
+                time.sleep(0.3)
+            part = content[: len(content) // 2] if fault in (HALF, WRONG) else content
             self.send_response(200)
             self.send_header("Content-Length", str(len(content if fault == HALF else part)))
             self.end_headers()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from tests.archive import Archive, public_directory
-from tests.integration.served import BROKEN, HALF, WRONG, Served, Version, refs, serving, small_archive
-from tests.integration.system import REF, REPOSITORY, Base, Result, System, output, run_cli
+from tests.archive import SUITE, Archive, public_directory
+from tests.integration.served import BROKEN, HALF, SLOW, WRONG, Served, Version, refs, serving, small_archive
+from tests.integration.system import REF, REPOSITORY, Base, Result, System, chosen_cli, output, run_cli
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="sysroots, the sandbox and apt's own user need root")
 
@@ -181,6 +182,17 @@ def test_security_updates_are_marked(system: System, new: Version, archives: tup
     assert "  base-lib 1.0 -> 1.5\n" in result.stdout
 
 
+def test_security_updates_of_the_base_are_marked(system: System, new: Version) -> None:
+    with public_directory() as directory:
+        archive = small_archive(directory, {"tool": ("1.0", ""), "aid": ("1.0", ""), "base-lib": ("1.5", "")})
+        (archive.root / f"dists/{SUITE}-security").symlink_to(SUITE)
+        system.use_archive(archive)
+        sources = system.deployment() / "etc/apt/sources.list.d/fixtures.sources"
+        sources.write_text(sources.read_text().replace(f"Suites: {SUITE}", f"Suites: {SUITE}-security"))
+        result = system.run("upgrade", "--preview", "--security")
+    assert "  base-lib 1.0 -> 1.5  (security)\n" in result.stdout
+
+
 def test_accounts_keep_their_numbers_through_an_upgrade(
     system: System, new: Version, archive: Archive, archives: tuple[Archive, Archive]
 ) -> None:
@@ -319,6 +331,23 @@ def test_a_rebase_follows_another_ref_and_forgets_the_old_one(system: System, se
     system.run("rebase", first.commit)
     assert system.origin().get("origin", "baserefspec") == first.commit
     system.run("upgrade", "--unchanged-exit-77", status=77)
+
+
+def test_a_program_that_wraps_a_pull_sees_how_far_it_is(system: System, served: Served, tmp_path: Path) -> None:
+    ref = "debian/test/watched"
+    served.publish("16.0", ref=ref, day=7, files={f"usr/lib/watched/{n}": f"{n}\n" for n in range(40)})
+    served.fault = (r"\.filez$", SLOW)
+    words = shlex.join(
+        [*chosen_cli(), "--sysroot", str(system.path), "rebase", f"{REMOTE}:{ref}", "--progress-fd", "3"]
+    )
+    output("bash", "-c", f"{words} 3> {tmp_path}/events")
+    lines = [json.loads(line) for line in (tmp_path / "events").read_text().splitlines()]
+    pulling = [line for line in lines if line["phase"] == "pull" and line["total"]]
+    assert pulling
+    assert all(0 < line["done"] <= line["total"] for line in pulling)
+    assert [line["done"] for line in pulling] == sorted(line["done"] for line in pulling)
+    # Its words about speed and size, in ostree's own units.
+    assert re.fullmatch(r"[\d.]+ [kM]?(?:B|bytes)/s .*", pulling[-1]["message"])
 
 
 def test_a_remote_is_added_listed_and_deleted(system: System, served: Served, tmp_path: Path) -> None:

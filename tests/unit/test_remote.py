@@ -47,6 +47,21 @@ def test_only_a_checksum_is_fixed() -> None:
     assert not Refspec("", "debian/13").fixed
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Receiving objects: 34% (512/1505) 1.2\u00a0MB/s 5.0\u00a0MB   ", (512, 1505, "1.2 MB/s 5.0 MB")),
+        ("Receiving metadata objects: 12/(estimating) 1.2 MB/s 5.0 MB", None),
+        ("Writing objects: 7/19", (7, 19, "")),
+        ("Receiving delta parts: 2/5 1.0 MB/4.0 MB 512 kB/s", (2, 5, "1.0 MB/4.0 MB 512 kB/s")),
+        ("5 metadata, 1500 content objects fetched; 4511 KiB transferred in 12 seconds", None),
+        ("", None),
+    ],
+)
+def test_ostree_tells_a_terminal_how_far_a_pull_is(text: str, found: tuple[int, int, str] | None) -> None:
+    assert remote.parse_progress(text) == found
+
+
 def test_a_remote_verifies_unless_it_was_told_not_to(tmp_path: Path) -> None:
     (tmp_path / "config").write_text(
         '[core]\nmode=bare\n\n[remote "b"]\nurl=https://example.org/b\n\n'
