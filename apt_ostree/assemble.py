@@ -17,7 +17,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import bwrap, debconf, dpkg, kernel, mounts, ostree, overlay, pkgcache, proc, state, support, users, vendor
+from . import (
+    bwrap,
+    debconf,
+    dpkg,
+    kernel,
+    mounts,
+    ostree,
+    overlay,
+    pkgcache,
+    proc,
+    state,
+    subids,
+    support,
+    users,
+    vendor,
+)
 from .console import Reporter
 from .errors import PackageError, ScriptError, SpaceError, TreeError
 from .fs import beneath, check_space, copy_metadata, exchange, remove_tree, sync_filesystem, walk
@@ -110,7 +125,7 @@ def assemble(
     log: Path,
     *,
     settled_day: int,
-    reserved: users.Numbers,
+    reserved: users.Reserved,
     answers: str = "",
     initramfs: Sequence[str] | None = None,
     limits: Limits = LIMITS,
@@ -118,7 +133,7 @@ def assemble(
     """Run the plan over ``base`` and return the layers, clean of everything that is not the packages'.
 
     ``work`` is an empty directory on the repository's filesystem. ``settled_day`` dates new accounts, and
-    ``reserved`` are the numbers that accounts have on the machine (users.py);
+    ``reserved`` are the numbers and ranges that accounts have on the machine (users.py);
     ``answers`` is what debconf is told before it asks, ``initramfs`` dracut's further arguments for an initramfs
     that is made in any case, ``limits`` are those of each run in the sandbox. Raises ScriptError when a maintainer
     script or dpkg fails, and TreeError where the base cannot take answers; then nothing outside ``work`` has changed.
@@ -385,7 +400,7 @@ class _Run:
                     written += status.st_size
         check_space(self.work, written, "what the scripts wrote")
 
-    def finish(self, plan: Plan, settled_day: int, reserved: users.Numbers) -> None:
+    def finish(self, plan: Plan, settled_day: int, reserved: users.Reserved) -> None:
         """Take out of the layers what the sandbox and dpkg's housekeeping left there; add /var's part."""
         for layer in self.layers:
             _remove_litter(layer, self.base)
@@ -394,6 +409,7 @@ class _Run:
         copy_metadata(self.base, top)
         view = _View([top, *reversed(self.layers), self.base])
         self._renumber(view, reserved)
+        self._settle_subids(view, reserved)
         links = vendor.move(self.work / "var", self.var_before, top)
         captured = state.capture(self.work / "var", self.var_before)
         captured = replace(captured, lines=(*captured.lines, *links))
@@ -410,10 +426,10 @@ class _Run:
         for layer in self.layers:
             _settle_bytecode(layer, self.spare)
 
-    def _renumber(self, view: _View, reserved: users.Numbers) -> None:
+    def _renumber(self, view: _View, reserved: users.Reserved) -> None:
         """Give new accounts the numbers they have on the machine, or free ones, in files and in the lists."""
         after = users.parse(view.text("usr/etc/passwd"), view.text("usr/etc/group"))
-        moves = users.settle_numbers(after, users.read(self.base / "usr/etc"), reserved)
+        moves = users.settle_numbers(after, users.read(self.base / "usr/etc"), reserved.numbers)
         for conflict in moves.conflicts:
             self.reporter.warn(conflict)
         if not moves:
@@ -425,6 +441,14 @@ class _Run:
                     self._rewrite(path, renumber(path.read_text(errors="surrogateescape"), moves))
         for tree in (*self.layers, self.work / "var"):
             users.renumber_files(tree, moves, self.spare)
+
+    def _settle_subids(self, view: _View, reserved: users.Reserved) -> None:
+        for name in subids.LISTS:
+            path = view.find(f"usr/etc/{name}")
+            if path is not None and not path.is_relative_to(self.base):
+                text = path.read_text(errors="surrogateescape")
+                base = users.read_list(self.base / "usr/etc", name)
+                self._rewrite(path, subids.settle(text, base, reserved.subids.get(name, "")))
 
     def _rewrite(self, path: Path, text: str) -> None:
         fresh = self.work / "fresh"

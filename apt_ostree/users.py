@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,13 +22,14 @@ SYSUSERS = "usr/lib/sysusers.d"
 
 DYNAMIC_IDS = range(100, 1000)
 """Ids that packages' scripts hand out on each machine; those below are Debian's own for all (policy 9.2.2)."""
+PEOPLE_IDS = range(1000, 60000)
+"""Ids of people (policy 9.2.2), and of what a script makes with a plain useradd(8). Those above are fixed again."""
 SYSTEM_ID_MAX = 999
-"""Ids above belong to people (policy 9.2.2), except nobody's."""
 NOBODY = 65534
 
 RECORD = "var/lib/apt-ostree/accounts"
 """Where a machine remembers whose number is whose: written at boot by settle-accounts, a line "u NAME ID" or
-"g NAME ID" each, never shortened."""
+"g NAME ID" each. An id that is nobody's to hand out (PEOPLE_IDS end below it) only keeps a name's files apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +52,11 @@ def parse(passwd: str, group: str) -> Accounts:
 
 def read(etc: Path) -> Accounts:
     """The accounts of a tree's /etc; a missing file counts as empty, as does a link: its target is not the tree's."""
-    return parse(_text(etc, "passwd"), _text(etc, "group"))
+    return parse(read_list(etc, "passwd"), read_list(etc, "group"))
 
 
-def _text(top: Path, name: str) -> str:
+def read_list(top: Path, name: str) -> str:
+    """The text of one list; a missing file counts as empty, as does a link."""
     path = beneath(top, name)
     if path is None or not stat.S_ISREG(path.lstat().st_mode):
         return ""
@@ -69,8 +71,21 @@ class Numbers:
     groups: Mapping[str, int] = field(default_factory=dict)
 
     def over(self, older: Numbers) -> Numbers:
-        """Both, where this one's word about a name counts."""
-        return Numbers({**older.users, **self.users}, {**older.groups, **self.groups})
+        """Both, where this one's word about a name counts, and about a number: whoever had that is renamed."""
+
+        def table(newer: Mapping[str, int], older: Mapping[str, int]) -> dict[str, int]:
+            taken = set(newer.values())
+            return {name: number for name, number in older.items() if number not in taken} | dict(newer)
+
+        return Numbers(table(self.users, older.users), table(self.groups, older.groups))
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """What names have on a machine: their numbers, and the texts of its lists of subordinate ids (subids.py)."""
+
+    numbers: Numbers = field(default_factory=Numbers)
+    subids: Mapping[str, str] = field(default_factory=dict)
 
 
 def numbers(accounts: Accounts) -> Numbers:
@@ -85,9 +100,9 @@ def numbers(accounts: Accounts) -> Numbers:
 def read_record(root: Path) -> Numbers:
     """What a machine remembers below ``root``, which holds its /var; lines of another form are left out."""
     found: dict[str, dict[str, int]] = {"u": {}, "g": {}}
-    for line in _text(root, RECORD).splitlines():
+    for line in read_list(root, RECORD).splitlines():
         words = line.split(" ")
-        if len(words) == 3 and words[0] in found and words[2].isdigit():
+        if len(words) == 3 and words[0] in found and words[2].isdigit() and int(words[2]) < PEOPLE_IDS.stop:
             found[words[0]][words[1]] = int(words[2])
     return Numbers(found["u"], found["g"])
 
@@ -129,29 +144,42 @@ def _settle(
     settled: dict[str, int] = {}
     conflicts: list[str] = []
     for name, picked in made.items():
-        wanted = reserved.get(name, picked)
-        if picked not in DYNAMIC_IDS:
+        if _pool(picked) is None:
             if owners.get(picked, name) != name:
                 conflicts.append(f"{kind} {name} has Debian's fixed id {picked}, which {owners[picked]} has here, too")
             settled[name] = picked
-        elif name in reserved and wanted not in of_base:
-            settled[name] = wanted
-        elif name in reserved and of_base[wanted] != name:
+    for name in made:
+        if name in settled or name not in reserved:
+            continue
+        if (wanted := reserved[name]) in of_base:
             conflicts.append(f"{kind} {name} had id {wanted}, which the base gives to {of_base[wanted]} now")
+        elif wanted not in settled.values():
+            settled[name] = wanted
     for name, picked in made.items():
         if name not in settled and picked not in owners and picked not in settled.values():
             settled[name] = picked
     for name, picked in made.items():
         if name not in settled:
-            taken = owners.keys() | set(settled.values())
-            # adduser(8) counts upwards from 100, useradd(8) and systemd-sysusers(8) downwards from 999.
-            rising = picked < (DYNAMIC_IDS.start + DYNAMIC_IDS.stop) // 2
-            order = DYNAMIC_IDS if rising else reversed(DYNAMIC_IDS)
-            free = next((number for number in order if number not in taken), None)
-            if free is None:
-                raise TreeError(f"no id is free for {kind} {name}", "all system ids are taken (policy 9.2.2)")
-            settled[name] = free
+            settled[name] = _free(kind, name, picked, owners.keys() | set(settled.values()))
     return {made[name]: number for name, number in settled.items() if made[name] != number}, conflicts
+
+
+def _pool(number: int) -> range | None:
+    """The ids among which a script chose this one; None where it had no choice."""
+    return next((pool for pool in (DYNAMIC_IDS, PEOPLE_IDS) if number in pool), None)
+
+
+def _free(kind: str, name: str, picked: int, taken: Set[int]) -> int:
+    """Another id, from the end where the script looked for ``picked``."""
+    pool = _pool(picked) or DYNAMIC_IDS
+    # adduser(8) counts upwards from 100, useradd(8) and systemd-sysusers(8) downwards from 999; all upwards from 1000.
+    rising = pool is PEOPLE_IDS or picked < (pool.start + pool.stop) // 2
+    free = next((number for number in (pool if rising else reversed(pool)) if number not in taken), None)
+    if free is None:
+        raise TreeError(
+            f"no id is free for {kind} {name}", f"all of {pool.start}-{pool.stop - 1} are taken (policy 9.2.2)"
+        )
+    return free
 
 
 def renumber_passwd(text: str, moves: Moves) -> str:

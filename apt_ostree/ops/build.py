@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from .. import __version__, assemble, caller, dpkg, kernel, layout, ostree, pkgcache, users
+from .. import __version__, assemble, caller, dpkg, kernel, layout, ostree, pkgcache, subids, users
 from ..fs import remove_tree
 from ..guard import LIMITS
 from ..model import CommitInfo, Intent, Package, Plan
@@ -18,7 +18,7 @@ from ..pkgcache import Cached
 from . import transaction as tx
 from .transaction import Transaction
 
-ENGINE = 3
+ENGINE = 4
 """Part of every layer's inputs: raised when the engine would make another tree of the same inputs."""
 
 
@@ -113,14 +113,18 @@ def build(
     return commit
 
 
-def _reserved(current: Transaction) -> users.Numbers:
-    """The numbers that names have on the machine: in its own /etc above all, then in what is deployed, then in
-    what it remembers of packages that are gone while their files in /var are not."""
+def _reserved(current: Transaction) -> users.Reserved:
+    """What names have on the machine: in its own /etc above all, then in what is deployed, then in what it
+    remembers of packages that are gone while their files in /var are not."""
     loaded = current.sysroot
+    deployed = [loaded.path / deployment.path / "usr/etc" for deployment in loaded.of(current.osname)]
+    places = [loaded.path / current.merge.path / "etc", *deployed]
     found = users.read_record(loaded.path / "ostree/deploy" / current.osname)
-    for deployment in reversed(loaded.of(current.osname)):
-        found = users.numbers(users.read(loaded.path / deployment.path / "usr/etc")).over(found)
-    return users.numbers(users.read(loaded.path / current.merge.path / "etc")).over(found)
+    for etc in reversed(places):
+        found = users.numbers(users.read(etc)).over(found)
+    return users.Reserved(
+        found, {name: "\n".join(users.read_list(etc, name) for etc in places) for name in subids.LISTS}
+    )
 
 
 def _metadata(

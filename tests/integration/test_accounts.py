@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from apt_ostree import support
+from tests.archive import Deb
 from tests.integration.system import System, output
 
 SCRIPT = Path(support.__file__).parent / "data/settle-accounts"
@@ -221,6 +222,50 @@ def test_a_name_that_the_machine_has_keeps_the_machine_s_number(sysroot: System)
     assert owned(sysroot, "user-maker") == (444, 445)
     lines = (sysroot.deployment() / "usr/lib/sysusers.d/apt-ostree-layer.conf").read_text()
     assert "u user-maker 444:445 " in lines
+
+
+def gitty(place: Path) -> Path:
+    """A package whose user is not a system's: useradd(8) gives it a person's number, and subordinate ids."""
+    deb = Deb(
+        "gitty",
+        control="Depends: passwd\n",
+        files={"/usr/share/gitty/file": ""},
+        scripts={"postinst": "getent passwd gitty || useradd -F gitty\nchown gitty:gitty /usr/share/gitty/file\n"},
+    )
+    return deb.build(place)
+
+
+def add_lines(etc: Path, **lines: str) -> None:
+    """What an administrator's useradd(8) does."""
+    for name, line in lines.items():
+        with (etc / name).open("a") as file:
+            file.write(f"{line}\n")
+
+
+def test_a_plain_useradd_of_a_package_takes_nothing_of_a_person(sysroot: System, tmp_path: Path) -> None:
+    sysroot.install("greeter")
+    add_lines(
+        sysroot.deployment() / "etc",
+        passwd="alice:x:1000:1000::/home/alice:/bin/bash",
+        group="alice:x:1000:",
+        subuid="alice:100000:65536",
+        subgid="alice:100000:65536",
+    )
+    deb = gitty(tmp_path)
+    for _ in range(2):
+        sysroot.run("install", deb)
+        assert number(sysroot, "gitty") == number(sysroot, "gitty", "usr/etc/group") == 1001
+        status = (sysroot.deployment() / "usr/share/gitty/file").stat()
+        assert (status.st_uid, status.st_gid) == (1001, 1001)
+        booted(sysroot)
+        etc = sysroot.deployment() / "etc"
+        assert number(sysroot, "alice", "etc/passwd") == 1000
+        assert number(sysroot, "gitty", "etc/passwd") == 1001
+        for name in ("subuid", "subgid"):
+            assert (etc / name).read_text() == "alice:100000:65536\ngitty:165536:65536\n"
+        # Made anew, it keeps them.
+        sysroot.run("uninstall", "gitty")
+        booted(sysroot)
 
 
 def test_the_number_of_a_removed_package_s_user_is_not_given_to_another(sysroot: System) -> None:

@@ -146,7 +146,11 @@ def moved(made: dict[str, int], base: dict[str, int], reserved: dict[str, int]) 
         pytest.param({"a": 101}, {"new": 100}, {"a": 100}, {}, id="the base took it: the picked one, if free"),
         pytest.param({"a": 101, "b": 102}, {"new": 100}, {"a": 100, "b": 101}, {101: 102, 102: 101}, id="a chain"),
         pytest.param({"static": 33}, {}, {"static": 120, "x": 33}, {}, id="Debian's fixed ids stay"),
-        pytest.param({"person": 1000}, {}, {"alice": 1000}, {}, id="nor are people's touched"),
+        pytest.param({"person": 1000}, {}, {"alice": 1000}, {1000: 1001}, id="a plain useradd's in a person's place"),
+        pytest.param({"person": 1000}, {}, {"alice": 1001}, {}, id="a plain useradd's where nobody is"),
+        pytest.param({"person": 1000}, {}, {"alice": 1000, "person": 1007}, {1000: 1007}, id="and it keeps its number"),
+        pytest.param({"nobody": 65534}, {}, {"alice": 65534}, {}, id="what is fixed above people stays"),
+        pytest.param({"a": 101, "b": 100}, {}, {"a": 105, "b": 105}, {101: 105}, id="one reserved number for two"),
         pytest.param({"git": 100}, {}, {"git": 1005}, {100: 1005}, id="an administrator's account of that name"),
     ],
 )
@@ -169,6 +173,11 @@ def test_a_fixed_number_that_is_taken_is_named() -> None:
     assert not moves
 
 
+def test_a_name_that_was_renamed_has_no_number_left() -> None:
+    older, newer = Numbers({"svc": 101, "other": 102}, {"svc": 101}), Numbers({"mine": 101}, {"other": 102})
+    assert newer.over(older) == Numbers({"other": 102, "mine": 101}, {"svc": 101, "other": 102})
+
+
 def test_no_free_number_is_an_error() -> None:
     taken = {f"n{number}": number for number in DYNAMIC_IDS}
     with pytest.raises(TreeError, match="no id is free for user late"):
@@ -186,7 +195,8 @@ def test_lists_are_renumbered_in_users_and_in_groups() -> None:
 def test_a_machine_s_record(tmp_path: Path) -> None:
     record = tmp_path / RECORD
     record.parent.mkdir(parents=True)
-    record.write_text("u a 100\ng a 101\nu a 102\nx y 3\nu b\nu c -1\n\n")
+    # A number that nobody hands out only keeps the files of one who is away apart.
+    record.write_text("u a 100\ng a 101\nu a 102\nx y 3\nu b\nu c -1\nu away 1879048293\n\n")
     assert read_record(tmp_path) == Numbers({"a": 102}, {"a": 101})
     record.unlink()
     record.symlink_to("/etc/passwd")

@@ -1,0 +1,64 @@
+"""Ranges of subordinate ids, subuid(5) and subgid(5): a user's own, in which its containers' users live.
+
+useradd(8) gives each user that is not a system's the first range that is free in the lists that it sees. A package's
+script sees the image's alone, and so would give away what a user of the machine has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+LISTS = ("subuid", "subgid")
+FIRST = 100000
+"""SUB_UID_MIN and SUB_GID_MIN (login.defs(5))."""
+
+
+class Range(NamedTuple):
+    """``size`` ids from ``start`` on, and whose they are."""
+
+    name: str
+    start: int
+    size: int
+
+    @property
+    def stop(self) -> int:
+        return self.start + self.size
+
+    def overlaps(self, others: Iterable[Range]) -> bool:
+        return any(self.start < other.stop and other.start < self.stop for other in others)
+
+
+def parse(text: str) -> list[Range]:
+    """The lines of such a list; those of another form are left out."""
+    lines = (line.split(":") for line in text.splitlines())
+    return [
+        Range(words[0], int(words[1]), int(words[2]))
+        for words in lines
+        if len(words) == 3 and words[1].isdigit() and words[2].isdigit()
+    ]
+
+
+def settle(text: str, base: str, reserved: str) -> str:
+    """The list ``text`` of a layer where new ranges touch nobody's: not the ``base``'s, nor what is ``reserved``.
+
+    A name keeps a range of that size that ``reserved`` has for it; else, where its range overlaps another's, it gets
+    the first that is free.
+    """
+    of_base, known = parse(base), parse(reserved)
+    new = [found for found in dict.fromkeys(parse(text)) if found not in of_base]
+    settled: list[Range] = []
+    for made in new:
+        taken = [*of_base, *settled, *(other for other in known if other.name != made.name)]
+        own = [other for other in known if other.name == made.name and other.size == made.size]
+        starts = sorted({FIRST, *(other.stop for other in taken)})
+        candidates = [*own, made, *(made._replace(start=start) for start in starts)]
+        # Behind the last of all, there is room.
+        settled.append(next(range_ for range_ in candidates if not range_.overlaps(taken)))
+    moved = dict(zip(new, settled, strict=True))
+    lines = []
+    for line in text.splitlines():
+        made_there = next(iter(parse(line)), None)
+        there = moved.get(made_there) if made_there else None
+        lines.append(":".join(map(str, there)) if there else line)
+    return "".join(f"{line}\n" for line in lines)
