@@ -230,16 +230,19 @@ def renumber_files(tree: Path, moves: Moves, spare: Path) -> None:
 def sysusers(accounts: Accounts, besides: Accounts | None = None) -> str:
     """The sysusers.d(5) text for the system accounts in ``accounts`` that ``besides`` does not have.
 
-    Groups come first, then users, then memberships: a ``u`` line would otherwise make a group of its own.
+    Groups come first, then users, then memberships: a ``u`` line would otherwise make a group of its own. A user's
+    group stands by name: should its number be somebody else's on a machine, the group gets another there.
     """
     known = besides or Accounts({}, {})
     lines: list[str] = []
     for name, words in sorted(accounts.group.items()):
         if name not in known.group and _is_system(words[2]):
             lines.append(f"g {name} {words[2]}")
+    groups = {words[2]: name for name, words in sorted(accounts.group.items())}
     for name, words in sorted(accounts.passwd.items()):
         if name not in known.passwd and _is_system(words[2]):
-            lines.append(f'u {name} {words[2]}:{words[3]} "{_quoted(words[4])}" {_field(words[5])} {_field(words[6])}')
+            group = groups.get(words[3], words[3])
+            lines.append(f'u {name} {words[2]}:{group} "{_quoted(words[4])}" {_field(words[5])} {_field(words[6])}')
     for name, words in sorted(accounts.group.items()):
         before = set(known.group[name][3].split(",")) if name in known.group else set()
         for member in words[3].split(","):

@@ -72,10 +72,10 @@ def test_sysusers_has_groups_then_users_and_no_people() -> None:
         "g root 0\n"
         "g ssl-cert 101\n"
         "g sudo 27\n"
-        'u _apt 42:65534 "" /nonexistent /usr/sbin/nologin\n'
-        'u daemon 1:1 "daemon" /usr/sbin /usr/sbin/nologin\n'
-        'u nobody 65534:65534 "nobody" /nonexistent /usr/sbin/nologin\n'
-        'u root 0:0 "root" /root /bin/bash\n'
+        'u _apt 42:nogroup "" /nonexistent /usr/sbin/nologin\n'
+        'u daemon 1:daemon "daemon" /usr/sbin /usr/sbin/nologin\n'
+        'u nobody 65534:nogroup "nobody" /nonexistent /usr/sbin/nologin\n'
+        'u root 0:root "root" /root /bin/bash\n'
     )
 
 
@@ -90,8 +90,8 @@ def test_sysusers_of_a_layer_has_what_the_base_has_not() -> None:
     assert sysusers(parse(NEW_PASSWD, NEW_GROUP), parse(PASSWD, GROUP)) == (
         "g postgres 104\n"
         "g www-data 33\n"
-        'u postgres 102:104 "50%% \\"x\\",,," /var/lib/postgresql -\n'
-        'u www-data 33:33 "www-data" /var/www /usr/sbin/nologin\n'
+        'u postgres 102:postgres "50%% \\"x\\",,," /var/lib/postgresql -\n'
+        'u www-data 33:www-data "www-data" /var/www /usr/sbin/nologin\n'
         "m postgres ssl-cert\n"
         "m www-data ssl-cert\n"
     )
