@@ -26,7 +26,7 @@ _UNITS = (
     "apt-ostree-accounts-lists.service", "apt-ostree-accounts.service", "apt-ostree-var.service",
     "apt-ostree-identity.service",
 )  # fmt: skip
-_PROGRAMS = ("settle-accounts", "seed-var", "make-identity")
+_PROGRAMS = ("settle-accounts", "merge-accounts", "seed-var", "make-identity")
 _DIRECTORY = "usr/lib/apt-ostree"
 
 

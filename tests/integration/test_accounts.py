@@ -4,173 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
-import subprocess
 from pathlib import Path
 
-import pytest
-
-from apt_ostree import support
 from tests.archive import Deb
-from tests.integration.system import System, output
-
-SCRIPT = Path(support.__file__).parent / "data/settle-accounts"
-
-IMAGE = {
-    "passwd": "root:x:0:0:root:/root:/bin/sh\nsvc:x:101:102::/var/lib/svc:/bin/false\n",
-    "group": "root:x:0:\nadm:x:4:svc\ndocker:x:101:\nsvc:x:102:\n",
-    "shadow": "root:*:1::::::\nsvc:!:20000::::::\n",
-    "gshadow": "root:*::\nadm:*::svc\ndocker:!::\nsvc:!::\n",
-    "subuid": "",
-    "subgid": "svc:100000:65536\n",
-}
-HERE = {
-    "passwd": "root:x:0:0:Me:/root:/bin/bash\nalice:x:1000:1000::/home/alice:/bin/bash\n",
-    "group": "root:x:0:\nadm:x:4:alice\nalice:x:1000:\n",
-    "shadow": "root:$y$hash:1::::::\nalice:$y$hers:1::::::\n",
-    "gshadow": "root:*::\nadm:*::alice\nalice:!::\n",
-    "subuid": "alice:100000:65536\n",
-    "subgid": "alice:165536:65536\n",
-}
-
-
-class Machine:
-    """A root directory with an image's /usr/etc and a /etc that somebody edited."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.etc, self.image, self.var = root / "etc", root / "usr/etc", root / "var"
-        for place in (self.etc, self.image, self.var):
-            place.mkdir(parents=True)
-        self.write(self.image, IMAGE)
-        self.write(self.etc, HERE)
-
-    def write(self, place: Path, texts: dict[str, str]) -> None:
-        for name, text in texts.items():
-            (place / name).write_text(text)
-            (place / name).chmod(0o640 if "shadow" in name else 0o644)
-
-    def boot(self, *words: str) -> str:
-        """What the unit tells the journal."""
-        done = subprocess.run(["sh", SCRIPT, *words, self.root], check=True, capture_output=True, text=True)
-        assert done.stdout == ""
-        return done.stderr
-
-    def text(self, name: str) -> str:
-        return (self.etc / name).read_text()
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    return Machine(tmp_path / "root")
-
-
-def test_missing_entries_and_members_arrive_beside_the_administrators(machine: Machine) -> None:
-    assert machine.boot() == ""
-    assert machine.text("passwd") == HERE["passwd"] + IMAGE["passwd"].splitlines(True)[1]
-    assert machine.text("group") == ("root:x:0:\nadm:x:4:alice,svc\nalice:x:1000:\ndocker:x:101:\nsvc:x:102:\n")
-    assert machine.text("shadow") == HERE["shadow"] + "svc:!:20000::::::\n"
-    assert machine.text("gshadow") == "root:*::\nadm:*::alice,svc\nalice:!::\ndocker:!::\nsvc:!::\n"
-    assert machine.text("subuid") == HERE["subuid"]
-    assert machine.text("subgid") == HERE["subgid"] + IMAGE["subgid"]
-
-
-def test_modes_stay_and_no_copy_is_left(machine: Machine) -> None:
-    machine.boot()
-    assert stat.S_IMODE((machine.etc / "shadow").stat().st_mode) == 0o640
-    assert sorted(os.listdir(machine.etc)) == sorted([*HERE, ".apt-ostree-accounts"])
-
-
-def test_what_an_administrator_removes_later_stays_removed(machine: Machine) -> None:
-    machine.boot()
-    (machine.etc / "group").write_text(machine.text("group").replace("adm:x:4:alice,svc", "adm:x:4:alice"))
-    before = machine.text("group")
-    machine.boot()
-    assert machine.text("group") == before
-
-
-def test_the_next_image_is_settled_again(machine: Machine) -> None:
-    machine.boot()
-    with (machine.image / "passwd").open("a") as file:
-        file.write("later:x:103:102::/:/bin/false\n")
-    machine.boot()
-    assert machine.text("passwd").endswith("\nlater:x:103:102::/:/bin/false\n")
-
-
-def test_a_number_is_not_given_twice(machine: Machine) -> None:
-    machine.write(machine.etc, {"passwd": HERE["passwd"] + "mine:x:101:1000::/:/bin/sh\n"})
-    told = machine.boot()
-    assert "user svc of the image is missing: its id 101 is mine's here" in told
-    assert "svc" not in machine.text("passwd") + machine.text("shadow")
-
-
-def test_a_name_with_another_number_is_told(machine: Machine) -> None:
-    machine.write(machine.etc, {"passwd": HERE["passwd"] + "svc:x:105:102::/:/bin/sh\n"})
-    assert "svc in passwd: id 105 here, 101 in the image" in machine.boot()
-    assert machine.text("passwd").count("svc:") == 1
-
-
-def test_an_unedited_etc_stays_byte_for_byte(machine: Machine) -> None:
-    machine.write(machine.etc, IMAGE)
-    before = {name: (machine.etc / name).stat().st_ino for name in IMAGE}
-    assert machine.boot() == ""
-    assert {name: (machine.etc / name).stat().st_ino for name in IMAGE} == before
-
-
-def test_nis_lines_stay_the_last(machine: Machine) -> None:
-    machine.write(machine.etc, {"passwd": HERE["passwd"] + "+::::::\n"})
-    machine.boot()
-    assert machine.text("passwd").splitlines()[-2:] == ["svc:x:101:102::/var/lib/svc:/bin/false", "+::::::"]
-
-
-def test_a_link_in_etc_is_left_alone(machine: Machine, tmp_path: Path) -> None:
-    elsewhere = tmp_path / "elsewhere"
-    shutil.copy(machine.etc / "passwd", elsewhere)
-    (machine.etc / "passwd").unlink()
-    (machine.etc / "passwd").symlink_to(elsewhere)
-    assert "no regular file" in machine.boot()
-    assert elsewhere.read_text() == HERE["passwd"]
-
-
-def test_a_gshadow_that_says_more_than_group_is_cut(machine: Machine) -> None:
-    """Where group was edited and gshadow was not; systemd-sysusers(8) would refuse both."""
-    machine.write(machine.etc, {"gshadow": IMAGE["gshadow"] + "gone:!::\n"})
-    machine.boot()
-    assert machine.text("gshadow") == "root:*::\nadm:*::svc\ndocker:!::\nsvc:!::\n"
-
-
-def test_the_lists_are_settled_before_var_is_there(machine: Machine) -> None:
-    machine.var.rmdir()
-    machine.boot("--lists")
-    assert machine.text("passwd") == HERE["passwd"] + IMAGE["passwd"].splitlines(True)[1]
-    assert not machine.var.exists()
-
-
-def test_the_machine_remembers_numbers_of_names_that_are_gone(machine: Machine) -> None:
-    machine.boot()
-    record = machine.var / "lib/apt-ostree/accounts"
-    assert "u svc 101\n" in record.read_text()
-    assert "alice" not in record.read_text()
-    machine.write(machine.etc, HERE)
-    machine.write(machine.image, HERE)
-    machine.boot()
-    assert "u svc 101\n" in record.read_text()
-
-
-def test_files_in_var_follow_a_new_number_even_where_two_change_places(machine: Machine) -> None:
-    with (machine.image / "passwd").open("a") as file:
-        file.write("two:x:103:102::/:/bin/false\n")
-    machine.boot()
-    mine, two = machine.var / "mine", machine.var / "two"
-    for place, number in ((mine, 101), (two, 103)):
-        place.write_text("")
-        os.chown(place, number, 102)
-    passwd = machine.text("passwd").replace("svc:x:101:", "svc:x:0103:").replace("two:x:103:", "two:x:101:")
-    machine.write(machine.etc, {"passwd": passwd.replace(":0103:", ":103:")})
-    assert "svc had the id 101 and has 103 now" in machine.boot()
-    assert (mine.stat().st_uid, two.stat().st_uid, mine.stat().st_gid) == (103, 101, 102)
-    assert machine.boot() == ""
-    assert (mine.stat().st_uid, two.stat().st_uid) == (103, 101)
+from tests.integration.shuffle import names, orphans
+from tests.integration.system import REF, System, output
 
 
 def number(sysroot: System, name: str, of: str = "usr/etc/passwd") -> int:
@@ -221,7 +59,7 @@ def test_a_name_that_the_machine_has_keeps_the_machine_s_number(sysroot: System)
     sysroot.install("user-maker")
     assert owned(sysroot, "user-maker") == (444, 445)
     lines = (sysroot.deployment() / "usr/lib/sysusers.d/apt-ostree-layer.conf").read_text()
-    assert "u user-maker 444:445 " in lines
+    assert "u user-maker 444:user-maker " in lines
 
 
 def gitty(place: Path) -> Path:
@@ -279,6 +117,128 @@ def test_the_number_of_a_removed_package_s_user_is_not_given_to_another(sysroot:
     assert number(sysroot, "a-user-maker") != first
     sysroot.install("user-maker")
     assert number(sysroot, "user-maker") == first
+
+
+def keeper(place: Path) -> Path:
+    """A package with a group for people, and a user."""
+    deb = Deb(
+        "keeper",
+        control="Depends: passwd\n",
+        files={"/usr/bin/keeper": "#!/bin/sh\n"},
+        scripts={
+            "postinst": "getent group keepers || groupadd --system keepers\n"
+            "getent passwd keeper || useradd --system --user-group --groups keepers keeper\n"
+            "chgrp keepers /usr/bin/keeper\n"
+        },
+    )
+    return deb.build(place)
+
+
+def test_an_administrator_in_a_package_s_group_stays_there_whatever_comes_and_goes(
+    sysroot: System, tmp_path: Path
+) -> None:
+    deb = keeper(tmp_path)
+    sysroot.run("install", deb)
+    booted(sysroot)
+    gid = number(sysroot, "keepers", "etc/group")
+
+    def line(name: str = "group") -> str:
+        lines = (sysroot.deployment() / "etc" / name).read_text().splitlines()
+        return next((line for line in lines if line.startswith("keepers:")), "")
+
+    # usermod -aG keepers alice
+    etc = sysroot.deployment() / "etc"
+    add_lines(etc, passwd="alice:x:1000:1000::/home/alice:/bin/bash", group="alice:x:1000:")
+    for name in ("group", "gshadow"):
+        text = (etc / name).read_text()
+        (etc / name).write_text(text.replace(line(name), f"{line(name)},alice"))
+    here, shadow = line(), line("gshadow")
+    assert here == f"keepers:x:{gid}:keeper,alice"
+    for command in (["install", "user-maker"], ["rollback"]):
+        sysroot.run(*command)
+        booted(sysroot)
+        assert (line(), line("gshadow")) == (here, shadow)
+    # The package's own user goes with it, a person's membership does not.
+    sysroot.run("uninstall", "--all")
+    booted(sysroot)
+    assert line() == f"keepers:x:{gid}:alice"
+    assert "keeper:" not in (sysroot.deployment() / "etc/passwd").read_text()
+    sysroot.run("install", deb)
+    booted(sysroot)
+    assert set(line().split(":")[3].split(",")) == {"keeper", "alice"}
+    assert number(sysroot, "keepers", "usr/etc/group") == gid
+    assert (sysroot.deployment() / "usr/bin/keeper").stat().st_gid == gid
+
+
+def release(sysroot: System, *words: str) -> str:
+    """Another base, of that tree."""
+    return output(
+        "ostree", "commit",
+        f"--repo={sysroot.repo}",
+        f"--branch={REF}-next",
+        "--fsync=false",
+        "--add-metadata-string=version=13",
+        "--add-metadata=ostree.bootable=true",
+        "--add-metadata-string=ostree.linux=0.0",
+        *words,
+    ).strip()  # fmt: skip
+
+
+def test_a_base_s_user_that_takes_a_layered_one_s_number_leaves_both_with_their_files(
+    sysroot: System, tmp_path: Path
+) -> None:
+    """On a machine whose lists are edited, through an upgrade and back."""
+    sysroot.install("user-maker")
+    booted(sysroot)
+    first = number(sysroot, "user-maker", "etc/passwd")
+    group = number(sysroot, "user-maker", "etc/group")
+    add_lines(
+        sysroot.deployment() / "etc",
+        passwd="alice:x:1000:1000::/home/alice:/bin/bash",
+        group="alice:x:1000:",
+        shadow="alice:!:1::::::",
+        gshadow="alice:!::",
+    )
+    state = sysroot.var / "lib/user-maker/own"
+    state.parent.mkdir(parents=True, exist_ok=True)
+    state.write_text("")
+    os.chown(state, first, group)
+    tree = tmp_path / "tree"
+    output("ostree", "checkout", f"--repo={sysroot.repo}", "--force-copy", sysroot.base.commit, tree)
+    add_lines(
+        tree / "usr/etc",
+        passwd=f"newcomer:x:{first}:{group}::/:/bin/false",
+        group=f"newcomer:x:{group}:",
+        shadow="newcomer:!:1::::::",
+        gshadow="newcomer:!::",
+    )
+    following = release(sysroot, f"--tree=dir={tree}", "--consume")
+    assert f"user user-maker had id {first}, which the base gives to newcomer now" in (
+        sysroot.run("rebase", following).stderr
+    )
+    booted(sysroot)
+    assert number(sysroot, "newcomer", "etc/passwd") == first
+    second = number(sysroot, "user-maker", "etc/passwd")
+    assert second == number(sysroot, "user-maker") != first
+    assert state.stat().st_uid == second
+    sysroot.run("rollback")
+    booted(sysroot)
+    assert number(sysroot, "user-maker", "etc/passwd") == first
+    assert state.stat().st_uid == first
+
+
+def test_a_base_package_that_goes_leaves_no_file_of_an_unknown_owner(sysroot: System, tmp_path: Path) -> None:
+    """Debian's packages leave their users when they go (policy 9.2.2), and the layer does, too."""
+    sysroot.install("user-maker")
+    base = release(sysroot, f"--tree=ref={sysroot.commit()}")
+    sysroot.run("uninstall", "--all")
+    sysroot.run("rebase", base)
+    user = number(sysroot, "user-maker")
+    sysroot.run("override", "remove", "user-maker")
+    assert "user-maker" not in sysroot.dpkg_status()
+    assert number(sysroot, "user-maker") == user
+    tree = sysroot.deployment()
+    assert orphans(sysroot.repo, sysroot.commit(), tree, names(tree / "usr/etc")) == []
 
 
 def booted(sysroot: System) -> None:
