@@ -483,6 +483,16 @@ def test_var_is_settled_where_etc_cannot_be_written(machine: Machine) -> None:
     assert owner(state) == (102, 0)
 
 
+def test_an_image_without_lists_of_its_own_changes_nothing(machine: Machine) -> None:
+    machine.boot()
+    record = machine.var / "lib/apt-ostree/accounts"
+    before = [record.read_text(), *map(machine.text, HERE)]
+    for name in IMAGE:
+        (machine.image / name).unlink()
+    assert machine.boot() == ""
+    assert [record.read_text(), *map(machine.text, HERE)] == before
+
+
 def test_numbers_in_a_container_are_its_own(machine: Machine) -> None:
     machine.boot()
     inner = machine.file("lib/docker/overlay2/layer/file", 101)
