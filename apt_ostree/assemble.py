@@ -95,7 +95,7 @@ def base_checkout(repo: Path, area: Path, checksum: str) -> Path:
         if other != target:
             remove_tree(other)
     if not target.is_dir():
-        fresh = area / "tmp" / f"base-{os.getpid()}"
+        fresh = area / "tmp" / "base"
         remove_tree(fresh)
         ostree.checkout(repo, checksum, fresh, hard_links=True)
         _separate_names(fresh, fresh.with_name(f"{fresh.name}.spare"))

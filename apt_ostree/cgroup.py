@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from . import lifetime
 
 _PREFIX = "apt-ostree-"
 _PATIENCE = 1.0
@@ -65,10 +66,11 @@ def _make(limit: int) -> Group | None:
         control.write_text("+pids")
     for left in top.glob(f"{_PREFIX}*"):
         # A killed run's. That of a live one may be empty, too, before its first process and after its last.
-        if not Path("/proc", left.name.removeprefix(_PREFIX)).exists():
+        owner = left.name.removeprefix(_PREFIX)
+        if owner.isdecimal() and lifetime.start_ticks(int(owner)) is None:
             with contextlib.suppress(OSError):
                 left.rmdir()
-    path = top / f"{_PREFIX}{os.getpid()}"
+    path = top / f"{_PREFIX}{lifetime.command()}"
     path.mkdir(exist_ok=True)
     (path / "pids.max").write_text(str(limit))
     return Group(path)

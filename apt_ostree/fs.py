@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import proc
+from . import lifetime, proc
 from .errors import SpaceError, ToolError, TreeError
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -23,7 +23,7 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o644, *, durable: 
 
     On disk when this returns, unless it need not be ``durable``: an fsync waits for all that others wrote.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{lifetime.command()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -248,7 +248,7 @@ def check_space(path: Path, needed: int, what: str) -> None:
 @contextmanager
 def scratch_directory(parent: Path, prefix: str, mode: int = 0o700) -> Iterator[Path]:
     """A directory that exists as long as the block; an error while removing it after a failure is dropped."""
-    path = parent / f"{prefix}{os.getpid()}"
+    path = parent / f"{prefix}{lifetime.command()}"
     remove_tree(path)
     path.mkdir(mode=mode, parents=True)
     path.chmod(mode)

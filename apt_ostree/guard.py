@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Self
 
 from . import cgroup
-from .errors import AptOstreeError, ScriptError, SpaceError
+from .errors import AptOstreeError, ScriptError, SpaceError, ToolError
 
 NOTHING_CHANGED = "Nothing was changed."
 
@@ -96,6 +96,11 @@ class Guard:
         try:
             first = os.pidfd_open(pid)
         except ProcessLookupError:
+            return
+        except OSError as error:
+            # It waits for a word that must not come without a watch.
+            self._reached = ToolError("cannot watch the sandbox", error.strerror or str(error))
+            os.kill(pid, signal.SIGKILL)
             return
         with cgroup.of_tasks(self.limits.tasks) as group:
             try:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import caller
+from . import caller, lifetime
 from .errors import LockedError
 
 POLL_SECONDS = 0.2
@@ -39,6 +39,30 @@ class Holder:
     command: tuple[str, ...] = ()
     id: str = ""
     ticks: int | None = None
+    worker: tuple[int, int] | None = None
+    """The process that does the work, and when it started: see lifetime.py."""
+
+    def open(self) -> int | None:
+        """A descriptor of the process that took the lock, and no other; None where it is gone or cannot be told.
+
+        Between a look and a signal a pid could become another process: see pidfd_open(2).
+        """
+        if self.pid is None or self.ticks is None:
+            return None
+        try:
+            descriptor = os.pidfd_open(self.pid)
+        except OSError:
+            return None
+        if lifetime.start_ticks(self.pid) != self.ticks:
+            os.close(descriptor)
+            return None
+        return descriptor
+
+    def wait_for_end(self) -> None:
+        """Return once nothing of it runs: a killed process lets go of its lock some moments before its children are
+        gone, and is itself gone after them."""
+        while self.worker is not None and lifetime.start_ticks(self.worker[0]) == self.worker[1]:
+            time.sleep(GLANCE_SECONDS / 10)
 
     def __str__(self) -> str:
         if self.pid is None:
@@ -68,9 +92,11 @@ def lock(path: Path, *, wait: float | None = 0, identifier: str = "") -> Iterato
                     ) from None
                 time.sleep(POLL_SECONDS if wait != 0 else GLANCE_SECONDS / 10)
         text = os.pread(descriptor, 1 << 16, 0)
+        command, worker = lifetime.command(), lifetime.worker()
         note = {
-            "pid": os.getpid(),
-            "ticks": start_ticks(os.getpid()),
+            "pid": command,
+            "ticks": lifetime.start_ticks(command),
+            "worker": [worker, lifetime.start_ticks(worker)],
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "command": caller.words(),
             "id": identifier,
@@ -108,25 +134,16 @@ def parse(text: bytes) -> Holder:
         return Holder()
     if not isinstance(note, dict) or not _is_number(note.get("pid")):
         return Holder()
-    command = note.get("command")
+    command, worker = note.get("command"), note.get("worker")
     return Holder(
         note["pid"],
         str(note.get("started", "")),
         tuple(map(str, command)) if isinstance(command, list) else (),
         str(note.get("id", "")),
         note["ticks"] if _is_number(note.get("ticks")) else None,
+        (worker[0], worker[1]) if isinstance(worker, list) and list(map(_is_number, worker)) == [True] * 2 else None,
     )
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def start_ticks(pid: int) -> int | None:
-    """When a process started, in clock ticks since the boot (proc_pid_stat(5), field 22); None if it is gone."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except OSError:
-        return None
-    # The second field is the name in parentheses, and may hold any character.
-    return int(text.rpartition(")")[2].split()[19])

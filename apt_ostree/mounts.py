@@ -18,6 +18,9 @@ from .errors import ToolError
 # linux/sched.h, linux/mount.h
 CLONE_NEWNS = 0x00020000
 MS_RDONLY = 1
+MS_NOSUID = 2
+MS_NODEV = 4
+MS_NOEXEC = 8
 MS_REMOUNT = 32
 MS_BIND = 4096
 MS_REC = 16384
@@ -50,13 +53,15 @@ def _mount(source: str, target: str, kind: str | None, flags: int, data: str | N
 def enter_private_namespace() -> None:
     """Give this process a mount namespace from which nothing propagates (mount_namespaces(7)).
 
-    In it, the files of /dev can be used but not changed: bwrap shows the host's own /dev/null to scripts, and root
-    needs no capability for a chmod. Raises ToolError without CAP_SYS_ADMIN.
+    In it, /proc is of the process's own pid namespace: a tool looks for itself there. The files of /dev can be used
+    but not changed: bwrap shows the host's own /dev/null to scripts, and root needs no capability for a chmod. Raises
+    ToolError without CAP_SYS_ADMIN.
     """
     _call("make a mount namespace", _libc.unshare(CLONE_NEWNS))
     # In a chroot whose / is no mount point, each mount that is there is told apart.
     for place in ["/"] if os.path.ismount("/") or not _mount_points() else _mount_points():
         _mount("none", place, None, MS_REC | MS_PRIVATE)
+    _mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     if not os.path.ismount("/dev"):
         _mount("/dev", "/dev", None, MS_BIND | MS_REC)
     kept = os.statvfs("/dev").f_flag & (os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC)

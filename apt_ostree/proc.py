@@ -15,6 +15,7 @@ import re
 import signal
 import subprocess
 import tempfile
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -83,12 +84,22 @@ def die_with_parent() -> None:
 
 
 _children: set[int] = set()
+_ended = False
+
+
+def _may_start() -> None:
+    """Once the operation was interrupted, its main thread cleans up, and no other one starts anything more."""
+    if _ended and threading.current_thread() is not threading.main_thread():
+        raise ToolError("the operation was interrupted")
 
 
 @contextmanager
 def _registered(pid: int) -> Iterator[None]:
     _children.add(pid)
     try:
+        # The signal may have come between the look before and now.
+        if _ended and threading.current_thread() is not threading.main_thread():
+            os.kill(pid, signal.SIGKILL)
         yield
     finally:
         _children.discard(pid)
@@ -116,7 +127,9 @@ def signals_held() -> Iterator[None]:
 
 
 def end_children() -> None:
-    """Kill every child that is running, whichever thread waits for it."""
+    """Kill every child that is running, whichever thread waits for it; only the main one starts others after that."""
+    global _ended
+    _ended = True
     for pid in list(_children):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -137,6 +150,7 @@ def run(
     # 78 ms to import: commands that start no child must not pay for it.
     import sh
 
+    _may_start()
     words = [os.fspath(word) for word in argv]
     try:
         command = sh.Command(words[0], search_paths=PATH.split(":"))
@@ -197,6 +211,7 @@ def spawn(
     pass_fds: Sequence[int] = (),
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A long child or one end of a pipe. Leaving the block with an exception kills and reaps it."""
+    _may_start()
     words = [os.fspath(word) for word in argv]
     try:
         child = subprocess.Popen(

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .. import bwrap, dpkg, kernel, layout, manifest, mmdebstrap, mounts, ostree, proc, remote, users
+from .. import bwrap, dpkg, kernel, layout, lifetime, manifest, mmdebstrap, mounts, ostree, proc, remote, users
 from ..console import Reporter
 from ..errors import ScriptError, SysrootError, ToolError, UsageError, without_credentials
-from ..fs import remove_tree, resolve, sync_filesystem
+from ..fs import remove_tree, resolve, scratch_directory, sync_filesystem
 from ..manifest import Manifest
 from ..model import Package
 from .transaction import require_root
@@ -63,23 +63,21 @@ def tree(path: Path, options: TreeOptions, reporter: Reporter) -> Composed:
         with tempfile.TemporaryDirectory(prefix="apt-ostree-") as scratch:
             place = Path(scratch)
             return _simulate(recipe, architecture, archives, version, place, reporter)
-    ostree.init(options.repo)
-    work = Path(tempfile.mkdtemp(prefix="compose-", dir=_work_parent(options.repo)))
-    try:
+    with lifetime.contained():
+        ostree.init(options.repo)
         mounts.enter_private_namespace()
-        log = options.repo / "extensions/apt-ostree/compose.log"
-        log.unlink(missing_ok=True)
-        root = work / "root"
-        reporter.step(f"Bootstrapping {recipe.suite} for {architecture}")
-        _bootstrap(root, recipe, architecture, archives, reporter, log)
-        _install_local(root, recipe, log)
-        _customise(root, recipe, archives, path, log, reporter)
-        versions = _kernel(root, log, reporter)
-        reporter.step("Arranging the tree")
-        layout.convert(root)
-        return _commit(root, recipe, version, versions, options, reporter)
-    finally:
-        remove_tree(work)
+        with scratch_directory(_work_parent(options.repo), "compose-") as work:
+            log = options.repo / "extensions/apt-ostree/compose.log"
+            log.unlink(missing_ok=True)
+            root = work / "root"
+            reporter.step(f"Bootstrapping {recipe.suite} for {architecture}")
+            _bootstrap(root, recipe, architecture, archives, reporter, log)
+            _install_local(root, recipe, log)
+            _customise(root, recipe, archives, path, log, reporter)
+            versions = _kernel(root, log, reporter)
+            reporter.step("Arranging the tree")
+            layout.convert(root)
+            return _commit(root, recipe, version, versions, options, reporter)
 
 
 def _simulate(
@@ -122,8 +120,12 @@ def is_deb(name: str) -> bool:
 
 
 def _work_parent(repo: Path) -> Path:
+    """Where images are put together, without what killed runs left there."""
     parent = repo / "extensions/apt-ostree"
     parent.mkdir(parents=True, exist_ok=True)
+    for left in parent.glob("compose-[0-9]*"):
+        if lifetime.start_ticks(int(left.name.removeprefix("compose-"))) is None:
+            remove_tree(left)
     return parent
 
 

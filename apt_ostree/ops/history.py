@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from .. import journal, sysroot
 from ..console import Reporter
 from ..errors import CancelError, JournalError, LockedError
-from ..lock import Holder, holder, start_ticks
+from ..lock import Holder, holder
 from . import transaction as tx
 from .deployments import Done
 from .transaction import Settings
@@ -65,7 +65,7 @@ def cancel(settings: Settings, reporter: Reporter) -> Done:
     found = holder(path / tx.LOCK)
     if found is None:
         return Done(False, "No transaction is in progress.")
-    descriptor = _open(found)
+    descriptor = found.open()
     if descriptor is None:
         if holder(path / tx.LOCK) is None:
             return Done(False, "No transaction is in progress: the last one has just ended.")
@@ -78,7 +78,6 @@ def cancel(settings: Settings, reporter: Reporter) -> Done:
         if settings.dry_run:
             return Done(True, f"Would stop {found}.", dry_run=True)
         reporter.step(f"Stopping {found}")
-        # By descriptor: between a look and a signal a pid could become another process (pidfd_open(2)).
         signal.pidfd_send_signal(descriptor, signal.SIGTERM)
         # One that its terminal has stopped hears nothing before it goes on.
         signal.pidfd_send_signal(descriptor, signal.SIGCONT)
@@ -90,20 +89,6 @@ def cancel(settings: Settings, reporter: Reporter) -> Done:
     finally:
         os.close(descriptor)
     return _what_came_of(settings, before, found, reporter)
-
-
-def _open(found: Holder) -> int | None:
-    """A descriptor of the process that took the lock, and no other; None where it is gone or cannot be told."""
-    if found.pid is None or found.ticks is None:
-        return None
-    try:
-        descriptor = os.pidfd_open(found.pid)
-    except OSError:
-        return None
-    if start_ticks(found.pid) != found.ticks:
-        os.close(descriptor)
-        return None
-    return descriptor
 
 
 def _what_came_of(settings: Settings, before: sysroot.Sysroot, stopped: Holder, reporter: Reporter) -> Done:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 
-from .. import caller, config, inventory, journal, mounts, ostree, pkgcache, proc, sysroot
+from .. import caller, config, inventory, journal, lifetime, mounts, ostree, pkgcache, proc, sysroot
 from ..config import Config
 from ..console import Reporter
 from ..errors import AptOstreeError, Interrupted, NotRootError, SpaceError, SysrootError, ToolError, UsageError
@@ -153,12 +151,9 @@ def transaction(settings: Settings, reporter: Reporter) -> Iterator[Transaction]
     wait = chosen.wait if settings.wait == AS_CONFIGURED else settings.wait
     began, identifier = journal.now(), journal.identify()
     reporter.begin(identifier)
-    mounts.enter_private_namespace()
-    if path == Path("/"):
-        # A booted system may mount these read-only; this opens them for us alone, for the lock above all.
-        mounts.make_writable(Path("/sysroot"))
-        mounts.make_writable(Path("/boot"))
-    with _signals(), lock(path / LOCK, wait=wait, identifier=identifier) as killed:
+    with lifetime.contained(), _own_mounts(path), lock(path / LOCK, wait=wait, identifier=identifier) as killed:
+        if killed is not None:
+            killed.wait_for_end()
         loaded = sysroot.load(path)
         osname = loaded.stateroot(settings.stateroot)
         loaded.of(osname)
@@ -171,7 +166,7 @@ def transaction(settings: Settings, reporter: Reporter) -> Iterator[Transaction]
             stateroot_of(loaded, osname),
             journal.Entry(
                 identifier,
-                os.getpid(),
+                lifetime.command(),
                 caller.uid(),
                 tuple(caller.words()),
                 began,
@@ -193,6 +188,17 @@ def transaction(settings: Settings, reporter: Reporter) -> Iterator[Transaction]
             if loaded.unsynced.exists():
                 sync_filesystem(loaded.repo)
                 loaded.unsynced.unlink()
+
+
+@contextmanager
+def _own_mounts(path: Path) -> Iterator[None]:
+    """What is mounted from here on is for this process and its children alone, and goes with them."""
+    mounts.enter_private_namespace()
+    if path == Path("/"):
+        # A booted system may mount these read-only; this opens them for us alone, for the lock above all.
+        mounts.make_writable(Path("/sysroot"))
+        mounts.make_writable(Path("/boot"))
+    yield
 
 
 @contextmanager
@@ -317,7 +323,7 @@ def prepare_area(loaded: Sysroot) -> None:
 def sweep(loaded: Sysroot) -> None:
     """Remove what a killed run left: its work directories, its downloads and its unpublished commit.
 
-    Its mounts and processes ended with it: they lived in namespaces of its own.
+    Its mounts and processes ended with it: they lived in namespaces of its own (lifetime.py).
     """
     archives = loaded.area / "apt/archives"
     partial = [loaded.path / "boot" / sysroot.SWAP, *loaded.area.glob(".*"), *archives.glob("*"), *archives.glob(".*")]
@@ -360,30 +366,6 @@ def _forget_unsynced(loaded: Sysroot, kept: set[str]) -> None:
                 remove_tree(place)
     ostree.prune(loaded.repo)
     loaded.unsynced.unlink()
-
-
-@contextmanager
-def _signals() -> Iterator[None]:
-    """INT, TERM and HUP end the children and raise Interrupted, once: clean-up cannot be broken by a second."""
-    caught = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    interrupted = False
-
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        nonlocal interrupted
-        interrupted = True
-        for number in caught:
-            signal.signal(number, signal.SIG_IGN)
-        proc.end_children()
-        raise Interrupted(signum)
-
-    before = {number: signal.signal(number, interrupt) for number in caught}
-    try:
-        yield
-    finally:
-        # Once interrupted, the process only ends: a second signal must not change how.
-        if not interrupted:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def base_of(repo: Path, deployment: Deployment) -> CommitInfo:

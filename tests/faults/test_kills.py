@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.faults import plant
 from tests.faults.trial import (
     HEAD,
     SCENARIOS,
@@ -120,5 +120,5 @@ def test_a_checkout_of_the_base_counts_once_it_is_on_disk(sysroot: System) -> No
     """Where names share an object it holds copies, which a power cut could leave empty for good."""
     shutil.rmtree(sysroot.area / "base")
     done = planted(sysroot, "sync", "before", "kill", "install", "-n", "greeter")
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert done.returncode == plant.KILLED, done.stderr
     assert list((sysroot.area / "base").iterdir()) == []

@@ -10,7 +10,6 @@ import json
 import os
 import random
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -46,7 +45,7 @@ class Scenario:
     """The named points that the command passes."""
 
 
-INSTALL_POINTS = ("lock", "journal", *(name for name in plant.PHASES if name not in ("pull", "reorder")))
+INSTALL_POINTS = ("lock", "journal", "sandbox", *(name for name in plant.PHASES if name not in ("pull", "reorder")))
 
 SCENARIOS = {
     scenario.name: scenario
@@ -318,9 +317,9 @@ def at_point(pattern: Pattern, point: str, when: str, fault: str = "kill") -> Tr
         assert done.returncode != plant.UNREACHED, f"{point} was never reached: {done.stderr}"
         assert "Traceback" not in done.stderr, done.stderr
         # Only the record may fail without an end of it.
-        expected = -signal.SIGKILL if fault == "kill" else 0 if point.startswith("journal") else 1
+        expected = plant.KILLED if fault == "kill" else 0 if point.startswith("journal") else 1
         assert done.returncode == expected, done.stderr
-        if expected >= 0:
+        if fault != "kill":
             assert ("warning: the journal" if expected == 0 else "error: ") in done.stderr
 
     return f"{fault} {when} {point}", meet

@@ -84,12 +84,12 @@ def output(*argv: str | os.PathLike[str]) -> str:
     return done.stdout
 
 
-def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float, what: str, pause: float = 0.02) -> None:
     """Look until ``condition`` holds; fail after ``seconds``."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 SCHEMAS = [json.loads(path.read_text()) for path in sorted((REPOSITORY / "docs/schema").glob("*.json"))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +44,58 @@ def test_after_a_kill_nothing_is_left_running_or_mounted_within_a_second(sysroot
         # Who held the lock is only information, and it is gone with its holder.
         assert sysroot.run("status", "--json").document["transaction"] is None
         sysroot.lock.write_text("")
+
+
+def test_a_kill_while_a_sandbox_begins_leaves_nothing(sysroot: System) -> None:
+    """bwrap asks to die with its parent only after it has started; until then that must not matter."""
+    for _ in range(5):
+        with sysroot.running("install", "slow-postinst") as child:
+            wait_until(lambda: _begins(sysroot), 20, "bwrap has a child", pause=0)
+            child.kill()
+            wait_until(lambda: finished(sysroot), 2, "no process has the sysroot open")
+    sysroot.install("greeter")
+
+
+def _begins(system: System) -> bool:
+    """Whether a bwrap that works on this sysroot has just made the first process of its sandbox."""
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            here = os.fsencode(system.path) in (place / "cmdline").read_bytes()
+            if here and (place / "comm").read_text() == "bwrap\n" and _children(int(place.name)):
+                return True
+    return False
+
+
+def _children(pid: int) -> list[int]:
+    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+def test_a_kill_of_the_working_process_is_told_and_leaves_nothing(sysroot: System) -> None:
+    """What the kernel does where memory runs out: it need not be the process that was started."""
+    with sysroot.unchanged(), slow_install(sysroot) as child:
+        (worker,) = _children(child.pid)
+        os.kill(worker, signal.SIGKILL)
+        child.wait(5)
+        assert child.returncode == 128 + signal.SIGKILL
+        # The first process of a namespace goes last.
+        assert finished(sysroot)
+        sysroot.lock.write_text("")
+
+
+def test_a_stopped_command_stops_whole_and_goes_on_whole(sysroot: System) -> None:
+    """What a terminal does on ^Z, and a shell on fg."""
+    with sysroot.unchanged(), slow_install(sysroot) as child:
+        (worker,) = _children(child.pid)
+        child.send_signal(signal.SIGTSTP)
+        wait_until(lambda: {_state(child.pid), _state(worker)} == {"T"}, 5, "both are stopped")
+        child.send_signal(signal.SIGCONT)
+        wait_until(lambda: "T" not in {_state(child.pid), _state(worker)}, 5, "both go on")
+        child.terminate()
+        assert child.wait(10) == 128 + signal.SIGTERM
+
+
+def _state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def test_after_a_kill_the_next_command_sweeps_and_succeeds(sysroot: System) -> None:
@@ -89,11 +143,14 @@ def test_further_signals_do_not_break_the_clean_up(sysroot: System) -> None:
 def test_a_signal_to_the_whole_group_ends_it_the_same_way(sysroot: System) -> None:
     """What a terminal does on ^C."""
     with sysroot.unchanged(), slow_install(sysroot) as child:
-        # The child has the tests' own group: only it is meant.
+        # They have the tests' own group: only they are meant.
         members = [int(line.split()[0]) for line in sysroot.processes()]
         same_group = [pid for pid in members if _group(pid) == _group(child.pid)]
-        assert same_group == [child.pid]
-        child.send_signal(signal.SIGINT)
+        # The command, and the part of it that works; what that starts has groups of its own.
+        assert len(same_group) == 2
+        assert child.pid in same_group
+        for pid in same_group:
+            os.kill(pid, signal.SIGINT)
         child.communicate(timeout=10)
         assert child.returncode == 130
 

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[2] / "apt_ostree"
 
 FLOORS = (
     ("__init__", "model", "errors", "console"),
-    ("caller", "proc", "fs", "lock", "mounts", "tables", "cgroup", "guard", "config"),
+    ("caller", "proc", "lifetime", "fs", "lock", "mounts", "tables", "cgroup", "guard", "config"),
     ("ostree", "apt", "dpkg", "seccomp", "bwrap", "mmdebstrap"),
     (
         "origin", "requests", "sysroot", "pkgcache", "manifest", "hostfile", "users", "state", "kernel", "overlay",
@@ -126,7 +126,9 @@ def ends_or_prints(tree: ast.Module) -> Iterator[str]:
 
 @pytest.mark.parametrize("module", [name for name in MODULES if not name.startswith("cli.")])
 def test_only_the_command_line_prints_and_exits(module: str) -> None:
-    assert list(ends_or_prints(TREES[module])) == []
+    # The process that waits for the working one has nothing of its own to say or to clean up.
+    allowed = {"os._exit"} if module == "lifetime" else set()
+    assert set(ends_or_prints(TREES[module])) <= allowed
 
 
 @pytest.mark.parametrize(
@@ -144,5 +146,8 @@ def test_only_proc_starts_children(module: str) -> None:
         for node in ast.walk(TREES[module])
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
     }
+    if module == "lifetime":
+        # It divides the command itself in two, and starts no other program.
+        calls -= {"os.fork"}
     forbidden = {"subprocess.run", "subprocess.Popen", "subprocess.check_output", "os.system", "os.popen", "os.fork"}
     assert calls & forbidden == set()

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from apt_ostree.errors import LockedError
-from apt_ostree.lock import Holder, holder, lock, parse, start_ticks
+from apt_ostree.lifetime import start_ticks
+from apt_ostree.lock import Holder, holder, lock, parse
 
 
 def test_the_holder_is_named_while_it_holds(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Signals that wait while something must not be interrupted."""
+"""Signals that wait while something must not be interrupted, and what an interruption lets start."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from apt_ostree import proc
+from apt_ostree.errors import ToolError
 from apt_ostree.proc import signals_held
 
 
@@ -43,3 +46,17 @@ def test_a_thread_that_blocks_nothing_does_not_let_a_signal_through(caught: list
     finally:
         over.set()
         thread.join()
+
+
+def test_after_an_interruption_only_the_main_thread_starts_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which cleans up; a retry in another one would hold up the end."""
+    monkeypatch.setattr(proc, "_ended", True)
+    with ThreadPoolExecutor(1) as pool, pytest.raises(ToolError, match="interrupted"):
+        pool.submit(proc.run, ["true"]).result()
+
+    def spawn() -> None:
+        with proc.spawn(["true"]):
+            pass
+
+    with ThreadPoolExecutor(1) as pool, pytest.raises(ToolError, match="interrupted"):
+        pool.submit(spawn).result()
