@@ -416,7 +416,7 @@ class _Run:
         state.write(captured, self.work / "var", top, "layer")
         keys = [support.drop_identity(etc) for layer in self.layers if (etc := beneath(layer, "usr/etc")) is not None]
         accounts = self._settle_accounts(view, top, settled_day)
-        if (captured.seeds or any(keys) or accounts) and not support.is_shipped(self.base):
+        if (captured.paths or any(keys) or accounts) and not support.is_shipped(self.base):
             support.write(top)
         if self.answers is not None:
             state.make_parents(top, top / debconf.PLACE)

@@ -222,17 +222,6 @@ def take(source: Path, target: Path) -> None:
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def copy_tree(source: Path, target: Path) -> None:
-    """Copy ``source`` and all below it to ``target``, with owners, modes and xattrs, following no link."""
-    copy_entry(source, target)
-    if source.is_dir() and not source.is_symlink():
-        for entry in walk(source):
-            path = Path(entry.path)
-            # A socket or FIFO is made again by the program that listens there.
-            if not stat.S_ISSOCK(path.lstat().st_mode) and not stat.S_ISFIFO(path.lstat().st_mode):
-                copy_entry(path, target / path.relative_to(source))
-
-
 def check_space(path: Path, needed: int, what: str) -> None:
     """Refuse early when the filesystem of ``path`` lacks ``needed`` bytes. Raises SpaceError."""
     status = os.statvfs(path)

@@ -1,24 +1,24 @@
 """/var of a tree: what a commit carries instead of it.
 
-OSTree never touches /var after the first deployment, so a commit must not contain any of it. Three things
-take its place: state that belongs to /usr lives in /usr/lib/sysimage and is linked from /var; directories and
-links become tmpfiles.d lines; files become templates in /usr/share/factory/var that a unit of ours copies
-once. (systemd's own ``C`` lines would reset modes, skip directories that are not empty, and bring deleted
-files back: tmpfiles.d(5).)
+OSTree never touches /var after the first deployment, so a commit must not contain any of it. Two things take its
+place: state that belongs to /usr lives in /usr/lib/sysimage and is linked from /var; everything else becomes a
+template in /usr/share/factory/var, and its path a line of a list. A unit of ours (seed-var) delivers each path of
+the lists once. (systemd's own ``C`` lines would reset modes, skip directories that are not empty, and bring deleted
+files back: tmpfiles.d(5).) Directories have tmpfiles.d lines besides, which bring them back when they are missing.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from .errors import TreeError
-from .fs import beneath, copy_metadata, copy_tree, make_beneath, remove_tree, walk
+from .fs import beneath, copy_entry, make_beneath, remove_tree, walk
 
 SYSIMAGE = "usr/lib/sysimage"
 FACTORY = "usr/share/factory/var"
@@ -55,7 +55,7 @@ _IGNORED = (
 
 
 _SHARED = ("lib", "cache", "log", "spool", "mail", "opt", "local", "usrlocal", "home", "lib/misc", "lib/systemd")
-"""Directories of many packages: a file right in one is a seed by itself, never the directory."""
+"""Directories of many packages: a file right in one does not make it a program's state."""
 
 
 def sysimage_name(linked: str) -> str:
@@ -84,10 +84,10 @@ def _parents(name: str) -> list[str]:
 def escape(path: str) -> str:
     """A path as tmpfiles.d(5) reads it: C escapes, and % doubled since it starts a specifier.
 
-    It is also what printf(1) takes as its format: seed-var reads it that way.
+    It is also what printf(1) takes as its format, and has no control character: seed-var counts on both.
     """
     plain = path.replace("\\", "\\\\").replace("%", "%%")
-    return re.sub(r"[\s\"']", lambda match: "".join(f"\\{byte:03o}" for byte in match[0].encode()), plain)
+    return re.sub(r"[\s\"'\x00-\x1f\x7f]", lambda match: "".join(f"\\{byte:03o}" for byte in match[0].encode()), plain)
 
 
 def unescape(word: str) -> str:
@@ -108,10 +108,15 @@ def populate(tree: Path, var: Path) -> None:
     """
     var.mkdir(exist_ok=True)
     var.chmod(0o755)
+    ours = (tree / SYSIMAGE / "dpkg").is_dir()
+    if ours:
+        # First, as at boot: a line may name a directory that a list has, too.
+        for name in _listed(tree):
+            _deliver(tree / FACTORY, var, name)
     for name in ("lib", "cache", "log", "tmp", "lib/systemd"):
         (var / name).mkdir(exist_ok=True)
     (var / "tmp").chmod(0o1777)
-    if not (tree / SYSIMAGE / "dpkg").is_dir():
+    if not ours:
         return
     for name in (*LINKED, *LINKED_FILES):
         if (tree / SYSIMAGE / sysimage_name(name)).exists():
@@ -119,58 +124,64 @@ def populate(tree: Path, var: Path) -> None:
             place.parent.mkdir(parents=True, exist_ok=True)
             # Absolute: the sandbox sees /var at a depth of its own, and nobody follows it outside.
             place.symlink_to(f"/{SYSIMAGE}/{sysimage_name(name)}")
-    # Seeds first, as at boot: a line may name a directory inside of one, and a seed comes whole or not at all.
-    factory = tree / FACTORY
-    for file in sorted((tree / SEEDS).glob("*")):
-        for line in file.read_text(errors="surrogateescape").splitlines():
-            _populate_seed(var, factory, Path(unescape(line.partition(" ")[2])))
     for file in sorted((tree / TMPFILES).glob("00-apt-ostree*.conf")):
         for line in file.read_text(errors="surrogateescape").splitlines():
             _populate_line(var, line.split(" "))
 
 
-def _populate_seed(var: Path, factory: Path, seed: Path) -> None:
-    for parent in reversed(seed.parents[:-1]):
-        template = beneath(factory, parent)
-        if template is None or not template.is_dir() or template.is_symlink():
-            return
-        if not os.path.lexists(var / parent):
-            (var / parent).mkdir()
-            copy_metadata(template, var / parent)
-    template, above = beneath(factory, seed), make_beneath(var, seed.parent)
-    if template is not None and above is not None and not os.path.lexists(above / seed.name):
-        copy_tree(template, above / seed.name)
+def _listed(tree: Path) -> list[str]:
+    """The paths below /var that a tree's lists name, parents first."""
+    lists = sorted((tree / SEEDS).glob("*"))
+    lines = {line for file in lists for line in file.read_text(errors="surrogateescape").splitlines()}
+    return _in_order(unescape(line) for line in lines)
+
+
+def _in_order(names: Iterable[str]) -> list[str]:
+    """Each directory before what is below it, and that before its next sibling."""
+    return sorted(set(names), key=lambda name: name.split("/"))
+
+
+def _deliver(factory: Path, var: Path, name: str) -> None:
+    template, place = beneath(factory, name), var / name
+    above = beneath(var, Path(name).parent)
+    if template is None or above is None or above.is_symlink() or not above.is_dir() or os.path.lexists(place):
+        return
+    copy_entry(template, place)
 
 
 def _populate_line(var: Path, words: list[str]) -> None:
     if words[0] not in {"d", "L", "L+"} or not words[1].startswith("/var/"):
         return
     name = Path(unescape(words[1]).removeprefix("/var/"))
+    # A line below a link (/var/run/x) would be made on the host.
+    above = make_beneath(var, name.parent)
+    if above is None or os.path.lexists(place := above / name.name):
+        return
     if words[0] == "d":
-        place = make_beneath(var, name)
-        # A line below a link (/var/run/x) would be made on the host.
-        if place is None:
-            return
+        place.mkdir()
         mode, uid, gid = (word.lstrip(":") for word in words[2:5])
         os.lchown(place, int(uid), int(gid))
         place.chmod(int(mode, 8))
-    elif (parent := make_beneath(var, name.parent)) is not None and not os.path.lexists(parent / name.name):
-        (parent / name.name).symlink_to(unescape(words[6]))
+    else:
+        place.symlink_to(unescape(words[6]))
 
 
-Snapshot = Mapping[str, tuple[int, int, int, int, int]]
+Facts = tuple[int, int, int, int, int, bytes]
+Snapshot = Mapping[str, Facts]
 
 
 def snapshot(var: Path) -> Snapshot:
-    """What ``var`` holds: path -> mode, owner, group, size, time of change; directories without the last two."""
+    """What ``var`` holds: path -> facts."""
     return {name: facts(path) for name, path in _entries(var)}
 
 
-def facts(path: str | Path) -> tuple[int, int, int, int, int]:
-    """Mode, owner, group, size and time of change of one entry, the last two 0 for a directory."""
+def facts(path: str | Path) -> Facts:
+    """Mode, owner, group, size, time of change (the last two 0 for a directory) and xattrs of one entry."""
     status = os.lstat(path)
     content = (0, 0) if stat.S_ISDIR(status.st_mode) else (status.st_size, status.st_mtime_ns)
-    return (status.st_mode, status.st_uid, status.st_gid, *content)
+    names = sorted(os.listxattr(path, follow_symlinks=False))
+    xattrs = b"".join(os.fsencode(name) + b"=" + os.getxattr(path, name, follow_symlinks=False) for name in names)
+    return (status.st_mode, status.st_uid, status.st_gid, *content, xattrs)
 
 
 def _entries(var: Path) -> Iterator[tuple[str, str]]:
@@ -182,41 +193,43 @@ def _entries(var: Path) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """What became of a /var: tmpfiles.d lines, and the seeds' names with their templates' digests."""
+    """What became of a /var: tmpfiles.d lines, and the paths that a list names, parents first."""
 
     lines: tuple[str, ...]
-    seeds: tuple[tuple[str, str], ...]
+    paths: tuple[str, ...]
 
 
 def capture(var: Path, before: Snapshot) -> Captured:
     """What is in ``var`` beyond ``before``, in the forms that a commit can carry.
 
-    A new directory that holds a file itself is one seed with all below it, since a program's state is whole
-    or worthless; a new file beside older ones is a seed by itself.
+    A new directory that holds a file itself is a program's state with all below it, which is whole or worthless: no
+    tmpfiles.d line brings a part of it back.
     """
     lines: list[str] = []
-    seeds: list[tuple[str, str]] = []
+    names: set[str] = set()
+    whole: str | None = None
     for name, path in _entries(var):
-        if any(name.startswith(seed + "/") for seed, _ in seeds):
-            continue
         found = facts(path)
-        if before.get(name) == found or _is_state_link(name, path):
-            continue
         mode, uid, gid = found[:3]
-        if stat.S_ISLNK(mode):
-            lines.append(f"L /var/{escape(name)} - - - - {escape(os.readlink(path))}")
-        elif stat.S_ISDIR(mode):
-            if name not in before and name not in _SHARED and _holds_files(path):
-                seeds.append((name, tree_digest(Path(path))))
-            else:
-                lines.append(f"d /var/{escape(name)} :{stat.S_IMODE(mode):04o} :{uid} :{gid}")
-        elif stat.S_ISREG(mode):
-            seeds.append((name, tree_digest(Path(path))))
-    return Captured(tuple(lines), tuple(seeds))
+        if before.get(name) == found or _is_state_link(name, path) or not _can_be_carried(mode):
+            continue
+        names.update([*_parents(name), name])
+        if not stat.S_ISDIR(mode) or (whole is not None and name.startswith(f"{whole}/")):
+            continue
+        if name not in before and name not in _SHARED and _holds_files(path):
+            whole = name
+        elif _is_safe(var, name):
+            lines.append(f"d /var/{escape(name)} :{stat.S_IMODE(mode):04o} :{uid} :{gid}")
+    return Captured(tuple(lines), tuple(_in_order(names)))
 
 
 def _is_state_link(name: str, path: str) -> bool:
     return name in (*LINKED, *LINKED_FILES) and os.path.islink(path)
+
+
+def _can_be_carried(mode: int) -> bool:
+    """A socket or FIFO is made again by the program that listens there."""
+    return stat.S_ISLNK(mode) or stat.S_ISDIR(mode) or stat.S_ISREG(mode)
 
 
 def _holds_files(path: str) -> bool:
@@ -224,47 +237,30 @@ def _holds_files(path: str) -> bool:
         return any(entry.is_file(follow_symlinks=False) for entry in entries)
 
 
-def tree_digest(top: Path) -> str:
-    """A digest over names, types, modes, owners, xattrs and contents of ``top`` and all below it."""
-    total = hashlib.sha256()
-    for path in [os.fspath(top), *(entry.path for entry in walk(top))] if top.is_dir() else [os.fspath(top)]:
-        status = os.lstat(path)
-        own = (os.path.relpath(path, top), status.st_mode, status.st_uid, status.st_gid)
-        total.update(repr(own).encode(errors="surrogateescape"))
-        for name in sorted(os.listxattr(path, follow_symlinks=False)):
-            total.update(name.encode() + os.getxattr(path, name, follow_symlinks=False))
-        if stat.S_ISLNK(status.st_mode):
-            total.update(os.fsencode(os.readlink(path)))
-        elif stat.S_ISREG(status.st_mode):
-            with open(path, "rb") as file:
-                total.update(hashlib.file_digest(file, "sha256").digest())
-    return total.hexdigest()
+def _is_safe(var: Path, name: str) -> bool:
+    """Whether systemd-tmpfiles follows a path: never from a user's directory to what is another's, root's even."""
+    owners = [os.lstat(var / directory).st_uid for directory in (*_parents(name), name)]
+    return all(above in (0, below) for above, below in pairwise(owners))
 
 
 def write(captured: Captured, var: Path, target: Path, name: str) -> None:
     """Put what was captured from ``var`` into the tree ``target``; ``name`` is "base" or "layer"."""
-    if captured.lines:
-        place = target / TMPFILES / f"00-apt-ostree-{name}.conf"
+    _write_lines(target, f"{TMPFILES}/00-apt-ostree-{name}.conf", captured.lines)
+    _write_lines(target, f"{SEEDS}/{name}", [escape(path) for path in captured.paths])
+    for path in captured.paths:
+        place = target / FACTORY / path
         make_parents(target, place)
-        remove_tree(place)
-        place.write_text("".join(f"{line}\n" for line in captured.lines), errors="surrogateescape")
-    if captured.seeds:
-        place = target / SEEDS / name
-        make_parents(target, place)
-        remove_tree(place)
-        place.write_text(
-            "".join(f"{digest} {escape(seed)}\n" for seed, digest in captured.seeds), errors="surrogateescape"
-        )
-    for seed, _ in captured.seeds:
-        place = target / FACTORY / seed
-        make_parents(target, place)
-        _copy_parents_metadata(var, target / FACTORY, seed)
-        copy_tree(var / seed, place)
+        if not place.is_dir() or place.is_symlink():
+            remove_tree(place)
+        copy_entry(var / path, place)
 
 
-def _copy_parents_metadata(var: Path, factory: Path, seed: str) -> None:
-    for parent in _parents(seed):
-        copy_metadata(var / parent, factory / parent)
+def _write_lines(target: Path, name: str, lines: Sequence[str]) -> None:
+    if lines:
+        place = target / name
+        make_parents(target, place)
+        remove_tree(place)
+        place.write_text("".join(f"{line}\n" for line in lines), errors="surrogateescape")
 
 
 def make_parents(target: Path, place: Path) -> None:

@@ -23,7 +23,8 @@ if [ "$1" = configure ]; then
     echo state >made/deep/state
     : >made/empty
     mkdir -p -m 1730 /var/spool/keeper
-    mkdir -p /var/spool/keeper/inner
+    mkdir -p /var/spool/keeper/inner /var/cache/keeper-own/root/own
+    chown keeper /var/cache/keeper-own /var/cache/keeper-own/root/own
     echo deep >/var/spool/keeper/inner/file
     ln -sfn deep made/link
     echo odd >"odd dir/50% of \\$HOME\\" '"
@@ -45,8 +46,10 @@ def keeper(version: str, **more: str) -> Deb:
             "/var/cache/keeper/nested/very/deep": "deep\n",
             "/opt/keeper/bin/keeper": f"#!/bin/sh\necho {version}\n",
             "/usr/local/bin/keeper-local": f"#!/bin/sh\necho {version}\n",
+            f"/usr/local/bin/keeper-{version}": f"#!/bin/sh\necho {version}\n",
             **more,
         },
+        links={"/usr/local/bin/keeper-newest": f"keeper-{version}"},
         scripts={"postinst": POSTINST},
     )
 
@@ -93,6 +96,8 @@ def test_the_first_boot_makes_what_the_package_and_its_scripts_made(installed: S
     assert (installed.var / "cache/keeper/nested/very/deep").read_text() == "deep\n"
     assert facts(place / "shipped") == (0o644, 0, 0)
     assert facts(installed.var / "spool/keeper") == (0o1730, 0, 0)
+    # systemd-tmpfiles would not go through it.
+    assert facts(installed.var / "cache/keeper-own/root/own") == (0o755, uid, 0)
 
 
 def test_a_second_boot_changes_nothing(installed: System, systemd: Path) -> None:
@@ -147,20 +152,24 @@ def test_opt_and_usr_local_follow_the_deployment(installed: System, systemd: Pat
         text = os.readlink(link)
         return (installed.deployment() / text.lstrip("/")).read_text()
 
+    def all_said(version: str) -> bool:
+        texts = [said(f"usrlocal/bin/keeper-{name}") for name in ("local", "newest", version)]
+        return texts == [f"#!/bin/sh\necho {version}\n"] * 3
+
     boot(installed, systemd)
     opt = installed.var / "opt/keeper"
     assert os.readlink(opt) == "/usr/lib/opt/keeper"
-    assert said("usrlocal/bin/keeper-local").endswith("echo 1.0\n")
+    assert all_said("1.0")
     installed.install(os.fspath(keeper("2.0").build(tmp_path)))
     boot(installed, systemd)
-    assert said("usrlocal/bin/keeper-local").endswith("echo 2.0\n")
+    assert all_said("2.0")
     installed.run("rollback")
     boot(installed, systemd)
-    assert said("usrlocal/bin/keeper-local").endswith("echo 1.0\n")
+    assert all_said("1.0")
     installed.run("uninstall", "--all")
     boot(installed, systemd)
     assert not opt.is_symlink()
-    assert not (installed.var / "usrlocal/bin/keeper-local").is_symlink()
+    assert not [path for path in (installed.var / "usrlocal/bin").iterdir() if path.is_symlink()]
 
 
 def test_what_an_administrator_put_into_opt_and_usr_local_stays(sysroot: System, systemd: Path, tmp_path: Path) -> None:

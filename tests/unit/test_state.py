@@ -73,9 +73,9 @@ def read(top: Path) -> dict[str, Dir | File | Link]:
 
 
 def capture(var: Path, before: state.Snapshot | None = None) -> tuple[list[str], list[str]]:
-    """The lines and the seeds' names of what is new; owners are ours, so they are left out of the lines."""
+    """The lines and the paths of what is new; owners are ours, so they are left out of the lines."""
     captured = state.capture(var, before or {})
-    return [line.removesuffix(f" :{UID} :{GID}") for line in captured.lines], [name for name, _ in captured.seeds]
+    return [line.removesuffix(f" :{UID} :{GID}") for line in captured.lines], list(captured.paths)
 
 
 SHOWN = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
@@ -154,77 +154,110 @@ def test_no_two_linked_states_share_a_place() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tree", "lines", "seeds"),
+    ("tree", "lines", "paths"),
     [
         pytest.param({}, [], [], id="nothing"),
-        pytest.param({"lib/a": Dir(0o2750)}, ["d /var/lib :0755", "d /var/lib/a :2750"], [], id="an empty directory"),
         pytest.param(
-            {"lib/a/x": File(), "lib/a/sub/y": File()}, ["d /var/lib :0755"], ["lib/a"], id="a subtree with a file"
+            {"lib/a": Dir(0o2750)},
+            ["d /var/lib :0755", "d /var/lib/a :2750"],
+            ["lib", "lib/a"],
+            id="an empty directory",
+        ),
+        pytest.param(
+            {"lib/a/x": File(), "lib/a/sub/y": File()},
+            ["d /var/lib :0755"],
+            ["lib", "lib/a", "lib/a/sub", "lib/a/sub/y", "lib/a/x"],
+            id="a subtree with a file",
         ),
         pytest.param(
             {"lib/a/sub/y": File()},
             ["d /var/lib :0755", "d /var/lib/a :0755"],
-            ["lib/a/sub"],
-            id="a directory of directories is no seed",
+            ["lib", "lib/a", "lib/a/sub", "lib/a/sub/y"],
+            id="a directory of directories comes back",
         ),
         pytest.param(
             {"lib/a/x": File(), "lib/a/l": Link("x"), "lib/a/empty": Dir(0o700)},
             ["d /var/lib :0755"],
-            ["lib/a"],
+            ["lib", "lib/a", "lib/a/empty", "lib/a/l", "lib/a/x"],
             id="links and directories go with their subtree",
         ),
         pytest.param(
-            {"lib/ab/x": File(), "lib/a/x": File(), "lib/a-b/x": File()},
-            ["d /var/lib :0755"],
-            ["lib/a", "lib/a-b", "lib/ab"],
+            {"lib/ab/x": File(), "lib/a/x": File(), "lib/a-b": Dir()},
+            ["d /var/lib :0755", "d /var/lib/a-b :0755"],
+            ["lib", "lib/a", "lib/a/x", "lib/a-b", "lib/ab", "lib/ab/x"],
             id="names that begin alike",
         ),
         pytest.param(
             {"lib/one": File(), "lib/a": Dir()},
             ["d /var/lib :0755", "d /var/lib/a :0755"],
-            ["lib/one"],
+            ["lib", "lib/a", "lib/one"],
             id="a file right in a shared directory",
         ),
         pytest.param(
             {"lib/a/l": Link("/usr/lib/a b"), "lib/100%": Link("../x")},
-            [
-                "d /var/lib :0755", "L /var/lib/100%% - - - - ../x", "d /var/lib/a :0755",
-                r"L /var/lib/a/l - - - - /usr/lib/a\040b",
-            ],
-            [],
+            ["d /var/lib :0755", "d /var/lib/a :0755"],
+            ["lib", "lib/100%", "lib/a", "lib/a/l"],
             id="links",
         ),
         pytest.param(
-            {"lib/a b\n/x": File()}, ["d /var/lib :0755"], ["lib/a b\n"], id="a seed with blanks in its name"
-        ),
-        pytest.param(
-            {"lib/dpkg": Link("/usr/lib/sysimage/dpkg")}, ["d /var/lib :0755"], [], id="a link to linked state"
+            {"lib/dpkg": Link("/usr/lib/sysimage/dpkg"), "lib/x": File()},
+            ["d /var/lib :0755"],
+            ["lib", "lib/x"],
+            id="a link to linked state",
         ),
         pytest.param(
             {"lib/other": Link("/usr/lib/sysimage/dpkg")},
-            ["d /var/lib :0755", "L /var/lib/other - - - - /usr/lib/sysimage/dpkg"],
-            [],
+            ["d /var/lib :0755"],
+            ["lib", "lib/other"],
             id="another link there",
         ),
     ],
-)  # fmt: skip
-def test_capture(tmp_path: Path, tree: Tree, lines: list[str], seeds: list[str]) -> None:
-    assert capture(make(tmp_path / "var", tree)) == (lines, seeds)
+)
+def test_capture(tmp_path: Path, tree: Tree, lines: list[str], paths: list[str]) -> None:
+    assert capture(make(tmp_path / "var", tree)) == (lines, paths)
+
+
+@pytest.mark.parametrize(
+    ("owners", "lines"),
+    [
+        ({}, ["a", "a/b", "a/b/c"]),
+        ({"a": 101}, ["a"]),
+        ({"a": 101, "a/b": 101}, ["a", "a/b"]),
+        ({"a/b/c": 101}, ["a", "a/b", "a/b/c"]),
+        ({"a": 101, "a/b": 102, "a/b/c": 102}, ["a"]),
+    ],
+)
+def test_no_line_leads_through_a_users_directory_to_anothers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owners: Mapping[str, int], lines: list[str]
+) -> None:
+    var = make(tmp_path / "var", {"lib/a/b/c": Dir()})
+    real = os.lstat
+
+    def lstat(path: str | Path) -> os.stat_result:
+        status = list(real(path))
+        name = os.path.relpath(path, var / "lib")
+        status[stat.ST_UID] = owners.get(name, 0)
+        return os.stat_result(status)
+
+    monkeypatch.setattr(os, "lstat", lstat)
+    captured = state.capture(var, {})
+    assert [line.split()[1] for line in captured.lines] == ["/var/lib", *(f"/var/lib/{name}" for name in lines)]
+    assert captured.paths == ("lib", "lib/a", "lib/a/b", "lib/a/b/c")
 
 
 @pytest.mark.parametrize("name", state._SHARED)
-def test_a_directory_of_many_packages_is_never_one_seed(tmp_path: Path, name: str) -> None:
-    _, seeds = capture(make(tmp_path / "var", {f"{name}/file": File()}))
-    assert seeds == [f"{name}/file"]
+def test_a_directory_of_many_packages_comes_back_although_it_holds_a_file(tmp_path: Path, name: str) -> None:
+    lines, _ = capture(make(tmp_path / "var", {f"{name}/file": File()}))
+    assert lines[-1] == f"d /var/{name} :0755"
 
 
 @pytest.mark.parametrize("name", state._IGNORED)
 def test_records_of_the_run_are_ignored(tmp_path: Path, name: str) -> None:
     var = make(tmp_path / "var", {f"{name}/below": File(), f"{name}-not": Dir()})
-    lines, seeds = capture(var)
-    assert seeds == []
+    lines, paths = capture(var)
     assert f"d /var/{name}-not :0755" in lines
     assert not [line for line in lines if line.startswith((f"d /var/{name} ", f"d /var/{name}/"))]
+    assert paths == [*state._parents(name), f"{name}-not"]
 
 
 def test_what_was_there_before_is_not_captured(tmp_path: Path) -> None:
@@ -234,18 +267,19 @@ def test_what_was_there_before_is_not_captured(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "lines", "seeds"),
+    ("change", "lines", "paths"),
     [
         pytest.param("rm -r lib/a", [], [], id="a removal"),
-        pytest.param("write lib/a/x", [], ["lib/a/x"], id="another content"),
-        pytest.param("write lib/a/new", [], ["lib/a/new"], id="a file beside older ones"),
-        pytest.param("chmod lib/d", ["d /var/lib/d :0700"], [], id="another mode of a directory"),
-        pytest.param("chmod lib/a/x", [], ["lib/a/x"], id="another mode of a file"),
-        pytest.param("link lib/l", ["L /var/lib/l - - - - elsewhere"], [], id="another target of a link"),
+        pytest.param("write lib/a/x", [], ["lib", "lib/a", "lib/a/x"], id="another content"),
+        pytest.param("write lib/a/new", [], ["lib", "lib/a", "lib/a/new"], id="a file beside older ones"),
+        pytest.param("chmod lib/d", ["d /var/lib/d :0700"], ["lib", "lib/d"], id="another mode of a directory"),
+        pytest.param("chmod lib/a/x", [], ["lib", "lib/a", "lib/a/x"], id="another mode of a file"),
+        pytest.param("link lib/l", [], ["lib", "lib/l"], id="another target of a link"),
+        pytest.param("setxattr lib/a/x", [], ["lib", "lib/a", "lib/a/x"], id="an attribute"),
     ],
 )
 def test_only_changes_since_a_snapshot_are_captured(
-    tmp_path: Path, change: str, lines: list[str], seeds: list[str]
+    tmp_path: Path, change: str, lines: list[str], paths: list[str]
 ) -> None:
     tree: Tree = {"lib/a/x": File("1"), "lib/l": Link("x"), "lib/d": Dir()}
     var = make(tmp_path / "var", tree)
@@ -259,46 +293,23 @@ def test_only_changes_since_a_snapshot_are_captured(
         place.write_text("other")
     elif verb == "chmod":
         place.chmod(0o700)
+    elif verb == "setxattr":
+        os.setxattr(place, "user.own", b"1")
     else:
         place.unlink()
         place.symlink_to("elsewhere")
-    assert capture(var, before) == (lines, seeds)
+    assert capture(var, before) == (lines, paths)
 
 
-def test_the_digest_of_a_seed_is_of_its_content_not_its_place(tmp_path: Path) -> None:
-    tree: Tree = {"x": File("1", 0o600), "sub/l": Link("../x")}
-    one, two = make(tmp_path / "one", tree), make(tmp_path / "two", tree)
-    os.utime(two / "x", (0, 0))
-    assert state.tree_digest(one) == state.tree_digest(two)
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"x": File("2", 0o600), "sub/l": Link("../x")},
-        {"x": File("1", 0o644), "sub/l": Link("../x")},
-        {"x": File("1", 0o600), "sub/l": Link("../y")},
-        {"x": File("1", 0o600), "sub/m": Link("../x")},
-        {"x": File("1", 0o600), "sub/l": File("../x")},
-        {"x": File("1", 0o600), "sub": Dir(0o700), "sub/l": Link("../x")},
-        {"x": File("1", 0o600)},
-    ],
-)
-def test_the_digest_tells_trees_apart(tmp_path: Path, other: Tree) -> None:
-    one = make(tmp_path / "one", {"x": File("1", 0o600), "sub/l": Link("../x")})
-    assert state.tree_digest(one) != state.tree_digest(make(tmp_path / "two", other))
-
-
-def test_write_puts_lines_seeds_and_templates_where_first_boot_reads_them(tmp_path: Path) -> None:
+def test_write_puts_lines_paths_and_templates_where_first_boot_reads_them(tmp_path: Path) -> None:
     var = make(tmp_path / "var", {"lib/a b": Dir(0o750), "lib/a b/x": File("1", 0o600), "spool": Dir(0o1777)})
     captured = state.capture(var, {})
     state.write(captured, var, make(tmp_path / "tree", {}), "layer")
-    digest = state.tree_digest(var / "lib/a b")
     assert {name: entry for name, entry in read(tmp_path / "tree").items() if not isinstance(entry, Dir)} == {
         "usr/lib/tmpfiles.d/00-apt-ostree-layer.conf": File(
             f"d /var/lib :0755 :{UID} :{GID}\nd /var/spool :1777 :{UID} :{GID}\n"
         ),
-        "usr/lib/apt-ostree/seeds.d/layer": File(f"{digest} lib/a\\040b\n"),
+        "usr/lib/apt-ostree/seeds.d/layer": File("lib\nlib/a\\040b\nlib/a\\040b/x\nspool\n"),
         "usr/share/factory/var/lib/a b/x": File("1", 0o600),
     }
     assert read(tmp_path / "tree")["usr/share/factory/var/lib/a b"] == Dir(0o750)
@@ -356,12 +367,11 @@ def test_populate_copies_no_seed_through_a_link(tmp_path: Path, seed: str) -> No
         tmp_path / "tree",
         {
             **OURS,
-            "usr/lib/tmpfiles.d/00-apt-ostree-base.conf": File(f"L /var/run - - - - {host}\n"),
-            "usr/lib/apt-ostree/seeds.d/base": File(f"0123 {seed}\n"),
+            "usr/lib/apt-ostree/seeds.d/base": File(f"{seed}\n"),
             f"usr/share/factory/var/{seed}": File("1"),
         },
     )
-    state.populate(tree, tmp_path / "var")
+    state.populate(tree, make(tmp_path / "var", {"run": Link(str(host))}))
     assert read(host) == {}
 
 
@@ -439,13 +449,13 @@ def test_make_parents_makes_plain_directories_and_leaves_others(tmp_path: Path) 
     assert read(tree) == {"usr": Dir(0o700), "usr/lib": Dir(), "usr/lib/x": Dir()}
 
 
-def test_populate_takes_seeds_whole_before_directories_inside_of_them(tmp_path: Path) -> None:
+def test_populate_delivers_templates_before_the_lines_directories(tmp_path: Path) -> None:
     tree, var = tmp_path / "tree", tmp_path / "var"
     (tree / state.SYSIMAGE / "dpkg").mkdir(parents=True)
     (tree / state.FACTORY / "roothome").mkdir(parents=True, mode=0o700)
     (tree / state.FACTORY / "roothome/.profile").write_text("profile\n")
     for place, text in (
-        (f"{state.SEEDS}/base", "0 roothome\n"),
+        (f"{state.SEEDS}/base", "roothome\nroothome/.profile\n"),
         (f"{state.TMPFILES}/00-apt-ostree-layer.conf", f"d /var/roothome/.cache :0700 :{os.getuid()} :{os.getgid()}\n"),
     ):
         (tree / place).parent.mkdir(parents=True, exist_ok=True)
