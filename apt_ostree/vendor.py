@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 from . import state
-from .fs import beneath
+from .fs import beneath, walk
 
 PLACES = {"opt": "usr/lib/opt", "usrlocal": "usr/lib/usrlocal"}
 """Directories of /var, and where what packages put there goes."""
@@ -45,8 +45,8 @@ def _move_below(var: Path, name: str, before: state.Snapshot, target: Path, line
             continue
         if is_link_of_ours(entry) or before.get(below) == state.facts(entry):
             continue
-        # In /usr/local a link alone, or an empty directory, is as good in /var.
-        if top == "usrlocal" and (entry.is_symlink() or (directory and not _holds_anything(entry))):
+        # In /usr/local an empty directory is as good in /var.
+        if top == "usrlocal" and directory and not _holds_anything(entry):
             continue
         moved = Path(PLACES[top], inner, entry.name)
         state.make_parents(target, target / moved)
@@ -56,7 +56,7 @@ def _move_below(var: Path, name: str, before: state.Snapshot, target: Path, line
 
 def _holds_anything(directory: Path) -> bool:
     """Whether a directory has more below it than directories."""
-    return any(files for _, _, files in os.walk(directory))
+    return any(not entry.is_dir(follow_symlinks=False) for entry in walk(directory))
 
 
 def is_link_of_ours(path: Path) -> bool:
