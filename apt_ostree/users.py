@@ -15,6 +15,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from . import acl
 from .errors import TreeError
 from .fs import beneath, exchange, walk
 
@@ -204,14 +205,15 @@ def _renumber_fields(text: str, fields: Mapping[int, Mapping[int, int]]) -> str:
 
 
 def renumber_files(tree: Path, moves: Moves, spare: Path) -> None:
-    """Give everything in ``tree`` that belongs to a moved id to its new one.
+    """Give everything in ``tree`` that belongs to a moved id, or lets it in by its ACL, to the new one.
 
     A file that is linked to an object becomes one of its own first (``spare``: see fs.exchange).
     """
     for entry in walk(tree):
         status = entry.stat(follow_symlinks=False)
         uid, gid = moves.users.get(status.st_uid), moves.groups.get(status.st_gid)
-        if uid is None and gid is None:
+        lists = acl.moved(entry.path, moves.users, moves.groups)
+        if uid is None and gid is None and not lists:
             continue
         path = Path(entry.path)
         if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
@@ -225,6 +227,8 @@ def renumber_files(tree: Path, moves: Moves, spare: Path) -> None:
             path.chmod(stat.S_IMODE(status.st_mode))
         if capability is not None:
             os.setxattr(path, "security.capability", capability, follow_symlinks=False)
+        for name, value in lists.items():
+            os.setxattr(path, name, value, follow_symlinks=False)
 
 
 def sysusers(accounts: Accounts, besides: Accounts | None = None) -> str:

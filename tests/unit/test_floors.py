@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[2] / "apt_ostree"
 
 FLOORS = (
     ("__init__", "model", "errors", "console"),
-    ("caller", "proc", "lifetime", "fs", "lock", "mounts", "tables", "cgroup", "guard", "config"),
+    ("caller", "proc", "lifetime", "fs", "acl", "lock", "mounts", "tables", "cgroup", "guard", "config"),
     ("ostree", "apt", "dpkg", "seccomp", "bwrap", "mmdebstrap"),
     (
         "origin", "requests", "sysroot", "pkgcache", "manifest", "hostfile", "users", "state", "kernel", "overlay",

@@ -1,0 +1,35 @@
+"""POSIX access control lists (acl(5)), as extended attributes hold them: who is let in there is a number, too."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Mapping
+
+ATTRIBUTES = ("system.posix_acl_access", "system.posix_acl_default")
+
+_VERSION_BYTES = 4
+_ENTRY = struct.Struct("<HHI")
+"""Tag, permissions, id: Linux's include/uapi/linux/posix_acl_xattr.h."""
+_USER, _GROUP = 0x02, 0x08
+"""Tags of entries whose id means anything."""
+
+
+def moved(path: str, users: Mapping[int, int], groups: Mapping[int, int]) -> dict[str, bytes]:
+    """The lists of a file that name an id which has another number now, with the new one; the file is as it was."""
+    found = {}
+    for name in set(ATTRIBUTES) & set(os.listxattr(path, follow_symlinks=False)):
+        value = os.getxattr(path, name, follow_symlinks=False)
+        if (after := renumber(value, users, groups)) != value:
+            found[name] = after
+    return found
+
+
+def renumber(value: bytes, users: Mapping[int, int], groups: Mapping[int, int]) -> bytes:
+    """A list with other numbers: old id -> new id."""
+    moves = {_USER: users, _GROUP: groups}
+    entries = [
+        (tag, permissions, moves.get(tag, {}).get(number, number))
+        for tag, permissions, number in _ENTRY.iter_unpack(value[_VERSION_BYTES:])
+    ]
+    return value[:_VERSION_BYTES] + b"".join(_ENTRY.pack(*entry) for entry in entries)
