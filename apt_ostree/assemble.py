@@ -410,11 +410,12 @@ class _Run:
         view = _View([top, *reversed(self.layers), self.base])
         self._renumber(view, reserved)
         self._settle_subids(view, reserved)
+        # /var lies in the work directory as it does in a tree.
+        keys = [support.drop_identity(tree) for tree in (self.work, *self.layers)]
         links = vendor.move(self.work / "var", self.var_before, top)
         captured = state.capture(self.work / "var", self.var_before)
         captured = replace(captured, lines=(*captured.lines, *links))
         state.write(captured, self.work / "var", top, "layer")
-        keys = [support.drop_identity(etc) for layer in self.layers if (etc := beneath(layer, "usr/etc")) is not None]
         accounts = self._settle_accounts(view, top, settled_day)
         if (captured.paths or any(keys) or accounts) and not support.is_shipped(self.base):
             support.write(top)

@@ -58,8 +58,8 @@ def convert(root: Path) -> None:
     _move_state(root)
     _move_top(root)
     links = vendor.move(root / "var", {}, root)
-    support.drop_identity(root / "etc")
     (root / "etc").rename(root / "usr/etc")
+    support.drop_identity(root)
     # Not an empty file: that would keep presets from being applied on the first boot (machine-id(5)).
     machine_id = root / "usr/etc/machine-id"
     machine_id.unlink(missing_ok=True)

@@ -37,6 +37,7 @@ LINKED = (
     "lib/sgml-base",
     "lib/xml-core",
     "lib/emacsen-common",
+    "lib/dkms",
     "lib/systemd/deb-systemd-helper-enabled",
     "lib/systemd/deb-systemd-helper-masked",
     "lib/systemd/deb-systemd-user-helper-enabled",

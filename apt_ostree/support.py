@@ -14,13 +14,18 @@ from pathlib import Path
 from . import state
 from .fs import beneath, remove_tree
 
-IDENTITY = (
-    "ssh/ssh_host_*_key",
-    "ssh/ssh_host_*_key.pub",
-    "ssl/private/ssl-cert-snakeoil.key",
-    "ssl/certs/ssl-cert-snakeoil.pem",
-)
-"""Patterns below /etc of files that make-identity makes on the machine."""
+IDENTITY = {
+    "usr/etc": (
+        "ssh/ssh_host_*_key",
+        "ssh/ssh_host_*_key.pub",
+        "ssl/private/ssl-cert-snakeoil.key",
+        "ssl/certs/ssl-cert-snakeoil.pem",
+    ),
+    # dkms(8) signs modules with it; whoever trusts it would trust whoever has the image.
+    f"{state.SYSIMAGE}/dkms": ("mok.key", "mok.pub"),
+    "var/lib/dkms": ("mok.key", "mok.pub"),
+}
+"""Patterns of files, by a directory of a tree, that belong to one machine. Those in /etc make-identity makes there."""
 
 _UNITS = (
     "apt-ostree-accounts-lists.service", "apt-ostree-accounts.service", "apt-ostree-var.service",
@@ -30,18 +35,19 @@ _PROGRAMS = ("settle-accounts", "merge-accounts", "seed-var", "make-identity")
 _DIRECTORY = "usr/lib/apt-ostree"
 
 
-def drop_identity(etc: Path) -> bool:
-    """Remove machine keys, and links to them, from a tree's /etc; returns whether there were any."""
+def drop_identity(tree: Path) -> bool:
+    """Remove a machine's own keys, and links to them, from a tree; returns whether there were any."""
     found = False
-    for pattern in IDENTITY:
-        directory = beneath(etc, Path(pattern).parent)
-        if directory is None or directory.is_symlink():
-            continue
-        for path in sorted(directory.glob(Path(pattern).name)):
-            if not path.is_dir() or path.is_symlink():
-                path.unlink()
-                found = True
-    certificates = beneath(etc, "ssl/certs")
+    for top, patterns in IDENTITY.items():
+        for pattern in patterns:
+            directory = beneath(tree, Path(top, pattern).parent)
+            if directory is None or directory.is_symlink():
+                continue
+            for path in sorted(directory.glob(Path(pattern).name)):
+                if not path.is_dir() or path.is_symlink():
+                    path.unlink()
+                    found = True
+    certificates = beneath(tree, "usr/etc/ssl/certs")
     if found and certificates is not None and not certificates.is_symlink():
         for path in sorted(certificates.iterdir()):
             # openssl's hash link.

@@ -102,8 +102,9 @@ def read(root: Path) -> Tree:
 
 def _is_identity(name: str, path: str) -> bool:
     """Whether it is one of the machine's own keys, which the machine makes when it boots: see support.py."""
-    if any(PurePath(name).match(f"etc/{pattern}") for pattern in support.IDENTITY):
-        return True
+    for top, patterns in support.IDENTITY.items():
+        if any(PurePath(name).match(f"{top.removeprefix('usr/')}/{pattern}") for pattern in patterns):
+            return True
     return os.path.islink(path) and os.readlink(path) == "ssl-cert-snakeoil.pem"
 
 

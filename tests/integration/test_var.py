@@ -223,6 +223,19 @@ def test_a_directory_inside_of_a_seed_leaves_the_seed_whole_for_the_next_layer(
     assert facts(sysroot.var / "lib/seed/mine") == (0o700, 0, 0)
 
 
+def test_the_state_of_dkms_rolls_back_with_its_modules_and_its_key_is_in_no_commit(
+    sysroot: System, systemd: Path, tmp_path: Path
+) -> None:
+    script = (
+        "mkdir -p /var/lib/dkms/module/1.0; cd /var/lib/dkms; echo key >mok.key; echo pub >mok.pub; : >module/1.0/x\n"
+    )
+    sysroot.install(os.fspath(Deb("module-dkms", scripts={"postinst": script}).build(tmp_path)))
+    assert [line for line in sysroot.ls("/usr") if line.endswith("/module/1.0/x")]
+    assert not [line for line in sysroot.ls("/") if "mok." in line]
+    boot(sysroot, systemd)
+    assert os.readlink(sysroot.var / "lib/dkms") == "../../usr/lib/sysimage/dkms"
+
+
 def test_a_commit_with_content_in_var_is_refused(sysroot: System, tmp_path: Path) -> None:
     from apt_ostree import layout
     from apt_ostree.errors import TreeError
