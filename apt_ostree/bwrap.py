@@ -8,9 +8,11 @@ one, a chown to a package's user would fail. docs/sandbox.md lists what a script
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 from . import proc, seccomp
@@ -82,6 +84,8 @@ STUBS = {
     "usr/bin/dracut": Stub("dracut-core", "#!/bin/sh\n: >/boot/initramfs-wanted\n"),
     # It refuses to remove the kernel that runs, which is the host's.
     "usr/bin/linux-check-removal": Stub("linux-base", "#!/bin/sh\nexit 0\n"),
+    # It tells of the host's kernel, for which dkms would build its modules.
+    "usr/bin/uname": Stub("coreutils", (resources.files("apt_ostree") / "data/uname").read_text()),
 }
 """Programs that would touch a running system, each covered by a script without changing the tree."""
 
@@ -202,7 +206,9 @@ class Sandbox:
                 continue
             found = resolve(f"/{name}", self.root, etc)
             if found is not None and stat.S_ISREG(found[1].lstat().st_mode):
-                yield found[0], self.stubs / name
+                # A program of many names (busybox) would be covered under all of them.
+                if not stub.package or found[1].name == os.path.basename(name):
+                    yield found[0], self.stubs / name
             elif not stub.package:
                 # No package has it: bwrap makes an empty file to mount on, which the engine takes out of the
                 # layer again.
@@ -215,11 +221,11 @@ def _tmpfs(place: str, size: int, mode: str) -> list[str]:
     return ["--perms", mode, "--size", str(size), "--tmpfs", place]
 
 
-def write_stubs(target: Path) -> Path:
-    """Write STUBS below ``target`` and return it."""
+def write_stubs(target: Path, release: str = "") -> None:
+    """Write STUBS below ``target``; ``release`` is what uname(1) calls the kernel, if not as the one that runs."""
     for name, stub in STUBS.items():
         path = target / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(stub.text)
+        text = stub.text.replace("@RELEASE@", shlex.quote(release)).replace("@MACHINE@", os.uname().machine)
+        path.write_text(text)
         path.chmod(0o755)
-    return target

@@ -102,3 +102,9 @@ def test_resolve(root: Path, path: str, found: str | None) -> None:
     if result is not None:
         assert result[1].exists()
         assert result[1].is_relative_to(root)
+
+
+def test_a_program_of_many_names_is_not_covered(root: Path) -> None:
+    (root / "usr/bin/busybox").touch()
+    (root / "usr/bin/uname").symlink_to("busybox")
+    assert "/usr/bin/busybox" not in places(root)
