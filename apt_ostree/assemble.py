@@ -160,9 +160,11 @@ def assemble(
     with run.round() as sandbox:
         run.dpkg(sandbox, ["--configure", "--pending"])
         _audit_database(run, sandbox)
-        kernels = run.settle_kernels(sandbox, initramfs)
+        kernels, outdated = run.settle_kernels(sandbox)
     run.check_size()
     run.finish(plan, settled_day, reserved)
+    if kernels is not None and (outdated or initramfs is not None):
+        run.make_initramfs(kernels.boots, initramfs or ())
     overlay.settle_whiteouts(run.layers)
     union = overlay.is_union(base, run.layers)
     if union:
@@ -247,7 +249,6 @@ class _Run:
             else:
                 os.link(cached.hollow, debs / name)
                 self.objects.update(cached.objects)
-        bwrap.write_stubs(self.work / "stubs")
         state.populate(self.base, self.work / "var")
         self.kernels = kernel.populate(self.base, self.work / "boot")
         self.var_before = state.snapshot(self.work / "var")
@@ -256,6 +257,8 @@ class _Run:
     def round(self) -> Iterator[bwrap.Sandbox]:
         """One mount with a fresh writable layer; frozen afterwards."""
         number = len(self.layers)
+        # What the rounds before brought counts, for it is now that its scripts run.
+        bwrap.write_stubs(self.work / "stubs", kernel.choose(self.work / "boot", self.kernels) or "")
         layer = self.work / f"l{number}"
         layer.mkdir()
         # The root of the mount shows the topmost layer's own mode and owner.
@@ -357,20 +360,25 @@ class _Run:
             raise ScriptError("debconf did not take the answers", f"debconf-set-selections: {result.returncode}")
         self.answers = kept
 
-    def settle_kernels(self, sandbox: bwrap.Sandbox, arguments: Sequence[str] | None) -> kernel.Kernels | None:
-        """Put kernels where OSTree looks, and make the initramfs where what it is made of has changed."""
+    def settle_kernels(self, sandbox: bwrap.Sandbox) -> tuple[kernel.Kernels | None, bool]:
+        """Put kernels where OSTree looks; returns them, and whether what the initramfs is made of has changed."""
         boot, scratch = self.work / "boot", self.work / f"l{len(self.layers)}"
         wanted = os.path.lexists(boot / kernel.WANTED)
         kernels, changed = kernel.settle(sandbox.root, boot, self.kernels)
-        if kernels is None:
-            return None
+        if kernels is None or changed:
+            return kernels, changed
         other = wanted or kernel.inputs_changed([*self.layers, scratch], kernels.boots)
-        if changed or arguments is not None or (other and kernel.has_dracut(sandbox.root)):
-            self.reporter.step(f"Making the initramfs of kernel {kernels.boots}")
-            kernel.initramfs(sandbox, sandbox.root, kernels.boots, self.log, arguments or ())
-        elif other:
+        if other and not kernel.has_dracut(sandbox.root):
             self.reporter.warn("the initramfs stays the base's: the tree has no dracut to make another")
-        return kernels
+            return kernels, False
+        return kernels, other
+
+    def make_initramfs(self, version: str, arguments: Sequence[str]) -> None:
+        """Make a kernel's initramfs from the finished tree: it may hold accounts, and must hold no key of ours."""
+        self.reporter.step(f"Making the initramfs of kernel {version}")
+        with self.round() as sandbox:
+            kernel.initramfs(sandbox, sandbox.root, version, self.log, arguments)
+        _remove_litter(self.layers[-1], self.base)
 
     def preconfigure(self, sandbox: bwrap.Sandbox) -> None:
         """Let debconf ask all questions first, as apt does before its first dpkg (dpkg-preconfigure(8)).
@@ -416,6 +424,7 @@ class _Run:
         captured = state.capture(self.work / "var", self.var_before)
         captured = replace(captured, lines=(*captured.lines, *links))
         state.write(captured, self.work / "var", top, "layer")
+        state.obey(self.work / "var", links)
         accounts = self._settle_accounts(view, top, settled_day)
         if (captured.paths or any(keys) or accounts) and not support.is_shipped(self.base):
             support.write(top)

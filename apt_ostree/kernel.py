@@ -70,21 +70,51 @@ def populate(tree: Path, boot: Path) -> list[str]:
     return versions(boot)
 
 
-def settle(root: Path, boot: Path, before: Iterable[str]) -> tuple[Kernels | None, bool]:
-    """Make the tree at ``root`` hold the kernels in ``boot``, one of them as OSTree boots it.
+def read(tree: Path) -> Kernels | None:
+    """The kernels of a finished tree, as ``settle`` returned them when it was made."""
+    modules = tree / MODULES
+    boots = [place.parent.name for place in modules.glob(f"*/{IMAGE}")]
+    others = [place.parent.name for place in modules.glob(f"*/{UNUSED}")]
+    return Kernels(boots[0], tuple(sorted(others, key=dpkg.version_key))) if boots else None
 
-    ``before`` are those of the base. One that came besides boots rather than they, a later one rather than an
-    earlier. Returns them (None for a tree without), and whether the one that boots is another image than the
-    tree had for booting. Raises TreeError for a kernel without modules.
-    """
+
+def choose(boot: Path, before: Iterable[str]) -> str | None:
+    """Which kernel in ``boot`` is to boot, if there is one: what came besides those of the base rather than they,
+    a later one rather than an earlier."""
     present, old = versions(boot), set(before)
+    return next(reversed([version for version in present if version not in old] or present), None)
+
+
+def none_left(gone: Iterable[str]) -> TreeError:
+    """The error of a tree that lost its last kernel."""
+    return TreeError(
+        "no kernel would be left to boot",
+        f"the image's own goes ({', '.join(gone)}), and no other comes",
+        "Nothing was changed. Name the one to take its place: 'apt-ostree override remove NAME --install KERNEL'.",
+    )
+
+
+def is_package(name: str) -> bool:
+    """Whether it is the name of a package with a kernel, or that depends on one, in Debian."""
+    return name.startswith("linux-image-")
+
+
+def settle(root: Path, boot: Path, before: Iterable[str]) -> tuple[Kernels | None, bool]:
+    """Make the tree at ``root`` hold the kernels in ``boot``, one of them as OSTree boots it: see ``choose``.
+
+    ``before`` are those of the base. Returns them (None for a tree that never had one), and whether the one that
+    boots is another image than the tree had for booting. Raises TreeError for a kernel without modules, and where
+    the last one is gone.
+    """
+    present, old, boots = versions(boot), set(before), choose(boot, before)
     for version in sorted(old - set(present)):
         for name in (IMAGE, UNUSED, INITRAMFS, *_WITH_IMAGE):
             if left := beneath(root, f"{MODULES}/{version}/{name}"):
                 remove_tree(left)
-    if not present:
+    if boots is None:
+        if old:
+            raise none_left(sorted(old))
         return None, False
-    boots = ([version for version in present if version not in old] or present)[-1]
     changed = False
     for version in present:
         changed |= _place(root, boot, version, boots=version == boots)
@@ -142,8 +172,10 @@ def etc_archive(etc: Path, names: Sequence[str], target: Path) -> None:
                 f"looked for in {etc}",
                 f"Make it, or run 'apt-ostree initramfs-etc --untrack {name}'.",
             )
-        for parent in reversed(Path("etc", inner).parents[:-1]):
-            members[os.fspath(parent)] = (stat.S_IFDIR | 0o755, 0, 0, b"")
+        # The kernel gives these to directories that the first one has already.
+        for parent in reversed(Path(inner).parents):
+            status = (etc / parent).lstat()
+            members[os.fspath("etc" / parent)] = (status.st_mode, status.st_uid, status.st_gid, b"")
         status = source.lstat()
         members[f"etc/{inner}"] = (status.st_mode, status.st_uid, status.st_gid, source.read_bytes())
     with target.open("wb") as file:
@@ -187,14 +219,17 @@ def initramfs(sandbox: Sandbox, root: Path, version: str, log: Path, arguments: 
     image = f"/{MODULES}/{version}/{INITRAMFS}"
     command = [
         "dracut",
+        # First: a word among the arguments that is no option's would be taken for the image else, and be overwritten.
+        image,
+        version,
         "--force",
         "--no-hostonly",
         "--reproducible",
         "--add", "ostree",
         *arguments,
-        "--kver", version,
-        image,
     ]  # fmt: skip
+    if old := beneath(root, image.lstrip("/")):
+        remove_tree(old)
     result = sandbox.run(command, log=log, doing=lambda: "dracut", covered=False)
     if result.returncode != 0 or not (root / image.lstrip("/")).is_file():
         raise TreeError(

@@ -126,8 +126,7 @@ def populate(tree: Path, var: Path) -> None:
             # Absolute: the sandbox sees /var at a depth of its own, and nobody follows it outside.
             place.symlink_to(f"/{SYSIMAGE}/{sysimage_name(name)}")
     for file in sorted((tree / TMPFILES).glob("00-apt-ostree*.conf")):
-        for line in file.read_text(errors="surrogateescape").splitlines():
-            _populate_line(var, line.split(" "))
+        obey(var, file.read_text(errors="surrogateescape").splitlines())
 
 
 def _listed(tree: Path) -> list[str]:
@@ -150,7 +149,13 @@ def _deliver(factory: Path, var: Path, name: str) -> None:
     copy_entry(template, place)
 
 
-def _populate_line(var: Path, words: list[str]) -> None:
+def obey(var: Path, lines: Iterable[str]) -> None:
+    """Make what tmpfiles.d lines of ours say about /var, where nothing is."""
+    for line in lines:
+        _obey(var, line.split(" "))
+
+
+def _obey(var: Path, words: list[str]) -> None:
     if words[0] not in {"d", "L", "L+"} or not words[1].startswith("/var/"):
         return
     name = Path(unescape(words[1]).removeprefix("/var/"))

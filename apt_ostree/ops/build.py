@@ -90,7 +90,8 @@ def build(
             initramfs=intent.initramfs_args if intent.initramfs else None,
             limits=replace(LIMITS, seconds=current.config.script_time),
         )
-    if built.kernels is not None and built.kernels.others:
+    before = kernel.read(current.sysroot.path / current.basis.path)
+    if built.kernels is not None and built.kernels.others and built.kernels != before:
         current.reporter.warn(
             f"kernel {built.kernels.boots} will boot, not {', '.join(built.kernels.others)}, which stays installed; to "
             "choose, uninstall the kernel that is not wanted, or remove the base's ('apt-ostree override remove')"

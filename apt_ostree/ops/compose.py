@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .. import bwrap, dpkg, kernel, layout, lifetime, manifest, mmdebstrap, mounts, ostree, proc, remote, users
+from .. import bwrap, dpkg, kernel, layout, lifetime, manifest, mmdebstrap, mounts, ostree, proc, remote, state, users
 from ..console import Reporter
-from ..errors import ScriptError, SysrootError, ToolError, UsageError, without_credentials
+from ..errors import ScriptError, SysrootError, ToolError, TreeError, UsageError, without_credentials
 from ..fs import remove_tree, resolve, scratch_directory, sync_filesystem
 from ..manifest import Manifest
 from ..model import Package
@@ -74,10 +74,13 @@ def tree(path: Path, options: TreeOptions, reporter: Reporter) -> Composed:
             _bootstrap(root, recipe, architecture, archives, reporter, log)
             _install_local(root, recipe, log)
             _customise(root, recipe, archives, path, log, reporter)
-            versions = _kernel(root, log, reporter)
+            booting = _place_kernel(root)
             reporter.step("Arranging the tree")
             layout.convert(root)
-            return _commit(root, recipe, version, versions, options, reporter)
+            if booting is not None:
+                reporter.step(f"Making the initramfs of kernel {booting}")
+                _make_initramfs(root, booting, work, log)
+            return _commit(root, recipe, version, booting, options, reporter)
 
 
 def _simulate(
@@ -240,19 +243,24 @@ def _write_sources(root: Path, archives: Sequence[str]) -> None:
     place.write_text("\n".join(stanzas))
 
 
-def _kernel(root: Path, log: Path, reporter: Reporter) -> str | None:
-    """Put the kernel where OSTree boots it, and make its initramfs; None for a tree without one."""
-    from ..errors import TreeError
-
+def _place_kernel(root: Path) -> str | None:
+    """Put the kernel where OSTree boots it; returns its version, None for a tree without one. Raises TreeError."""
     found = kernel.versions(root / "boot")
     if not found:
         return None
     if len(found) > 1:
         raise TreeError("the tree has more than one kernel", ", ".join(found), "Name one kernel package.")
-    reporter.step(f"Making the initramfs of kernel {found[0]}")
     kernel.place(root, found[0])
-    kernel.initramfs(bwrap.Sandbox(root, plain=True), root, found[0], log)
     return found[0]
+
+
+def _make_initramfs(root: Path, version: str, work: Path, log: Path) -> None:
+    """Make the initramfs from the finished tree: of a plain root it could hold a key that no commit may have."""
+    state.populate(root, work / "var")
+    mount_point = root / "etc"
+    mount_point.mkdir()
+    kernel.initramfs(bwrap.Sandbox(root, var=work / "var"), root, version, log)
+    mount_point.rmdir()
 
 
 def _commit(

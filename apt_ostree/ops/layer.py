@@ -168,10 +168,7 @@ def reach(current: Transaction, settings: Settings, target: Target, options: Opt
     if same and replace(target, free=now.free) == now:
         return Outcome(False, "No change: the base and everything layered are the newest there is.", plan)
     change = difference(_packages_of(current, old_info), plan.present(base_packages))
-    if any(s.name.startswith("linux-image-") for s in plan.packages) and "dracut" not in {
-        package.name for package in plan.present(base_packages)
-    }:
-        kernel.require_dracut(tree)
+    _check_kernels(plan, base_packages, tree)
     given = {entry.sha256 for entry in after.local}
     missing = [
         s
@@ -206,6 +203,16 @@ def reach(current: Transaction, settings: Settings, target: Target, options: Opt
         return publish(current, commit, target, replace(outcome, reused=True))
     commit = build.build(current, tree, base, after, plan, cached, inputs, answers)
     return publish(current, commit, target, outcome)
+
+
+def _check_kernels(plan: Plan, base: Sequence[Package], tree: Path) -> None:
+    """Refuse by its packages' names, before anything is done, what no machine could boot. Raises TreeError."""
+    names = {package.name for package in plan.present(base)}
+    if any(kernel.is_package(s.name) for s in plan.packages) and "dracut" not in names:
+        kernel.require_dracut(tree)
+    gone = [package.name for package in plan.removed if kernel.is_package(package.name)]
+    if gone and not any(map(kernel.is_package, names)):
+        raise kernel.none_left(gone)
 
 
 def _solve(

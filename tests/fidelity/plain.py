@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from apt_ostree import ostree, proc, requests, state
+from apt_ostree import kernel, ostree, proc, requests, state
 from apt_ostree.fs import remove_tree
 
 _SCRIPT = """
@@ -31,7 +31,7 @@ mkdir "$root/run/lock"
 mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
 mount --bind "$CACHE/lists" "$root/var/lib/apt/lists"
 mount --bind "$CACHE/archives" "$root/var/cache/apt/archives"
-for stub in usr/sbin/start-stop-daemon usr/bin/ischroot; do
+for stub in usr/sbin/start-stop-daemon usr/bin/ischroot usr/bin/uname; do
     [ ! -e "$root/$stub" ] || mount --bind "$CACHE/stubs/$stub" "$root/$stub"
 done
 cp /etc/resolv.conf "$root/run/resolv.conf"
@@ -102,7 +102,8 @@ def install(root: Path, cache: Path, packages: Sequence[str], recommends: bool, 
     files = [Path(name) for name in packages if requests.is_file(name)]
     for file in (*files, *([answers] if answers else [])):
         shutil.copy(file, cache / "pool" / file.name)
-    bwrap.write_stubs(cache / "stubs")
+    found = kernel.read(root)
+    bwrap.write_stubs(cache / "stubs", found.boots if found else "")
     for name in ("var/lib/apt/lists", "var/cache/apt/archives"):
         (root / name).mkdir(parents=True, exist_ok=True)
     environment = {

@@ -76,6 +76,7 @@ class Served:
         for name, text in written.items():
             (stage / name).parent.mkdir(parents=True, exist_ok=True)
             (stage / name).write_text(text)
+            (stage / name).chmod(0o755 if "bin/" in name else 0o644)
         timestamp = _timestamp(self.repo, first) + day * DAY
         before = parent or _resolve(self.repo, ref)
         listed = re.findall(r"^Package: (\S+)\n(?:.+\n)*?Architecture: (\S+)\n(?:.+\n)*?Version: (\S+)$", status, re.M)

@@ -150,11 +150,25 @@ def test_an_initramfs_made_here_with_arguments(machine: System) -> None:
     assert machine.content() == first
 
 
+def test_an_argument_that_is_no_option_is_not_taken_for_the_image(machine: System) -> None:
+    with machine.unchanged():
+        failure = machine.run("initramfs", "--enable", "--arg=/usr/bin/less", status=1).failure
+    assert "Unknown arguments: /usr/bin/less" in failure.detail
+
+
+def test_the_last_kernel_cannot_be_removed(machine: System) -> None:
+    names = [name for name in machine.dpkg_status() if name.startswith("linux-image-")]
+    with machine.unchanged():
+        failure = machine.run("override", "remove", "--dry-run", *names, status=1).failure
+    assert failure.brief == "no kernel would be left to boot"
+
+
 def test_files_of_etc_beside_the_initramfs(machine: System, tmp_path: Path) -> None:
     etc = machine.deployment() / "etc"
     (etc / "crypttab").write_text("root /dev/vda2 none luks\n")
     (etc / "crypttab").chmod(0o600)
     (etc / "deep/er").mkdir(parents=True)
+    (etc / "deep").chmod(0o700)
     (etc / "deep/er/file").write_text("x\n")
     commit = machine.commit()
     machine.run("initramfs-etc", "--track", "/etc/crypttab", "--track", "/etc/deep/er/file")
@@ -164,6 +178,9 @@ def test_files_of_etc_beside_the_initramfs(machine: System, tmp_path: Path) -> N
         "etc/crypttab": "root /dev/vda2 none luks\n",
         "etc/deep/er/file": "x\n",
     }
+    # The kernel gives the modes of directories to those that are there already.
+    assert (tmp_path / "one/etc/deep").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "one/etc/deep/er").stat().st_mode & 0o777 == 0o755
     # Repeated by what follows, from the /etc of then.
     (machine.deployment() / "etc/crypttab").write_text("changed\n")
     machine.run("initramfs-etc", "--untrack", "/etc/deep/er/file")

@@ -481,3 +481,21 @@ def test_refresh_md_fetches_lists_and_looks_at_the_remote(
     stamp = (system.area / "apt/lists.json").read_text()
     assert "Available: 12.2 " in system.run("refresh-md").stdout
     assert (system.area / "apt/lists.json").read_text() == stamp
+
+
+def test_an_upgrade_repeats_the_initramfs_that_is_made_here(system: System, served: Served) -> None:
+    dracut = {
+        "usr/bin/dracut": '#!/bin/sh\nimage=$1\nshift\n{ echo "$*"; cat /usr/lib/base-version; } >"$image"\n',
+        "usr/bin/lsinitrd": "#!/bin/sh\necho ostree\n",
+    }
+    served.publish("12.1", ref="own-initramfs", files=dracut)
+    system.run("rebase", f"{REMOTE}:own-initramfs")
+    (system.deployment() / "etc/crypttab").write_text("one\n")
+    system.run("initramfs", "--enable", "--arg=--one")
+    system.run("initramfs-etc", "--track", "/etc/crypttab")
+    (system.deployment() / "etc/crypttab").write_text("two\n")
+    served.publish("12.2", ref="own-initramfs", day=1, files=dracut)
+    system.run("upgrade")
+    made = (system.deployment() / "usr/lib/modules/0.0/initramfs.img").read_text()
+    assert made == "0.0 --force --no-hostonly --reproducible --add ostree --one\n12.2\n"
+    assert b"two" in (system.path / "boot" / system.entry()["initrd"][1].lstrip("/")).read_bytes()
