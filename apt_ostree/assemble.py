@@ -426,7 +426,9 @@ class _Run:
         state.write(captured, self.work / "var", top, "layer")
         state.obey(self.work / "var", links)
         accounts = self._settle_accounts(view, top, settled_day)
-        if (captured.paths or any(keys) or accounts) and not support.is_shipped(self.base):
+        wanted = bool(captured.paths) or any(keys) or accounts or support.is_shipped(self.base)
+        # An older image's programs have older faults.
+        if wanted and not support.is_current(self.base):
             support.write(top)
         if self.answers is not None:
             state.make_parents(top, top / debconf.PLACE)

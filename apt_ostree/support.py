@@ -8,6 +8,7 @@ image, and would change with every new layer. Such files never enter a commit.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
@@ -57,27 +58,36 @@ def drop_identity(tree: Path) -> bool:
 
 
 def is_shipped(tree: Path) -> bool:
-    """Whether a tree has these units already."""
-    return all((tree / "usr/lib/systemd/system" / unit).is_file() for unit in _UNITS)
+    """Whether a tree has any of these programs, of whatever version."""
+    return any(beneath(tree, f"{_DIRECTORY}/{name}") is not None for name in _PROGRAMS)
+
+
+def is_current(tree: Path) -> bool:
+    """Whether a tree has all of them as this version writes them."""
+    places = ((beneath(tree, name), text) for name, text, _ in _files())
+    return all(place is not None and place.is_file() and place.read_text() == text for place, text in places)
 
 
 def write(target: Path) -> None:
     """Put the programs, the units and the rules for linked state into the tree ``target``."""
-    data = resources.files("apt_ostree") / "data"
-    _write(target, f"{state.TMPFILES}/00-apt-ostree.conf", state.state_tmpfiles(), 0o644)
-    for name in _PROGRAMS:
-        _write(target, f"{_DIRECTORY}/{name}", (data / name).read_text(), 0o755)
+    for name, text, mode in _files():
+        place = target / name
+        state.make_parents(target, place)
+        remove_tree(place)
+        place.write_text(text)
+        place.chmod(mode)
     for name in _UNITS:
-        _write(target, f"usr/lib/systemd/system/{name}", (data / name).read_text(), 0o644)
         wants = target / "usr/lib/systemd/system/sysinit.target.wants" / name
         state.make_parents(target, wants)
         remove_tree(wants)
         wants.symlink_to(f"../{name}")
 
 
-def _write(target: Path, name: str, text: str, mode: int) -> None:
-    place = target / name
-    state.make_parents(target, place)
-    remove_tree(place)
-    place.write_text(text)
-    place.chmod(mode)
+def _files() -> Iterator[tuple[str, str, int]]:
+    """Each file's name, text and mode."""
+    data = resources.files("apt_ostree") / "data"
+    yield f"{state.TMPFILES}/00-apt-ostree.conf", state.state_tmpfiles(), 0o644
+    for name in _PROGRAMS:
+        yield f"{_DIRECTORY}/{name}", (data / name).read_text(), 0o755
+    for name in _UNITS:
+        yield f"usr/lib/systemd/system/{name}", (data / name).read_text(), 0o644

@@ -13,7 +13,7 @@ import pytest
 from apt_ostree import ostree, support
 from tests.archive import WITH_ACCOUNTS, Deb, small_base, unpack_base
 from tests.integration.boot import boot
-from tests.integration.system import REPOSITORY, System, listing, output
+from tests.integration.system import REPOSITORY, STATEROOT, System, listing, output, run_cli
 
 POSTINST = """
 if [ "$1" = configure ]; then
@@ -234,6 +234,21 @@ def test_the_state_of_dkms_rolls_back_with_its_modules_and_its_key_is_in_no_comm
     assert not [line for line in sysroot.ls("/") if "mok." in line]
     boot(sysroot, systemd)
     assert os.readlink(sysroot.var / "lib/dkms") == "../../usr/lib/sysimage/dkms"
+
+
+def test_a_layer_brings_an_older_images_programs_up_to_date(sysroot: System, tmp_path: Path) -> None:
+    stage = tmp_path / "older"
+    place = stage / "usr/lib/apt-ostree/seed-var"
+    place.parent.mkdir(parents=True)
+    place.write_text("#!/bin/sh\nexit 1\n")
+    ostree.commit(sysroot.repo, [f"ref={sysroot.base.commit}", f"dir={stage}"], ref="older", subject="",
+                  metadata={"ostree.bootable": "true", "ostree.linux": "0.0"})  # fmt: skip
+    run_cli("compose", "sysroot", "--repo", sysroot.repo, "--stateroot", STATEROOT, "older", tmp_path / "machine")
+    machine = System(tmp_path / "machine", sysroot.base)
+    machine.install("greeter")
+    tree = machine.deployment()
+    assert support.is_current(tree)
+    assert (tree / "usr/lib/apt-ostree/seed-var").stat().st_mode & 0o777 == 0o755
 
 
 def test_a_commit_with_content_in_var_is_refused(sysroot: System, tmp_path: Path) -> None:
