@@ -9,15 +9,17 @@ done by the first process of a pid namespace: when that is gone, the kernel has 
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import select
 import signal
+import socket
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
 
-from . import proc
+from . import mounts, proc
 from .errors import Interrupted, ToolError
 
 CLONE_NEWPID = 0x20000000  # linux/sched.h
@@ -28,6 +30,9 @@ _PASSED_ON = (*_ENDING, signal.SIGCONT)
 
 _command: int | None = None
 _worker: int | None = None
+_waiting: socket.socket | None = None
+"""The other side of it is the process that waits."""
+
 _processes: int | None = None
 """The /proc that everybody sees, once another one may be mounted here."""
 
@@ -38,9 +43,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def contained() -> Iterator[None]:
     """Run the block, and all that comes after it in this program, as the first process of a new pid namespace.
 
-    The process that called this only waits for it from here on. In the block INT, TERM and HUP end the children and
-    raise Interrupted, once: clean-up cannot be broken by a second. /proc is still the one that everybody sees, which
-    does not know the numbers of this namespace. To be entered before there are threads. Raises ToolError without
+    The process that called this only waits for it from here on, and runs what has to be ``outside``. In the block INT,
+    TERM and HUP end the children and raise Interrupted, once: clean-up cannot be broken by a second. /proc is the
+    namespace's own, in a mount namespace that has it. To be entered before there are threads. Raises ToolError without
     CAP_SYS_ADMIN.
     """
     _enter_namespace()
@@ -65,31 +70,37 @@ def contained() -> Iterator[None]:
 
 
 def _enter_namespace() -> None:
-    global _command, _worker, _processes
+    global _command, _worker, _processes, _waiting
+    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     if _libc.unshare(CLONE_NEWPID) != 0:
         raise ToolError("cannot make a process namespace", os.strerror(ctypes.get_errno()))
     _command = command()
-    watched, held = os.pipe()
+    here, there = socket.socketpair()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (*_PASSED_ON, signal.SIGTSTP))
     worker = os.fork()
     if worker != 0:
-        os.close(watched)
-        _wait_for(worker, before)
-    os.close(held)
+        here.close()
+        # What this process starts is to be where it is itself.
+        _libc.setns(own, CLONE_NEWPID)
+        _wait_for(worker, there, before)
+    there.close()
+    os.close(own)
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    # Dead before that was asked for, it has closed its end of the pipe.
+    # Dead before that was asked for, it has closed its end.
     gone = select.poll()
-    gone.register(watched, 0)
+    gone.register(here, 0)
     if gone.poll(0):
         os._exit(128 + signal.SIGKILL)
-    os.close(watched)
+    _waiting = here
     _worker = int(os.readlink("/proc/self"))
     _processes = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    mounts.enter_private_namespace()
+    mounts.mount_proc()
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _wait_for(worker: int, mask: Collection[int]) -> NoReturn:
-    """Pass signals on until the worker has ended, and end as it did."""
+def _wait_for(worker: int, asked: socket.socket, mask: Collection[int]) -> NoReturn:
+    """Pass signals on and run what is asked for until the worker has ended, and end as it did."""
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         os.kill(worker, number)
@@ -103,10 +114,34 @@ def _wait_for(worker: int, mask: Collection[int]) -> NoReturn:
         signal.signal(number, pass_on)
     signal.signal(signal.SIGTSTP, pause)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    with asked.makefile("r") as questions, suppress(OSError):
+        for line in questions:
+            try:
+                result = proc.run(json.loads(line), check=False)
+                answer = [list(result.argv), result.returncode, result.stdout, result.stderr]
+            except ToolError as error:
+                answer = [error.brief, error.resolution]
+            asked.sendall((json.dumps(answer) + "\n").encode())
     _, status = os.waitpid(worker, 0)
     code = os.waitstatus_to_exitcode(status)
     # What is in this process's buffers is the worker's to write.
     os._exit(code if code >= 0 else 128 - code)
+
+
+def outside(*argv: str | os.PathLike[str]) -> proc.Result:
+    """As ``proc.run``, but not in the operation's own pid namespace: systemctl(1), which ostree-admin(1) calls on a
+    booted system, refuses to talk to a manager whose process it cannot see. Raises proc.ChildError, ToolError."""
+    if _waiting is None:
+        return proc.run(argv)
+    with _waiting.makefile("r") as answers:
+        _waiting.sendall((json.dumps([os.fspath(word) for word in argv]) + "\n").encode())
+        answer = json.loads(answers.readline())
+    if len(answer) == 2:
+        raise ToolError(answer[0], resolution=answer[1])
+    result = proc.Result(tuple(answer[0]), *answer[1:])
+    if result.returncode != 0:
+        raise proc.ChildError(result)
+    return result
 
 
 def command() -> int:

@@ -53,15 +53,13 @@ def _mount(source: str, target: str, kind: str | None, flags: int, data: str | N
 def enter_private_namespace() -> None:
     """Give this process a mount namespace from which nothing propagates (mount_namespaces(7)).
 
-    In it, /proc is of the process's own pid namespace: a tool looks for itself there. The files of /dev can be used
-    but not changed: bwrap shows the host's own /dev/null to scripts, and root needs no capability for a chmod. Raises
-    ToolError without CAP_SYS_ADMIN.
+    In it, the files of /dev can be used but not changed: bwrap shows the host's own /dev/null to scripts, and root
+    needs no capability for a chmod. Raises ToolError without CAP_SYS_ADMIN.
     """
     _call("make a mount namespace", _libc.unshare(CLONE_NEWNS))
     # In a chroot whose / is no mount point, each mount that is there is told apart.
     for place in ["/"] if os.path.ismount("/") or not _mount_points() else _mount_points():
         _mount("none", place, None, MS_REC | MS_PRIVATE)
-    _mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     if not os.path.ismount("/dev"):
         _mount("/dev", "/dev", None, MS_BIND | MS_REC)
     kept = os.statvfs("/dev").f_flag & (os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC)
@@ -72,6 +70,11 @@ def _mount_points() -> list[str]:
     """Where something is mounted, as this process sees it (proc_pid_mountinfo(5)); the escapes are octal."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     return [line.split()[4].encode().decode("unicode_escape") for line in lines]
+
+
+def mount_proc() -> None:
+    """Show at /proc the processes of one's own pid namespace: tools look for themselves there. Raises ToolError."""
+    _mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
 
 
 def bind(source: Path, target: Path) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from . import proc
+from . import lifetime, proc
 from .errors import ToolError
 from .model import CommitInfo
 
@@ -283,7 +283,7 @@ def load_json(info: CommitInfo, key: str) -> object:
 
 def admin(sysroot: Path, *words: str | os.PathLike[str]) -> str:
     """One ``ostree admin`` command on ``sysroot``; returns its standard output. Raises proc.ChildError."""
-    return proc.run(["ostree", "admin", *words, f"--sysroot={sysroot}"]).stdout
+    return lifetime.outside("ostree", "admin", *words, f"--sysroot={sysroot}").stdout
 
 
 def has_admin(command: str) -> bool:

@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -76,9 +77,12 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", **keep, **(extra or {})}
 
 
-def die_with_parent() -> None:
+def die_with(parent: int) -> None:
     """Run in the child before exec: a kill -9 of apt-ostree must leave no process behind (prctl(2))."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        # It was killed before it could be asked.
+        os.kill(os.getpid(), signal.SIGKILL)
     # A terminal's ^C goes to the whole group; only the parent decides how an operation ends.
     os.setpgid(0, 0)
 
@@ -171,7 +175,7 @@ def run(
         _bg_exc=False,
         _return_cmd=True,
         _new_session=False,
-        _preexec_fn=die_with_parent,
+        _preexec_fn=partial(die_with, os.getpid()),
         _decode_errors="surrogateescape",
     )
     with _registered(running.pid):
@@ -222,7 +226,7 @@ def spawn(
             stdout=stdout,
             stderr=stderr,
             pass_fds=pass_fds,
-            preexec_fn=die_with_parent,
+            preexec_fn=partial(die_with, os.getpid()),
         )
     except FileNotFoundError:
         raise ToolError(

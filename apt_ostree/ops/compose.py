@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .. import bwrap, dpkg, kernel, layout, lifetime, manifest, mmdebstrap, mounts, ostree, proc, remote, state, users
+from .. import bwrap, dpkg, kernel, layout, lifetime, manifest, mmdebstrap, ostree, proc, remote, state, users
 from ..console import Reporter
 from ..errors import ScriptError, SysrootError, ToolError, TreeError, UsageError, without_credentials
 from ..fs import remove_tree, resolve, scratch_directory, sync_filesystem
@@ -65,7 +65,6 @@ def tree(path: Path, options: TreeOptions, reporter: Reporter) -> Composed:
             return _simulate(recipe, architecture, archives, version, place, reporter)
     with lifetime.contained():
         ostree.init(options.repo)
-        mounts.enter_private_namespace()
         with scratch_directory(_work_parent(options.repo), "compose-") as work:
             log = options.repo / "extensions/apt-ostree/compose.log"
             log.unlink(missing_ok=True)

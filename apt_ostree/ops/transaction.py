@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .. import caller, config, inventory, journal, lifetime, mounts, ostree, pkgcache, proc, sysroot
+from .. import caller, config, inventory, journal, lifetime, mounts, ostree, pkgcache, sysroot
 from ..config import Config
 from ..console import Reporter
 from ..errors import AptOstreeError, Interrupted, NotRootError, SpaceError, SysrootError, ToolError, UsageError
@@ -124,7 +124,7 @@ def configuration(loaded: Sysroot, osname: str) -> Config:
 
 def reboot() -> None:
     """Restart the machine the orderly way, which finalises a staged deployment. Raises ToolError."""
-    proc.run(["systemctl", "reboot"])
+    lifetime.outside("systemctl", "reboot")
 
 
 def require_root() -> None:
@@ -151,7 +151,8 @@ def transaction(settings: Settings, reporter: Reporter) -> Iterator[Transaction]
     wait = chosen.wait if settings.wait == AS_CONFIGURED else settings.wait
     began, identifier = journal.now(), journal.identify()
     reporter.begin(identifier)
-    with lifetime.contained(), _own_mounts(path), lock(path / LOCK, wait=wait, identifier=identifier) as killed:
+    _own_mounts(path)
+    with lifetime.contained(), lock(path / LOCK, wait=wait, identifier=identifier) as killed:
         if killed is not None:
             killed.wait_for_end()
         loaded = sysroot.load(path)
@@ -190,15 +191,13 @@ def transaction(settings: Settings, reporter: Reporter) -> Iterator[Transaction]
                 loaded.unsynced.unlink()
 
 
-@contextmanager
-def _own_mounts(path: Path) -> Iterator[None]:
+def _own_mounts(path: Path) -> None:
     """What is mounted from here on is for this process and its children alone, and goes with them."""
     mounts.enter_private_namespace()
     if path == Path("/"):
         # A booted system may mount these read-only; this opens them for us alone, for the lock above all.
         mounts.make_writable(Path("/sysroot"))
         mounts.make_writable(Path("/boot"))
-    yield
 
 
 @contextmanager
