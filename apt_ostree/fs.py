@@ -120,6 +120,26 @@ _LINKS_MAX = 40
 """Links in a row before a name counts as missing, as for the kernel (path_resolution(7))."""
 
 
+@contextmanager
+def directory_beneath(top: Path, name: str) -> Iterator[int]:
+    """A descriptor of the directory ``name`` below ``top``, for work on its entries by their names alone.
+
+    Raises NotADirectoryError where a link or a file is in the way, and FileNotFoundError.
+    """
+    descriptor = os.open(top, _DIRECTORY)
+    try:
+        for part in Path(name).parts:
+            inner = os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = inner
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
 def make_beneath(top: Path, name: str | os.PathLike[str]) -> Path | None:
     """The directory ``name`` below ``top``, made with its parents where it is missing; None where a link or a
     file is in the way: nothing is made through it."""

@@ -34,13 +34,14 @@ def history(settings: Settings, count: int | None) -> History:
     osname = loaded.stateroot(settings.stateroot)
     at_work = holder(loaded.path / tx.LOCK)
     running = at_work.id if at_work is not None else ""
+    stateroot = tx.stateroot_of(loaded, osname)
     try:
-        entries = journal.read(tx.stateroot_of(loaded, osname))
+        entries = journal.read(stateroot)
     except OSError as error:
         raise JournalError(
             "the journal cannot be read",
-            f"{error.filename}: {error.strerror}",
-            "Run it with sudo.",
+            f"{stateroot / journal.PLACE}: {error.strerror}",
+            "Run it with sudo." if isinstance(error, PermissionError) else "A directory has to be there, and no link.",
         ) from error
     entries = [_as_it_is(entry, running) for entry in reversed(entries)]
     return History(osname, tuple(entries[:count]))

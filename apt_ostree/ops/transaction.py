@@ -98,7 +98,7 @@ class Transaction:
 
         In /var/log of the stateroot, unless a link is on the way there: that leads who knows where.
         """
-        place = make_beneath(self.sysroot.path / "ostree/deploy" / self.osname, "var/log/apt-ostree")
+        place = make_beneath(self.sysroot.path / "ostree/deploy" / self.osname, journal.LOGS)
         if place is None:
             place = self.area / "log"
             place.mkdir(mode=0o700, exist_ok=True)
@@ -277,11 +277,13 @@ def recover(loaded: Sysroot, reporter: Reporter, *, killed: bool) -> None:
     """
     dead = []
     for stateroot in sorted((loaded.path / "ostree/deploy").iterdir()):
+        # It is worth less than the operation, which warns where it cannot be written either.
+        with contextlib.suppress(OSError):
+            journal.tidy(stateroot)
         try:
             found = journal.read(stateroot)
         except OSError:
             continue
-        journal.tidy(stateroot)
         dead += [(stateroot, e) for e in found if isinstance(e, journal.Entry) and e.state == journal.RUNNING]
     if not dead and not killed:
         return

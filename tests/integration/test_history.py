@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -82,7 +83,7 @@ def test_a_killed_transaction_is_marked_by_the_next(sysroot: System) -> None:
     # Nobody has written so yet, but nobody holds the lock.
     (seen,) = transactions(sysroot)
     assert seen["state"] == "interrupted"
-    (sysroot.var / PLACE / ".half.json.1").write_text("{")
+    (sysroot.var / PLACE / f".{running['id']}.json.1").write_text("{")
     sysroot.install("greeter")
     done, killed = transactions(sysroot)
     assert (done["state"], killed["state"], killed["new-deployment"]) == ("done", "interrupted", None)
@@ -99,6 +100,18 @@ def test_an_interrupted_transaction_says_so(sysroot: System) -> None:
         child.wait()
     (entry,) = transactions(sysroot)
     assert (entry["state"], entry["error"]) == ("interrupted", "interrupted by signal 15")
+
+
+def test_a_link_in_the_place_of_the_journal_leads_nobody_astray(sysroot: System, tmp_path: Path) -> None:
+    """Anything of the tree's own /var may have been a link before this ran."""
+    home = tmp_path / "home"
+    (home / ".ssh").mkdir(parents=True)
+    (home / ".bashrc").touch()
+    (sysroot.var / PLACE).parent.mkdir(parents=True)
+    (sysroot.var / PLACE).symlink_to(home)
+    assert "warning: the journal in " in sysroot.run("cleanup", "-b").stderr
+    assert sorted(path.name for path in home.iterdir()) == [".bashrc", ".ssh"]
+    assert sysroot.run("history", status=1).failure.brief == "the journal cannot be read"
 
 
 @pytest.mark.parametrize("content", ["", "garbage", '{"schema": 99}'])
