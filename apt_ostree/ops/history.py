@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from .. import journal, sysroot
 from ..console import Reporter
 from ..errors import CancelError, JournalError, LockedError
-from ..lock import Holder, holder
+from ..lock import Holder, holder, locked_file
 from . import transaction as tx
 from .deployments import Done
 from .transaction import Settings
@@ -72,7 +72,7 @@ def cancel(settings: Settings, reporter: Reporter) -> Done:
             return Done(False, "No transaction is in progress: the last one has just ended.")
         raise CancelError(
             "cannot tell which process to stop",
-            f"the lock {path / tx.LOCK} is held, but: {found}",
+            f"the lock {locked_file(path / tx.LOCK)} is held, but: {found}",
             "'fuser' with that path names the process; end it by hand, and run 'apt-ostree cleanup -b'.",
         )
     try:

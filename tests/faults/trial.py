@@ -177,7 +177,7 @@ def swept(system: System) -> None:
     """The part of it that lies on the disk."""
     with system.lock.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        assert file.read() == b""
+    assert system.note.read_bytes() == b""
     journal = system.var / "lib/apt-ostree/transactions"
     left = [
         *(system.area / "tmp").iterdir(),

@@ -202,8 +202,14 @@ class System:
         return self.repo / "extensions/apt-ostree"
 
     @property
-    def lock(self) -> Path:
+    def note(self) -> Path:
+        """Who holds the lock."""
         return self.path / "ostree/apt-ostree.lock"
+
+    @property
+    def lock(self) -> Path:
+        """What is locked."""
+        return self.path / "ostree/apt-ostree.flock"
 
     @property
     def var(self) -> Path:
@@ -383,7 +389,7 @@ class System:
             },
             "processes": self.processes(),
             "mounts": self.mounts(),
-            "lock": self.lock.read_text() if self.lock.exists() else "",
+            "lock": self.note.read_text() if self.note.exists() else "",
         }
 
     @contextmanager

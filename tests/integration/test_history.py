@@ -171,12 +171,9 @@ def test_cancel_ends_no_process_that_merely_has_the_number(sysroot: System) -> N
     """The lock is held by one process, and names another that runs."""
     with subprocess.Popen(["sleep", "60"]) as innocent, sysroot.lock.open("a") as file:
         subprocess.run(["flock", "--exclusive", str(file.fileno())], pass_fds=[file.fileno()], check=True)
-        file.truncate(0)
-        file.write(json.dumps({"pid": innocent.pid, "ticks": 1, "command": ["apt-ostree"]}))
-        file.flush()
+        sysroot.note.write_text(json.dumps({"pid": innocent.pid, "ticks": 1, "command": ["apt-ostree"]}))
         failure = sysroot.run("cancel", status=1).failure
         assert innocent.poll() is None
-        file.truncate(0)
         innocent.kill()
     assert failure.brief == "cannot tell which process to stop"
     assert str(sysroot.lock) in failure.detail

@@ -52,7 +52,7 @@ def served(root: Path, refused: str = "nothing") -> Iterator[int]:
 
 def told(system: System) -> str:
     """All that is kept of an operation: logs, lock, origins, and what commits say of themselves."""
-    kept = [*(system.var / "log/apt-ostree").glob("*"), *(system.var / "lib").rglob("*.json"), system.lock]
+    kept = [*(system.var / "log/apt-ostree").glob("*"), *(system.var / "lib").rglob("*.json"), system.note]
     kept += system.deployment().parent.glob("*.origin")
     text = "".join(path.read_text(errors="replace") for path in kept if path.is_file())
     shown = [
