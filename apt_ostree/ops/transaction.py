@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .. import caller, config, inventory, journal, lifetime, mounts, ostree, pkgcache, proc, sysroot
+from .. import caller, config, inventory, journal, lifetime, mounts, origin, ostree, pkgcache, proc, sysroot
 from ..config import Config
 from ..console import Reporter
 from ..errors import AptOstreeError, Interrupted, NotRootError, SpaceError, SysrootError, ToolError, UsageError
@@ -288,12 +288,7 @@ def recover(loaded: Sysroot, reporter: Reporter, *, killed: bool) -> None:
     if not dead and not killed:
         return
     try:
-        for place in sorted((loaded.area / "pkgs").iterdir()):
-            if pkgcache.load(loaded.area, place.name) is None:
-                remove_tree(place)
-        for ref in sorted(ostree.refs(loaded.repo, pkgcache.REF)):
-            if not (loaded.area / "pkgs" / ref.rpartition("/")[2]).is_dir():
-                ostree.delete_ref(loaded.repo, ref)
+        pkgcache.drop_incomplete(loaded.repo, loaded.area)
         hold_bases(loaded)
         sysroot.prune(loaded.path)
         for stateroot, entry in dead:
@@ -332,10 +327,12 @@ def sweep(loaded: Sysroot) -> None:
     for left in [*sorted((loaded.area / "tmp").iterdir()), *partial]:
         remove_tree(left)
     if loaded.unsynced.exists():
-        # Damaged, it names another boot than this one, and nothing that was synced.
+        # Damaged, it names another boot than this one, and nothing that was synced. What a deployment asks for was,
+        # before that was published; and a package that was given as a file can be fetched from nowhere.
         boot, *kept = loaded.unsynced.read_text(errors="replace").split() or [""]
         if boot != _boot_id():
-            _forget_unsynced(loaded, set(kept))
+            given = {entry.sha256 for d in loaded.deployments for entry in origin.intent(d.origin).local}
+            _forget_unsynced(loaded, {*kept, *given})
     if PENDING_REF in ostree.refs(loaded.repo, "apt-ostree"):
         ostree.delete_ref(loaded.repo, PENDING_REF)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.system import System, output
+from tests.integration.test_hostile import package
 
 CONTENTS = {"garbage": b"\xff\x00garbage[", "empty": b"", "of a later version": b'{"schema": 99, "pid": {"x": 1}}'}
 
@@ -32,11 +33,11 @@ def two(pattern: System, tmp_path: Path) -> Iterator[System]:
 
 @pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
 def test_a_damaged_lock_is_held_and_described_all_the_same(two: System, content: bytes) -> None:
-    two.lock.write_bytes(content)
+    two.note.write_bytes(content)
     assert two.run("status", "--json").document["transaction"] is None
     assert two.run("cancel").stdout == "No transaction is in progress.\n"
     two.install("rec-b")
-    assert two.lock.read_bytes() == b""
+    assert two.note.read_bytes() == b""
 
 
 def deployed(system: System) -> dict[str, bytes]:
@@ -149,6 +150,17 @@ def test_a_damaged_note_of_unsynced_objects_stops_nothing(two: System, content: 
     two.install("rec-b")
     assert not (two.area / "unsynced").exists()
     two.fsck()
+
+
+def test_a_damaged_note_of_unsynced_objects_costs_no_package_that_was_given_as_a_file(
+    two: System, tmp_path: Path
+) -> None:
+    mine = package(tmp_path, "mine", files={"usr/share/mine": "mine\n"})
+    two.install(mine)
+    Path(mine).unlink()
+    (two.area / "unsynced").write_bytes(CONTENTS["garbage"])
+    two.install("rec-b")
+    assert (two.deployment() / "usr/share/mine").read_text() == "mine\n"
 
 
 @pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)

@@ -25,6 +25,7 @@ from tests.faults.trial import (
     at_lines,
     at_point,
     at_points,
+    clean,
     has_set_default,
     make_pattern,
     planted,
@@ -114,6 +115,28 @@ def test_a_kill_at_a_random_instant_leaves_the_old_state_or_the_new(
     print(f"FAULTS_SEED={SEED}")
     pattern = patterns(name)
     tried(pattern, tmp_path, at_instants(pattern, INSTANTS[name], SEED))
+
+
+def test_a_package_whose_objects_are_let_go_counts_as_gone(sysroot: System) -> None:
+    """Killed between its directory and its reference, one of them is left."""
+    sysroot.install("greeter")
+    sysroot.run("rollback")
+    done = planted(sysroot, "delete-ref", "before", "kill", "cleanup", "-r")
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    sysroot.run("cleanup", "-b")
+    clean(sysroot)
+    sysroot.install("greeter")
+    sysroot.fsck()
+
+
+def test_a_package_without_its_reference_is_imported_again(sysroot: System) -> None:
+    sysroot.run("install", "-D", "greeter")
+    (ref,) = (sysroot.repo / "refs/heads/apt-ostree/pkg").iterdir()
+    ref.unlink()
+    # As a kill leaves it.
+    sysroot.note.write_text("{}")
+    sysroot.install("greeter")
+    sysroot.fsck()
 
 
 def test_a_checkout_of_the_base_counts_once_it_is_on_disk(sysroot: System) -> None:
