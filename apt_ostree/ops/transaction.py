@@ -209,7 +209,7 @@ def _recorded(writer: journal.Writer, loaded: Sysroot, osname: str) -> Iterator[
     def end(state: str, error: str = "") -> bool:
         try:
             fresh = sysroot.load(loaded.path)
-            changed = [d.id for d in fresh.deployments] != [d.id for d in loaded.deployments]
+            changed = fresh.deployments != loaded.deployments
             change = inventory.difference(had, _packages(fresh, osname)) if changed else Change()
             writer.end(state, fresh.of(osname)[0].id if changed else None, change, error)
         except AptOstreeError:
@@ -324,6 +324,7 @@ def sweep(loaded: Sysroot) -> None:
     """
     archives = loaded.area / "apt/archives"
     partial = [loaded.path / "boot" / sysroot.SWAP, *loaded.area.glob(".*"), *archives.glob("*"), *archives.glob(".*")]
+    partial += loaded.path.glob("ostree/deploy/*/deploy/.*.origin.*")
     for left in [*sorted((loaded.area / "tmp").iterdir()), *partial]:
         remove_tree(left)
     if loaded.unsynced.exists():

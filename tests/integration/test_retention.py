@@ -48,6 +48,17 @@ def test_a_pin_lasts_until_it_is_taken_away(sysroot: System) -> None:
     assert base not in sysroot.deployments()
 
 
+def test_a_pin_is_recorded_and_a_killed_one_swept(sysroot: System) -> None:
+    sysroot.run("pin", "0")
+    (entry,) = sysroot.run("history", "--json").document["transactions"]
+    assert (entry["state"], [phase["name"] for phase in entry["phases"]]) == ("done", ["lock", "pin"])
+    origin = next((sysroot.path / f"ostree/deploy/{STATEROOT}/deploy").glob("*.origin"))
+    half = origin.with_name(f".{origin.name}.123")
+    half.touch()
+    sysroot.run("unpin", "0")
+    assert not half.exists()
+
+
 @pytest.mark.parametrize("index", ["9", "-1", "", "x"])
 def test_a_pin_needs_a_deployment(sysroot: System, index: str) -> None:
     with sysroot.unchanged():
