@@ -25,7 +25,7 @@ import apt_ostree
 from apt_ostree import journal
 from apt_ostree.cli import main as cli
 
-PHASES = ("pull", "resolve", "download", "import", "script", "commit", "deploy", "reorder", "prune")
+PHASES = ("pull", "resolve", "download", "import", "script", "commit", "deploy", "reorder", "pin", "prune")
 
 FUNCTIONS = {
     "journal": "journal.write",
@@ -40,6 +40,7 @@ FUNCTIONS = {
     "import-deb": "pkgcache.import_deb",
     "collect": "pkgcache.collect_garbage",
     "publish": "sysroot.publish",
+    "write-pin": "retention.write_pin",
     "set-default": "sysroot.set_default",
     "loader": "sysroot._reorder",
     "sweep": "ops.transaction.sweep",
