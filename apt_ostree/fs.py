@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import lifetime, proc
+from . import lifetime, mounts, proc
 from .errors import SpaceError, ToolError, TreeError
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -60,12 +60,15 @@ def sync_filesystem(path: Path) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove ``path`` and all below it, following no link and crossing into no mount; fine if it is gone."""
+    """Remove ``path`` and all below it, following no link; fine if it is gone.
+
+    Raises ToolError where anything is mounted there, before the first file goes.
+    """
     if not os.path.lexists(path):
         return
     if path.is_dir() and not path.is_symlink():
-        if os.path.ismount(path):
-            raise ToolError(f"refusing to remove {path}", "it is a mount point")
+        if mounted := mounts.at_or_below(path):
+            raise ToolError(f"refusing to remove {path}", f"something is mounted on {mounted[0]}")
         # rmtree works through directory descriptors here, so a planted link cannot lead it astray.
         assert shutil.rmtree.avoids_symlink_attacks
         try:
