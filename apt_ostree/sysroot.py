@@ -311,14 +311,19 @@ def set_default(before: Sysroot, index: int) -> Sysroot:
     Atomic: the loader link is swapped. Raises ChangedError as ``publish`` does.
     """
     with signals_held():
-        if ostree.has_admin("set-default"):
-            check_unchanged(before)
-            ostree.admin(before.path, "set-default", str(index))
-        else:
-            with _ostree_locked(before.path):
+        try:
+            if ostree.has_admin("set-default"):
                 check_unchanged(before)
-                _reorder(before.path, index)
-            ostree.admin(before.path, "cleanup")
+                ostree.admin(before.path, "set-default", str(index))
+            else:
+                with _ostree_locked(before.path):
+                    check_unchanged(before)
+                    _reorder(before.path, index)
+                ostree.admin(before.path, "cleanup")
+        except proc.ChildError:
+            # ostree swaps the link and clears away then, which a damaged repository stops. A rollback is the way out.
+            if load(before.path).deployments[0].id != before.deployments[index].id:
+                raise
     return load(before.path)
 
 
