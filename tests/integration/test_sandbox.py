@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -205,6 +206,13 @@ def limited(more: str = "", **limits: float) -> list[str]:
     text = ", ".join(f"{name}={value}" for name, value in limits.items())
     code = f"from apt_ostree import cgroup, guard\nguard.LIMITS = guard.Limits({text})\n{more}\n"
     return [sys.executable, "-c", f"{code}from apt_ostree.cli.main import main; raise SystemExit(main())"]
+
+
+def test_a_daemon_that_keeps_dpkgs_output_open_holds_up_nothing(sysroot: System, tmp_path: Path) -> None:
+    began = time.monotonic()
+    sysroot.install(package(tmp_path, "keeper", {"postinst": "setsid sleep 1000 &"}))
+    assert time.monotonic() - began < 100
+    assert sysroot.processes() == []
 
 
 def test_removing_everything_fails_the_transaction_and_harms_nothing(machine: System, tmp_path: Path) -> None:
