@@ -71,24 +71,69 @@ def test_a_kill_at_a_named_point_leaves_the_old_state_or_the_new(
     assert tally.both, tally.outcomes
 
 
-ERRORS = (
-    ("journal", "before", "enospc"),
-    ("journal:3", "before", "eio"),
-    ("apt-download", "after", "eio"),
-    ("import-deb", "before", "eio"),
-    ("ostree-commit", "after", "enospc"),
-    ("sync", "before", "eio"),
-    ("ostree-admin", "before", "eio"),
-    ("ostree-admin", "after", "eio"),
-    ("collect", "before", "enospc"),
+ERRORS = {
+    "install": (
+        ("journal", "before", "enospc"),
+        ("journal:3", "before", "eio"),
+        ("apt-download", "after", "enospc"),
+        ("import-deb", "before", "eio"),
+        ("ostree-commit", "after", "enospc"),
+        ("sync", "before", "eio"),
+        ("ostree-admin", "before", "eio"),
+        ("ostree-admin", "after", "eio"),
+        ("collect", "before", "enospc"),
+    ),
+    "uninstall": (
+        ("ostree-commit", "before", "enospc"),
+        ("prune", "before", "eio"),
+    ),
+    "rollback": (
+        ("journal", "before", "enospc"),
+        ("reorder", "before", "eio"),
+    ),
+    "cleanup": (
+        ("ostree-admin", "before", "eio"),
+        ("ostree-admin", "after", "eio"),
+    ),
+    "kargs": (
+        ("ostree-admin", "before", "enospc"),
+        ("ostree-admin", "after", "eio"),
+    ),
+    "rebase": (
+        ("pull", "before", "eio"),
+        ("collect", "before", "enospc"),
+    ),
+}
+"""Errors of the disk; the last ones of each scenario come when the new state is in force."""
+
+SIGNALS = (
+    ("apt-solve", "before", "int"),
+    ("apt-solve", "after", "hup"),
+    ("apt-download", "before", "term"),
+    ("ostree-commit", "before", "hup"),
+    ("ostree-commit", "after", "int"),
+    ("ostree-admin", "before", "term"),
+    ("ostree-admin", "after", "hup"),
+    ("collect", "before", "term"),
+    ("collect", "after", "int"),
 )
+"""Each phase of an install that has no test of its own: a script's is in tests/integration/test_kill.py."""
 
 
+@pytest.mark.parametrize("name", ERRORS)
 def test_an_error_of_the_disk_at_a_named_point_leaves_the_old_state_or_the_new(
+    patterns: Callable[[str], Pattern], name: str, tmp_path: Path
+) -> None:
+    pattern = patterns(name)
+    tally = tried(pattern, tmp_path, [at_point(pattern, *error) for error in ERRORS[name]])
+    assert tally.both, tally.outcomes
+
+
+def test_a_signal_in_any_phase_leaves_the_old_state_or_the_new(
     patterns: Callable[[str], Pattern], tmp_path: Path
 ) -> None:
     pattern = patterns("install")
-    tally = tried(pattern, tmp_path, [at_point(pattern, *error) for error in ERRORS])
+    tally = tried(pattern, tmp_path, [at_point(pattern, *each) for each in SIGNALS])
     assert tally.both, tally.outcomes
 
 
@@ -113,6 +158,31 @@ def test_a_kill_at_a_random_instant_leaves_the_old_state_or_the_new(
     pattern = patterns(name)
     tally = tried(pattern, tmp_path, at_instants(pattern, INSTANTS[name], SEED))
     assert tally.both, tally.outcomes
+
+
+CHANGED = {
+    "rollback": ("reorder", ("rollback",)),
+    "kargs": ("deploy", ("kargs", "--append=x")),
+    "cleanup": ("deploy", ("cleanup", "-r")),
+    "install": ("sync", ("install", "rec-b")),
+    "pin": ("pin", ("pin", "0")),
+}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_what_another_tool_changed_until_the_last_moment_is_not_lost(
+    patterns: Callable[[str], Pattern], name: str, tmp_path: Path
+) -> None:
+    """The deployments are compared once more just before anything is published."""
+    point, command = CHANGED[name]
+    system = patterns("rollback").system.clone(tmp_path / "sysroot")
+    before = system.deployments()
+    done = planted(system, point, "before", "pin", *command)
+    assert "error: the deployments changed while this ran\n" in done.stderr
+    assert done.returncode == 1
+    assert system.deployments() == before
+    assert system.origin(1).getboolean("libostree-transient", "pinned")
+    system.remove()
 
 
 def test_a_package_whose_objects_are_let_go_counts_as_gone(sysroot: System) -> None:

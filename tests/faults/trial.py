@@ -336,10 +336,16 @@ def at_point(pattern: Pattern, point: str, when: str, fault: str = "kill") -> Tr
         done = planted(system, point, when, fault, *pattern.scenario.command)
         assert done.returncode != plant.UNREACHED, f"{point} was never reached: {done.stderr}"
         assert "Traceback" not in done.stderr, done.stderr
-        # Only the record may fail without an end of it.
-        expected = plant.KILLED if fault == "kill" else 0 if point.startswith("journal") else 1
-        assert done.returncode == expected, done.stderr
-        if fault != "kill":
+        if fault == "kill":
+            assert done.returncode == plant.KILLED, done.stderr
+        elif fault in plant.SIGNALS:
+            number = plant.SIGNALS[fault]
+            assert done.returncode == 128 + number, done.stderr
+            assert f"error: interrupted by signal {number}\n" in done.stderr
+        else:
+            # Only the record may fail without an end of the command.
+            expected = 0 if point.startswith("journal") else 1
+            assert done.returncode == expected, done.stderr
             assert ("warning: the journal" if expected == 0 else "error: ") in done.stderr
 
     return f"{fault} {when} {point}", meet
