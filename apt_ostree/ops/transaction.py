@@ -209,7 +209,7 @@ def _recorded(writer: journal.Writer, loaded: Sysroot, osname: str) -> Iterator[
     def end(state: str, error: str = "") -> bool:
         try:
             fresh = sysroot.load(loaded.path)
-            changed = fresh.deployments != loaded.deployments
+            changed = _order(fresh) != _order(loaded)
             change = inventory.difference(had, _packages(fresh, osname)) if changed else Change()
             writer.end(state, fresh.of(osname)[0].id if changed else None, change, error)
         except AptOstreeError:
@@ -236,6 +236,11 @@ def _recorded(writer: journal.Writer, loaded: Sysroot, osname: str) -> Iterator[
         end(journal.FAILED, str(error) or type(error).__name__)
         raise
     end(journal.DONE)
+
+
+def _order(loaded: Sysroot) -> list[tuple[str, bool]]:
+    """What the user knows of the deployments; pins of our own, for retention, are none of it."""
+    return [(d.id, d.pinned) for d in loaded.deployments]
 
 
 def _full(error: AptOstreeError | OSError) -> AptOstreeError | OSError:
