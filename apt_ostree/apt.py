@@ -21,7 +21,7 @@ from pathlib import Path
 
 from . import dpkg, proc
 from .errors import DownloadError, ResolveError, ToolError, UnavailableError
-from .fs import remove_tree, resolve
+from .fs import check_space, remove_tree, resolve
 from .model import Intent, Package, Round, Solved
 
 LISTS_MAX_AGE = 24 * 3600
@@ -424,7 +424,7 @@ def solved(action: Action, fields: Mapping[str, str]) -> Solved:
 def download(apt: Apt, packages: Sequence[Package]) -> None:
     """Fetch .debs into ``archives`` as the unprivileged user; apt verifies each against its signed index.
 
-    Raises DownloadError.
+    Raises DownloadError, and SpaceError.
     """
     result = proc.run(
         ["apt-get", "download", "-q", "--", *(package.exactly for package in packages)],
@@ -438,6 +438,12 @@ def download(apt: Apt, packages: Sequence[Package]) -> None:
             _apt_errors(result) or proc.tail(result.stderr),
             "Nothing was changed. Check the network; 'apt-ostree cleanup -m' makes the next run fetch the lists anew.",
         )
+    # From a file: source apt copies what it can, and ends well where the disk is full.
+    check_space(apt.area / "archives", ONE_BLOCK, "the downloads")
+
+
+ONE_BLOCK = 1 << 16
+"""Bytes; larger than the blocks of any filesystem: with less, a file may have been cut short."""
 
 
 def archive_name(package: Package) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import lifetime, proc
+from . import lifetime, mounts, proc
 from .errors import SpaceError, ToolError, TreeError
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -60,12 +60,15 @@ def sync_filesystem(path: Path) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove ``path`` and all below it, following no link and crossing into no mount; fine if it is gone."""
+    """Remove ``path`` and all below it, following no link; fine if it is gone.
+
+    Raises ToolError where anything is mounted there, before the first file goes.
+    """
     if not os.path.lexists(path):
         return
     if path.is_dir() and not path.is_symlink():
-        if os.path.ismount(path):
-            raise ToolError(f"refusing to remove {path}", "it is a mount point")
+        if mounted := mounts.at_or_below(path):
+            raise ToolError(f"refusing to remove {path}", f"something is mounted on {mounted[0]}")
         # rmtree works through directory descriptors here, so a planted link cannot lead it astray.
         assert shutil.rmtree.avoids_symlink_attacks
         try:
@@ -118,6 +121,26 @@ def resolve(path: str, tree: Path, etc: Path) -> tuple[str, Path] | None:
 
 _LINKS_MAX = 40
 """Links in a row before a name counts as missing, as for the kernel (path_resolution(7))."""
+
+
+@contextmanager
+def directory_beneath(top: Path, name: str) -> Iterator[int]:
+    """A descriptor of the directory ``name`` below ``top``, for work on its entries by their names alone.
+
+    Raises NotADirectoryError where a link or a file is in the way, and FileNotFoundError.
+    """
+    descriptor = os.open(top, _DIRECTORY)
+    try:
+        for part in Path(name).parts:
+            inner = os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = inner
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def make_beneath(top: Path, name: str | os.PathLike[str]) -> Path | None:

@@ -44,7 +44,7 @@ class Limits:
 
 
 RESERVE_SHARE = 0.03
-"""The share that ostree itself leaves free (min-free-space-percent, ostree.repo-config(5))."""
+"""The share that ostree itself leaves free (min-free-space-percent, ostree.repo-config(5)); of the inodes, too."""
 
 LIMITS = Limits()
 
@@ -63,6 +63,8 @@ class Guard:
         self.place, self.doing, self.limits = place, doing, limits or LIMITS
         # Where there is less from the beginning, half of it has to do: an uninstall must work on a disk that is full.
         self._reserve = min(_reserve(place, self.limits), _bytes(place)[0] // 2)
+        free, inodes = _inodes(place)
+        self._inode_reserve = min(int(inodes * RESERVE_SHARE), free // 2)
         self._reached: AptOstreeError | None = None
         self._written, self.info = os.pipe()
         self._ended, self._running = os.pipe()
@@ -139,6 +141,12 @@ class Guard:
                     f"only {_bytes(self.place)[0] / 1e6:.0f} MB were left free, and the rest of the system needs some",
                     f"{NOTHING_CHANGED} What it wrote is removed; 'apt-ostree cleanup' makes room.",
                 )
+            elif _inodes(self.place)[0] < self._inode_reserve:
+                self._reached = SpaceError(
+                    f"{self.doing()} filled the disk with files",
+                    f"only {_inodes(self.place)[0]} inodes were left free, and the rest of the system needs some",
+                    f"{NOTHING_CHANGED} What it wrote is removed; 'apt-ostree cleanup' makes room.",
+                )
 
 
 def _end(first: int) -> None:
@@ -170,6 +178,12 @@ def room(place: Path) -> int:
 
 def _reserve(place: Path, limits: Limits) -> int:
     return int(min(limits.reserve, _bytes(place)[1] * RESERVE_SHARE))
+
+
+def _inodes(place: Path) -> tuple[int, int]:
+    """The free inodes of a filesystem, and all that it has: none and none where it makes them as they are needed."""
+    status = os.statvfs(place)
+    return status.f_favail, status.f_files
 
 
 def _bytes(place: Path) -> tuple[int, int]:

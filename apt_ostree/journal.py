@@ -19,7 +19,7 @@ from typing import Any
 
 from .console import Reporter
 from .errors import redact
-from .fs import make_beneath, remove_tree, sync_directory, write_atomically
+from .fs import directory_beneath, make_beneath, write_atomically
 from .inventory import Change
 from .model import Package
 
@@ -31,7 +31,13 @@ ID = re.compile(r"\d{8}T\d{6}Z-\d+")
 """How a transaction is named: names sort by time."""
 
 PLACE = "var/lib/apt-ostree/transactions"
-"""Below the stateroot."""
+LOGS = "var/log/apt-ostree"
+"""Below the stateroot. Links there lead who knows where, and are not followed."""
+
+_DOCUMENT = re.compile(r"^[^.].*\.json$")
+_OWN = re.compile(rf"{ID.pattern}\.json")
+_HALF = re.compile(rf"\.{ID.pattern}\.json\.\d+")
+_LOG = re.compile(rf"{ID.pattern}\.log")
 
 RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
 STATES = frozenset({RUNNING, DONE, FAILED, INTERRUPTED})
@@ -139,32 +145,53 @@ def _package(value: Any) -> Package:
 
 def read(stateroot: Path) -> list[Entry | Unreadable]:
     """All documents of a stateroot, the oldest first. Raises OSError where it may not be read."""
-    place = stateroot / PLACE
-    # Told apart from a directory that is not there: who may not look must be told so.
     try:
-        names = sorted(os.listdir(place))
+        with directory_beneath(stateroot, PLACE) as place:
+            return [_read(place, name) for name in sorted(os.listdir(place)) if _DOCUMENT.search(name)]
     except FileNotFoundError:
         return []
-    return [read_one(place / name) for name in names if name.endswith(".json") and not name.startswith(".")]
 
 
-def read_one(path: Path) -> Entry | Unreadable:
+def read_one(stateroot: Path, identifier: str) -> Entry | Unreadable:
     """One document; Unreadable where there is none."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, errors="replace") as file:
-            return parse(path.stem, file.read())
+        with directory_beneath(stateroot, PLACE) as place:
+            return _read(place, f"{identifier}.json")
     except OSError as error:
-        return Unreadable(path.stem, error.strerror or str(error))
+        return Unreadable(identifier, error.strerror or str(error))
+
+
+def _read(place: int, name: str) -> Entry | Unreadable:
+    identifier = name.removesuffix(".json")
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=place)
+        with os.fdopen(descriptor, errors="replace") as file:
+            return parse(identifier, file.read())
+    except OSError as error:
+        return Unreadable(identifier, error.strerror or str(error))
 
 
 def tidy(stateroot: Path) -> None:
-    """Drop what a killed writer left, and the oldest documents above the number that is kept."""
-    place = stateroot / PLACE
-    names = sorted(os.listdir(place)) if place.is_dir() else []
-    documents = [name for name in names if name.endswith(".json") and not name.startswith(".")]
-    for name in [*(name for name in names if name.startswith(".")), *documents[:-KEPT]]:
-        remove_tree(place / name)
+    """Drop what a killed writer left, the oldest documents above the number that is kept, and the logs of their time.
+
+    Nothing goes but files of names that are given here. Raises OSError.
+    """
+    try:
+        with directory_beneath(stateroot, PLACE) as place:
+            names = sorted(os.listdir(place))
+            documents = [name for name in names if _OWN.fullmatch(name)]
+            for name in [*filter(_HALF.fullmatch, names), *documents[:-KEPT]]:
+                os.unlink(name, dir_fd=place)
+        # A failure of which no record could be written keeps its log.
+        if len(documents) < KEPT:
+            return
+        oldest = documents[-KEPT].removesuffix(".json")
+        with directory_beneath(stateroot, LOGS) as place:
+            for name in filter(_LOG.fullmatch, os.listdir(place)):
+                if name.removesuffix(".log") < oldest:
+                    os.unlink(name, dir_fd=place)
+    except FileNotFoundError:
+        pass
 
 
 def write(stateroot: Path, entry: Entry, *, durable: bool = True) -> None:
@@ -183,11 +210,13 @@ def write(stateroot: Path, entry: Entry, *, durable: bool = True) -> None:
 
 
 def remove(stateroot: Path, identifier: str) -> None:
-    """Forget one transaction."""
-    path = stateroot / PLACE / f"{identifier}.json"
-    if path.exists():
-        path.unlink()
-        sync_directory(path.parent)
+    """Forget one transaction. Raises OSError."""
+    try:
+        with directory_beneath(stateroot, PLACE) as place:
+            os.unlink(f"{identifier}.json", dir_fd=place)
+            os.fsync(place)
+    except FileNotFoundError:
+        pass
 
 
 class Writer:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,7 +59,7 @@ def enter_private_namespace() -> None:
     """
     _call("make a mount namespace", _libc.unshare(CLONE_NEWNS))
     # In a chroot whose / is no mount point, each mount that is there is told apart.
-    for place in ["/"] if os.path.ismount("/") or not _mount_points() else _mount_points():
+    for place in ["/"] if os.path.ismount("/") or not points() else points():
         _mount("none", place, None, MS_REC | MS_PRIVATE)
     if not os.path.ismount("/dev"):
         _mount("/dev", "/dev", None, MS_BIND | MS_REC)
@@ -66,10 +67,20 @@ def enter_private_namespace() -> None:
     _mount("none", "/dev", None, MS_REMOUNT | MS_BIND | MS_RDONLY | kept)
 
 
-def _mount_points() -> list[str]:
-    """Where something is mounted, as this process sees it (proc_pid_mountinfo(5)); the escapes are octal."""
-    lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    return [line.split()[4].encode().decode("unicode_escape") for line in lines]
+def points() -> list[str]:
+    """Where something is mounted, as this process sees it (proc_pid_mountinfo(5))."""
+    lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    return [os.fsdecode(_ESCAPE.sub(lambda found: bytes([int(found[1], 8)]), line.split(b" ")[4])) for line in lines]
+
+
+_ESCAPE = re.compile(rb"\\([0-7]{3})")
+
+
+def at_or_below(path: Path) -> list[str]:
+    """What is mounted on a directory or on something in it; bind mounts of the same filesystem, too, which no
+    device's number tells (os.path.ismount)."""
+    real = os.path.realpath(path)
+    return [point for point in points() if point == real or point.startswith(f"{real.rstrip('/')}/")]
 
 
 def mount_proc() -> None:
@@ -120,5 +131,5 @@ def overlay(area: Path, lower: Sequence[str], upper: str, work: str, target: str
 def make_writable(path: Path) -> None:
     """Let this namespace write below the mount point ``path``, whatever the host may; fine if it is none."""
     # Not ismount(3): / and /sysroot of a booted deployment are the same filesystem, which it takes for no mount.
-    if os.fspath(path) in _mount_points() and os.statvfs(path).f_flag & os.ST_RDONLY:
+    if os.fspath(path) in points() and os.statvfs(path).f_flag & os.ST_RDONLY:
         _mount("none", os.fspath(path), None, MS_REMOUNT | MS_BIND)

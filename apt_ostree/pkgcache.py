@@ -425,14 +425,29 @@ def packages_file(entries: Iterable[Cached], target: Path) -> Path:
 
 
 def collect_garbage(repo: Path, area: Path, keep: set[str]) -> None:
-    """Drop every imported package whose digest is not in ``keep``; the next prune frees its objects."""
-    for ref in ostree.refs(repo, REF):
-        if ref.rpartition("/")[2] not in keep:
-            ostree.delete_ref(repo, ref)
+    """Drop every imported package whose digest is not in ``keep``; the next prune frees its objects.
+
+    Its directory first: a package that has one counts as whole, with its objects.
+    """
     places = area / "pkgs"
     for place in sorted(places.iterdir()) if places.is_dir() else []:
         if place.name not in keep:
             remove_tree(place)
+    for ref in ostree.refs(repo, REF):
+        if ref.rpartition("/")[2] not in keep:
+            ostree.delete_ref(repo, ref)
+
+
+def drop_incomplete(repo: Path, area: Path) -> None:
+    """Drop every package that a kill left without a part: its directory, or the reference that keeps its objects."""
+    refs = ostree.refs(repo, REF)
+    for place in sorted((area / "pkgs").iterdir()):
+        cached = load(area, place.name)
+        if cached is None or (cached.objects and f"{REF}/{place.name}" not in refs):
+            remove_tree(place)
+    for ref in refs:
+        if not (area / "pkgs" / ref.rpartition("/")[2]).is_dir():
+            ostree.delete_ref(repo, ref)
 
 
 def free(area: Path) -> None:

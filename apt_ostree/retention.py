@@ -70,14 +70,13 @@ def first_to_go(
     needed = besides + _kernel_size(path / "ostree/repo", commit, [path / d.path for d in own])
     status = os.statvfs(boot)
     free = status.f_bavail * status.f_frsize
-    going = [d for d in own if d not in staying and not d.staged]
     removed: list[Deployment] = []
-    for deployment in reversed(going):
+    for group in by_kernel(own, staying):
         if free >= needed:
             break
-        removed.append(deployment)
-        if not any(d.boot_checksum == deployment.boot_checksum for d in own if d not in removed):
-            free += sum(file.stat().st_size for file in boot.glob(f"ostree/*-{deployment.boot_checksum}/*"))
+        removed += group
+        kernel = f"ostree/{group[0].osname}-{group[0].boot_checksum}"
+        free += sum(file.stat().st_size for file in boot.glob(f"{kernel}/*"))
     if free < needed:
         raise SpaceError(
             "too little space in /boot for the kernel and its initramfs",
@@ -86,6 +85,17 @@ def first_to_go(
             "Unpin or remove an older deployment ('apt-ostree unpin', 'apt-ostree cleanup -r'), or enlarge /boot.",
         )
     return removed
+
+
+def by_kernel(own: Sequence[Deployment], staying: Sequence[Deployment]) -> list[list[Deployment]]:
+    """Those of a stateroot that need not stay, together where they share a kernel, the oldest first. One whose kernel
+    something else needs is left out: without it /boot would have no more room, and the machine one way back less."""
+    needed = {d.boot_checksum for d in own if d in staying}
+    groups: dict[str, list[Deployment]] = {}
+    for deployment in reversed(own):
+        if not deployment.staged and deployment.boot_checksum not in needed:
+            groups.setdefault(deployment.boot_checksum, []).append(deployment)
+    return list(groups.values())
 
 
 def _kernel_size(repo: Path, commit: str, deployed: Sequence[Path]) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,9 +25,18 @@ UNKNOWN = (
 )  # fmt: skip
 """Calls that fail as on a kernel without them: programs know what to do then."""
 
-SOCKETS = frozenset((1, 2, 10, 16))
-"""The families of sockets that are left (linux/socket.h): unix, inet, inet6, netlink. All of them end in the
-sandbox's own network namespace, or in its tree."""
+UNIX, INET, INET6, NETLINK = 1, 2, 10, 16  # linux/socket.h
+
+SOCKETS = {UNIX, INET, INET6, NETLINK}
+"""The families of sockets that are left. All of them end in the sandbox's own network namespace, or in its tree."""
+
+TYPES = {1, 2, 3}
+"""Of internet sockets: stream, datagram, raw (which has a capability before it). The kernel looks for a module that
+has any other type, or another protocol, and loads it for whoever asks."""
+
+PROTOCOLS = {INET: {0, 6, 17}, INET6: {0, 6, 17}, NETLINK: {0, 9, 15}}
+"""TCP and UDP (linux/in.h); route, which lists interfaces, audit, kobject-uevent (linux/netlink.h). The generic
+one loads a module by each name that it is asked for."""
 
 CLONE_NEWUSER = 0x10000000  # linux/sched.h
 
@@ -34,7 +44,9 @@ _ALLOW = 0x7FFF0000  # linux/seccomp.h
 _FAIL = 0x00050000  # SECCOMP_RET_ERRNO; the error's number is added
 _ON_OTHER_ARCHITECTURE = 2  # SCMP_FLTATR_ACT_BADARCH
 _EQUAL, _GREATER, _MASKED = 4, 6, 7  # enum scmp_compare
-_SOCKETCALL_SOCKET = 1  # linux/net.h
+_SOCKETCALL_SOCKET, _SOCKETCALL_SOCKETPAIR = 1, 8  # linux/net.h
+_FILE_TYPE = 0o170000  # S_IFMT of linux/stat.h
+_SOCKET_TYPE = 0xF  # SOCK_TYPE_MASK of linux/net.h; flags stand above
 
 _COMPANIONS = {b"x86_64": b"x86", b"aarch64": b"arm"}
 """The 32-bit programs that a 64-bit kernel runs, too: packages of a foreign architecture have them."""
@@ -49,6 +61,14 @@ class _Comparison(ctypes.Structure):
         ("first", ctypes.c_uint64),
         ("second", ctypes.c_uint64),
     )
+
+
+def _others(argument: int, allowed: set[int]) -> list[_Comparison]:
+    """Whatever an argument may be but for the ``allowed`` values; one rule each, since a rule looks at an argument
+    once."""
+    last = max(allowed)
+    between = sorted(set(range(last)) - allowed)
+    return [*(_Comparison(argument, _EQUAL, value, 0) for value in between), _Comparison(argument, _GREATER, last, 0)]
 
 
 @contextmanager
@@ -91,12 +111,23 @@ def _export(descriptor: int) -> None:
             refuse(unknown, errno.ENOSYS)
         for maker in ("clone", "unshare"):
             refuse(maker, errno.EPERM, _Comparison(0, _MASKED, CLONE_NEWUSER, CLONE_NEWUSER))
-        last = max(SOCKETS)
-        for family in sorted(set(range(last)) - SOCKETS):
-            refuse("socket", errno.EAFNOSUPPORT, _Comparison(0, _EQUAL, family, 0))
-        refuse("socket", errno.EAFNOSUPPORT, _Comparison(0, _GREATER, last, 0))
-        # i386 has this besides, with its arguments in memory.
-        refuse("socketcall", errno.EAFNOSUPPORT, _Comparison(0, _EQUAL, _SOCKETCALL_SOCKET, 0))
+        for maker, argument in (("mknod", 1), ("mknodat", 2)):
+            # A device of number 0/0 needs no capability: overlayfs takes it for a file that was removed.
+            refuse(maker, errno.EPERM, _Comparison(argument, _MASKED, _FILE_TYPE, stat.S_IFCHR))
+        for other in _others(0, SOCKETS):
+            refuse("socket", errno.EAFNOSUPPORT, other)
+        for other in _others(0, {UNIX}):
+            refuse("socketpair", errno.EAFNOSUPPORT, other)
+        for family, protocols in PROTOCOLS.items():
+            for other in _others(2, protocols):
+                refuse("socket", errno.EPROTONOSUPPORT, _Comparison(0, _EQUAL, family, 0), other)
+        for family in (INET, INET6):
+            for kind in sorted(set(range(_SOCKET_TYPE + 1)) - TYPES):
+                other = _Comparison(1, _MASKED, _SOCKET_TYPE, kind)
+                refuse("socket", errno.ESOCKTNOSUPPORT, _Comparison(0, _EQUAL, family, 0), other)
+        # i386 has these besides, with their arguments in memory.
+        for number in (_SOCKETCALL_SOCKET, _SOCKETCALL_SOCKETPAIR):
+            refuse("socketcall", errno.EAFNOSUPPORT, _Comparison(0, _EQUAL, number, 0))
         call("seccomp_export_bpf", descriptor)
     finally:
         library.seccomp_release(context)

@@ -21,7 +21,7 @@ from .fs import remove_tree, sync_directory, sync_filesystem, write_atomically
 from .model import Deployment
 from .proc import signals_held
 
-_BOOT_LINK = re.compile(r"(?:^| )ostree=(/ostree/boot\.[01](?:\.[01])?/[^ ]+)")
+_BOOT_LINK = re.compile(r"(?:^| )ostree=(/ostree/boot\.[01](?:\.[01])?/[^ /]+/[^ /]+/\d+)(?= |$)")
 _DEPLOYMENT = re.compile(r"ostree/deploy/(?P<os>[^/]+)/deploy/(?P<checksum>[0-9a-f]{64})\.(?P<serial>\d+)$")
 _REPAIR_ENTRY = (
     "ostree itself works with none of the deployments until that is repaired. Write the entry again after the others "
@@ -115,28 +115,51 @@ def parse_entry(text: str) -> dict[str, str]:
     return found
 
 
-def _deployments(path: Path) -> tuple[Deployment, ...]:
-    entries = []
-    for file in sorted((path / "boot/loader/entries").glob("ostree-*.conf")):
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A loader entry; ``link`` is its /ostree/boot.N/OS/KERNEL/SERIAL, where the kernel is a checksum."""
+
+    file: Path
+    version: int
+    link: str
+    options: str
+
+    @property
+    def parts(self) -> tuple[str, str, str]:
+        osname, kernel, serial = self.link.split("/")[3:]
+        return osname, kernel, serial
+
+
+def _entries(path: Path) -> list[_Entry]:
+    """The loader entries in boot order. Raises SysrootError for one that cannot be read."""
+    found = []
+    for file in (path / "boot/loader/entries").glob("ostree-*.conf"):
         entry = parse_entry(file.read_text(errors="surrogateescape"))
         match = _BOOT_LINK.search(entry.get("options", ""))
         if match is None:
             raise SysrootError(f"cannot read {file}", "it names no ostree= deployment", _REPAIR_ENTRY)
-        entries.append((_entry_order(entry, file), match[1], entry["options"]))
+        version = entry.get("version", "")
+        if not version.isdecimal():
+            raise SysrootError(f"cannot read {file}", "it has no version number", _REPAIR_ENTRY)
+        found.append(_Entry(file, int(version), match[1], entry["options"]))
+    return sorted(found, key=lambda entry: (entry.version, entry.link), reverse=True)
+
+
+def _deployments(path: Path) -> tuple[Deployment, ...]:
     root = staged.booted_root()
     found = [_staged(path)] if path == Path("/") else []
     result: list[Deployment] = [d for d in found if d is not None]
-    for _, link, options in sorted(entries, reverse=True):
-        target = Path(os.path.realpath(path / link.lstrip("/")))
+    for entry in _entries(path):
+        target = Path(os.path.realpath(path / entry.link.lstrip("/")))
         match = _DEPLOYMENT.search(os.fspath(target))
         if match is None or not target.is_dir():
             raise SysrootError(
-                f"the loader entry for {link} leads to no deployment", f"it points to {target}", _REPAIR_ENTRY
+                f"the loader entry for {entry.link} leads to no deployment", f"it points to {target}", _REPAIR_ENTRY
             )
         status = target.stat()
         booted = root == (status.st_dev, status.st_ino)
-        words = " ".join(word for word in kargs.split(options) if not word.startswith("ostree="))
-        result.append(_deployment(path, len(result), match, words, booted=booted, boots=link.split("/")[4]))
+        words = " ".join(word for word in kargs.split(entry.options) if not word.startswith("ostree="))
+        result.append(_deployment(path, len(result), match, words, booted=booted, boots=entry.parts[1]))
     if path == Path("/") and root is not None and not any(d.booted for d in result):
         raise SysrootError(
             "cannot tell which deployment is running",
@@ -144,13 +167,6 @@ def _deployments(path: Path) -> tuple[Deployment, ...]:
             "Nothing was changed. 'ostree admin status' shows what ostree makes of it.",
         )
     return tuple(result)
-
-
-def _entry_order(entry: dict[str, str], file: Path) -> int:
-    version = entry.get("version", "")
-    if not version.isdecimal():
-        raise SysrootError(f"cannot read {file}", "it has no version number", _REPAIR_ENTRY)
-    return int(version)
 
 
 def _deployment(
@@ -295,14 +311,19 @@ def set_default(before: Sysroot, index: int) -> Sysroot:
     Atomic: the loader link is swapped. Raises ChangedError as ``publish`` does.
     """
     with signals_held():
-        if ostree.has_admin("set-default"):
-            check_unchanged(before)
-            ostree.admin(before.path, "set-default", str(index))
-        else:
-            with _ostree_locked(before.path):
+        try:
+            if ostree.has_admin("set-default"):
                 check_unchanged(before)
-                _reorder(before.path, index)
-            ostree.admin(before.path, "cleanup")
+                ostree.admin(before.path, "set-default", str(index))
+            else:
+                with _ostree_locked(before.path):
+                    check_unchanged(before)
+                    _reorder(before.path, index)
+                ostree.admin(before.path, "cleanup")
+        except proc.ChildError:
+            # ostree swaps the link and clears away then, which a damaged repository stops. A rollback is the way out.
+            if load(before.path).deployments[0].id != before.deployments[index].id:
+                raise
     return load(before.path)
 
 
@@ -342,28 +363,26 @@ def _reorder(path: Path, index: int) -> None:
     fresh_links, fresh_loader = path / f"ostree/boot.{other}.0", path / f"boot/loader.{other}"
     for stale in (path / f"ostree/boot.{other}", fresh_links, path / f"ostree/boot.{other}.1", fresh_loader):
         remove_tree(stale)
-    files = sorted((loader / "entries").glob("ostree-*.conf"))
-    parsed = {file: parse_entry(file.read_text(errors="surrogateescape")) for file in files}
-    ordered = sorted(files, key=lambda file: _entry_order(parsed[file], file), reverse=True)
+    ordered = _entries(path)
     ordered.insert(0, ordered.pop(index))
     (fresh_loader / "entries").mkdir(parents=True)
     fresh_links.mkdir()
     counts: dict[str, int] = {}
-    for position, file in enumerate(ordered):
+    for position, entry in enumerate(ordered):
         # Deployments of one kernel are numbered in boot order. ostree relies on it: as long as the kernels
         # stay the same it exchanges the links alone and leaves the entries.
-        osname, kernel, serial = _boot_link(parsed[file])
+        osname, kernel, serial = entry.parts
         number = counts.get(kernel, 0)
         counts[kernel] = number + 1
         place = fresh_links / osname / kernel / str(number)
         place.parent.mkdir(parents=True, exist_ok=True)
         # The links point upwards by a depth that both sets share.
         place.symlink_to((links / osname / kernel / serial).readlink())
-        text = file.read_text(errors="surrogateescape")
+        text = entry.file.read_text(errors="surrogateescape")
         text = re.sub(r"(?m)^version .*$", f"version {len(ordered) - position}", text)
         text = re.sub(r"(?m)^(title .*\(ostree:(?:[^()]*:)?)\d+\)$", rf"\g<1>{position})", text)
         text = text.replace(
-            f"ostree=/ostree/boot.{now}/{osname}/{kernel}/{serial}",
+            f"ostree={entry.link}",
             f"ostree=/ostree/boot.{other}/{osname}/{kernel}/{number}",
         )
         name = f"ostree-{len(ordered) - position}-{osname}.conf"
@@ -389,19 +408,20 @@ def _menus(path: Path) -> list[str]:
     return sorted([*found, kind] if kind in {"grub2", "zipl", "aboot"} else found)
 
 
-def _boot_link(entry: dict[str, str]) -> tuple[str, str, str]:
-    """The parts of an entry's /ostree/boot.N/OS/KERNEL/SERIAL; the kernel is a checksum."""
-    match = _BOOT_LINK.search(entry["options"])
-    assert match is not None
-    osname, kernel, serial = match[1].split("/")[3:]
-    return osname, kernel, serial
-
-
 def undeploy(before: Sysroot, deployment: Deployment) -> Sysroot:
     """Remove one deployment, a pinned one as well. Raises ChangedError as ``publish`` does, and proc.ChildError when
     ostree refuses (the booted one)."""
-    check_unchanged(before)
-    ostree.admin(before.path, "undeploy", str(deployment.index))
+    with signals_held():
+        check_unchanged(before)
+        ostree.admin(before.path, "undeploy", str(deployment.index))
+    return load(before.path)
+
+
+def pin(before: Sysroot, deployment: Deployment, pinned: bool) -> Sysroot:
+    """Keep a deployment through every pruning, or no longer. Raises ChangedError as ``publish`` does."""
+    with signals_held():
+        check_unchanged(before)
+        retention.write_pin(before.path, deployment, pinned)
     return load(before.path)
 
 

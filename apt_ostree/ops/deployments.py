@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .. import pkgcache, retention, sysroot
+from .. import pkgcache, sysroot
 from ..console import Reporter
 from ..errors import SysrootError
 from ..fs import remove_tree
@@ -113,8 +113,9 @@ def pin(settings: Settings, index: str, pinned: bool, reporter: Reporter) -> Don
             )
         if settings.dry_run:
             return Done(True, f"{name} would be {state}.", chosen, dry_run=True)
-        retention.write_pin(current.sysroot.path, chosen, pinned)
-        return Done(True, f"{name} is {state} now.", sysroot.load(current.sysroot.path).deployments[chosen.index])
+        with current.phase("pin"):
+            fresh = sysroot.pin(current.sysroot, chosen, pinned)
+        return Done(True, f"{name} is {state} now.", fresh.deployments[chosen.index])
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from .. import journal, sysroot
 from ..console import Reporter
 from ..errors import CancelError, JournalError, LockedError
-from ..lock import Holder, holder
+from ..lock import Holder, holder, locked_file
 from . import transaction as tx
 from .deployments import Done
 from .transaction import Settings
@@ -34,13 +34,14 @@ def history(settings: Settings, count: int | None) -> History:
     osname = loaded.stateroot(settings.stateroot)
     at_work = holder(loaded.path / tx.LOCK)
     running = at_work.id if at_work is not None else ""
+    stateroot = tx.stateroot_of(loaded, osname)
     try:
-        entries = journal.read(tx.stateroot_of(loaded, osname))
+        entries = journal.read(stateroot)
     except OSError as error:
         raise JournalError(
             "the journal cannot be read",
-            f"{error.filename}: {error.strerror}",
-            "Run it with sudo.",
+            f"{stateroot / journal.PLACE}: {error.strerror}",
+            "Run it with sudo." if isinstance(error, PermissionError) else "A directory has to be there, and no link.",
         ) from error
     entries = [_as_it_is(entry, running) for entry in reversed(entries)]
     return History(osname, tuple(entries[:count]))
@@ -71,7 +72,7 @@ def cancel(settings: Settings, reporter: Reporter) -> Done:
             return Done(False, "No transaction is in progress: the last one has just ended.")
         raise CancelError(
             "cannot tell which process to stop",
-            f"the lock {path / tx.LOCK} is held, but: {found}",
+            f"the lock {locked_file(path / tx.LOCK)} is held, but: {found}",
             "'fuser' with that path names the process; end it by hand, and run 'apt-ostree cleanup -b'.",
         )
     try:

@@ -100,7 +100,7 @@ def _entry(path: Path, at_work: Holder | None) -> journal.Entry | None:
     if at_work is None or not journal.ID.fullmatch(at_work.id):
         return None
     for stateroot in (path / "ostree/deploy").iterdir():
-        entry = journal.read_one(stateroot / journal.PLACE / f"{at_work.id}.json")
+        entry = journal.read_one(stateroot, at_work.id)
         if isinstance(entry, journal.Entry):
             return entry
     return None

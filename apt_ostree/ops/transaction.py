@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .. import caller, config, inventory, journal, lifetime, mounts, ostree, pkgcache, sysroot
+from .. import caller, config, inventory, journal, lifetime, mounts, origin, ostree, pkgcache, sysroot
 from ..config import Config
 from ..console import Reporter
 from ..errors import AptOstreeError, Interrupted, NotRootError, SpaceError, SysrootError, ToolError, UsageError
@@ -98,7 +98,7 @@ class Transaction:
 
         In /var/log of the stateroot, unless a link is on the way there: that leads who knows where.
         """
-        place = make_beneath(self.sysroot.path / "ostree/deploy" / self.osname, "var/log/apt-ostree")
+        place = make_beneath(self.sysroot.path / "ostree/deploy" / self.osname, journal.LOGS)
         if place is None:
             place = self.area / "log"
             place.mkdir(mode=0o700, exist_ok=True)
@@ -208,7 +208,7 @@ def _recorded(writer: journal.Writer, loaded: Sysroot, osname: str) -> Iterator[
     def end(state: str, error: str = "") -> bool:
         try:
             fresh = sysroot.load(loaded.path)
-            changed = [d.id for d in fresh.deployments] != [d.id for d in loaded.deployments]
+            changed = _order(fresh) != _order(loaded)
             change = inventory.difference(had, _packages(fresh, osname)) if changed else Change()
             writer.end(state, fresh.of(osname)[0].id if changed else None, change, error)
         except AptOstreeError:
@@ -235,6 +235,11 @@ def _recorded(writer: journal.Writer, loaded: Sysroot, osname: str) -> Iterator[
         end(journal.FAILED, str(error) or type(error).__name__)
         raise
     end(journal.DONE)
+
+
+def _order(loaded: Sysroot) -> list[tuple[str, bool]]:
+    """What the user knows of the deployments; pins of our own, for retention, are none of it."""
+    return [(d.id, d.pinned) for d in loaded.deployments]
 
 
 def _full(error: AptOstreeError | OSError) -> AptOstreeError | OSError:
@@ -276,21 +281,18 @@ def recover(loaded: Sysroot, reporter: Reporter, *, killed: bool) -> None:
     """
     dead = []
     for stateroot in sorted((loaded.path / "ostree/deploy").iterdir()):
+        # It is worth less than the operation, which warns where it cannot be written either.
+        with contextlib.suppress(OSError):
+            journal.tidy(stateroot)
         try:
             found = journal.read(stateroot)
         except OSError:
             continue
-        journal.tidy(stateroot)
         dead += [(stateroot, e) for e in found if isinstance(e, journal.Entry) and e.state == journal.RUNNING]
     if not dead and not killed:
         return
     try:
-        for place in sorted((loaded.area / "pkgs").iterdir()):
-            if pkgcache.load(loaded.area, place.name) is None:
-                remove_tree(place)
-        for ref in sorted(ostree.refs(loaded.repo, pkgcache.REF)):
-            if not (loaded.area / "pkgs" / ref.rpartition("/")[2]).is_dir():
-                ostree.delete_ref(loaded.repo, ref)
+        pkgcache.drop_incomplete(loaded.repo, loaded.area)
         hold_bases(loaded)
         sysroot.prune(loaded.path)
         for stateroot, entry in dead:
@@ -326,13 +328,16 @@ def sweep(loaded: Sysroot) -> None:
     """
     archives = loaded.area / "apt/archives"
     partial = [loaded.path / "boot" / sysroot.SWAP, *loaded.area.glob(".*"), *archives.glob("*"), *archives.glob(".*")]
+    partial += loaded.path.glob("ostree/deploy/*/deploy/.*.origin.*")
     for left in [*sorted((loaded.area / "tmp").iterdir()), *partial]:
         remove_tree(left)
     if loaded.unsynced.exists():
-        # Damaged, it names another boot than this one, and nothing that was synced.
+        # Damaged, it names another boot than this one, and nothing that was synced. What a deployment asks for was,
+        # before that was published; and a package that was given as a file can be fetched from nowhere.
         boot, *kept = loaded.unsynced.read_text(errors="replace").split() or [""]
         if boot != _boot_id():
-            _forget_unsynced(loaded, set(kept))
+            given = {entry.sha256 for d in loaded.deployments for entry in origin.intent(d.origin).local}
+            _forget_unsynced(loaded, {*kept, *given})
     if PENDING_REF in ostree.refs(loaded.repo, "apt-ostree"):
         ostree.delete_ref(loaded.repo, PENDING_REF)
 

@@ -53,7 +53,7 @@ def main() -> int:
                 for failure in tallies[title].failures:
                     print(failure, file=sys.stderr, flush=True)
     print(HEAD, *(tally.row(title) for title, tally in tallies.items()), sep="\n")
-    failed = any(tally.failures for tally in tallies.values())
+    failed = any(tally.failures or not tally.both for tally in tallies.values())
     if failed:
         print(f"the sysroots of the failures are in {work}", file=sys.stderr)
     return int(failed)

@@ -4,20 +4,24 @@ The product has no hook for this: functions of the loaded modules are exchanged 
 
 POINT is a phase of a transaction, ``lock``, ``journal``, or a function in FUNCTIONS; ``POINT:N`` is its Nth use,
 ``POINT@N`` the Nth line that runs inside it. WHEN is ``before`` or ``after``. FAULT is ``kill`` (SIGKILL, as by the
-kernel or a power cut's first half), ``enospc`` or ``eio``.
+kernel or a power cut's first half), another signal (``int``, ``term``, ``hup``), ``enospc``, ``eio``, ``full`` (the
+disk of the sysroot, from then on), or ``pin``: what another tool does meanwhile, which knows nothing of our lock.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import importlib
 import os
 import pkgutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -25,7 +29,7 @@ import apt_ostree
 from apt_ostree import journal
 from apt_ostree.cli import main as cli
 
-PHASES = ("pull", "resolve", "download", "import", "script", "commit", "deploy", "reorder", "prune")
+PHASES = ("pull", "resolve", "download", "import", "script", "commit", "deploy", "reorder", "pin", "prune")
 
 FUNCTIONS = {
     "journal": "journal.write",
@@ -36,10 +40,12 @@ FUNCTIONS = {
     "create-ref": "ostree.create_ref",
     "delete-ref": "ostree.delete_ref",
     "sandbox": "cgroup.of_tasks",
+    "apt-solve": "apt.simulate",
     "apt-download": "apt.download",
     "import-deb": "pkgcache.import_deb",
     "collect": "pkgcache.collect_garbage",
     "publish": "sysroot.publish",
+    "write-pin": "retention.write_pin",
     "set-default": "sysroot.set_default",
     "loader": "sysroot._reorder",
     "sweep": "ops.transaction.sweep",
@@ -54,22 +60,51 @@ UNREACHED = 99
 """The exit status where the point was never reached: such a trial proves nothing."""
 
 
+SIGNALS = {"int": signal.SIGINT, "term": signal.SIGTERM, "hup": signal.SIGHUP}
+ERRORS = {"enospc": errno.ENOSPC, "eio": errno.EIO}
+
+
 class Fault:
     """Strikes once, at the use that was asked for."""
 
-    def __init__(self, kind: str, use: int) -> None:
-        self.kind, self.use, self.seen, self.struck = kind, use, 0, False
+    def __init__(self, kind: str, use: int, sysroot: str) -> None:
+        self.kind, self.use, self.sysroot, self.seen, self.struck = kind, use, sysroot, 0, False
 
     def strike(self) -> None:
         self.seen += 1
         if self.seen != self.use:
             return
         self.struck = True
-        if self.kind == "kill":
+        if self.kind in ERRORS:
+            raise OSError(ERRORS[self.kind], os.strerror(ERRORS[self.kind]))
+        if self.kind == "pin":
+            subprocess.run(["ostree", "admin", f"--sysroot={self.sysroot}", "pin", "1"], check=True)
+        elif self.kind == "full":
+            fill(Path(self.sysroot), 0)
+        elif self.kind == "kill":
             # For the kernel the same as SIGKILL, which the first process of a pid namespace cannot send itself.
             os._exit(KILLED)
-        number = {"enospc": errno.ENOSPC, "eio": errno.EIO}[self.kind]
-        raise OSError(number, os.strerror(number))
+        else:
+            os.kill(os.getpid(), SIGNALS[self.kind])
+
+
+def fill(place: Path, free: int) -> None:
+    """Leave ``free`` bytes of a file system: none at all where that is 0. FILLERS hold the rest."""
+
+    def left() -> int:
+        status = os.statvfs(place)
+        return status.f_bavail * status.f_frsize
+
+    # Most of it at once; the rest block by block, since both files' own metadata take some.
+    if (size := left() - free - (1 << 20)) > 0:
+        subprocess.run(["fallocate", "-l", str(size), place / FILLERS[0]], check=True)
+    with (place / FILLERS[1]).open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while left() > free:
+            file.write(bytes(1024))
+            os.fsync(file.fileno())
+
+
+FILLERS = (".filler", ".filler2")
 
 
 def _exchange(old: Any, new: Any) -> None:
@@ -135,13 +170,13 @@ def _around_context(
     return run
 
 
-def plant(point: str, when: str, fault: str) -> Fault:
+def plant(point: str, when: str, fault: str, sysroot: str) -> Fault:
     """Exchange what has to be exchanged for one fault."""
     for module in pkgutil.walk_packages(apt_ostree.__path__, "apt_ostree."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     name, at, use = point.partition("@") if "@" in point else point.partition(":")
-    planted = Fault(fault, int(use or 1))
+    planted = Fault(fault, int(use or 1), sysroot)
     if name in PHASES:
         transaction = importlib.import_module("apt_ostree.ops.transaction").Transaction
         phase = transaction.phase
@@ -159,7 +194,9 @@ def plant(point: str, when: str, fault: str) -> Fault:
 def main(words: list[str]) -> None:
     point, when, fault, separator, *command = words
     assert (separator, when in {"before", "after"}, journal.SCHEMA) == ("--", True, 1)
-    planted = plant(point, when, fault)
+    option, sysroot, *_ = command
+    assert option == "--sysroot"
+    planted = plant(point, when, fault, sysroot)
     sys.argv = ["apt-ostree", *command]
     try:
         cli.main(command)

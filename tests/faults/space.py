@@ -1,21 +1,21 @@
-"""A sysroot whose parts are small file systems of their own, of which one is nearly full; in a mount namespace that
-ends with this process: ``python -m tests.faults.space IMAGES PLACE PART FREE -- WORDS``.
+"""A sysroot whose parts are small file systems of their own, of which one is nearly full, or is full from a point on;
+in a mount namespace that ends with this process:
+``python -m tests.faults.space IMAGES PLACE PART FREE|POINT -- WORDS``.
 
 Runs the command, looks at what is left, gives the space back, runs it again, and prints what came of it as JSON.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from apt_ostree import mounts
-from tests.faults.trial import shape, swept, whole
-from tests.integration.system import STATEROOT, Base, System, output, run_cli
+from tests.faults import plant
+from tests.faults.trial import planted, shape, swept, whole
+from tests.integration.system import STATEROOT, Base, Result, System, output, run_cli
 
 PARTS = {"sysroot": "", "boot": "boot", "var": f"ostree/deploy/{STATEROOT}/var"}
 """Where each file system is mounted, in this order."""
@@ -44,35 +44,22 @@ def make_images(system: System, images: Path) -> None:
             output("find", top, "-mindepth", "1", "-delete")
 
 
-def _free(place: Path) -> int:
-    status = os.statvfs(place)
-    return status.f_bavail * status.f_frsize
-
-
-def fill(place: Path, free: int) -> list[Path]:
-    """Leave ``free`` bytes of a file system: none at all where that is 0."""
-    fillers = [place / ".filler", place / ".filler2"]
-    # Most of it at once; the rest block by block, since both files' own metadata take some.
-    if (size := _free(place) - free - (1 << 20)) > 0:
-        output("fallocate", "-l", str(size), fillers[0])
-    with fillers[1].open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while _free(place) > free:
-            file.write(bytes(1024))
-            os.fsync(file.fileno())
-    return fillers
-
-
-def trial(images: Path, place: Path, part: str, free: int, words: list[str]) -> Trial:
+def trial(images: Path, place: Path, part: str, free: str, words: list[str]) -> Trial:
     mounts.enter_private_namespace()
     for name, below in PARTS.items():
         output("mount", "-o", "loop", images / f"{name}.img", place / below)
     system = System(place, Base(place / "ostree/repo", (place / "base").read_text()))
     names = system.deployments()
-    fillers = fill(place / PARTS[part], free)
-    done = run_cli("--sysroot", place, *words, status=None)
+    if free.isdecimal():
+        plant.fill(place / PARTS[part], int(free))
+        done = run_cli("--sysroot", place, *words, status=None)
+    else:
+        ran = planted(system, free, "before", "full", *words)
+        assert ran.returncode != plant.UNREACHED, ran.stderr
+        done = Result((), ran.returncode, ran.stdout, ran.stderr)
     left = shape(system, names)
-    for filler in fillers:
-        filler.unlink(missing_ok=True)
+    for filler in plant.FILLERS:
+        (place / PARTS[part] / filler).unlink(missing_ok=True)
     whole(system)
     outcome = "old" if left == tuple((name,) for name in names) else "new"
     if outcome == "new":
@@ -90,4 +77,4 @@ def trial(images: Path, place: Path, part: str, free: int, words: list[str]) -> 
 if __name__ == "__main__":
     images, place, part, free, separator, *words = sys.argv[1:]
     assert separator == "--"
-    print(json.dumps(asdict(trial(Path(images), Path(place), part, int(free), words))))
+    print(json.dumps(asdict(trial(Path(images), Path(place), part, free, words))))

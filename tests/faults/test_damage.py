@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.system import System, output
+from tests.integration.test_hostile import package
 
 CONTENTS = {"garbage": b"\xff\x00garbage[", "empty": b"", "of a later version": b'{"schema": 99, "pid": {"x": 1}}'}
 
@@ -32,11 +33,11 @@ def two(pattern: System, tmp_path: Path) -> Iterator[System]:
 
 @pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
 def test_a_damaged_lock_is_held_and_described_all_the_same(two: System, content: bytes) -> None:
-    two.lock.write_bytes(content)
+    two.note.write_bytes(content)
     assert two.run("status", "--json").document["transaction"] is None
     assert two.run("cancel").stdout == "No transaction is in progress.\n"
     two.install("rec-b")
-    assert two.lock.read_bytes() == b""
+    assert two.note.read_bytes() == b""
 
 
 def deployed(system: System) -> dict[str, bytes]:
@@ -101,14 +102,25 @@ def test_a_damaged_loader_entry_is_named_and_nothing_is_lost(two: System, conten
     two.install("rec-b")
 
 
-def objects(system: System, commit: str) -> dict[str, Path]:
-    """One object of each kind that a commit reaches: its own, its tree's, and a file of the dpkg database."""
-    listed = output("ostree", "ls", f"--repo={system.repo}", "-C", commit, "/usr/lib/sysimage/dpkg/status").split()
-    content = listed[4]
-    return {
-        "commit": system.repo / "objects" / commit[:2] / f"{commit[2:]}.commit",
-        "file": system.repo / "objects" / content[:2] / f"{content[2:]}.file",
-    }
+DAMAGED = {
+    "the base's commit": ("commit", None, ""),
+    "a directory of the base": ("dirtree", None, "/usr/lib/sysimage"),
+    "a directory's owner and mode": ("dirmeta", None, "/usr/lib/sysimage"),
+    "a file of the base": ("file", None, "/usr/lib/sysimage/dpkg/status"),
+    "a file of the layer": ("file", 0, "/usr/share/greeter/only-in-2.0"),
+}
+"""Kind, index of the deployment or None for the base, and path."""
+
+
+def stored(system: System, kind: str, index: int | None, path: str) -> Path:
+    """The object that a commit has for a path."""
+    commit = system.base.commit if index is None else system.commit(index)
+    if kind == "commit":
+        return system.repo / "objects" / commit[:2] / f"{commit[2:]}.commit"
+    # Mode, owners and size; then the checksum of a file, or those of a directory's tree and metadata.
+    words = output("ostree", "ls", f"--repo={system.repo}", "-C", "-d", commit, path).split()
+    checksum = words[5 if kind == "dirmeta" else 4]
+    return system.repo / "objects" / checksum[:2] / f"{checksum[2:]}.{kind}"
 
 
 def remove(path: Path) -> None:
@@ -126,12 +138,12 @@ def corrupt(path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [remove, corrupt])
-@pytest.mark.parametrize("kind", ["commit", "file"])
-def test_an_object_of_the_base_that_is_lost_or_damaged_costs_no_deployment(
-    two: System, kind: str, harm: Callable[[Path], None]
+@pytest.mark.parametrize("what", DAMAGED)
+def test_an_object_that_is_lost_or_damaged_costs_no_deployment(
+    two: System, what: str, harm: Callable[[Path], None]
 ) -> None:
     before = two.deployments()
-    harm(objects(two, two.base.commit)[kind])
+    harm(stored(two, *DAMAGED[what]))
     result = two.run("install", "rec-b", status=None)
     if result.status:
         assert result.failure.resolution, result.stderr
@@ -151,6 +163,17 @@ def test_a_damaged_note_of_unsynced_objects_stops_nothing(two: System, content: 
     two.fsck()
 
 
+def test_a_damaged_note_of_unsynced_objects_costs_no_package_that_was_given_as_a_file(
+    two: System, tmp_path: Path
+) -> None:
+    mine = package(tmp_path, "mine", files={"usr/share/mine": "mine\n"})
+    two.install(mine)
+    Path(mine).unlink()
+    (two.area / "unsynced").write_bytes(CONTENTS["garbage"])
+    two.install("rec-b")
+    assert (two.deployment() / "usr/share/mine").read_text() == "mine\n"
+
+
 @pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS)
 def test_a_damaged_package_in_the_cache_is_fetched_again(two: System, content: bytes) -> None:
     two.run("install", "-D", "rec-b")
@@ -158,6 +181,25 @@ def test_a_damaged_package_in_the_cache_is_fetched_again(two: System, content: b
         (place / "index.json").write_bytes(content)
     two.install("rec-b")
     assert two.requested() == ["greeter", "rec-b"]
+
+
+@pytest.mark.parametrize("harm", [remove, corrupt])
+def test_an_object_of_a_package_that_is_lost_or_damaged_costs_no_deployment(
+    two: System, harm: Callable[[Path], None]
+) -> None:
+    two.run("install", "-D", "rec-b")
+    before = two.deployments()
+    (index,) = (
+        path
+        for path in (two.area / "pkgs").glob("*/index.json")
+        if json.loads(path.read_text())["package"][0] == "rec-b"
+    )
+    for checksum in json.loads(index.read_text())["objects"]:
+        harm(two.repo / "objects" / checksum[:2] / f"{checksum[2:]}.file")
+    result = two.run("install", "rec-b", status=None)
+    if result.status:
+        assert result.failure.resolution, result.stderr
+        assert two.deployments() == before
 
 
 def test_a_damaged_journal_names_what_cannot_be_read(two: System) -> None:

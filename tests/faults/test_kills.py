@@ -25,6 +25,7 @@ from tests.faults.trial import (
     at_lines,
     at_point,
     at_points,
+    clean,
     has_set_default,
     make_pattern,
     planted,
@@ -34,7 +35,7 @@ from tests.integration.system import System
 
 SEED = int(os.environ.get("FAULTS_SEED") or random.SystemRandom().randrange(1 << 32))
 
-INSTANTS = {"install": 100, "uninstall": 4, "rollback": 6, "cleanup": 6, "kargs": 4, "rebase": 4}
+INSTANTS = {"install": 100, "uninstall": 4, "rollback": 6, "cleanup": 6, "pin": 2, "kargs": 4, "rebase": 4}
 """Random instants of each scenario: what six minutes of two processors allow. ``make torture`` tries as many as it
 is told."""
 
@@ -67,30 +68,75 @@ def test_a_kill_at_a_named_point_leaves_the_old_state_or_the_new(
 ) -> None:
     pattern = patterns(name)
     tally = tried(pattern, tmp_path, at_points(pattern))
-    assert tally.outcomes["old"] > 0
-    assert tally.outcomes["new"] > 0
+    assert tally.both, tally.outcomes
 
 
-ERRORS = (
-    ("journal", "before", "enospc"),
-    ("journal:3", "before", "eio"),
-    ("apt-download", "after", "eio"),
-    ("import-deb", "before", "eio"),
-    ("ostree-commit", "after", "enospc"),
-    ("sync", "before", "eio"),
-    ("ostree-admin", "before", "eio"),
-    ("ostree-admin", "after", "eio"),
-    ("collect", "before", "enospc"),
+ERRORS = {
+    "install": (
+        ("journal", "before", "enospc"),
+        ("journal:3", "before", "eio"),
+        ("apt-download", "after", "enospc"),
+        ("import-deb", "before", "eio"),
+        ("ostree-commit", "after", "enospc"),
+        ("sync", "before", "eio"),
+        ("ostree-admin", "before", "eio"),
+        ("ostree-admin", "after", "eio"),
+        ("collect", "before", "enospc"),
+    ),
+    "uninstall": (
+        ("ostree-commit", "before", "enospc"),
+        ("prune", "before", "eio"),
+    ),
+    "rollback": (
+        ("journal", "before", "enospc"),
+        ("reorder", "before", "eio"),
+    ),
+    "cleanup": (
+        ("ostree-admin", "before", "eio"),
+        ("ostree-admin", "after", "eio"),
+    ),
+    "kargs": (
+        ("ostree-admin", "before", "enospc"),
+        ("ostree-admin", "after", "eio"),
+    ),
+    "rebase": (
+        ("pull", "before", "eio"),
+        ("collect", "before", "enospc"),
+    ),
+}
+"""Errors of the disk; the last ones of each scenario come when the new state is in force."""
+
+SIGNALS = (
+    ("apt-solve", "before", "int"),
+    ("apt-solve", "after", "hup"),
+    ("apt-download", "before", "term"),
+    ("import-deb", "before", "int"),
+    ("import-deb", "after", "term"),
+    ("ostree-commit", "before", "hup"),
+    ("ostree-commit", "after", "int"),
+    ("ostree-admin", "before", "term"),
+    ("ostree-admin", "after", "hup"),
+    ("collect", "before", "term"),
+    ("collect", "after", "int"),
 )
+"""Each phase of an install that has no test of its own: a script's is in tests/integration/test_kill.py."""
 
 
+@pytest.mark.parametrize("name", ERRORS)
 def test_an_error_of_the_disk_at_a_named_point_leaves_the_old_state_or_the_new(
+    patterns: Callable[[str], Pattern], name: str, tmp_path: Path
+) -> None:
+    pattern = patterns(name)
+    tally = tried(pattern, tmp_path, [at_point(pattern, *error) for error in ERRORS[name]])
+    assert tally.both, tally.outcomes
+
+
+def test_a_signal_in_any_phase_leaves_the_old_state_or_the_new(
     patterns: Callable[[str], Pattern], tmp_path: Path
 ) -> None:
     pattern = patterns("install")
-    tally = tried(pattern, tmp_path, [at_point(pattern, *error) for error in ERRORS])
-    assert tally.outcomes["old"] > 0
-    assert tally.outcomes["new"] > 0
+    tally = tried(pattern, tmp_path, [at_point(pattern, *each) for each in SIGNALS])
+    assert tally.both, tally.outcomes
 
 
 def test_a_kill_at_any_line_of_a_rollback_leaves_the_old_order_or_the_new(
@@ -103,8 +149,7 @@ def test_a_kill_at_any_line_of_a_rollback_leaves_the_old_order_or_the_new(
     else:
         trials = at_lines(pattern, "loader", step=5)
     tally = tried(pattern, tmp_path, trials)
-    assert tally.outcomes["old"] > 0
-    assert tally.outcomes["new"] > 0
+    assert tally.both, tally.outcomes
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -113,7 +158,55 @@ def test_a_kill_at_a_random_instant_leaves_the_old_state_or_the_new(
 ) -> None:
     print(f"FAULTS_SEED={SEED}")
     pattern = patterns(name)
-    tried(pattern, tmp_path, at_instants(pattern, INSTANTS[name], SEED))
+    tally = tried(pattern, tmp_path, at_instants(pattern, INSTANTS[name], SEED))
+    assert tally.both, tally.outcomes
+
+
+CHANGED = {
+    "rollback": ("reorder", ("rollback",)),
+    "kargs": ("deploy", ("kargs", "--append=x")),
+    "cleanup": ("deploy", ("cleanup", "-r")),
+    "install": ("sync", ("install", "rec-b")),
+    "pin": ("pin", ("pin", "0")),
+}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_what_another_tool_changed_until_the_last_moment_is_not_lost(
+    patterns: Callable[[str], Pattern], name: str, tmp_path: Path
+) -> None:
+    """The deployments are compared once more just before anything is published."""
+    point, command = CHANGED[name]
+    system = patterns("rollback").system.clone(tmp_path / "sysroot")
+    before = system.deployments()
+    done = planted(system, point, "before", "pin", *command)
+    assert "error: the deployments changed while this ran\n" in done.stderr
+    assert done.returncode == 1
+    assert system.deployments() == before
+    assert system.origin(1).getboolean("libostree-transient", "pinned")
+    system.remove()
+
+
+def test_a_package_whose_objects_are_let_go_counts_as_gone(sysroot: System) -> None:
+    """Killed between its directory and its reference, one of them is left."""
+    sysroot.install("greeter")
+    sysroot.run("rollback")
+    done = planted(sysroot, "delete-ref", "before", "kill", "cleanup", "-r")
+    assert done.returncode == plant.KILLED, done.stderr
+    sysroot.run("cleanup", "-b")
+    clean(sysroot)
+    sysroot.install("greeter")
+    sysroot.fsck()
+
+
+def test_a_package_without_its_reference_is_imported_again(sysroot: System) -> None:
+    sysroot.run("install", "-D", "greeter")
+    (ref,) = (sysroot.repo / "refs/heads/apt-ostree/pkg").iterdir()
+    ref.unlink()
+    # As a kill leaves it.
+    sysroot.note.write_text("{}")
+    sysroot.install("greeter")
+    sysroot.fsck()
 
 
 def test_a_checkout_of_the_base_counts_once_it_is_on_disk(sysroot: System) -> None:

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from tests.faults.trial import clean, whole
 from tests.integration.system import System, chosen_cli, environment, output, wait_until
 from tests.integration.test_kill import finished, slow_install
@@ -85,6 +87,30 @@ def test_ostree_admin_meanwhile_loses_nothing(sysroot: System) -> None:
     sysroot.install("rec-a")
     assert sysroot.deployments()[1:] == [base]
     whole(sysroot)
+    clean(sysroot)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("kargs", "--append=x"), ("rollback",), ("cleanup", "-r"), ("install", "rec-b")],
+    ids=lambda words: words[0],
+)
+def test_ostree_admin_at_the_very_moment_loses_nothing(sysroot: System, words: tuple[str, ...]) -> None:
+    """ostree's own commands one after another, while we deploy, reorder and prune: each takes ostree's lock."""
+    sysroot.install("greeter")
+    before = sysroot.deployments()
+    child = start(sysroot, *words)
+    while child.poll() is None:
+        output("ostree", "admin", f"--sysroot={sysroot.path}", "cleanup")
+        output("ostree", "admin", f"--sysroot={sysroot.path}", "status")
+    _, stderr = child.communicate()
+    if child.returncode:
+        assert "error: ostree itself is changing the deployments\n" in stderr, stderr
+        assert sysroot.deployments() == before
+    else:
+        assert sysroot.deployments() != before
+    whole(sysroot)
+    sysroot.run("cleanup", "-b")
     clean(sysroot)
 
 

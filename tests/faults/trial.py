@@ -6,6 +6,7 @@ What is left is read with ostree and from the files, never with apt-ostree's own
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import os
 import random
@@ -31,7 +32,8 @@ Trial = tuple[str, Callable[[System], None]]
 """Its name, and what happens to the sysroot."""
 
 Shape = tuple[tuple[str, ...], ...]
-"""The deployments in boot order: each is the one that was there before, by its name, or what a new one requests."""
+"""The deployments in boot order: each is the one that was there before, by its name, or what a new one requests; and
+whether it is pinned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,9 @@ class Scenario:
     """The named points that the command passes."""
 
 
-INSTALL_POINTS = ("lock", "journal", "sandbox", *(name for name in plant.PHASES if name not in ("pull", "reorder")))
+INSTALL_POINTS = (
+    "lock", "journal", "sandbox", *(name for name in plant.PHASES if name not in ("pull", "reorder", "pin"))
+)  # fmt: skip
 
 SCENARIOS = {
     scenario.name: scenario
@@ -54,6 +58,7 @@ SCENARIOS = {
         Scenario("uninstall", ("uninstall", "greeter"), (("install", "greeter", "rec-b"),), ("script", "deploy")),
         Scenario("rollback", ("rollback",), (("install", "greeter"),), ("lock", "journal", "reorder")),
         Scenario("cleanup", ("cleanup", "-r", "-b"), (("install", "greeter"),), ("lock", "journal", "deploy", "prune")),
+        Scenario("pin", ("pin", "1"), (("install", "greeter"),), ("pin",)),
         Scenario("kargs", ("kargs", "--append-if-missing=x"), (("install", "greeter"),), ("deploy",)),
         Scenario(
             "rebase",
@@ -86,9 +91,15 @@ class Pattern:
 
 def shape(system: System, known: Iterable[str]) -> Shape:
     return tuple(
-        (name,) if name in known else ("requests", *system.requested(index))
+        (*((name,) if name in known else ("requests", *system.requested(index))), *_pinned(system, index))
         for index, name in enumerate(system.deployments())
     )
+
+
+def _pinned(system: System, index: int) -> tuple[str, ...]:
+    origin = system.origin(index)
+    pinned = origin.getboolean("libostree-transient", "pinned", fallback=False)
+    return ("pinned",) if pinned and not origin.has_option("apt-ostree", "retained") else ()
 
 
 def make_pattern(scenario: Scenario, template: System, place: Path) -> Pattern:
@@ -177,7 +188,7 @@ def swept(system: System) -> None:
     """The part of it that lies on the disk."""
     with system.lock.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        assert file.read() == b""
+    assert system.note.read_bytes() == b""
     journal = system.var / "lib/apt-ostree/transactions"
     left = [
         *(system.area / "tmp").iterdir(),
@@ -189,9 +200,8 @@ def swept(system: System) -> None:
     ]
     assert left == []
     deploy = system.path / "ostree/deploy" / STATEROOT / "deploy"
-    trees = {path.name for path in deploy.iterdir() if path.is_dir()}
-    assert trees == set(system.deployments())
-    assert {path.name for path in deploy.glob("*.origin")} == {f"{name}.origin" for name in trees}
+    trees = set(system.deployments())
+    assert {path.name for path in deploy.iterdir()} == {*trees, *(f"{name}.origin" for name in trees)}
     heads = system.repo / "refs/heads/apt-ostree"
     assert not (heads / "pending").exists()
     owned = {path.name for path in (system.area / "pkgs").iterdir()}
@@ -227,8 +237,8 @@ def planted(system: System, point: str, when: str, fault: str, *command: str) ->
     )
 
 
-def kill_after(seconds: float, system: System, *command: str) -> None:
-    """Kill a command, unless it is done by then."""
+def kill_after(seconds: float, system: System, *command: str, start: Callable[[], bool] = lambda: True) -> None:
+    """Kill a command, so long after what ``start`` waits for, unless it is done by then."""
     with subprocess.Popen(
         [*chosen_cli(), "--sysroot", str(system.path), *command],
         env=environment(),
@@ -236,6 +246,8 @@ def kill_after(seconds: float, system: System, *command: str) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as child:
+        while child.poll() is None and not start():
+            time.sleep(0.002)
         try:
             child.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -270,10 +282,18 @@ class Tally:
     outcomes: Counter[str]
     failures: list[str]
 
+    @property
+    def both(self) -> bool:
+        """Whether both outcomes occurred: else the trials missed a half of what they are about."""
+        return self.outcomes["old"] > 0 and self.outcomes["new"] > 0
+
     def row(self, name: str) -> str:
         odd = sum(self.outcomes[key] for key in self.outcomes if key not in ("old", "new"))
         return f"{name:<24}{self.tried:>8}{self.outcomes['old']:>8}{self.outcomes['new']:>8}{odd:>10}"
 
+
+_NUMBERS = itertools.count()
+"""Of sysroots: that of a failure stays, and is nobody else's."""
 
 HEAD = f"{'':<24}{'tried':>8}{'old':>8}{'new':>8}{'else':>10}"
 
@@ -286,7 +306,7 @@ def run_trials(pattern: Pattern, place: Path, trials: Sequence[Trial], progress:
 
     def one(number: int) -> None:
         name, meet = trials[number]
-        system = pattern.system.clone(place / f"trial-{pattern.scenario.name}-{number}")
+        system = pattern.system.clone(place / f"trial-{pattern.scenario.name}-{next(_NUMBERS)}")
         try:
             meet(system)
             outcome = judge(pattern, system, again=number % 2 == 0)
@@ -316,10 +336,16 @@ def at_point(pattern: Pattern, point: str, when: str, fault: str = "kill") -> Tr
         done = planted(system, point, when, fault, *pattern.scenario.command)
         assert done.returncode != plant.UNREACHED, f"{point} was never reached: {done.stderr}"
         assert "Traceback" not in done.stderr, done.stderr
-        # Only the record may fail without an end of it.
-        expected = plant.KILLED if fault == "kill" else 0 if point.startswith("journal") else 1
-        assert done.returncode == expected, done.stderr
-        if fault != "kill":
+        if fault == "kill":
+            assert done.returncode == plant.KILLED, done.stderr
+        elif fault in plant.SIGNALS:
+            number = plant.SIGNALS[fault]
+            assert done.returncode == 128 + number, done.stderr
+            assert f"error: interrupted by signal {number}\n" in done.stderr
+        else:
+            # Only the record may fail without an end of the command.
+            expected = 0 if point.startswith("journal") else 1
+            assert done.returncode == expected, done.stderr
             assert ("warning: the journal" if expected == 0 else "error: ") in done.stderr
 
     return f"{fault} {when} {point}", meet
@@ -350,13 +376,34 @@ def at_points(pattern: Pattern) -> list[Trial]:
 
 
 def at_instants(pattern: Pattern, count: int, seed: int) -> list[Trial]:
-    """Kills at random, uniformly over the command's duration and a little more."""
+    """Kills at random: most of them uniformly over the command's duration. A fifth come at its beginning, and another
+    once the new state is in force: the machine may be five times faster or slower than when the duration was taken."""
     chance = random.Random(f"{seed} {pattern.scenario.name}")
 
-    def trial(instant: float) -> Trial:
+    def timed(seconds: float) -> Trial:
         def meet(system: System) -> None:
-            kill_after(instant, system, *pattern.scenario.command)
+            kill_after(seconds, system, *pattern.scenario.command)
 
-        return f"killed after {instant:.3f} s", meet
+        return f"killed after {seconds:.3f} s", meet
 
-    return [trial(chance.uniform(0, pattern.seconds * 1.05)) for _ in range(count)]
+    def late(seconds: float) -> Trial:
+        def meet(system: System) -> None:
+            before = in_force(system)
+            kill_after(seconds, system, *pattern.scenario.command, start=lambda: in_force(system) != before)
+
+        return f"killed {seconds:.3f} s after the new state was in force", meet
+
+    part = max(1, count // 5)
+    return [
+        *(timed(chance.uniform(0, pattern.seconds / 10)) for _ in range(part)),
+        *(timed(chance.uniform(0, pattern.seconds)) for _ in range(count - 2 * part)),
+        *(late(chance.uniform(0, pattern.seconds / 5)) for _ in range(part)),
+    ]
+
+
+def in_force(system: System) -> tuple[object, ...]:
+    """What ostree, or a reordering of ours, exchanges to let something else boot; and the pins."""
+    deploy = system.path / "ostree/deploy" / STATEROOT / "deploy"
+    loader = os.readlink(system.path / "boot/loader")
+    links = os.readlink(system.path / f"ostree/boot.{loader.rpartition('.')[2]}")
+    return loader, links, "pinned" in "".join(path.read_text() for path in sorted(deploy.glob("[0-9a-f]*.origin")))

@@ -202,8 +202,14 @@ class System:
         return self.repo / "extensions/apt-ostree"
 
     @property
-    def lock(self) -> Path:
+    def note(self) -> Path:
+        """Who holds the lock."""
         return self.path / "ostree/apt-ostree.lock"
+
+    @property
+    def lock(self) -> Path:
+        """What is locked."""
+        return self.path / "ostree/apt-ostree.flock"
 
     @property
     def var(self) -> Path:
@@ -329,7 +335,7 @@ class System:
 
     def processes(self) -> list[str]:
         """Every process that works on this sysroot or sees it mounted, except the test's own."""
-        needle = os.fsencode(self._mounted_name)
+        needle = re.compile(os.fsencode(self._mounted_name))
         found = []
         for place in Path("/proc").glob("[0-9]*"):
             if int(place.name) == os.getpid():
@@ -339,20 +345,21 @@ class System:
                 known = words + (place / "mountinfo").read_bytes() + os.fsencode(os.readlink(place / "cwd"))
             except OSError:
                 continue
-            if needle in known:
+            if needle.search(known):
                 found.append(f"{place.name} {words.replace(bytes(1), b' ').decode(errors='replace')}")
         return found
 
     def mounts(self) -> list[str]:
         """Every mount of the test's own namespace that shows something of this sysroot."""
         lines = Path("/proc/self/mountinfo").read_text().splitlines()
-        return [line for line in lines if self._mounted_name in line]
+        return [line for line in lines if re.search(self._mounted_name, line)]
 
     @property
     def _mounted_name(self) -> str:
-        """What mountinfo calls the sysroot where a part of it is mounted: its path in its own filesystem."""
+        """What mountinfo calls the sysroot where a part of it is mounted: its path in its own filesystem; as an
+        expression, which the name of another one that begins with it does not match."""
         mount_point = next(parent for parent in self.path.parents if parent.is_mount())
-        return f"/{self.path.relative_to(mount_point)}"
+        return re.escape(f"/{self.path.relative_to(mount_point)}") + r"(?![\w.-])"
 
     def snapshot(self) -> dict[str, object]:
         """Everything that a command which fails must leave as it was. Caches and records are not part of it."""
@@ -383,7 +390,7 @@ class System:
             },
             "processes": self.processes(),
             "mounts": self.mounts(),
-            "lock": self.lock.read_text() if self.lock.exists() else "",
+            "lock": self.note.read_text() if self.note.exists() else "",
         }
 
     @contextmanager

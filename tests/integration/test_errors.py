@@ -487,13 +487,11 @@ def test_a_place_that_is_not_empty_stays_as_it_is(template: System, tmp_path: Pa
 def test_a_lock_names_its_holder_in_status(machine: System) -> None:
     with machine.lock.open("a") as file:
         subprocess.run(["flock", "--exclusive", "--nonblock", str(file.fileno())], pass_fds=[file.fileno()], check=True)
-        file.truncate(0)
         note = {"pid": os.getpid(), "started": "2024-01-01T00:00:00+00:00", "command": ["apt-ostree", "install"]}
-        file.write(json.dumps(note))
-        file.flush()
+        machine.note.write_text(json.dumps(note))
         failure = machine.run("install", "greeter", status=1).failure
         shown = machine.run("status", "--json").document["transaction"]
-        file.truncate(0)
+        machine.note.write_text("")
     assert failure.brief == "another transaction is in progress"
     assert failure.detail == f"process {os.getpid()}, since 2024-01-01T00:00:00+00:00: apt-ostree install"
     assert "--wait" in failure.resolution

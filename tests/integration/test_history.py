@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -82,7 +83,7 @@ def test_a_killed_transaction_is_marked_by_the_next(sysroot: System) -> None:
     # Nobody has written so yet, but nobody holds the lock.
     (seen,) = transactions(sysroot)
     assert seen["state"] == "interrupted"
-    (sysroot.var / PLACE / ".half.json.1").write_text("{")
+    (sysroot.var / PLACE / f".{running['id']}.json.1").write_text("{")
     sysroot.install("greeter")
     done, killed = transactions(sysroot)
     assert (done["state"], killed["state"], killed["new-deployment"]) == ("done", "interrupted", None)
@@ -99,6 +100,18 @@ def test_an_interrupted_transaction_says_so(sysroot: System) -> None:
         child.wait()
     (entry,) = transactions(sysroot)
     assert (entry["state"], entry["error"]) == ("interrupted", "interrupted by signal 15")
+
+
+def test_a_link_in_the_place_of_the_journal_leads_nobody_astray(sysroot: System, tmp_path: Path) -> None:
+    """Anything of the tree's own /var may have been a link before this ran."""
+    home = tmp_path / "home"
+    (home / ".ssh").mkdir(parents=True)
+    (home / ".bashrc").touch()
+    (sysroot.var / PLACE).parent.mkdir(parents=True)
+    (sysroot.var / PLACE).symlink_to(home)
+    assert "warning: the journal in " in sysroot.run("cleanup", "-b").stderr
+    assert sorted(path.name for path in home.iterdir()) == [".bashrc", ".ssh"]
+    assert sysroot.run("history", status=1).failure.brief == "the journal cannot be read"
 
 
 @pytest.mark.parametrize("content", ["", "garbage", '{"schema": 99}'])
@@ -158,12 +171,9 @@ def test_cancel_ends_no_process_that_merely_has_the_number(sysroot: System) -> N
     """The lock is held by one process, and names another that runs."""
     with subprocess.Popen(["sleep", "60"]) as innocent, sysroot.lock.open("a") as file:
         subprocess.run(["flock", "--exclusive", str(file.fileno())], pass_fds=[file.fileno()], check=True)
-        file.truncate(0)
-        file.write(json.dumps({"pid": innocent.pid, "ticks": 1, "command": ["apt-ostree"]}))
-        file.flush()
+        sysroot.note.write_text(json.dumps({"pid": innocent.pid, "ticks": 1, "command": ["apt-ostree"]}))
         failure = sysroot.run("cancel", status=1).failure
         assert innocent.poll() is None
-        file.truncate(0)
         innocent.kill()
     assert failure.brief == "cannot tell which process to stop"
     assert str(sysroot.lock) in failure.detail

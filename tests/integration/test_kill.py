@@ -43,7 +43,7 @@ def test_after_a_kill_nothing_is_left_running_or_mounted_within_a_second(sysroot
         child.wait()
         # Who held the lock is only information, and it is gone with its holder.
         assert sysroot.run("status", "--json").document["transaction"] is None
-        sysroot.lock.write_text("")
+        sysroot.note.write_text("")
 
 
 def test_a_kill_while_a_sandbox_begins_leaves_nothing(sysroot: System) -> None:
@@ -198,6 +198,8 @@ def test_a_second_command_fails_at_once_and_names_the_holder(sysroot: System) ->
         told = sysroot.run("status", "--json").document["transaction"]
         assert (told["pid"], told["phase"]) == (child.pid, "script")
         assert phase == f"        Phase  script  (transaction {told['id']})"
+        seen = sysroot.run_as_nobody("status", "--json").document["transaction"]
+        assert (seen["pid"], seen["phase"]) == (child.pid, "script")
 
 
 def test_a_command_told_to_wait_runs_when_the_lock_is_free(sysroot: System) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,17 @@ def test_a_pin_lasts_until_it_is_taken_away(sysroot: System) -> None:
     assert base not in sysroot.deployments()
 
 
+def test_a_pin_is_recorded_and_a_killed_one_swept(sysroot: System) -> None:
+    sysroot.run("pin", "0")
+    (entry,) = sysroot.run("history", "--json").document["transactions"]
+    assert (entry["state"], [phase["name"] for phase in entry["phases"]]) == ("done", ["lock", "pin"])
+    origin = next((sysroot.path / f"ostree/deploy/{STATEROOT}/deploy").glob("*.origin"))
+    half = origin.with_name(f".{origin.name}.123")
+    half.touch()
+    sysroot.run("unpin", "0")
+    assert not half.exists()
+
+
 @pytest.mark.parametrize("index", ["9", "-1", "", "x"])
 def test_a_pin_needs_a_deployment(sysroot: System, index: str) -> None:
     with sysroot.unchanged():
@@ -66,9 +78,17 @@ def other_kernel(system: System, work: Path, letter: str) -> str:
 
 
 PUBLISH = """
+import os
 import sys
 from pathlib import Path
-from apt_ostree import errors, sysroot
+from apt_ostree import errors, ostree, sysroot
+admin = ostree.admin
+def killed(path, command, *words):
+    if command == "deploy":
+        os.kill(os.getpid(), 9)
+    return admin(path, command, *words)
+if "killed" in sys.argv:
+    ostree.admin = killed
 loaded = sysroot.load(Path(sys.argv[1]))
 try:
     sysroot.publish(loaded, "debian", sys.argv[2], loaded.deployments[0].origin)
@@ -89,6 +109,11 @@ state > before
 if "$PYTHON" -c "$PUBLISH" "$1" "$4"; then exit 9; fi
 state | cmp - before
 $OURS rollback
+if "$PYTHON" -c "$PUBLISH" "$1" "$4" killed; then exit 9; fi
+# What would go anyway has gone; what boots next, and its kernel, are there.
+ls boot/loader/entries
+ostree admin status --sysroot=.
+test -d "$(dirname "$(realpath "$(sed -n 's/^linux /boot/p' boot/loader/entries/*.conf)")")"
 "$PYTHON" -c "$PUBLISH" "$1" "$4"
 find boot/ostree -name 'vmlinuz*' -size +1000k -exec head -c 1 {} +
 """
@@ -109,3 +134,5 @@ def test_room_in_boot_is_looked_for_before_anything_is_written(sysroot: System, 
     assert "too little space in /boot for the kernel and its initramfs: " in done.stderr
     assert "would have 1.5 MB free without the deployments that go anyway; 3.0 MB are needed" in done.stderr
     assert done.stdout.splitlines()[-1] == "b"
+    assert re.findall(r"^ostree-.*\.conf$", done.stdout, re.MULTILINE) == ["ostree-1-debian.conf"]
+    assert re.findall(r"debian (\w+)\.0$", done.stdout, re.MULTILINE) == [sysroot.base.commit]

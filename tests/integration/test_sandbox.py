@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -32,13 +33,16 @@ REFUSED = (
     "leave-by-chroot", "leave-by-open-descriptors",
     "see-the-repository", "see-the-hosts-homes", "write-to-the-packages-directory", "change-a-package",
     "change-a-device-of-the-host", "change-a-device-by-its-descriptor", "make-a-file-in-dev", "make-a-device",
+    "make-a-whiteout",
     "see-a-disk", "see-sys",
     "connect-to-the-host", "connect-to-a-socket-of-the-host", "connect-to-an-abstract-socket", "see-an-interface",
     "open-a-raw-socket", "open-a-packet-socket", "open-a-socket-to-the-hypervisor",
+    "ask-for-a-protocol", "ask-for-a-type-of-socket", "ask-for-a-netlink-protocol", "ask-for-a-pair-of-sockets",
     "trace-a-process-of-the-host", "kill-a-process-of-the-host", "see-processes-of-the-host",
     "open-the-terminal", "type-into-the-terminal",
     "mount-a-filesystem", "mount-again", "bind-a-directory", "unmount", "join-a-namespace",
     "make-a-user-namespace", "make-a-user-namespace-itself", "make-another-namespace",
+    "grow-by-a-programs-capabilities",
     "load-a-module", "set-the-clock", "set-the-host-name", "set-a-sysctl", "open-sysrq",
     "read-kernel-memory", "read-the-kernels-addresses", "read-the-kernels-log",
     "list-the-keys", "use-roots-keyring", "use-the-session-keyring",
@@ -48,7 +52,7 @@ REFUSED = (
 
 ALLOWED = (
     "write-a-file-of-the-base", "write-a-file-of-its-own-package", "write-to-boot", "write-to-tmp", "change-an-owner",
-    "become-another-user", "leave-a-daemon",
+    "use-sockets", "become-another-user", "leave-a-daemon",
 )  # fmt: skip
 
 SECRET = "ftp_proxy"
@@ -156,6 +160,8 @@ def test_the_capabilities_are_eight_and_cannot_grow(tried: Tried) -> None:
     # capabilities(7): CHOWN 0, DAC_OVERRIDE 1, FOWNER 3, FSETID 4, SETGID 6, SETUID 7, SYS_CHROOT 18, SETFCAP 31.
     eight = sum(1 << number for number in (0, 1, 3, 4, 6, 7, 18, 31))
     assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == eight
+    # What a program of another user would get of them without being root.
+    assert int(status["CapInh"], 16) & ~eight == int(status["CapAmb"], 16) & ~eight == 0
     assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
 
 
@@ -200,6 +206,13 @@ def limited(more: str = "", **limits: float) -> list[str]:
     text = ", ".join(f"{name}={value}" for name, value in limits.items())
     code = f"from apt_ostree import cgroup, guard\nguard.LIMITS = guard.Limits({text})\n{more}\n"
     return [sys.executable, "-c", f"{code}from apt_ostree.cli.main import main; raise SystemExit(main())"]
+
+
+def test_a_daemon_that_keeps_dpkgs_output_open_holds_up_nothing(sysroot: System, tmp_path: Path) -> None:
+    began = time.monotonic()
+    sysroot.install(package(tmp_path, "keeper", {"postinst": "setsid sleep 1000 &"}))
+    assert time.monotonic() - began < 100
+    assert sysroot.processes() == []
 
 
 def test_removing_everything_fails_the_transaction_and_harms_nothing(machine: System, tmp_path: Path) -> None:
@@ -253,14 +266,29 @@ def test_a_gigabyte_of_output_fills_neither_memory_nor_log(machine: System, tmp_
     assert "begun" in log.read_text()
 
 
-def test_a_script_that_fills_the_disk_is_named_and_nothing_is_lost(template: System, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("cat /dev/zero >/var/lib/full || true", "filled the disk"),
+        (
+            "mkdir /var/lib/f; cd /var/lib/f; perl -e 'while (open(F, q(>), ++$i)) {}' || true",
+            "filled the disk with files",
+        ),
+    ],
+    ids=["bytes", "inodes"],
+)
+def test_a_script_that_fills_the_disk_is_named_and_nothing_is_lost(
+    template: System, tmp_path: Path, script: str, told: str
+) -> None:
     image, place = tmp_path / "disk.img", tmp_path / "disk"
     place.mkdir()
     source = template.clone(tmp_path / "sysroot")
-    output("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-d", source.path, image, "400M")
+    output(
+        "mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-N", "30000", "-d", source.path, image, "400M"
+    )
     source.remove()
-    fill = package(tmp_path, "fill", {"postinst": "cat /dev/zero >/var/lib/full || true"})
-    script = f"""
+    fill = package(tmp_path, "fill", {"postinst": script})
+    commands = f"""
         set -eu
         mount -o loop {image} {place}
         before=$(ostree admin status --sysroot={place})
@@ -274,10 +302,10 @@ def test_a_script_that_fills_the_disk_is_named_and_nothing_is_lost(template: Sys
     """
     result = run_cli(
         "--sysroot", place, "install",
-        cli=["unshare", "-m", "sh", "-c", script, "sh", *chosen_cli()],
+        cli=["unshare", "-m", "sh", "-c", commands, "sh", *chosen_cli()],
         status=1,
     )  # fmt: skip
-    assert "error: the postinst script of fill filled the disk\n" in result.stderr
+    assert f"error: the postinst script of fill {told}\n" in result.stderr
 
 
 def test_a_file_of_holes_larger_than_the_disk_is_refused(machine: System, tmp_path: Path) -> None:

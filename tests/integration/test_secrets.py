@@ -6,6 +6,7 @@ import base64
 import functools
 import http.server
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,7 +53,7 @@ def served(root: Path, refused: str = "nothing") -> Iterator[int]:
 
 def told(system: System) -> str:
     """All that is kept of an operation: logs, lock, origins, and what commits say of themselves."""
-    kept = [*(system.var / "log/apt-ostree").glob("*"), *(system.var / "lib").rglob("*.json"), system.lock]
+    kept = [*(system.var / "log/apt-ostree").glob("*"), *(system.var / "lib").rglob("*.json"), system.note]
     kept += system.deployment().parent.glob("*.origin")
     text = "".join(path.read_text(errors="replace") for path in kept if path.is_file())
     shown = [
@@ -97,3 +98,49 @@ def test_a_password_of_a_proxy_is_in_no_error(sysroot: System, archive: Archive)
         result = sysroot.run("install", "-v", "greeter", status=1)
     assert result.failure.detail
     assert SECRET not in result.stdout + result.stderr + told(sysroot)
+
+
+def test_a_password_of_auth_conf_is_used_and_not_told(sysroot: System, archive: Archive) -> None:
+    with served(archive.root, "greeter_2.0") as port:
+        use(sysroot, f"http://127.0.0.1:{port}/")
+        place = sysroot.deployment() / "etc/apt/auth.conf.d"
+        place.mkdir(exist_ok=True)
+        (place / "ours.conf").write_text(f"machine http://127.0.0.1:{port}/\nlogin me\npassword {SECRET}\n")
+        (place / "ours.conf").chmod(0o600)
+        failed = sysroot.run("install", "-v", "greeter", status=1)
+        done = sysroot.run("install", "-v", "rec-b")
+    assert "500" in failed.failure.detail
+    assert SECRET not in failed.stdout + failed.stderr + done.stdout + done.stderr + told(sysroot)
+    # Nor is it left where the fetcher, or anybody, may read it.
+    for path in (sysroot.area / "apt").rglob("*"):
+        if path.is_file() and SECRET.encode() in path.read_bytes():
+            assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_a_password_of_the_environments_proxy_is_used_and_not_told(sysroot: System, archive: Archive) -> None:
+    with served(archive.root) as port:
+        use(sysroot, "http://archive.example.org/")
+        env = {"http_proxy": f"http://me:{SECRET}@127.0.0.1:{port}/"}
+        result = sysroot.run("install", "-v", "greeter", env=env, status=1)
+    # The proxy was asked, and has no such host.
+    assert "does not have a Release file" in result.failure.detail
+    assert SECRET not in result.stdout + result.stderr + told(sysroot)
+
+
+def test_a_password_of_a_remote_is_in_no_error(sysroot: System) -> None:
+    sysroot.run("remote", "add", "r", f"http://me:{SECRET}@127.0.0.1:1/repo", "--no-gpg-verify")
+    result = sysroot.run("rebase", "r:no/such", "-v", status=1)
+    assert "127.0.0.1" in result.stderr
+    assert SECRET not in result.stdout + result.stderr + told(sysroot)
+    assert SECRET not in sysroot.run("status", "-v", "--json").stdout + sysroot.run("remote", "list", "-u").stdout
+
+
+def test_a_password_on_the_command_line_is_not_in_the_lock(sysroot: System) -> None:
+    answers = f"http://me:{SECRET}@127.0.0.1:1/x"
+    with sysroot.running("kargs", "--wait", f"--append=proxy={answers}") as child:
+        noted = ""
+        while child.poll() is None:
+            noted = sysroot.note.read_text() or noted
+            time.sleep(0.005)
+    assert "kargs" in noted
+    assert SECRET not in noted

@@ -126,9 +126,56 @@ def test_where_no_journal_is_there_are_no_entries(tmp_path: Path) -> None:
 def test_the_last_hundred_are_kept(tmp_path: Path) -> None:
     for number in range(105):
         journal.write(tmp_path, begun(f"20260101T{number:06}Z-1"), durable=False)
-    (tmp_path / journal.PLACE / ".half.json.7").write_text("{")
+    (tmp_path / journal.PLACE / ".20260101T000200Z-1.json.7").write_text("{")
     journal.tidy(tmp_path)
     assert files(tmp_path) == [f"20260101T{number:06}Z-1.json" for number in range(5, 105)]
+
+
+@pytest.mark.parametrize(("documents", "gone"), [(99, 0), (100, 1), (101, 2)])
+def test_logs_go_with_the_documents_of_their_time(tmp_path: Path, documents: int, gone: int) -> None:
+    for number in range(documents):
+        journal.write(tmp_path, begun(f"20260101T{number:06}Z-1"), durable=False)
+    logs = tmp_path / journal.LOGS
+    logs.mkdir(parents=True)
+    names = ["20250101T000000Z-9.log", "20260101T000000Z-1.log", "20260101T000050Z-9.log", "old.log"]
+    for name in names:
+        (logs / name).touch()
+    journal.tidy(tmp_path)
+    assert sorted(path.name for path in logs.iterdir()) == names[gone:]
+
+
+@pytest.mark.parametrize("link", ["var/lib", "var/lib/apt-ostree", journal.PLACE, "var/log", journal.LOGS])
+def test_nothing_is_read_or_removed_through_a_link(tmp_path: Path, link: str) -> None:
+    top, host = tmp_path / "root", tmp_path / "host"
+    top.mkdir()
+    for number in range(102):
+        journal.write(top, begun(f"20260101T{number:06}Z-1"), durable=False)
+    (top / journal.LOGS).mkdir(parents=True)
+    (top / journal.LOGS / "20250101T000000Z-1.log").touch()
+    (top / journal.PLACE / ".20260101T000200Z-1.json.7").touch()
+    (top / journal.PLACE / ".ssh").mkdir()
+    (top / link).rename(host)
+    (top / link).symlink_to(host)
+    before = sorted(host.rglob("*"))
+    with pytest.raises(NotADirectoryError):
+        journal.tidy(top)
+    assert sorted(host.rglob("*")) == before
+    if "lib" in link:
+        with pytest.raises(NotADirectoryError):
+            journal.read(top)
+        with pytest.raises(NotADirectoryError):
+            journal.remove(top, "20260101T000000Z-1")
+        assert isinstance(journal.read_one(top, "20260101T000000Z-1"), journal.Unreadable)
+        assert sorted(host.rglob("*")) == before
+
+
+def test_what_is_not_the_journals_own_stays(tmp_path: Path) -> None:
+    journal.write(tmp_path, ENTRY)
+    place = tmp_path / journal.PLACE
+    (place / ".ssh").mkdir()
+    (place / ".bashrc").touch()
+    journal.tidy(tmp_path)
+    assert {path.name for path in place.iterdir()} == {".ssh", ".bashrc", f"{ENTRY.id}.json"}
 
 
 def test_nothing_is_written_before_the_first_phase(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import threading
@@ -12,7 +13,7 @@ import pytest
 
 from apt_ostree.errors import LockedError
 from apt_ostree.lifetime import start_ticks
-from apt_ostree.lock import Holder, holder, lock, parse
+from apt_ostree.lock import Holder, holder, lock, locked_file, parse
 
 
 def test_the_holder_is_named_while_it_holds(tmp_path: Path) -> None:
@@ -36,6 +37,36 @@ def test_a_holder_that_was_killed_is_told_to_the_next(tmp_path: Path) -> None:
         assert before == Holder(7, id="x")
     with lock(path) as before:
         assert before is None
+
+
+def test_only_root_can_lock_and_anybody_reads_who_does(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with lock(path):
+        assert locked_file(path).stat().st_mode & 0o777 == 0o600
+        assert path.stat().st_mode & 0o777 == 0o644
+    # A lock on what anybody may open holds up nobody.
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with lock(path):
+            pass
+
+
+def test_who_may_not_look_at_the_lock_believes_the_note_of_a_process_that_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "lock"
+
+    def closed(*_: object) -> Path:
+        raise PermissionError
+
+    with lock(path):
+        monkeypatch.setattr("apt_ostree.lock.locked_file", closed)
+        found = holder(path)
+        assert found is not None
+        assert found.pid == os.getpid()
+    assert holder(path) is None
+    path.write_text(json.dumps({"pid": os.getpid(), "ticks": 1}))
+    assert holder(path) is None
 
 
 def test_a_look_at_the_lock_makes_no_command_fail(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,23 @@ def deployments(letters: str) -> list[Deployment]:
 def test_who_stays(letters: str, merge: int, count: int, expected: list[int]) -> None:
     own = deployments(letters)
     assert [d.index for d in retention.kept(own, own[merge], count)] == expected
+
+
+@pytest.mark.parametrize(
+    ("kernels", "staying", "expected"),
+    [
+        ("ab", [0], [[1]]),
+        ("abc", [0], [[2], [1]]),
+        # The kernel of one that stays is no room.
+        ("aba", [0], [[1]]),
+        ("abab", [0], [[3, 1]]),
+        ("ab", [0, 1], []),
+    ],
+)
+def test_room_is_made_by_kernels_the_oldest_first(kernels: str, staying: list[int], expected: list[list[int]]) -> None:
+    own = [replace(d, boot_checksum=kernel) for d, kernel in zip(deployments("x" * len(kernels)), kernels, strict=True)]
+    groups = retention.by_kernel(own, [own[index] for index in staying])
+    assert [[d.index for d in group] for group in groups] == expected
 
 
 def test_a_note_in_the_origin_keeps_what_ostree_would_drop(tmp_path: Path) -> None:

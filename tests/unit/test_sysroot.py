@@ -255,3 +255,14 @@ def test_what_is_staged_is_never_lost(deployments: tuple[Deployment, ...], osnam
     else:
         with pytest.raises(SysrootError, match=brief):
             sysroot._check_staged(before, osname)
+
+
+def test_of_equal_versions_a_reordering_means_the_deployment_that_was_shown(tmp_path: Path) -> None:
+    """ostree writes none; whatever wrote them, an index has to mean one deployment."""
+    fake = Fake(tmp_path / "sysroot")
+    for number, letter in enumerate("abc"):
+        fake.deploy(letter * 64, "1", file=f"ostree-{number}.conf")
+    before = load(fake.path).deployments
+    sysroot._reorder(fake.path, 1)
+    after = load(fake.path).deployments
+    assert [d.id for d in after] == [before[1].id, before[0].id, before[2].id]
