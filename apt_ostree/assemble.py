@@ -35,7 +35,7 @@ from . import (
 )
 from .console import Reporter
 from .errors import PackageError, ScriptError, SpaceError, TreeError
-from .fs import beneath, check_space, copy_metadata, exchange, remove_tree, sync_filesystem, walk
+from .fs import beneath, check_space, copy_metadata, exchange, make_beneath, remove_tree, sync_filesystem, walk
 from .guard import LIMITS, Limits
 from .model import Package, Plan, Round
 from .pkgcache import Cached
@@ -81,6 +81,12 @@ class Assembled:
     layers: tuple[Path, ...]
     union: bool
     kernels: kernel.Kernels | None = None
+
+
+def _links(base: Path) -> dict[str, str]:
+    """The base's links at the top and /usr/local, and where from the top they lead."""
+    names = [*os.listdir(base), "usr/local"]
+    return {name: os.readlink(base / name) for name in sorted(names) if (base / name).is_symlink()}
 
 
 def base_checkout(repo: Path, area: Path, checksum: str) -> Path:
@@ -230,6 +236,7 @@ class _Run:
         self.layers: list[Path] = []
         self.files: dict[Package, str] = {}
         self.objects: dict[str, pkgcache.Object] = {}
+        self.links = _links(base)
         self.spare = work / "spare"
         self.answers: Path | None = None
         self.done = 0
@@ -249,6 +256,11 @@ class _Run:
                 self.objects.update(cached.objects)
         bwrap.write_stubs(self.work / "stubs")
         state.populate(self.base, self.work / "var")
+        # A link that leads nowhere is one that dpkg puts a directory in the place of.
+        for name, target in self.links.items():
+            leads = os.path.normpath(os.path.join("/", os.path.dirname(name), target))
+            if leads.startswith("/var/"):
+                make_beneath(self.work, leads.lstrip("/"))
         self.kernels = kernel.populate(self.base, self.work / "boot")
         self.var_before = state.snapshot(self.work / "var")
 
@@ -335,6 +347,15 @@ class _Run:
             ) from None
         if result.returncode != 0:
             raise script_error(result.stdout, result.returncode, self.log)
+        self._restore_links(sandbox.root)
+
+    def _restore_links(self, root: Path) -> None:
+        """Put back what dpkg takes away with the last package that lists it: a plain root has a directory there,
+        which stays for as long as it holds anything."""
+        for name, target in self.links.items():
+            above, _, own = f"/{name}".rpartition("/")
+            if (place := make_beneath(root, above.lstrip("/"))) is not None and not os.path.lexists(place / own):
+                (place / own).symlink_to(target)
 
     def preseed(self, sandbox: bwrap.Sandbox, answers: str) -> None:
         """Tell debconf what it is to be answered (debconf-set-selections(1)), and keep that for the next layer."""

@@ -167,6 +167,8 @@ class Sandbox:
             "--remount-ro", "/proc",
             *_tmpfs("/run", RUN_BYTES, "0755"),
             "--dir", "/run/lock",
+            # Where a tree's /media leads: dpkg puts a directory in the place of a link that leads nowhere.
+            "--dir", "/run/media",
             *_tmpfs("/tmp", os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // TMP_SHARE, "1777"),
         ]  # fmt: skip
         for place, source in (self.read_only or {}).items():

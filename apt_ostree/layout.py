@@ -122,13 +122,18 @@ def _move_top(root: Path) -> None:
         (root / name).unlink(missing_ok=True)
 
 
-def audit(repo: Path, commit: str) -> None:
+def audit(repo: Path, commit: str, base: str | None = None) -> None:
     """Refuse a commit that would not be what its user expects after a boot. Raises TreeError.
 
-    Read from the commit's listings, so that it judges what will be deployed, not what was meant.
+    Read from the commit's listings, so that it judges what will be deployed, not what was meant. A layer's links
+    have to be those of its ``base``, which another tool may have made; else all of LINKS are needed.
     """
     problems = []
     top = {entry.path.lstrip("/"): entry for entry in _directory(repo, commit, "/")}
+    links = _links(repo, commit)
+    for name, target in (LINKS if base is None else _links(repo, base)).items():
+        if links.get(name) != target:
+            problems.append(f"/{name} is {'no link' if name not in links else 'a link'} and has to lead to {target}")
     for name in ("usr", "sysroot", "var", "boot", "dev", "proc", "run", "sys"):
         if name not in top or top[name].kind != "d":
             problems.append(f"/{name} is missing or no directory")
@@ -147,6 +152,13 @@ def audit(repo: Path, commit: str) -> None:
             "\n".join(problems),
             "Nothing was published. A package wrote outside /usr, /etc and /var.",
         )
+
+
+def _links(repo: Path, commit: str) -> dict[str, str]:
+    """Those of LINKS that a commit has, and where they lead there."""
+    listed = [*_directory(repo, commit, "/"), *_directory(repo, commit, "/usr")]
+    found = {entry.path.lstrip("/"): entry.target for entry in listed if entry.kind == "l"}
+    return {name: found[name] for name in LINKS if name in found}
 
 
 def _directory(repo: Path, commit: str, path: str) -> list[ostree.Listed]:

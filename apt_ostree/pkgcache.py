@@ -40,6 +40,10 @@ MARKER_SIZE = len(MARKER) + 64 + 1
 REF = "apt-ostree/pkg"
 
 _OBJECT_DIRECTORIES = {"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "libo32"}
+_IN_VAR = {"var", "opt", "srv", "home", "root", "mnt"}
+_FLEETING = {"dev", "proc", "sys", "run", "tmp", "media"}
+"""Of these, a deployment keeps nothing that lies in them: each boot makes them anew."""
+
 _BLOCK = 1 << 15
 """Bytes written at once; tarfile copies what it has collected with every header, so that more is slower."""
 
@@ -233,6 +237,28 @@ def _problem(member: tarfile.TarInfo, files: set[str]) -> str | None:
         return f"the path {member.name} leads out of the tree"
     if member.islnk() and os.path.normpath(member.linkname) not in files:
         return f"{member.name} is a hard link to {member.linkname}, which is no file before it in the package"
+    if member.islnk() and _filesystem(member.name) != _filesystem(member.linkname):
+        return f"{member.name} is a hard link to {member.linkname}, and a deployment has them on different filesystems"
+    return _misplaced(member)
+
+
+def _filesystem(name: str) -> str:
+    """Which of a deployment's filesystems a path is on, as far as hard links care: the sandbox has as many."""
+    parts = Path(name).parts
+    if {*parts[:1]} <= _IN_VAR or parts[:2] == ("usr", "local"):
+        return "var"
+    return parts[0] if parts[0] in {"etc", "boot"} else "usr"
+
+
+def _misplaced(member: tarfile.TarInfo) -> str | None:
+    """What is wrong with a member's place; None for nothing. Directories may lie where they do not stay."""
+    parts = Path(member.name).parts
+    if parts[:1] in {("ostree",), ("sysroot",)}:
+        return f"{member.name} lies in OSTree's own place"
+    if parts[:2] == ("usr", "etc"):
+        return f"{member.name} is what a deployment has /etc in; a package ships it as /etc"
+    if parts and parts[0] in _FLEETING and not member.isdir():
+        return f"{member.name} lies where every boot starts with nothing"
     return None
 
 

@@ -109,7 +109,7 @@ def build(
             ),
         )
         remove_tree(work)
-        layout.audit(current.repo, commit)
+        layout.audit(current.repo, commit, base.checksum)
     return commit
 
 

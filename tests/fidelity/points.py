@@ -39,6 +39,7 @@ BASE = (
     Deb("trigger-file", triggers="interest-noawait /usr/share/trigger.d\n", scripts=logging("trigger-file")),
     Deb("essential", control="Essential: yes\n", files={"/usr/share/essential": "1\n"}),
     Deb("protected", control="Protected: yes\n", files={"/usr/share/protected": "1\n"}),
+    Deb("top-owner", files={f"/{top}/top-owner/file": "" for top in ("opt", "srv", "media", "usr/local/share")}),
     Deb("moved-aside", files={"/usr/share/moved-aside/file": "the base's\n", "/usr/share/moved-aside/other": ""}),
 )
 """What the base has already."""

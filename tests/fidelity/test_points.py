@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.archive import FIXTURES, Archive, build_deb, index_archive, public_directory, small_base, unpack_base
+from apt_ostree import layout
+from tests.archive import FIXTURES, Archive, Deb, build_deb, index_archive, public_directory, small_base, unpack_base
 from tests.fidelity import __main__ as fidelity
 from tests.fidelity import judge, points
 from tests.integration.system import REF, REPOSITORY, Base, chosen_cli, commit_base, output
@@ -245,6 +246,16 @@ def test_a_conflict_that_replaces(options: argparse.Namespace, debs: dict[str, P
     for case in judged(options, words):
         assert case.text("usr/share/ousted/shared") == "ousting's\n"
         assert not case.status("ousted").startswith("ii")
+
+
+def test_links_that_the_last_package_there_takes_away_stay(options: argparse.Namespace, tmp_path: Path) -> None:
+    """As directories, which they are in a plain root, stay while they hold anything."""
+    comes = Deb("top-comes", files={"/opt/top-comes/file": "x"})
+    root = fidelity.layer(options, ["-top-owner", os.fspath(comes.build(tmp_path))])
+    for name, target in layout.LINKS.items():
+        assert os.readlink(root / name) == target
+    assert (root / "usr/lib/opt/top-comes/file").read_text() == "x"
+    fidelity.clear(root)
 
 
 def test_the_archive_s_package_of_another_architecture_comes_by_its_name(options: argparse.Namespace) -> None:

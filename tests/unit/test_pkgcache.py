@@ -151,12 +151,47 @@ def test_members_that_a_commit_can_hold_are_all_taken() -> None:
             member("usr/" + "d/" * 1600),
             f"the path usr/{'d/' * 28}… has 3204 bytes; 3072 are allowed",
         ),
+        (member("./ostree/", 0, tarfile.DIRTYPE), "./ostree lies in OSTree's own place"),
+        (member("./sysroot/x"), "./sysroot/x lies in OSTree's own place"),
+        (member("usr/etc/x"), "usr/etc/x is what a deployment has /etc in; a package ships it as /etc"),
+        (member("./media/x/y"), "./media/x/y lies where every boot starts with nothing"),
+        (member("./run/l", 0, tarfile.SYMTYPE, "x"), "./run/l lies where every boot starts with nothing"),
     ],
 )
 def test_members_that_a_commit_cannot_hold_are_named(info: tarfile.TarInfo, detail: str) -> None:
     with pytest.raises(PackageError) as caught:
         pkgcache._members(archive(info), "x.deb")
     assert (caught.value.brief, caught.value.detail) == ("x.deb cannot be layered", detail)
+
+
+def test_directories_may_lie_where_they_do_not_stay() -> None:
+    made = [member(name, 0, tarfile.DIRTYPE) for name in ("run/x", "tmp", "media/floppy", "usr/etcetera")]
+    assert len(pkgcache._members(archive(*made), "x.deb")) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "refused"),
+    [
+        ("usr/x", "etc/x", True),
+        ("etc/x", "usr/x", True),
+        ("opt/x", "usr/x", True),
+        ("usr/local/x", "usr/x", True),
+        ("boot/x", "usr/x", True),
+        ("usr/x", "var/x", True),
+        ("bin/x", "usr/x", False),
+        ("etc/x", "etc/y", False),
+        ("opt/x", "var/x", False),
+        ("usr/local/x", "srv/x", False),
+    ],
+)
+def test_a_hard_link_stays_on_one_filesystem(name: str, target: str, refused: bool) -> None:
+    data = archive(member(f"./{target}"), member(f"./{name}", 0, tarfile.LNKTYPE, f"./{target}"))
+    if not refused:
+        assert len(pkgcache._members(data, "x.deb")) == 2
+        return
+    with pytest.raises(PackageError) as caught:
+        pkgcache._members(data, "x.deb")
+    assert "a deployment has them on different filesystems" in caught.value.detail
 
 
 def test_too_many_members_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
