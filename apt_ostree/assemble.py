@@ -21,27 +21,31 @@ from . import (
     bwrap,
     debconf,
     dpkg,
+    hydrate,
     kernel,
     mounts,
     ostree,
     overlay,
     pkgcache,
     proc,
+    rounds,
     state,
+    stubs,
     subids,
     support,
     users,
     vendor,
 )
 from .console import Reporter
-from .errors import PackageError, ScriptError, SpaceError, TreeError
+from .errors import ScriptError, SpaceError, TreeError
 from .fs import beneath, check_space, copy_metadata, exchange, make_beneath, remove_tree, sync_filesystem, walk
 from .guard import LIMITS, Limits
-from .model import Package, Plan, Round
+from .model import Package, Plan
 from .pkgcache import Cached
 
 DEBS = "/run/apt-ostree"
 """Where the sandbox sees the packages."""
+_POLICY = f"{DEBS}/policy-rc.d"
 
 _DPKG = [
     "dpkg",
@@ -60,9 +64,6 @@ _FAILED = re.compile(r"dpkg: error processing (?:package|archive) (?P<what>.+?) 
 _SCRIPT_FAILED = re.compile(
     _FAILED.pattern + r"\n .*?package (?P<script>[a-z-]+) script subprocess .*?(?P<how>(?:exit status|signal|killed).*)"
 )
-ROUNDS_MAX = 400
-"""overlayfs takes 500 layers below a mount (OVL_MAX_STACK), and their names have to fit in a page (mount(2))."""
-
 _PROGRESS = re.compile(r"(?:Unpacking|Setting up) (\S+)")
 _STEPS = {
     re.compile(r"Preparing to unpack (?:\S*/)?([^/_]+)_\S+ \.\.\."): "preinst",
@@ -145,10 +146,10 @@ def assemble(
     script or dpkg fails, and TreeError where the base cannot take answers; then nothing outside ``work`` has changed.
     """
     run = _Run(repo, work, base, cached, reporter, log, limits, total=2 * len(plan.packages))
-    rounds, late = with_content(plan.rounds, cached)
-    run.prepare(plan, _needs_content(base, plan) | late)
+    cuts, whole = rounds.arrange(base, plan, cached)
+    run.prepare(plan, whole)
     pending: tuple[Package, ...] = ()
-    for number, current in enumerate(rounds):
+    for number, current in enumerate(cuts):
         with run.round() as sandbox:
             if number == 0:
                 run.preseed(sandbox, answers)
@@ -160,13 +161,12 @@ def assemble(
                 run.dpkg(sandbox, ["--force-depends", "--remove", "--no-triggers", *current.remove])
             if current.unpack:
                 debs = [f"{DEBS}/{run.files[p]}" for p in current.unpack]
-                names = [package.name for package in current.unpack]
-                run.dpkg(sandbox, ["--unpack", "--no-triggers", "--auto-deconfigure", *debs], unpacked=names)
+                run.dpkg(sandbox, ["--unpack", "--no-triggers", "--auto-deconfigure", *debs])
         pending = current.configure
     with run.round() as sandbox:
         run.dpkg(sandbox, ["--configure", "--pending"])
         _audit_database(run, sandbox)
-        kernels = run.settle_kernels(sandbox, initramfs)
+    kernels = run.settle_kernels(initramfs)
     run.check_size()
     run.finish(plan, settled_day, reserved)
     overlay.settle_whiteouts(run.layers)
@@ -175,46 +175,6 @@ def assemble(
         for layer in run.layers:
             overlay.strip(layer)
     return Assembled(base, tuple(run.layers), union, kernels)
-
-
-def with_content(
-    rounds: Sequence[Round], cached: Mapping[Package, Cached], limit: int = ROUNDS_MAX
-) -> tuple[list[Round], set[Package]]:
-    """Cut the rounds further, before each package with a preinst: that may run or read what was unpacked before
-    it, and must not meet a marker there.
-
-    Where that would make more than ``limit`` rounds, packages are unpacked whole instead: the second value. Raises
-    TreeError where there are too many before any cut.
-    """
-    cuts = limit - len(rounds)
-    if cuts < 0:
-        raise TreeError(
-            f"the packages cannot be laid in {limit} rounds",
-            f"their order has {len(rounds)} (Pre-Depends), each an overlay, of which the kernel stacks no more",
-            "Nothing was changed. Install them in several steps, or put some of them into the base.",
-        )
-    cut: list[Round] = []
-    whole: set[Package] = set()
-    for current in rounds:
-        parts: list[list[Package]] = [[]]
-        for package in current.unpack:
-            if parts[-1] and "preinst" in cached[package].control_files:
-                if cuts > 0:
-                    parts.append([])
-                    cuts -= 1
-                else:
-                    whole.update(current.unpack)
-            parts[-1].append(package)
-        cut += [Round(tuple(part), (), current.remove if n == 0 else ()) for n, part in enumerate(parts[:-1])]
-        cut.append(Round(tuple(parts[-1]), current.configure, current.remove if len(parts) == 1 else ()))
-    return cut, whole
-
-
-def _needs_content(base: Path, plan: Plan) -> set[Package]:
-    """Packages that must be unpacked whole: dpkg compares files shared by several instances of a name
-    (Multi-Arch: same), and what replaces a base package may be needed before the markers are exchanged."""
-    names = [entry.package.name for entry in dpkg.installed(base)] + [s.package.name for s in plan.packages]
-    return {s.package for s in plan.packages if names.count(s.package.name) > 1}
 
 
 class _Run:
@@ -235,9 +195,9 @@ class _Run:
         self.reporter, self.log, self.total = reporter, log, total
         self.layers: list[Path] = []
         self.files: dict[Package, str] = {}
-        self.objects: dict[str, pkgcache.Object] = {}
         self.links = _links(base)
         self.spare = work / "spare"
+        self.hydrator = hydrate.Hydrator(repo, base, self.spare)
         self.answers: Path | None = None
         self.done = 0
 
@@ -253,8 +213,8 @@ class _Run:
                 pkgcache.refill(self.repo, cached, debs / name)
             else:
                 os.link(cached.hollow, debs / name)
-                self.objects.update(cached.objects)
-        bwrap.write_stubs(self.work / "stubs")
+                self.hydrator.objects.update(cached.objects)
+        stubs.write_policy(debs)
         state.populate(self.base, self.work / "var")
         # A link that leads nowhere is one that dpkg puts a directory in the place of.
         for name, target in self.links.items():
@@ -265,8 +225,8 @@ class _Run:
         self.var_before = state.snapshot(self.work / "var")
 
     @contextmanager
-    def round(self) -> Iterator[bwrap.Sandbox]:
-        """One mount with a fresh writable layer; frozen afterwards."""
+    def round(self, *, covered: bool = True) -> Iterator[bwrap.Sandbox]:
+        """One mount with a fresh writable layer, and with stubs where it is ``covered``; frozen afterwards."""
         number = len(self.layers)
         layer = self.work / f"l{number}"
         layer.mkdir()
@@ -279,52 +239,23 @@ class _Run:
         lower = [path.name for path in reversed(self.layers)] + [os.path.relpath(self.base, self.work)]
         with mounts.overlay(self.work, lower, layer.name, fresh.name, "root") as root:
             (root / "etc").mkdir(exist_ok=True)
+            below = _View([*reversed(self.layers), self.base])
+            covers = stubs.cover(root, _POLICY, below.find, self.work / "fresh") if covered else []
             yield bwrap.Sandbox(
                 root,
                 var=self.work / "var",
                 boot=self.work / "boot",
-                stubs=self.work / "stubs",
                 read_only={DEBS: self.work / "debs"},
                 limits=self.limits,
             )
         remove_tree(fresh)
         self.layers.append(layer)
-        self._hydrate(layer, link=True)
+        left = stubs.uncover(layer, covers, _POLICY)
+        self.hydrator.exchange(layer, left, link=True)
         # A package's /usr/local is there, and whatever a link of the base leads to.
-        self._hydrate(self.work / "var", link=False)
+        self.hydrator.exchange(self.work / "var", left, link=False)
 
-    def _hydrate(self, tree: Path, *, link: bool) -> None:
-        """Exchange each marker in a tree that is not mounted for its object: by a link where it is only read from
-        here on, else by a copy."""
-        for entry in walk(tree):
-            if not entry.is_file(follow_symlinks=False):
-                continue
-            status = entry.stat(follow_symlinks=False)
-            if status.st_size != pkgcache.MARKER_SIZE:
-                continue
-            with open(entry.path, "rb") as file:
-                checksum = pkgcache.read_marker(file.read())
-            # Only what this plan's packages brought: content that merely looks like a marker stays content.
-            stored = self.objects.get(checksum) if checksum else None
-            if checksum is None or stored is None:
-                continue
-            source = ostree.object_path(self.repo, checksum)
-            if not source.exists():
-                raise PackageError(
-                    "the package cache is damaged",
-                    f"object {checksum} is missing",
-                    "Run 'apt-ostree cleanup -m'.",
-                )
-            archived = (stored.mode, stored.uid, stored.gid) == (status.st_mode, status.st_uid, status.st_gid)
-            if link and archived and not _own_xattrs(entry.path):
-                os.unlink(entry.path)
-                os.link(source, entry.path)
-            else:
-                # dpkg gave it another owner or mode than the archive has (dpkg-statoverride(1), an owner's
-                # name that has another number here): its own file, with dpkg's metadata.
-                exchange(Path(entry.path), source, self.spare)
-
-    def dpkg(self, sandbox: bwrap.Sandbox, words: Sequence[str], unpacked: Sequence[str] = ()) -> None:
+    def dpkg(self, sandbox: bwrap.Sandbox, words: Sequence[str]) -> None:
         """One dpkg in the sandbox. Raises ScriptError with the failing script and the last lines."""
 
         doing = "dpkg"
@@ -338,9 +269,7 @@ class _Run:
                 self.reporter.progress(min(self.done, self.total), self.total, match[1])
 
         try:
-            result = sandbox.run(
-                [*_DPKG, *words], log=self.log, on_line=on_line, doing=lambda: doing, unpacked=unpacked
-            )
+            result = sandbox.run([*_DPKG, *words], log=self.log, on_line=on_line, doing=lambda: doing)
         except (ScriptError, SpaceError) as error:
             raise type(error)(
                 error.brief, f"{error.detail}\nthe whole log: {self.log}".lstrip("\n"), error.resolution
@@ -378,19 +307,23 @@ class _Run:
             raise ScriptError("debconf did not take the answers", f"debconf-set-selections: {result.returncode}")
         self.answers = kept
 
-    def settle_kernels(self, sandbox: bwrap.Sandbox, arguments: Sequence[str] | None) -> kernel.Kernels | None:
+    def settle_kernels(self, arguments: Sequence[str] | None) -> kernel.Kernels | None:
         """Put kernels where OSTree looks, and make the initramfs where what it is made of has changed."""
-        boot, scratch = self.work / "boot", self.work / f"l{len(self.layers)}"
-        wanted = os.path.lexists(boot / kernel.WANTED)
-        kernels, changed = kernel.settle(sandbox.root, boot, self.kernels)
-        if kernels is None:
+        boot = self.work / "boot"
+        if not self.kernels and not kernel.versions(boot):
             return None
-        other = wanted or kernel.inputs_changed([*self.layers, scratch], kernels.boots)
-        if changed or arguments is not None or (other and kernel.has_dracut(sandbox.root)):
-            self.reporter.step(f"Making the initramfs of kernel {kernels.boots}")
-            kernel.initramfs(sandbox, sandbox.root, kernels.boots, self.log, arguments or ())
-        elif other:
-            self.reporter.warn("the initramfs stays the base's: the tree has no dracut to make another")
+        wanted = os.path.lexists(boot / kernel.WANTED)
+        # dracut itself, not its stub.
+        with self.round(covered=False) as sandbox:
+            kernels, changed = kernel.settle(sandbox.root, boot, self.kernels)
+            if kernels is None:
+                return None
+            other = wanted or kernel.inputs_changed(self.layers, kernels.boots)
+            if changed or arguments is not None or (other and kernel.has_dracut(sandbox.root)):
+                self.reporter.step(f"Making the initramfs of kernel {kernels.boots}")
+                kernel.initramfs(sandbox, sandbox.root, kernels.boots, self.log, arguments or ())
+            elif other:
+                self.reporter.warn("the initramfs stays the base's: the tree has no dracut to make another")
         return kernels
 
     def preconfigure(self, sandbox: bwrap.Sandbox) -> None:
@@ -528,11 +461,6 @@ class _View:
         return path.read_text(errors="surrogateescape") if path is not None else ""
 
 
-def _own_xattrs(path: str) -> list[str]:
-    """The extended attributes that are not overlayfs's marks."""
-    return [name for name in os.listxattr(path, follow_symlinks=False) if not name.startswith(overlay.PREFIX)]
-
-
 def step(line: str) -> str | None:
     """Whose script dpkg runs after it has printed ``line``, in words; None where it tells of none."""
     for pattern, script in _STEPS.items():
@@ -589,14 +517,6 @@ def _remove_litter(layer: Path, base: Path) -> None:
     for name in _TOP_LINKS:
         if (layer / name).is_symlink():
             (layer / name).unlink()
-    policy = beneath(layer, "usr/sbin/policy-rc.d")
-    if (
-        policy is not None
-        and policy.is_file()
-        and policy.stat().st_size == 0
-        and not (base / "usr/sbin/policy-rc.d").exists()
-    ):
-        policy.unlink()
     names = [f"dpkg/{name}" for name in _HOUSEKEEPING]
     names += [f"debconf/{name}" for name in ("config.dat-old", "templates.dat-old", "passwords.dat-old")]
     for name in names:

@@ -31,7 +31,7 @@ from .errors import PackageError
 from .fs import check_space, remove_tree, scratch_directory
 from .model import Package, Solved
 
-IMPORTER = 3
+IMPORTER = 4
 """Raised whenever an import would come out differently; older entries are then imported anew."""
 
 MARKER = b"apt-ostree object "
@@ -88,6 +88,11 @@ class Cached:
     def fields(self) -> dict[str, str]:
         return next(dpkg.parse_stanzas(self.control))
 
+    def paths(self) -> list[str]:
+        """The names at which the package has markers, as it ships them."""
+        text = _paths(self.hollow).read_text(errors="surrogateescape")
+        return text.split("\0")[:-1]
+
     def solved(self) -> Solved:
         """The package as a plan names it."""
         size = self.fields.get("installed-size", "0")
@@ -107,6 +112,10 @@ def read_marker(content: bytes) -> str | None:
     return checksum if ostree.CHECKSUM.fullmatch(checksum) else None
 
 
+def _paths(hollow: Path) -> Path:
+    return hollow.with_name("paths")
+
+
 def digest(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
@@ -118,7 +127,8 @@ def load(area: Path, sha256: str) -> Cached | None:
     place = area / "pkgs" / sha256
     try:
         entry = json.loads((place / "index.json").read_text())
-        if entry["importer"] != IMPORTER or (place / "hollow.deb").stat().st_size != entry["hollow-size"]:
+        sizes = [path.stat().st_size for path in (place / "hollow.deb", _paths(place / "hollow.deb"))]
+        if entry["importer"] != IMPORTER or sizes != entry["sizes"]:
             return None
         return Cached(
             sha256,
@@ -175,12 +185,16 @@ def import_deb(repo: Path, area: Path, deb: Path, sha256: str | None = None, *, 
                 data,
                 lambda member: io.BytesIO(markers[id(member)]) if id(member) in markers else None,
             )
+        # A name of a hard link shows its file's marker.
+        names = [os.path.normpath(m.name) for m in members if id(m) in markers or m.islnk()]
+        listing = "".join(f"{name}\0" for name in names).encode()
+        _paths(result / "hollow.deb").write_bytes(listing)
         index = {
             "importer": IMPORTER,
             "package": [fields["package"], fields["version"], fields["architecture"]],
             "size": deb.stat().st_size,
             "control": proc.run(["dpkg-deb", "--field", deb]).stdout,
-            "hollow-size": (result / "hollow.deb").stat().st_size,
+            "sizes": [(result / "hollow.deb").stat().st_size, len(listing)],
             "objects": objects,
             "control-files": sorted(_names(control)),
         }

@@ -31,9 +31,7 @@ mkdir "$root/run/lock"
 mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
 mount --bind "$CACHE/lists" "$root/var/lib/apt/lists"
 mount --bind "$CACHE/archives" "$root/var/cache/apt/archives"
-for stub in usr/sbin/start-stop-daemon usr/bin/ischroot; do
-    [ ! -e "$root/$stub" ] || mount --bind "$CACHE/stubs/$stub" "$root/$stub"
-done
+mount --bind "$CACHE/true" "$root/usr/sbin/start-stop-daemon"
 cp /etc/resolv.conf "$root/run/resolv.conf"
 mkdir "$root/run/pool"
 mount --bind "$CACHE/pool" "$root/run/pool"
@@ -60,10 +58,12 @@ rm -rf /run/systemd
 
 # Without one: what a script finds out there differs from day to day.
 _INSTALL_PACKAGES = """
-printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d
-chmod 755 /usr/sbin/policy-rc.d
+printf '#!/bin/sh\\nexit 101\\n' >/run/policy-rc.d
+chmod 755 /run/policy-rc.d
+# A link: update-alternatives would not replace a file.
+ln -s /run/policy-rc.d /usr/sbin/policy-rc.d
 apt-get install -q -y "$@"
-rm /usr/sbin/policy-rc.d
+[ "$(readlink /usr/sbin/policy-rc.d)" != /run/policy-rc.d ] || rm /usr/sbin/policy-rc.d
 """
 
 
@@ -102,7 +102,8 @@ def install(root: Path, cache: Path, packages: Sequence[str], recommends: bool, 
     files = [Path(name) for name in packages if requests.is_file(name)]
     for file in (*files, *([answers] if answers else [])):
         shutil.copy(file, cache / "pool" / file.name)
-    bwrap.write_stubs(cache / "stubs")
+    (cache / "true").write_text("#!/bin/sh\n")
+    (cache / "true").chmod(0o755)
     for name in ("var/lib/apt/lists", "var/cache/apt/archives"):
         (root / name).mkdir(parents=True, exist_ok=True)
     environment = {

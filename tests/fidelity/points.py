@@ -40,6 +40,17 @@ BASE = (
     Deb("essential", control="Essential: yes\n", files={"/usr/share/essential": "1\n"}),
     Deb("protected", control="Protected: yes\n", files={"/usr/share/protected": "1\n"}),
     Deb("top-owner", files={f"/{top}/top-owner/file": "" for top in ("opt", "srv", "media", "usr/local/share")}),
+    # One needs the other's program to be taken over or upgraded; a third's old script needs what is taken from it.
+    Deb("needed", files={"/usr/bin/needed": "#!/bin/sh\necho needed 1\n"}),
+    Deb("needer", control="Depends: needed\n", scripts={"prerm": "needed >>/usr/share/needer.said\n"}),
+    Deb("tool", files={"/usr/bin/tool": "#!/bin/sh\necho tool 1\n", "/usr/share/tool": ""}),
+    Deb("need-tool", control="Depends: tool\n", scripts={"prerm": "tool >>/usr/share/need-tool.said\n"}),
+    Deb(
+        "old-reader",
+        scripts={"prerm": "if [ -e /usr/share/fresh ]; then tr a-z A-Z </usr/share/fresh >/usr/share/old.said; fi\n"},
+    ),
+    # Of the other architecture's, this one's comes later.
+    Deb("half", architecture=FOREIGN, control="Multi-Arch: same\n", files={"/usr/share/half/shared": "shared\n"}),
     Deb("moved-aside", files={"/usr/share/moved-aside/file": "the base's\n", "/usr/share/moved-aside/other": ""}),
 )
 """What the base has already."""
@@ -135,6 +146,45 @@ NEW = (
             " --divert /usr/share/moved-aside/file.base /usr/share/moved-aside/file\n"
         },
     ),
+    # A program that dpkg itself runs is moved aside by the package that has another one.
+    Deb(
+        "rm-mover",
+        files={"/usr/bin/rm": '#!/bin/sh\nexec /usr/bin/rm.real "$@"\n'},
+        scripts={
+            "preinst": "dpkg-divert --package rm-mover --add --rename --divert /usr/bin/rm.real /usr/bin/rm\n"
+            "cp /usr/bin/rm.real /usr/bin/rm\n"
+        },
+    ),
+    # Reads what was unpacked before, and is not configured.
+    Deb("readable", files={"/usr/share/readable": "read me\n"}),
+    Deb(
+        "reader",
+        control="Depends: readable\n",
+        scripts={"preinst": "tr a-z A-Z </usr/share/readable >/usr/share/reader.said\n"},
+    ),
+    # Files that are equal, and names of one file.
+    Deb(
+        "equal",
+        files={"/usr/share/equal/a": "equal\n", "/usr/share/equal/b": "equal\n", "/usr/share/equal/c": "owner's\n"},
+        scripts={"postinst": "cp /usr/share/equal/a /usr/share/equal/b\ncp /usr/share/owner/own /usr/share/equal/c\n"},
+    ),
+    # Programs that have stubs while scripts run: moved aside, and chosen by an alternative.
+    Deb(
+        "chroot-mover",
+        files={"/usr/bin/ischroot": "#!/bin/sh\nexit 2\n"},
+        scripts={
+            "preinst": "dpkg-divert --package chroot-mover --add --rename"
+            " --divert /usr/bin/ischroot.real /usr/bin/ischroot\n"
+        },
+    ),
+    Deb(
+        "policy-chooser",
+        files={"/usr/share/policy-chooser": "#!/bin/sh\nexit 0\n"},
+        scripts={
+            "postinst": "update-alternatives --install /usr/sbin/policy-rc.d policy-rc.d /usr/share/policy-chooser 5\n"
+        },
+    ),
+    Deb("half", architecture=_NATIVE, control="Multi-Arch: same\n", files={"/usr/share/half/shared": "shared\n"}),
     # Virtual packages, with and without a version.
     Deb("virtual-provider", control="Provides: virtual-service (= 1.5)\n", files={"/usr/share/virtual-provider": ""}),
     Deb("virtual-user", control="Depends: virtual-service (>= 1.2)\n", files={"/usr/share/virtual-user": ""}),
@@ -214,9 +264,21 @@ UPGRADES = (
     # What dpkg does not remove it replaces.
     Deb("essential", version="2.0", control="Essential: yes\n", files={"/usr/share/essential": "2\n"}),
     Deb("protected", version="2.0", control="Protected: yes\n", files={"/usr/share/protected": "2\n"}),
+    Deb("needed", version="2.0", files={"/usr/bin/needed": "#!/bin/sh\necho needed 2\n"}),
+    Deb("needer", version="2.0", control="Depends: needed\n"),
+    Deb("tool", version="2.0", control="Depends: new-tool\n", files={"/usr/share/tool": "2\n"}),
+    Deb("need-tool", version="2.0", control="Depends: tool\n"),
+    Deb(
+        "new-tool",
+        control="Breaks: tool (<< 2)\nReplaces: tool (<< 2)\n",
+        files={"/usr/bin/tool": "#!/bin/sh\necho tool 2\n"},
+    ),
+    Deb("fresh", files={"/usr/share/fresh": "read me\n"}),
+    Deb("old-reader", version="2.0", control="Depends: fresh\n"),
+    Deb("policy-own", files={"/usr/sbin/policy-rc.d": "#!/bin/sh\nexit 0\n"}),
     Deb("upgraded", version="1:0.9", files={"/usr/share/upgraded/v": "2\n"}, scripts=logging("upgraded")),
 )
-"""Later versions of what the base has."""
+"""Later versions of what the base has, and what comes with them."""
 
 LOOPING = tuple(
     Deb(

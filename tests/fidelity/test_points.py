@@ -54,8 +54,8 @@ def base(debs: dict[str, Path], archive: Archive, tmp_path_factory: pytest.TempP
     for deb in points.BASE:
         output("cp", debs[f"{deb.name}/{deb.version}/{deb.architecture}"], plain / "pool")
     names = [f"/pool/{path.name}" for path in sorted((plain / "pool").iterdir())]
-    output("chroot", plain, "dpkg", "--install", *names)
     output("chroot", plain, "dpkg", "--add-architecture", points.FOREIGN)
+    output("chroot", plain, "dpkg", "--install", *names)
     output("rm", "-r", plain / "pool")
     return commit_base(plain, archive, work)
 
@@ -160,6 +160,41 @@ def test_a_file_of_the_base_is_moved_aside(new: Case) -> None:
     assert new.exists("usr/share/moved-aside/other")
 
 
+def test_a_program_that_dpkg_runs_is_moved_aside(new: Case) -> None:
+    assert new.text("usr/bin/rm").startswith("#!/bin/sh\nexec")
+    assert (new.root / "usr/bin/rm.real").read_bytes().startswith(b"\x7fELF")
+
+
+def test_a_preinst_reads_what_was_unpacked_before_it(new: Case) -> None:
+    assert new.text("usr/share/reader.said") == "READ ME\n"
+
+
+def test_equal_files_are_files_of_their_own_for_scripts(new: Case) -> None:
+    assert [new.text(f"usr/share/equal/{name}") for name in "abc"] == ["equal\n", "equal\n", "owner's\n"]
+
+
+def test_a_program_with_a_stub_is_moved_aside(new: Case) -> None:
+    assert new.text("usr/bin/ischroot") == "#!/bin/sh\nexit 2\n"
+    assert (new.root / "usr/bin/ischroot.real").read_bytes().startswith(b"\x7fELF")
+
+
+def test_a_policy_is_chosen_by_an_alternative(new: Case) -> None:
+    assert os.readlink(new.root / "usr/sbin/policy-rc.d") == "/etc/alternatives/policy-rc.d"
+
+
+def test_a_policy_comes_as_a_file(upgraded: Case) -> None:
+    assert upgraded.text("usr/sbin/policy-rc.d") == "#!/bin/sh\nexit 0\n"
+
+
+def test_old_scripts_run_programs_that_are_upgraded_or_taken_over(upgraded: Case) -> None:
+    assert upgraded.text("usr/share/needer.said") == "needed 2\n"
+    assert upgraded.text("usr/share/need-tool.said") == "tool 2\n"
+
+
+def test_an_old_script_reads_what_was_unpacked_before_it(upgraded: Case) -> None:
+    assert upgraded.text("usr/share/old.said") == "READ ME\n"
+
+
 def test_a_virtual_package_of_a_version(new: Case) -> None:
     assert new.status("virtual-user") == "ii 1.0"
 
@@ -168,6 +203,10 @@ def test_siblings_share_what_is_equal(new: Case) -> None:
     assert {new.status(f"sibling:{d.architecture}") for d in points.NEW if d.name == "sibling"} == {"ii 1.0"}
     assert new.text("usr/share/sibling/shared") == "shared\n"
     assert new.text(f"usr/lib/sibling-{points.FOREIGN}/lib") == f"{points.FOREIGN}\n"
+
+
+def test_a_sibling_of_a_base_package_shares_what_is_equal(new: Case) -> None:
+    assert {new.status(f"half:{d.architecture}") for d in points.NEW if d.name == "half"} == {"ii 1.0"}
 
 
 def test_a_foreign_tool_serves_a_native_package(new: Case) -> None:

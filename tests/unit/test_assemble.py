@@ -7,10 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from apt_ostree.assemble import ROUNDS_MAX, script_error, settle_pyc, with_content
-from apt_ostree.errors import TreeError
-from apt_ostree.model import Package, Round
-from apt_ostree.pkgcache import Cached
+from apt_ostree.assemble import script_error, settle_pyc
 
 LOG = Path("/var/log/apt-ostree/1.log")
 
@@ -184,41 +181,3 @@ def test_settle_pyc_never_writes_to_a_file_with_another_name(tmp_path: Path) -> 
     assert (shared.read_bytes(), path.read_bytes()) == (TIMESTAMP, SETTLED)
     assert path.stat().st_mode & 0o7777 == 0o640
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["object", "x.pyc"]
-
-
-def packages(names: str) -> tuple[Package, ...]:
-    return tuple(Package(name, "1", "all") for name in names)
-
-
-def cache(names: str) -> dict[Package, Cached]:
-    """A capital has a preinst."""
-    return {
-        package: Cached("", package, 0, "", Path(), {}, frozenset({"preinst"} if package.name.isupper() else ()))
-        for package in packages(names)
-    }
-
-
-def test_a_round_is_cut_before_each_package_with_a_preinst() -> None:
-    given = [Round(packages("abCdE"), packages("a"), ("x",)), Round(packages("F"), ())]
-    rounds, whole = with_content(given, cache("abCdEF"))
-    assert rounds == [
-        Round(packages("ab"), (), ("x",)),
-        Round(packages("Cd"), ()),
-        Round(packages("E"), packages("a")),
-        Round(packages("F"), ()),
-    ]
-    assert whole == set()
-
-
-def test_beyond_the_layers_that_the_kernel_stacks_packages_are_unpacked_whole() -> None:
-    given = [Round(packages("aBcD"), packages("a")), Round(packages("eFg"), ())]
-    rounds, whole = with_content(given, cache("aBcDeFg"), limit=3)
-    assert rounds == [
-        Round(packages("a"), ()),
-        Round(packages("BcD"), packages("a")),
-        Round(packages("eFg"), ()),
-    ]
-    assert whole == set(packages("aBcDeFg"))
-    with pytest.raises(TreeError, match="cannot be laid in 1 rounds"):
-        with_content(given, cache("aBcDeFg"), limit=1)
-    assert len(with_content([Round(packages("A" * 900), ())], cache("A"))[0]) == ROUNDS_MAX

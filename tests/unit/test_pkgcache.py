@@ -260,7 +260,7 @@ INDEX = {
     "package": ["a", "1:2", "all"],
     "size": 99,
     "control": "Package: a\n",
-    "hollow-size": 6,
+    "sizes": [6, 11],
     "objects": {CHECKSUM: [0o100755, 0, 42]},
     "control-files": ["control", "postinst"],
 }
@@ -270,13 +270,17 @@ def store(area: Path, index: str) -> Path:
     place = area / "pkgs/ab"
     place.mkdir(parents=True)
     (place / "hollow.deb").write_text("hollow")
+    (place / "paths").write_text("usr/a\0usr\n\0")
     (place / "index.json").write_text(index)
     return place
 
 
 def test_load_reads_an_imported_package(tmp_path: Path) -> None:
     place = store(tmp_path, json.dumps(INDEX))
-    assert pkgcache.load(tmp_path, "ab") == Cached(
+    loaded = pkgcache.load(tmp_path, "ab")
+    assert loaded is not None
+    assert loaded.paths() == ["usr/a", "usr\n"]
+    assert loaded == Cached(
         "ab",
         Package("a", "1:2", "all"),
         99,
@@ -291,7 +295,8 @@ def test_load_reads_an_imported_package(tmp_path: Path) -> None:
     "index",
     [
         json.dumps({**INDEX, "importer": pkgcache.IMPORTER - 1}),
-        json.dumps({**INDEX, "hollow-size": 5}),
+        json.dumps({**INDEX, "sizes": [5, 11]}),
+        json.dumps({**INDEX, "sizes": [6, 9]}),
         json.dumps({key: value for key, value in INDEX.items() if key != "control"}),
         json.dumps({**INDEX, "package": ["a"]}),
         json.dumps(INDEX)[:-1],
