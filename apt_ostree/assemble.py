@@ -19,6 +19,7 @@ from pathlib import Path
 
 from . import (
     bwrap,
+    bytecode,
     debconf,
     dpkg,
     hydrate,
@@ -167,7 +168,7 @@ def assemble(
         run.dpkg(sandbox, ["--configure", "--pending"])
         _audit_database(run, sandbox)
     kernels = run.settle_kernels(initramfs)
-    run.check_size()
+    run.check_written()
     run.finish(plan, settled_day, reserved)
     overlay.settle_whiteouts(run.layers)
     union = overlay.is_union(base, run.layers)
@@ -341,18 +342,32 @@ class _Run:
             return
         sandbox.run(["dpkg-preconfigure", *asking], log=self.log, on_line=self.reporter.log)
 
-    def check_size(self) -> None:
-        """Refuse what the disk cannot hold once more, in the commit: a script's file of holes takes no space before.
+    def check_written(self) -> None:
+        """Refuse what OSTree cannot hold, and what the disk cannot once more, in the commit: a script's file of holes
+        takes no space before. Say what is left out.
 
-        Raises SpaceError."""
+        Raises TreeError, SpaceError."""
         written = 0
         for tree in (*self.layers, self.work / "var"):
             for entry in walk(tree):
                 status = entry.stat(follow_symlinks=False)
+                # In /var, a program makes its sockets and FIFOs itself.
+                problem = _problem(entry.name, status, anything=tree.name == "var")
+                if problem is not None and not overlay.is_whiteout(entry.path):
+                    shown = os.fsencode(os.path.relpath(entry.path, tree)).decode(errors="backslashreplace")
+                    raise TreeError(
+                        f"a script made what OSTree cannot hold: {problem}",
+                        f"/{'var/' if tree.name == 'var' else ''}{shown}",
+                        "Nothing was changed. Leave out the package that makes it: its name, or the log, tells which.",
+                    )
                 # What has several names is an object's.
                 if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
                     written += status.st_size
         check_space(self.work, written, "what the scripts wrote")
+        if left := sorted(name for name in os.listdir(self.work / "boot") if not _OF_KERNELS.fullmatch(name)):
+            self.reporter.warn(
+                f"left out, since a deployment's /boot is OSTree's: {', '.join(f'/boot/{name}' for name in left)}"
+            )
 
     def finish(self, plan: Plan, settled_day: int, reserved: users.Reserved) -> None:
         """Take out of the layers what the sandbox and dpkg's housekeeping left there; add /var's part."""
@@ -377,8 +392,11 @@ class _Run:
             self.answers.rename(top / debconf.PLACE)
         self._mark_automatic(plan, top)
         self.layers.append(top)
+        info = f"{state.SYSIMAGE}/dpkg/info"
+        lists = [path for layer in self.layers if (found := beneath(layer, info)) for path in found.glob("*.list")]
+        keep = bytecode.shipped(path for path in lists if path.is_file() and not path.is_symlink())
         for layer in self.layers:
-            _settle_bytecode(layer, self.spare)
+            bytecode.settle(layer, keep, self.spare)
 
     def _renumber(self, view: _View, reserved: users.Reserved) -> None:
         """Give new accounts the numbers they have on the machine, or free ones, in files and in the lists."""
@@ -497,6 +515,21 @@ def _audit_database(run: _Run, sandbox: bwrap.Sandbox) -> None:
         )
 
 
+_OF_KERNELS = re.compile(rf"(?:vmlinuz|vmlinux|initrd\.img|config|System\.map)(?:[-.].*)?|{kernel.WANTED}")
+"""What is in /boot of kernels, and has another place in a deployment (kernel.py)."""
+
+
+def _problem(name: str, status: os.stat_result, *, anything: bool) -> str | None:
+    """Why a commit cannot hold an entry of that name; ``anything`` may be of any type. None where it can."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return "a name that is not UTF-8"
+    if anything or stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode):
+        return None
+    return "a FIFO" if stat.S_ISFIFO(status.st_mode) else "a socket or a device"
+
+
 _MOUNT_POINTS = ("etc", "boot", "run", "tmp", "proc", "dev", "sys", "var")
 _TOP_LINKS = ("vmlinuz", "vmlinuz.old", "initrd.img", "initrd.img.old")
 """What linux-update-symlinks(1) makes at the top, for boot loaders that OSTree does without."""
@@ -523,30 +556,6 @@ def _remove_litter(layer: Path, base: Path) -> None:
         leftover = beneath(layer, f"{state.SYSIMAGE}/{name}")
         if leftover is not None and beneath(base, f"{state.SYSIMAGE}/{name}") is None:
             remove_tree(leftover)
-
-
-def _settle_bytecode(layer: Path, spare: Path) -> None:
-    """Make byte-compiled Python valid in the deployed tree, where every time is 0 (PEP 552).
-
-    A .pyc names its source's time of change. Scripts compiled against files whose time was another.
-    """
-    for entry in walk(layer):
-        if entry.name.endswith(".pyc") and entry.is_file(follow_symlinks=False):
-            settle_pyc(Path(entry.path), spare)
-
-
-def settle_pyc(path: Path, spare: Path) -> None:
-    """Set the source time in a timestamp-based .pyc to 0; others stay. Never writes to a shared file:
-    ``spare`` is for a copy, see fs.exchange."""
-    with path.open("rb") as file:
-        header = file.read(16)
-    if len(header) < 16 or header[4:8] != bytes(4) or header[8:12] == bytes(4):
-        return
-    if path.stat().st_nlink > 1:
-        exchange(path, path, spare)
-    with path.open("r+b") as file:
-        file.seek(8)
-        file.write(bytes(4))
 
 
 def commit(

@@ -11,10 +11,9 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from . import ostree, state, support, users, vendor
-from .assemble import settle_pyc
+from . import bytecode, ostree, state, support, users, vendor
 from .errors import TreeError
-from .fs import copy_metadata, remove_tree, walk
+from .fs import copy_metadata, remove_tree
 
 LINKS = {
     "home": "var/home",
@@ -52,9 +51,8 @@ def convert(root: Path) -> None:
         file.unlink()
     for name in ("lock", "lock-frontend", "triggers/Lock"):
         (root / "var/lib/dpkg" / name).unlink(missing_ok=True)
-    for entry in walk(root):
-        if entry.name.endswith(".pyc") and entry.is_file(follow_symlinks=False):
-            settle_pyc(Path(entry.path), root.with_name(f"{root.name}.spare"))
+    keep = bytecode.shipped((root / "var/lib/dpkg/info").glob("*.list"))
+    bytecode.settle(root, keep, root.with_name(f"{root.name}.spare"))
     _move_state(root)
     _move_top(root)
     links = vendor.move(root / "var", {}, root)

@@ -144,8 +144,8 @@ def _override(
         if absent := [name for name in asked if name not in base and name not in requests.overridden(before)]:
             raise ResolveError(
                 f"not in the base: {', '.join(absent)}",
-                resolution="Layered packages come and go with 'apt-ostree install' and 'uninstall', or in the same step "
-                "with --install.",
+                resolution="Layered packages come and go with 'apt-ostree install' and 'uninstall', or in the same "
+                "step with --install.",
             )
         after = requests.override(before, remove, names, local)
         after = requests.add(after, wanted, import_files(current, wanted_files))

@@ -79,7 +79,7 @@ def run_case(options: argparse.Namespace, packages: list[str]) -> tuple[list[jud
         begun = time.monotonic()
         plain.install(root, work / "cache", packages, options.recommends, answers=options.debconf)
         seconds[f"plain {len(sides) + 1}"] = time.monotonic() - begun
-        sides.append(trees.read(root))
+        sides.append(trees.read(root, plain=True))
         clear(root)
         differences = judge.compare(sides, ours)
     return differences, len(ours.paths) + len(ours.database), seconds

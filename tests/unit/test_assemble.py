@@ -1,13 +1,12 @@
-"""What dpkg says when it fails, as dpkg 1.21.22 (Debian 12) and 1.22.21 (Debian 13) said it; .pyc headers."""
+"""What dpkg says when it fails, as dpkg 1.21.22 (Debian 12) and 1.22.21 (Debian 13) said it."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
-from apt_ostree.assemble import script_error, settle_pyc
+from apt_ostree.assemble import script_error
 
 LOG = Path("/var/log/apt-ostree/1.log")
 
@@ -145,39 +144,3 @@ def test_script_error_shows_the_last_lines_and_the_log() -> None:
     assert shown[0] == "line 27" and len(shown) == 21
     assert error.resolution == "Nothing was changed."
     assert error.exit_code == 1
-
-
-MAGIC = bytes.fromhex("cb0d0d0a")
-TIMESTAMP = MAGIC + bytes(4) + (1700000000).to_bytes(4, "little") + (7).to_bytes(4, "little") + b"code"
-SETTLED = MAGIC + bytes(8) + (7).to_bytes(4, "little") + b"code"
-HASHED = MAGIC + (1).to_bytes(4, "little") + b"hashhash" + b"code"
-UNCHECKED = MAGIC + (3).to_bytes(4, "little") + b"hashhash" + b"code"
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        pytest.param(TIMESTAMP, SETTLED, id="by time"),
-        pytest.param(SETTLED, SETTLED, id="by time, settled"),
-        pytest.param(HASHED, HASHED, id="by checked hash"),
-        pytest.param(UNCHECKED, UNCHECKED, id="by unchecked hash"),
-        pytest.param(TIMESTAMP[:15], TIMESTAMP[:15], id="cut short"),
-        pytest.param(b"", b"", id="empty"),
-    ],
-)
-def test_settle_pyc_sets_the_source_time_alone(tmp_path: Path, before: bytes, after: bytes) -> None:
-    path = tmp_path / "x.pyc"
-    path.write_bytes(before)
-    settle_pyc(path, path.with_name("spare"))
-    assert path.read_bytes() == after
-
-
-def test_settle_pyc_never_writes_to_a_file_with_another_name(tmp_path: Path) -> None:
-    path, shared = tmp_path / "x.pyc", tmp_path / "object"
-    shared.write_bytes(TIMESTAMP)
-    shared.chmod(0o640)
-    os.link(shared, path)
-    settle_pyc(path, path.with_name("spare"))
-    assert (shared.read_bytes(), path.read_bytes()) == (TIMESTAMP, SETTLED)
-    assert path.stat().st_mode & 0o7777 == 0o640
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["object", "x.pyc"]
