@@ -76,7 +76,8 @@ class Apt:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One line of a simulation: ``verb`` is Inst, Conf or Remv; ``old`` the version that goes away."""
+    """One line of a simulation: ``verb`` is Inst, Conf or Remv; ``old`` the version that goes away, ``provides``
+    the virtual package that was asked for, where apt chose this one for it."""
 
     verb: str
     name: str
@@ -84,6 +85,7 @@ class Action:
     version: str
     old: str | None = None
     sources: str = ""
+    provides: str = ""
 
     @property
     def package(self) -> Package:
@@ -341,20 +343,24 @@ _ACTION = re.compile(
     r"^(?P<verb>Inst|Conf) (?P<name>[^\s:]+)(?::\S+)?(?: \[(?P<old>[^\]\s]+)\])?"
     r" \((?P<version>\S+) (?P<sources>.*?) ?\[(?P<architecture>[^\]\s]+)\]\)"
 )
+_CHOSEN = re.compile(r"Note, selecting '(?P<name>[^':]+)(?::\S+)?' instead of '(?P<virtual>[^']+)'")
 _REMOVAL = re.compile(r"^(?:Remv|Purg) (?P<name>[^\s:]+)(?::(?P<architecture>\S+))? \[(?P<old>[^\]\s]+)\]")
 
 
 def parse_simulation(text: str) -> list[Action]:
     """The steps that ``apt-get --simulate`` prints, in its order."""
     actions = []
+    chosen: dict[str, str] = {}
     for line in text.splitlines():
         if match := _ACTION.match(line):
             actions.append(
                 Action(
                     match["verb"], match["name"], match["architecture"], match["version"],
-                    match["old"], match["sources"],
+                    match["old"], match["sources"], chosen.get(match["name"], ""),
                 )
             )  # fmt: skip
+        elif match := _CHOSEN.match(line):
+            chosen[match["name"]] = match["virtual"]
         elif match := _REMOVAL.match(line):
             actions.append(Action("Remv", match["name"], match["architecture"] or "", "", match["old"]))
     return actions

@@ -145,6 +145,7 @@ def _metadata(
         "apt-ostree.uid": str(caller.uid()),
         "apt-ostree.command": shlex.join(caller.words()),
         "apt-ostree.packages": json.dumps(intent.names),
+        "apt-ostree.left-out": json.dumps(plan.left_out),
         "apt-ostree.removed-base-packages": json.dumps([_identity(package) for package in plan.removed]),
         "apt-ostree.replaced-base-packages": json.dumps(
             [[_identity(old), _identity(new)] for old, new in plan.replaced]

@@ -293,6 +293,12 @@ LOOPING = tuple(
 ELSEWHERE = Deb("elsewhere", architecture=FOREIGN, files={f"/usr/lib/elsewhere-{FOREIGN}/lib": f"{FOREIGN}\n"})
 """What an archive has for the other architecture alone."""
 
+VIRTUAL = Deb(
+    "virtual-one", control="Provides: virtual-thing\nDepends: virtual-needs\n", files={"/usr/share/virtual-one": ""}
+)
+NEEDED_BY_IT = Deb("virtual-needs", files={"/usr/share/virtual-needs": ""})
+"""What an archive has under another name, and what that needs."""
+
 
 def crowd(files: int) -> Deb:
     """A package of that many files in directories of 1,000, each with a name and a content of its own."""

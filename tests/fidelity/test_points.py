@@ -15,7 +15,7 @@ from apt_ostree import layout
 from tests.archive import FIXTURES, Archive, Deb, build_deb, index_archive, public_directory, small_base, unpack_base
 from tests.fidelity import __main__ as fidelity
 from tests.fidelity import judge, points
-from tests.integration.system import REF, REPOSITORY, Base, chosen_cli, commit_base, output
+from tests.integration.system import REF, REPOSITORY, Base, System, chosen_cli, commit_base, output
 
 FIXTURE_PACKAGES = (
     "conf-file", "divert-maker", "hard-links", "local-vendor", "many-files", "no-md5sums", "odd-names", "opt-vendor",
@@ -38,10 +38,10 @@ def debs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def archive() -> Iterator[Archive]:
-    """An archive of ELSEWHERE alone."""
+    """An archive of what comes by its name."""
     with public_directory() as directory:
-        deb = points.ELSEWHERE.build(directory)
-        yield index_archive([deb], directory / "archive")
+        debs = [deb.build(directory) for deb in (points.ELSEWHERE, points.VIRTUAL, points.NEEDED_BY_IT)]
+        yield index_archive(debs, directory / "archive")
 
 
 @pytest.fixture(scope="module")
@@ -304,3 +304,15 @@ def test_the_archive_s_package_of_another_architecture_comes_by_its_name(options
     assert case.status(name) == "ii 1.0"
     assert case.text(f"usr/lib/elsewhere-{points.FOREIGN}/lib") == f"{points.FOREIGN}\n"
     fidelity.clear(root)
+
+
+def test_what_came_for_a_virtual_package_was_asked_for(options: argparse.Namespace, base: Base) -> None:
+    template = options.work / "sysroot"
+    if not template.exists():
+        fidelity.clear(fidelity.layer(options, ["virtual-thing"]))
+    system = System(template, base)
+    system.install("--no-recommends", "virtual-thing")
+    automatic = (system.deployment() / "usr/lib/sysimage/extended_states").read_text()
+    assert "virtual-needs" in automatic and "virtual-one" not in automatic
+    assert system.run("status", "--json").document["deployments"][0]["inactive-requests"] == []
+    system.run("reset")
