@@ -16,7 +16,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import dpkg, proc
@@ -330,12 +330,15 @@ def simulate(
     ``replacing`` lets a package become an older version.
     """
     result = apt.run(
-        "apt-get", "install", "--simulate", "-q", "-y",
+        # Only so it says what it chose for a virtual package.
+        "apt-get", "install", "--simulate", "-q=0", "-y",
         *(["--with-source", os.fspath(sources)] if sources else []),
         *(["--allow-downgrades"] if replacing else []),
         "--", *requests,
         check=False,
     )  # fmt: skip
+    # Of its progress, each line is written over the one before.
+    result = replace(result, stdout=re.sub(r"[^\n]*\r", "", result.stdout))
     return parse_simulation(result.stdout) if result.returncode == 0 else result
 
 
