@@ -58,7 +58,6 @@ ENVIRONMENT = {
     "TERM": "dumb",
     "LANG": "C.UTF-8",
     "DEBIAN_FRONTEND": "noninteractive",
-    "DEBCONF_NONINTERACTIVE_SEEN": "true",
     # Keeps systemctl, deb-systemd-invoke and sysctl from looking for a running system (systemd's ENVIRONMENT.md).
     "SYSTEMD_OFFLINE": "1",
 }

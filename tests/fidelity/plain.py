@@ -94,8 +94,6 @@ def install(root: Path, cache: Path, packages: Sequence[str], recommends: bool, 
     ``answers`` is told to debconf before. ``cache`` keeps lists and archives for later runs. Returns the
     output; raises RuntimeError with it.
     """
-    from apt_ostree import bwrap
-
     remove_tree(cache / "pool")
     for name in ("lists/partial", "archives/partial", "pool"):
         (cache / name).mkdir(parents=True, exist_ok=True)
@@ -107,7 +105,8 @@ def install(root: Path, cache: Path, packages: Sequence[str], recommends: bool, 
     for name in ("var/lib/apt/lists", "var/cache/apt/archives"):
         (root / name).mkdir(parents=True, exist_ok=True)
     environment = {
-        **bwrap.ENVIRONMENT,
+        "PATH": proc.PATH,
+        "DEBIAN_FRONTEND": "noninteractive",
         **{key: value for key, value in os.environ.items() if key.lower().endswith("_proxy")},
         "CACHE": os.fspath(cache),
         "LISTS": "" if all(requests.is_file(name) or name.startswith("-") for name in packages) else "wanted",
@@ -120,7 +119,9 @@ def install(root: Path, cache: Path, packages: Sequence[str], recommends: bool, 
         [
             "unshare", "--mount", "--pid", "--uts", "--fork", "--kill-child", "--propagation", "private",
             "sh", "-c", _SCRIPT, "sh", os.fspath(root), "-o", setting, "-o", "Dpkg::Use-Pty=0",
-            "-o", "DPkg::Options::=--force-unsafe-io", "-o", "APT::Sandbox::User=root", "--allow-downgrades", "--",
+            "-o", "DPkg::Options::=--force-unsafe-io",
+            "-o", "DPkg::Options::=--force-confdef", "-o", "DPkg::Options::=--force-confold",
+            "-o", "APT::Sandbox::User=root", "--allow-downgrades", "--",
             *(_word(name) for name in packages),
         ],
         env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,

@@ -16,6 +16,9 @@ def logging(place: str) -> dict[str, str]:
     }
 
 
+_CONFFILES = ("removed", "moved", "obsolete", "kept", "changed", "dropped", "scripted")
+
+
 def _alternative(number: int) -> str:
     return f"update-alternatives --install /usr/bin/pointer pointer /usr/bin/pointer-{number} {number}\n"
 
@@ -23,8 +26,9 @@ def _alternative(number: int) -> str:
 BASE = (
     Deb(
         "conffiles",
-        files={f"/etc/conffiles/{name}": f"{name} 1\n" for name in ("removed", "moved", "obsolete", "kept", "changed")},
-        conffiles=[f"/etc/conffiles/{name}" for name in ("removed", "moved", "obsolete", "kept", "changed")],
+        files={f"/etc/conffiles/{name}": f"{name} 1\n" for name in _CONFFILES},
+        conffiles=[f"/etc/conffiles/{name}" for name in _CONFFILES],
+        scripts={"postinst": "echo 'by a script' >>/etc/conffiles/scripted\n"},
     ),
     Deb(
         "turning",
@@ -49,6 +53,7 @@ BASE = (
         "old-reader",
         scripts={"prerm": "if [ -e /usr/share/fresh ]; then tr a-z A-Z </usr/share/fresh >/usr/share/old.said; fi\n"},
     ),
+    Deb("downgraded", version="2.0", files={"/usr/share/downgraded": "2\n"}, scripts=logging("downgraded")),
     # Of the other architecture's, this one's comes later.
     Deb("half", architecture=FOREIGN, control="Multi-Arch: same\n", files={"/usr/share/half/shared": "shared\n"}),
     Deb("moved-aside", files={"/usr/share/moved-aside/file": "the base's\n", "/usr/share/moved-aside/other": ""}),
@@ -144,6 +149,29 @@ NEW = (
         scripts={
             "preinst": "dpkg-divert --package aside-mover --add --rename"
             " --divert /usr/share/moved-aside/file.base /usr/share/moved-aside/file\n"
+        },
+    ),
+    Deb(
+        "stat-user",
+        files={"/usr/bin/stat-user": "#!/bin/sh\n"},
+        scripts={
+            "preinst": "useradd --system --no-create-home stat-user\n"
+            "dpkg-statoverride --add stat-user stat-user 4750 /usr/bin/stat-user\n"
+        },
+    ),
+    # An alternative with a slave, one that a script takes back, one that the administrator's hand chose.
+    Deb(
+        "chooser",
+        files={f"/usr/share/chooser/{name}": "" for name in ("a", "a.1", "b", "b.1", "gone")},
+        scripts={
+            "postinst": "".join(
+                f"update-alternatives --install /usr/bin/chosen chosen /usr/share/chooser/{name} {priority}"
+                f" --slave /usr/share/chosen.1 chosen.1 /usr/share/chooser/{name}.1\n"
+                for name, priority in (("a", 5), ("b", 9))
+            )
+            + "update-alternatives --set chosen /usr/share/chooser/a\n"
+            "update-alternatives --install /usr/bin/gone gone /usr/share/chooser/gone 5\n"
+            "update-alternatives --remove gone /usr/share/chooser/gone\n"
         },
     ),
     # A program that dpkg itself runs is moved aside by the package that has another one.
@@ -248,9 +276,12 @@ UPGRADES = (
     Deb(
         "conffiles",
         version="2.0",
-        files={f"/etc/conffiles/{name}": f"{name} 2\n" for name in ("renamed", "kept", "changed", "added")}
+        files={f"/etc/conffiles/{name}": f"{name} 2\n" for name in ("renamed", "kept", "changed", "added", "scripted")}
         | {"/etc/conffiles/kept": "kept 1\n"},
-        conffiles=[f"/etc/conffiles/{name}" for name in ("renamed", "kept", "changed", "added")],
+        conffiles=[
+            *(f"/etc/conffiles/{name}" for name in ("renamed", "kept", "changed", "added", "scripted")),
+            "remove-on-upgrade /etc/conffiles/dropped",
+        ],
         maintscript=_HELPERS,
     ),
     Deb(
@@ -273,6 +304,7 @@ UPGRADES = (
         control="Breaks: tool (<< 2)\nReplaces: tool (<< 2)\n",
         files={"/usr/bin/tool": "#!/bin/sh\necho tool 2\n"},
     ),
+    Deb("downgraded", files={"/usr/share/downgraded": "1\n"}, scripts=logging("downgraded")),
     Deb("fresh", files={"/usr/share/fresh": "read me\n"}),
     Deb("old-reader", version="2.0", control="Depends: fresh\n"),
     Deb("policy-own", files={"/usr/sbin/policy-rc.d": "#!/bin/sh\nexit 0\n"}),

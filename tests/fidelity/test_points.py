@@ -149,6 +149,18 @@ def test_statoverrides_made_before_and_after(new: Case) -> None:
     assert stat.S_IMODE((new.root / "usr/bin/plain").stat().st_mode) == 0o755
 
 
+def test_a_statoverride_for_a_user_made_before_the_file(new: Case) -> None:
+    status = (new.root / "usr/bin/stat-user").stat()
+    users = {line.split(":")[2]: line.split(":")[0] for line in new.text("etc/passwd").splitlines()}
+    assert (stat.S_IMODE(status.st_mode), users[str(status.st_uid)]) == (0o4750, "stat-user")
+
+
+def test_alternatives_with_slaves_set_and_taken_back(new: Case) -> None:
+    assert os.readlink(new.root / "etc/alternatives/chosen") == "/usr/share/chooser/a"
+    assert os.readlink(new.root / "etc/alternatives/chosen.1") == "/usr/share/chooser/a.1"
+    assert not new.exists("etc/alternatives/gone") and not new.exists("usr/bin/gone")
+
+
 def test_a_diversion(new: Case) -> None:
     assert new.text("usr/share/diverted") == "diverter's\n"
     assert new.text("usr/share/diverted.real") == "diverted's\n"
@@ -180,19 +192,6 @@ def test_a_program_with_a_stub_is_moved_aside(new: Case) -> None:
 
 def test_a_policy_is_chosen_by_an_alternative(new: Case) -> None:
     assert os.readlink(new.root / "usr/sbin/policy-rc.d") == "/etc/alternatives/policy-rc.d"
-
-
-def test_a_policy_comes_as_a_file(upgraded: Case) -> None:
-    assert upgraded.text("usr/sbin/policy-rc.d") == "#!/bin/sh\nexit 0\n"
-
-
-def test_old_scripts_run_programs_that_are_upgraded_or_taken_over(upgraded: Case) -> None:
-    assert upgraded.text("usr/share/needer.said") == "needed 2\n"
-    assert upgraded.text("usr/share/need-tool.said") == "tool 2\n"
-
-
-def test_an_old_script_reads_what_was_unpacked_before_it(upgraded: Case) -> None:
-    assert upgraded.text("usr/share/old.said") == "READ ME\n"
 
 
 def test_a_virtual_package_of_a_version(new: Case) -> None:
@@ -245,11 +244,25 @@ def test_a_package_that_loses_every_file_disappears(new: Case) -> None:
 
 def test_conffiles_that_went_moved_and_became_obsolete(upgraded: Case) -> None:
     names = sorted(os.listdir(upgraded.root / "etc/conffiles"))
-    assert names == ["added", "changed", "kept", "obsolete", "renamed"]
+    assert names == ["added", "changed", "kept", "obsolete", "renamed", "scripted", "scripted.dpkg-dist"]
+    assert upgraded.text("etc/conffiles/scripted") == "scripted 1\nby a script\nby a script\n"
     assert upgraded.text("etc/conffiles/changed") == "changed 2\n"
     status = upgraded.text("usr/lib/sysimage/dpkg/status")
     assert " /etc/conffiles/obsolete " in status
     assert "obsolete\n" in status[status.index(" /etc/conffiles/obsolete ") :].splitlines(keepends=True)[0]
+
+
+def test_a_policy_comes_as_a_file(upgraded: Case) -> None:
+    assert upgraded.text("usr/sbin/policy-rc.d") == "#!/bin/sh\nexit 0\n"
+
+
+def test_old_scripts_run_programs_that_are_upgraded_or_taken_over(upgraded: Case) -> None:
+    assert upgraded.text("usr/share/needer.said") == "needed 2\n"
+    assert upgraded.text("usr/share/need-tool.said") == "tool 2\n"
+
+
+def test_an_old_script_reads_what_was_unpacked_before_it(upgraded: Case) -> None:
+    assert upgraded.text("usr/share/old.said") == "READ ME\n"
 
 
 def test_a_directory_becomes_a_link_and_a_link_a_directory(upgraded: Case) -> None:
@@ -280,11 +293,22 @@ def test_an_upgrade_calls_the_scripts_of_both_versions(upgraded: Case) -> None:
     assert not upgraded.exists("usr/share/upgraded/old")
 
 
+def test_an_earlier_version_calls_the_scripts_of_both(upgraded: Case) -> None:
+    assert upgraded.text("usr/share/log/downgraded").splitlines()[2:] == [
+        "prerm upgrade 1.0",
+        "preinst upgrade 2.0 1.0",
+        "postrm upgrade 1.0",
+        "postinst configure 2.0",
+    ]
+
+
 def test_a_conflict_that_replaces(options: argparse.Namespace, debs: dict[str, Path]) -> None:
     words = ["-ousted", os.fspath(debs["ousting/1.0/all"])]
     for case in judged(options, words):
         assert case.text("usr/share/ousted/shared") == "ousting's\n"
         assert not case.status("ousted").startswith("ii")
+        log = case.text("usr/share/log/ousted").splitlines()
+        assert (log[2], log[3]) == ("prerm remove", "postrm remove")
 
 
 def test_links_that_the_last_package_there_takes_away_stay(options: argparse.Namespace, tmp_path: Path) -> None:

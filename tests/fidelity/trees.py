@@ -31,6 +31,8 @@ EXCUSED = (
         "debconf's scratch directory; apt makes it for packages without questions, too",
     ),
     ("var/log/bootstrap.log", "the bootstrap's log"),
+    ("vmlinuz", "a link at the top for boot loaders that OSTree does without"),
+    ("initrd.img", "the same"),
     # Where a layer says in other words what the plain root has in /var (compared there), and whom it added.
     ("usr/share/factory/var", "templates of /var"),
     ("usr/lib/apt-ostree", "lists of the templates"),
@@ -109,10 +111,11 @@ def _is_identity(name: str, path: str) -> bool:
 
 
 def _walk(root: Path) -> Iterator[tuple[str, str]]:
-    for top in TOP:
-        place = root / top
-        if place.is_dir() and not place.is_symlink():
-            yield from _below(root, place, top)
+    for place in sorted(root.iterdir()):
+        if place.is_symlink():
+            yield place.name, os.fspath(place)
+        elif place.name in TOP and place.is_dir():
+            yield from _below(root, place, place.name)
 
 
 def _below(root: Path, place: Path, name: str) -> Iterator[tuple[str, str]]:
