@@ -18,7 +18,7 @@ from ..pkgcache import Cached
 from . import transaction as tx
 from .transaction import Transaction
 
-ENGINE = 4
+ENGINE = 5
 """Part of every layer's inputs: raised when the engine would make another tree of the same inputs."""
 
 
