@@ -16,7 +16,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import dpkg, proc
@@ -76,7 +76,8 @@ class Apt:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One line of a simulation: ``verb`` is Inst, Conf or Remv; ``old`` the version that goes away."""
+    """One line of a simulation: ``verb`` is Inst, Conf or Remv; ``old`` the version that goes away, ``provides``
+    the virtual package that was asked for, where apt chose this one for it."""
 
     verb: str
     name: str
@@ -84,6 +85,7 @@ class Action:
     version: str
     old: str | None = None
     sources: str = ""
+    provides: str = ""
 
     @property
     def package(self) -> Package:
@@ -328,12 +330,15 @@ def simulate(
     ``replacing`` lets a package become an older version.
     """
     result = apt.run(
-        "apt-get", "install", "--simulate", "-q", "-y",
+        # Only so it says what it chose for a virtual package.
+        "apt-get", "install", "--simulate", "-q=0", "-y",
         *(["--with-source", os.fspath(sources)] if sources else []),
         *(["--allow-downgrades"] if replacing else []),
         "--", *requests,
         check=False,
     )  # fmt: skip
+    # Of its progress, each line is written over the one before.
+    result = replace(result, stdout=re.sub(r"[^\n]*\r", "", result.stdout))
     return parse_simulation(result.stdout) if result.returncode == 0 else result
 
 
@@ -341,20 +346,24 @@ _ACTION = re.compile(
     r"^(?P<verb>Inst|Conf) (?P<name>[^\s:]+)(?::\S+)?(?: \[(?P<old>[^\]\s]+)\])?"
     r" \((?P<version>\S+) (?P<sources>.*?) ?\[(?P<architecture>[^\]\s]+)\]\)"
 )
+_CHOSEN = re.compile(r"Note, selecting '(?P<name>[^':]+)(?::\S+)?' instead of '(?P<virtual>[^']+)'")
 _REMOVAL = re.compile(r"^(?:Remv|Purg) (?P<name>[^\s:]+)(?::(?P<architecture>\S+))? \[(?P<old>[^\]\s]+)\]")
 
 
 def parse_simulation(text: str) -> list[Action]:
     """The steps that ``apt-get --simulate`` prints, in its order."""
     actions = []
+    chosen: dict[str, str] = {}
     for line in text.splitlines():
         if match := _ACTION.match(line):
             actions.append(
                 Action(
                     match["verb"], match["name"], match["architecture"], match["version"],
-                    match["old"], match["sources"],
+                    match["old"], match["sources"], chosen.get(match["name"], ""),
                 )
             )  # fmt: skip
+        elif match := _CHOSEN.match(line):
+            chosen[match["name"]] = match["virtual"]
         elif match := _REMOVAL.match(line):
             actions.append(Action("Remv", match["name"], match["architecture"] or "", "", match["old"]))
     return actions

@@ -19,29 +19,34 @@ from pathlib import Path
 
 from . import (
     bwrap,
+    bytecode,
     debconf,
     dpkg,
+    hydrate,
     kernel,
     mounts,
     ostree,
     overlay,
     pkgcache,
     proc,
+    rounds,
     state,
+    stubs,
     subids,
     support,
     users,
     vendor,
 )
 from .console import Reporter
-from .errors import PackageError, ScriptError, SpaceError, TreeError
-from .fs import beneath, check_space, copy_metadata, exchange, remove_tree, sync_filesystem, walk
+from .errors import ScriptError, SpaceError, TreeError
+from .fs import beneath, check_space, copy_metadata, exchange, make_beneath, remove_tree, sync_filesystem, walk
 from .guard import LIMITS, Limits
-from .model import Package, Plan, Round
+from .model import Package, Plan
 from .pkgcache import Cached
 
 DEBS = "/run/apt-ostree"
 """Where the sandbox sees the packages."""
+_POLICY = f"{DEBS}/policy-rc.d"
 
 _DPKG = [
     "dpkg",
@@ -60,9 +65,6 @@ _FAILED = re.compile(r"dpkg: error processing (?:package|archive) (?P<what>.+?) 
 _SCRIPT_FAILED = re.compile(
     _FAILED.pattern + r"\n .*?package (?P<script>[a-z-]+) script subprocess .*?(?P<how>(?:exit status|signal|killed).*)"
 )
-ROUNDS_MAX = 400
-"""overlayfs takes 500 layers below a mount (OVL_MAX_STACK), and their names have to fit in a page (mount(2))."""
-
 _PROGRESS = re.compile(r"(?:Unpacking|Setting up) (\S+)")
 _STEPS = {
     re.compile(r"Preparing to unpack (?:\S*/)?([^/_]+)_\S+ \.\.\."): "preinst",
@@ -81,6 +83,12 @@ class Assembled:
     layers: tuple[Path, ...]
     union: bool
     kernels: kernel.Kernels | None = None
+
+
+def _links(base: Path) -> dict[str, str]:
+    """The base's links at the top and /usr/local, and where from the top they lead."""
+    names = [*os.listdir(base), "usr/local"]
+    return {name: os.readlink(base / name) for name in sorted(names) if (base / name).is_symlink()}
 
 
 def base_checkout(repo: Path, area: Path, checksum: str) -> Path:
@@ -139,10 +147,10 @@ def assemble(
     script or dpkg fails, and TreeError where the base cannot take answers; then nothing outside ``work`` has changed.
     """
     run = _Run(repo, work, base, cached, reporter, log, limits, total=2 * len(plan.packages))
-    rounds, late = with_content(plan.rounds, cached)
-    run.prepare(plan, _needs_content(base, plan) | late)
+    cuts, whole = rounds.arrange(base, plan, cached)
+    run.prepare(plan, whole)
     pending: tuple[Package, ...] = ()
-    for number, current in enumerate(rounds):
+    for number, current in enumerate(cuts):
         with run.round() as sandbox:
             if number == 0:
                 run.preseed(sandbox, answers)
@@ -154,14 +162,13 @@ def assemble(
                 run.dpkg(sandbox, ["--force-depends", "--remove", "--no-triggers", *current.remove])
             if current.unpack:
                 debs = [f"{DEBS}/{run.files[p]}" for p in current.unpack]
-                names = [package.name for package in current.unpack]
-                run.dpkg(sandbox, ["--unpack", "--no-triggers", "--auto-deconfigure", *debs], unpacked=names)
+                run.dpkg(sandbox, ["--unpack", "--no-triggers", "--auto-deconfigure", *debs])
         pending = current.configure
     with run.round() as sandbox:
         run.dpkg(sandbox, ["--configure", "--pending"])
         _audit_database(run, sandbox)
-        kernels, outdated = run.settle_kernels(sandbox)
-    run.check_size()
+    kernels, outdated = run.settle_kernels()
+    run.check_written()
     run.finish(plan, settled_day, reserved)
     if kernels is not None and (outdated or initramfs is not None):
         run.make_initramfs(kernels.boots, initramfs or ())
@@ -171,46 +178,6 @@ def assemble(
         for layer in run.layers:
             overlay.strip(layer)
     return Assembled(base, tuple(run.layers), union, kernels)
-
-
-def with_content(
-    rounds: Sequence[Round], cached: Mapping[Package, Cached], limit: int = ROUNDS_MAX
-) -> tuple[list[Round], set[Package]]:
-    """Cut the rounds further, before each package with a preinst: that may run or read what was unpacked before
-    it, and must not meet a marker there.
-
-    Where that would make more than ``limit`` rounds, packages are unpacked whole instead: the second value. Raises
-    TreeError where there are too many before any cut.
-    """
-    cuts = limit - len(rounds)
-    if cuts < 0:
-        raise TreeError(
-            f"the packages cannot be laid in {limit} rounds",
-            f"their order has {len(rounds)} (Pre-Depends), each an overlay, of which the kernel stacks no more",
-            "Nothing was changed. Install them in several steps, or put some of them into the base.",
-        )
-    cut: list[Round] = []
-    whole: set[Package] = set()
-    for current in rounds:
-        parts: list[list[Package]] = [[]]
-        for package in current.unpack:
-            if parts[-1] and "preinst" in cached[package].control_files:
-                if cuts > 0:
-                    parts.append([])
-                    cuts -= 1
-                else:
-                    whole.update(current.unpack)
-            parts[-1].append(package)
-        cut += [Round(tuple(part), (), current.remove if n == 0 else ()) for n, part in enumerate(parts[:-1])]
-        cut.append(Round(tuple(parts[-1]), current.configure, current.remove if len(parts) == 1 else ()))
-    return cut, whole
-
-
-def _needs_content(base: Path, plan: Plan) -> set[Package]:
-    """Packages that must be unpacked whole: dpkg compares files shared by several instances of a name
-    (Multi-Arch: same), and what replaces a base package may be needed before the markers are exchanged."""
-    names = [entry.package.name for entry in dpkg.installed(base)] + [s.package.name for s in plan.packages]
-    return {s.package for s in plan.packages if names.count(s.package.name) > 1}
 
 
 class _Run:
@@ -231,8 +198,9 @@ class _Run:
         self.reporter, self.log, self.total = reporter, log, total
         self.layers: list[Path] = []
         self.files: dict[Package, str] = {}
-        self.objects: dict[str, pkgcache.Object] = {}
+        self.links = _links(base)
         self.spare = work / "spare"
+        self.hydrator = hydrate.Hydrator(repo, base, self.spare)
         self.answers: Path | None = None
         self.done = 0
 
@@ -248,17 +216,23 @@ class _Run:
                 pkgcache.refill(self.repo, cached, debs / name)
             else:
                 os.link(cached.hollow, debs / name)
-                self.objects.update(cached.objects)
+                self.hydrator.objects.update(cached.objects)
+        stubs.write_policy(debs)
         state.populate(self.base, self.work / "var")
+        # A link that leads nowhere is one that dpkg puts a directory in the place of.
+        for name, target in self.links.items():
+            leads = os.path.normpath(os.path.join("/", os.path.dirname(name), target))
+            if leads.startswith("/var/"):
+                make_beneath(self.work, leads.lstrip("/"))
         self.kernels = kernel.populate(self.base, self.work / "boot")
         self.var_before = state.snapshot(self.work / "var")
 
     @contextmanager
-    def round(self) -> Iterator[bwrap.Sandbox]:
-        """One mount with a fresh writable layer; frozen afterwards."""
+    def round(self, *, covered: bool = True) -> Iterator[bwrap.Sandbox]:
+        """One mount with a fresh writable layer, and with stubs where it is ``covered``; frozen afterwards."""
         number = len(self.layers)
         # What the rounds before brought counts, for it is now that its scripts run.
-        bwrap.write_stubs(self.work / "stubs", kernel.choose(self.work / "boot", self.kernels) or "")
+        release = kernel.choose(self.work / "boot", self.kernels) or ""
         layer = self.work / f"l{number}"
         layer.mkdir()
         # The root of the mount shows the topmost layer's own mode and owner.
@@ -270,52 +244,23 @@ class _Run:
         lower = [path.name for path in reversed(self.layers)] + [os.path.relpath(self.base, self.work)]
         with mounts.overlay(self.work, lower, layer.name, fresh.name, "root") as root:
             (root / "etc").mkdir(exist_ok=True)
+            below = _View([*reversed(self.layers), self.base])
+            covers = stubs.cover(root, _POLICY, release, below.find, self.work / "fresh") if covered else []
             yield bwrap.Sandbox(
                 root,
                 var=self.work / "var",
                 boot=self.work / "boot",
-                stubs=self.work / "stubs",
                 read_only={DEBS: self.work / "debs"},
                 limits=self.limits,
             )
         remove_tree(fresh)
         self.layers.append(layer)
-        self._hydrate(layer, link=True)
+        left = stubs.uncover(layer, covers, _POLICY)
+        self.hydrator.exchange(layer, left, link=True)
         # A package's /usr/local is there, and whatever a link of the base leads to.
-        self._hydrate(self.work / "var", link=False)
+        self.hydrator.exchange(self.work / "var", left, link=False)
 
-    def _hydrate(self, tree: Path, *, link: bool) -> None:
-        """Exchange each marker in a tree that is not mounted for its object: by a link where it is only read from
-        here on, else by a copy."""
-        for entry in walk(tree):
-            if not entry.is_file(follow_symlinks=False):
-                continue
-            status = entry.stat(follow_symlinks=False)
-            if status.st_size != pkgcache.MARKER_SIZE:
-                continue
-            with open(entry.path, "rb") as file:
-                checksum = pkgcache.read_marker(file.read())
-            # Only what this plan's packages brought: content that merely looks like a marker stays content.
-            stored = self.objects.get(checksum) if checksum else None
-            if checksum is None or stored is None:
-                continue
-            source = ostree.object_path(self.repo, checksum)
-            if not source.exists():
-                raise PackageError(
-                    "the package cache is damaged",
-                    f"object {checksum} is missing",
-                    "Run 'apt-ostree cleanup -m'.",
-                )
-            archived = (stored.mode, stored.uid, stored.gid) == (status.st_mode, status.st_uid, status.st_gid)
-            if link and archived and not _own_xattrs(entry.path):
-                os.unlink(entry.path)
-                os.link(source, entry.path)
-            else:
-                # dpkg gave it another owner or mode than the archive has (dpkg-statoverride(1), an owner's
-                # name that has another number here): its own file, with dpkg's metadata.
-                exchange(Path(entry.path), source, self.spare)
-
-    def dpkg(self, sandbox: bwrap.Sandbox, words: Sequence[str], unpacked: Sequence[str] = ()) -> None:
+    def dpkg(self, sandbox: bwrap.Sandbox, words: Sequence[str]) -> None:
         """One dpkg in the sandbox. Raises ScriptError with the failing script and the last lines."""
 
         doing = "dpkg"
@@ -329,15 +274,22 @@ class _Run:
                 self.reporter.progress(min(self.done, self.total), self.total, match[1])
 
         try:
-            result = sandbox.run(
-                [*_DPKG, *words], log=self.log, on_line=on_line, doing=lambda: doing, unpacked=unpacked
-            )
+            result = sandbox.run([*_DPKG, *words], log=self.log, on_line=on_line, doing=lambda: doing)
         except (ScriptError, SpaceError) as error:
             raise type(error)(
                 error.brief, f"{error.detail}\nthe whole log: {self.log}".lstrip("\n"), error.resolution
             ) from None
         if result.returncode != 0:
             raise script_error(result.stdout, result.returncode, self.log)
+        self._restore_links(sandbox.root)
+
+    def _restore_links(self, root: Path) -> None:
+        """Put back what dpkg takes away with the last package that lists it: a plain root has a directory there,
+        which stays for as long as it holds anything."""
+        for name, target in self.links.items():
+            above, _, own = f"/{name}".rpartition("/")
+            if (place := make_beneath(root, above.lstrip("/"))) is not None and not os.path.lexists(place / own):
+                (place / own).symlink_to(target)
 
     def preseed(self, sandbox: bwrap.Sandbox, answers: str) -> None:
         """Tell debconf what it is to be answered (debconf-set-selections(1)), and keep that for the next layer."""
@@ -360,23 +312,27 @@ class _Run:
             raise ScriptError("debconf did not take the answers", f"debconf-set-selections: {result.returncode}")
         self.answers = kept
 
-    def settle_kernels(self, sandbox: bwrap.Sandbox) -> tuple[kernel.Kernels | None, bool]:
+    def settle_kernels(self) -> tuple[kernel.Kernels | None, bool]:
         """Put kernels where OSTree looks; returns them, and whether what the initramfs is made of has changed."""
-        boot, scratch = self.work / "boot", self.work / f"l{len(self.layers)}"
+        boot = self.work / "boot"
+        if not self.kernels and not kernel.versions(boot):
+            return None, False
         wanted = os.path.lexists(boot / kernel.WANTED)
-        kernels, changed = kernel.settle(sandbox.root, boot, self.kernels)
-        if kernels is None or changed:
-            return kernels, changed
-        other = wanted or kernel.inputs_changed([*self.layers, scratch], kernels.boots)
-        if other and not kernel.has_dracut(sandbox.root):
-            self.reporter.warn("the initramfs stays the base's: the tree has no dracut to make another")
-            return kernels, False
-        return kernels, other
+        # What is there is asked for, not its stub.
+        with self.round(covered=False) as sandbox:
+            kernels, changed = kernel.settle(sandbox.root, boot, self.kernels)
+            if kernels is None or changed:
+                return kernels, changed
+            other = wanted or kernel.inputs_changed(self.layers, kernels.boots)
+            if other and not kernel.has_dracut(sandbox.root):
+                self.reporter.warn("the initramfs stays the base's: the tree has no dracut to make another")
+                return kernels, False
+            return kernels, other
 
     def make_initramfs(self, version: str, arguments: Sequence[str]) -> None:
         """Make a kernel's initramfs from the finished tree: it may hold accounts, and must hold no key of ours."""
         self.reporter.step(f"Making the initramfs of kernel {version}")
-        with self.round() as sandbox:
+        with self.round(covered=False) as sandbox:
             kernel.initramfs(sandbox, sandbox.root, version, self.log, arguments)
         _remove_litter(self.layers[-1], self.base)
 
@@ -395,18 +351,32 @@ class _Run:
             return
         sandbox.run(["dpkg-preconfigure", *asking], log=self.log, on_line=self.reporter.log)
 
-    def check_size(self) -> None:
-        """Refuse what the disk cannot hold once more, in the commit: a script's file of holes takes no space before.
+    def check_written(self) -> None:
+        """Refuse what OSTree cannot hold, and what the disk cannot once more, in the commit: a script's file of holes
+        takes no space before. Say what is left out.
 
-        Raises SpaceError."""
+        Raises TreeError, SpaceError."""
         written = 0
         for tree in (*self.layers, self.work / "var"):
             for entry in walk(tree):
                 status = entry.stat(follow_symlinks=False)
+                # In /var, a program makes its sockets and FIFOs itself.
+                problem = _problem(entry.name, status, anything=tree.name == "var")
+                if problem is not None and not overlay.is_whiteout(entry.path):
+                    shown = os.fsencode(os.path.relpath(entry.path, tree)).decode(errors="backslashreplace")
+                    raise TreeError(
+                        f"a script made what OSTree cannot hold: {problem}",
+                        f"/{'var/' if tree.name == 'var' else ''}{shown}",
+                        "Nothing was changed. Leave out the package that makes it: its name, or the log, tells which.",
+                    )
                 # What has several names is an object's.
                 if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
                     written += status.st_size
         check_space(self.work, written, "what the scripts wrote")
+        if left := sorted(name for name in os.listdir(self.work / "boot") if not _OF_KERNELS.fullmatch(name)):
+            self.reporter.warn(
+                f"left out, since a deployment's /boot is OSTree's: {', '.join(f'/boot/{name}' for name in left)}"
+            )
 
     def finish(self, plan: Plan, settled_day: int, reserved: users.Reserved) -> None:
         """Take out of the layers what the sandbox and dpkg's housekeeping left there; add /var's part."""
@@ -435,8 +405,11 @@ class _Run:
             self.answers.rename(top / debconf.PLACE)
         self._mark_automatic(plan, top)
         self.layers.append(top)
+        info = f"{state.SYSIMAGE}/dpkg/info"
+        lists = [path for layer in self.layers if (found := beneath(layer, info)) for path in found.glob("*.list")]
+        keep = bytecode.shipped(path for path in lists if path.is_file() and not path.is_symlink())
         for layer in self.layers:
-            _settle_bytecode(layer, self.spare)
+            bytecode.settle(layer, keep, self.spare)
 
     def _renumber(self, view: _View, reserved: users.Reserved) -> None:
         """Give new accounts the numbers they have on the machine, or free ones, in files and in the lists."""
@@ -519,11 +492,6 @@ class _View:
         return path.read_text(errors="surrogateescape") if path is not None else ""
 
 
-def _own_xattrs(path: str) -> list[str]:
-    """The extended attributes that are not overlayfs's marks."""
-    return [name for name in os.listxattr(path, follow_symlinks=False) if not name.startswith(overlay.PREFIX)]
-
-
 def step(line: str) -> str | None:
     """Whose script dpkg runs after it has printed ``line``, in words; None where it tells of none."""
     for pattern, script in _STEPS.items():
@@ -560,6 +528,21 @@ def _audit_database(run: _Run, sandbox: bwrap.Sandbox) -> None:
         )
 
 
+_OF_KERNELS = re.compile(rf"(?:vmlinuz|vmlinux|initrd\.img|config|System\.map)(?:[-.].*)?|{kernel.WANTED}")
+"""What is in /boot of kernels, and has another place in a deployment (kernel.py)."""
+
+
+def _problem(name: str, status: os.stat_result, *, anything: bool) -> str | None:
+    """Why a commit cannot hold an entry of that name; ``anything`` may be of any type. None where it can."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return "a name that is not UTF-8"
+    if anything or stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode):
+        return None
+    return "a FIFO" if stat.S_ISFIFO(status.st_mode) else "a socket or a device"
+
+
 _MOUNT_POINTS = ("etc", "boot", "run", "tmp", "proc", "dev", "sys", "var")
 _TOP_LINKS = ("vmlinuz", "vmlinuz.old", "initrd.img", "initrd.img.old")
 """What linux-update-symlinks(1) makes at the top, for boot loaders that OSTree does without."""
@@ -580,44 +563,12 @@ def _remove_litter(layer: Path, base: Path) -> None:
     for name in _TOP_LINKS:
         if (layer / name).is_symlink():
             (layer / name).unlink()
-    policy = beneath(layer, "usr/sbin/policy-rc.d")
-    if (
-        policy is not None
-        and policy.is_file()
-        and policy.stat().st_size == 0
-        and not (base / "usr/sbin/policy-rc.d").exists()
-    ):
-        policy.unlink()
     names = [f"dpkg/{name}" for name in _HOUSEKEEPING]
     names += [f"debconf/{name}" for name in ("config.dat-old", "templates.dat-old", "passwords.dat-old")]
     for name in names:
         leftover = beneath(layer, f"{state.SYSIMAGE}/{name}")
         if leftover is not None and beneath(base, f"{state.SYSIMAGE}/{name}") is None:
             remove_tree(leftover)
-
-
-def _settle_bytecode(layer: Path, spare: Path) -> None:
-    """Make byte-compiled Python valid in the deployed tree, where every time is 0 (PEP 552).
-
-    A .pyc names its source's time of change. Scripts compiled against files whose time was another.
-    """
-    for entry in walk(layer):
-        if entry.name.endswith(".pyc") and entry.is_file(follow_symlinks=False):
-            settle_pyc(Path(entry.path), spare)
-
-
-def settle_pyc(path: Path, spare: Path) -> None:
-    """Set the source time in a timestamp-based .pyc to 0; others stay. Never writes to a shared file:
-    ``spare`` is for a copy, see fs.exchange."""
-    with path.open("rb") as file:
-        header = file.read(16)
-    if len(header) < 16 or header[4:8] != bytes(4) or header[8:12] == bytes(4):
-        return
-    if path.stat().st_nlink > 1:
-        exchange(path, path, spare)
-    with path.open("r+b") as file:
-        file.seek(8)
-        file.write(bytes(4))
 
 
 def commit(

@@ -8,16 +8,14 @@ one, a chown to a package's user would fail. docs/sandbox.md lists what a script
 from __future__ import annotations
 
 import os
-import shlex
 import stat
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 from . import proc, seccomp
 from .errors import ScriptError
-from .fs import beneath, resolve
+from .fs import beneath
 from .guard import LIMITS, NOTHING_CHANGED, Guard, Limits
 from .proc import PATH
 
@@ -60,34 +58,9 @@ ENVIRONMENT = {
     "TERM": "dumb",
     "LANG": "C.UTF-8",
     "DEBIAN_FRONTEND": "noninteractive",
-    "DEBCONF_NONINTERACTIVE_SEEN": "true",
     # Keeps systemctl, deb-systemd-invoke and sysctl from looking for a running system (systemd's ENVIRONMENT.md).
     "SYSTEMD_OFFLINE": "1",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Stub:
-    """A script that covers a program of the tree; ``package`` is whose the program is."""
-
-    package: str
-    text: str
-
-
-STUBS = {
-    # invoke-rc.d(8): 101 is "action forbidden by policy". No package has this file: see _stubs.
-    "usr/sbin/policy-rc.d": Stub("", "#!/bin/sh\nexit 101\n"),
-    "usr/sbin/start-stop-daemon": Stub("dpkg", "#!/bin/sh\nexit 0\n"),
-    # ischroot(1): 0 is "yes"; scripts then leave the running system alone.
-    "usr/bin/ischroot": Stub("debianutils", "#!/bin/sh\nexit 0\n"),
-    # Each kernel's script and a trigger would run it; one run when all is done is enough.
-    "usr/bin/dracut": Stub("dracut-core", "#!/bin/sh\n: >/boot/initramfs-wanted\n"),
-    # It refuses to remove the kernel that runs, which is the host's.
-    "usr/bin/linux-check-removal": Stub("linux-base", "#!/bin/sh\nexit 0\n"),
-    # It tells of the host's kernel, for which dkms would build its modules.
-    "usr/bin/uname": Stub("coreutils", (resources.files("apt_ostree") / "data/uname").read_text()),
-}
-"""Programs that would touch a running system, each covered by a script without changing the tree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +68,13 @@ class Sandbox:
     """A root directory to run commands in.
 
     ``root`` is the mounted tree with its /etc in ``usr/etc`` (or in ``etc`` for a plain root: ``plain``),
-    ``var`` and ``boot`` directories that serve as /var and /boot, ``stubs`` a directory holding STUBS,
-    ``read_only`` further directories by the path at which the sandbox sees them, ``limits`` what each run may take.
+    ``var`` and ``boot`` directories that serve as /var and /boot, ``read_only`` further directories by the path at
+    which the sandbox sees them, ``limits`` what each run may take.
     """
 
     root: Path
     var: Path | None = None
     boot: Path | None = None
-    stubs: Path | None = None
     read_only: Mapping[str, Path] | None = None
     plain: bool = False
     limits: Limits = LIMITS
@@ -114,27 +86,22 @@ class Sandbox:
         log: Path | None = None,
         on_line: Callable[[str], None] = lambda line: None,
         doing: Callable[[], str] | None = None,
-        unpacked: Collection[str] = (),
-        covered: bool = True,
     ) -> proc.Result:
         """Run a command; when this returns, nothing that it started is left.
 
         Its output goes to ``on_line`` and, if given, the file ``log``; see proc.stream for what the result holds.
-        ``covered`` is whether the stubs take part; not those of the packages ``unpacked``, whose programs dpkg is
-        about to replace: it cannot where something is mounted. ``doing`` says what goes on, for the ScriptError or
-        SpaceError that is raised when a limit was reached.
+        ``doing`` says what goes on, for the ScriptError or SpaceError that is raised when a limit was reached.
         """
-        stubs = dict(self._stubs(unpacked)) if covered else {}
         with seccomp.program() as filter_, Guard(self.root, doing or (lambda: command[0]), self.limits) as guard:
             watched = ["--seccomp", str(filter_), "--info-fd", str(guard.info), "--block-fd", str(guard.block)]
-            argv = self.argv(command, stubs, watched)
+            argv = self.argv(command, watched)
             inherited = (filter_, guard.info, guard.block)
             if log is None:
                 return proc.stream(argv, on_line, pass_fds=inherited)
             return proc.logged(argv, log, on_line, pass_fds=inherited)
 
-    def argv(self, command: list[str], stubs: Mapping[str, Path], options: Collection[str] = ()) -> list[str]:
-        """The command line that runs ``command``, with ``stubs`` over programs and bwrap's further ``options``."""
+    def argv(self, command: list[str], options: Collection[str] = ()) -> list[str]:
+        """The command line that runs ``command``, with bwrap's further ``options``."""
         words = [
             *_LIMITED,
             "bwrap",
@@ -171,11 +138,11 @@ class Sandbox:
             "--remount-ro", "/proc",
             *_tmpfs("/run", RUN_BYTES, "0755"),
             "--dir", "/run/lock",
+            # Where a tree's /media leads: dpkg puts a directory in the place of a link that leads nowhere.
+            "--dir", "/run/media",
             *_tmpfs("/tmp", os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // TMP_SHARE, "1777"),
         ]  # fmt: skip
         for place, source in (self.read_only or {}).items():
-            words += ["--ro-bind", os.fspath(source), place]
-        for place, source in stubs.items():
             words += ["--ro-bind", os.fspath(source), place]
         words += ["--clearenv"]
         for key, value in ENVIRONMENT.items():
@@ -193,39 +160,6 @@ class Sandbox:
             )
         return place
 
-    def _stubs(self, unpacked: Collection[str]) -> Iterator[tuple[str, Path]]:
-        """Where stubs are mounted: on files of the tree alone, whatever links scripts have planted there.
-
-        bwrap would follow them, as root of the host.
-        """
-        if self.stubs is None:
-            return
-        etc = self._etc()
-        for name, stub in STUBS.items():
-            if stub.package in unpacked:
-                continue
-            found = resolve(f"/{name}", self.root, etc)
-            if found is not None and stat.S_ISREG(found[1].lstat().st_mode):
-                # A program of many names (busybox) would be covered under all of them.
-                if not stub.package or found[1].name == os.path.basename(name):
-                    yield found[0], self.stubs / name
-            elif not stub.package:
-                # No package has it: bwrap makes an empty file to mount on, which the engine takes out of the
-                # layer again.
-                above = resolve(os.path.dirname(f"/{name}"), self.root, etc)
-                if above is not None and not os.path.lexists(above[1] / os.path.basename(name)):
-                    yield os.path.join(above[0], os.path.basename(name)), self.stubs / name
-
 
 def _tmpfs(place: str, size: int, mode: str) -> list[str]:
     return ["--perms", mode, "--size", str(size), "--tmpfs", place]
-
-
-def write_stubs(target: Path, release: str = "") -> None:
-    """Write STUBS below ``target``; ``release`` is what uname(1) calls the kernel, if not as the one that runs."""
-    for name, stub in STUBS.items():
-        path = target / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = stub.text.replace("@RELEASE@", shlex.quote(release)).replace("@MACHINE@", os.uname().machine)
-        path.write_text(text)
-        path.chmod(0o755)

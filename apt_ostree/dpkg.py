@@ -143,6 +143,12 @@ def file_list(tree: Path, package: Package) -> list[str]:
     return []
 
 
+def diverted(tree: Path) -> set[str]:
+    """The paths that packages give another name (dpkg-divert(1)): of each three lines the first."""
+    listing = database(tree) / "diversions"
+    return set(listing.read_text(errors="surrogateescape").split("\n")[::3]) if listing.is_file() else set()
+
+
 def scripts(tree: Path, package: Package) -> dict[str, str]:
     """The maintainer scripts of an installed package, by name (policy 6)."""
     info = database(tree) / "info"

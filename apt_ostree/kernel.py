@@ -30,7 +30,7 @@ _WITH_IMAGE = ("config", "System.map")
 """What lies beside an image in /boot, with the version behind the name; scripts of dkms and others read it."""
 
 WANTED = "initramfs-wanted"
-"""A file in the sandbox's /boot: some script asked for a new initramfs. See bwrap.STUBS."""
+"""A file in the sandbox's /boot: some script asked for a new initramfs. See stubs.py."""
 
 INPUTS = ("usr/lib/dracut", "usr/etc/dracut.conf", "usr/etc/dracut.conf.d", "usr/lib/firmware")
 """What an initramfs is made of, besides the kernel's modules; every package may change that."""
@@ -230,14 +230,14 @@ def initramfs(sandbox: Sandbox, root: Path, version: str, log: Path, arguments: 
     ]  # fmt: skip
     if old := beneath(root, image.lstrip("/")):
         remove_tree(old)
-    result = sandbox.run(command, log=log, doing=lambda: "dracut", covered=False)
+    result = sandbox.run(command, log=log, doing=lambda: "dracut")
     if result.returncode != 0 or not (root / image.lstrip("/")).is_file():
         raise TreeError(
             f"dracut made no initramfs for kernel {version}",
             proc.tail(result.stdout) + f"\nthe whole log: {log}",
         )
     modules: list[str] = []
-    sandbox.run(["lsinitrd", "--mod", image], on_line=modules.append, covered=False)
+    sandbox.run(["lsinitrd", "--mod", image], on_line=modules.append)
     if "ostree" not in modules:
         raise TreeError(
             f"the initramfs of kernel {version} could not find a deployment",

@@ -11,10 +11,9 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from . import ostree, state, support, users, vendor
-from .assemble import settle_pyc
+from . import bytecode, ostree, state, support, users, vendor
 from .errors import TreeError
-from .fs import copy_metadata, remove_tree, walk
+from .fs import copy_metadata, remove_tree
 
 LINKS = {
     "home": "var/home",
@@ -52,9 +51,8 @@ def convert(root: Path) -> None:
         file.unlink()
     for name in ("lock", "lock-frontend", "triggers/Lock"):
         (root / "var/lib/dpkg" / name).unlink(missing_ok=True)
-    for entry in walk(root):
-        if entry.name.endswith(".pyc") and entry.is_file(follow_symlinks=False):
-            settle_pyc(Path(entry.path), root.with_name(f"{root.name}.spare"))
+    keep = bytecode.shipped((root / "var/lib/dpkg/info").glob("*.list"))
+    bytecode.settle(root, keep, root.with_name(f"{root.name}.spare"))
     _move_state(root)
     _move_top(root)
     links = vendor.move(root / "var", {}, root)
@@ -122,13 +120,18 @@ def _move_top(root: Path) -> None:
         (root / name).unlink(missing_ok=True)
 
 
-def audit(repo: Path, commit: str) -> None:
+def audit(repo: Path, commit: str, base: str | None = None) -> None:
     """Refuse a commit that would not be what its user expects after a boot. Raises TreeError.
 
-    Read from the commit's listings, so that it judges what will be deployed, not what was meant.
+    Read from the commit's listings, so that it judges what will be deployed, not what was meant. A layer's links
+    have to be those of its ``base``, which another tool may have made; else all of LINKS are needed.
     """
     problems = []
     top = {entry.path.lstrip("/"): entry for entry in _directory(repo, commit, "/")}
+    links = _links(repo, commit)
+    for name, target in (LINKS if base is None else _links(repo, base)).items():
+        if links.get(name) != target:
+            problems.append(f"/{name} is {'no link' if name not in links else 'a link'} and has to lead to {target}")
     for name in ("usr", "sysroot", "var", "boot", "dev", "proc", "run", "sys"):
         if name not in top or top[name].kind != "d":
             problems.append(f"/{name} is missing or no directory")
@@ -147,6 +150,13 @@ def audit(repo: Path, commit: str) -> None:
             "\n".join(problems),
             "Nothing was published. A package wrote outside /usr, /etc and /var.",
         )
+
+
+def _links(repo: Path, commit: str) -> dict[str, str]:
+    """Those of LINKS that a commit has, and where they lead there."""
+    listed = [*_directory(repo, commit, "/"), *_directory(repo, commit, "/usr")]
+    found = {entry.path.lstrip("/"): entry.target for entry in listed if entry.kind == "l"}
+    return {name: found[name] for name in LINKS if name in found}
 
 
 def _directory(repo: Path, commit: str, path: str) -> list[ostree.Listed]:

@@ -151,6 +151,8 @@ class Plan:
     """Base packages that go."""
     replaced: tuple[tuple[Package, Package], ...] = ()
     """Base packages with what takes their place; that is among ``packages``, too."""
+    left_out: tuple[str, ...] = ()
+    """Requests that no archive could fulfil."""
 
     def present(self, base: Iterable[Package]) -> list[Package]:
         """What a tree with this plan over ``base`` has installed, sorted."""

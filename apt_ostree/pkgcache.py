@@ -31,7 +31,7 @@ from .errors import PackageError
 from .fs import check_space, remove_tree, scratch_directory
 from .model import Package, Solved
 
-IMPORTER = 3
+IMPORTER = 4
 """Raised whenever an import would come out differently; older entries are then imported anew."""
 
 MARKER = b"apt-ostree object "
@@ -40,6 +40,10 @@ MARKER_SIZE = len(MARKER) + 64 + 1
 REF = "apt-ostree/pkg"
 
 _OBJECT_DIRECTORIES = {"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "libo32"}
+_IN_VAR = {"var", "opt", "srv", "home", "root", "mnt"}
+_FLEETING = {"dev", "proc", "sys", "run", "tmp", "media"}
+"""Of these, a deployment keeps nothing that lies in them: each boot makes them anew."""
+
 _BLOCK = 1 << 15
 """Bytes written at once; tarfile copies what it has collected with every header, so that more is slower."""
 
@@ -84,6 +88,11 @@ class Cached:
     def fields(self) -> dict[str, str]:
         return next(dpkg.parse_stanzas(self.control))
 
+    def paths(self) -> list[str]:
+        """The names at which the package has markers, as it ships them."""
+        text = _paths(self.hollow).read_text(errors="surrogateescape")
+        return text.split("\0")[:-1]
+
     def solved(self) -> Solved:
         """The package as a plan names it."""
         size = self.fields.get("installed-size", "0")
@@ -103,6 +112,10 @@ def read_marker(content: bytes) -> str | None:
     return checksum if ostree.CHECKSUM.fullmatch(checksum) else None
 
 
+def _paths(hollow: Path) -> Path:
+    return hollow.with_name("paths")
+
+
 def digest(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
@@ -114,7 +127,8 @@ def load(area: Path, sha256: str) -> Cached | None:
     place = area / "pkgs" / sha256
     try:
         entry = json.loads((place / "index.json").read_text())
-        if entry["importer"] != IMPORTER or (place / "hollow.deb").stat().st_size != entry["hollow-size"]:
+        sizes = [path.stat().st_size for path in (place / "hollow.deb", _paths(place / "hollow.deb"))]
+        if entry["importer"] != IMPORTER or sizes != entry["sizes"]:
             return None
         return Cached(
             sha256,
@@ -171,12 +185,16 @@ def import_deb(repo: Path, area: Path, deb: Path, sha256: str | None = None, *, 
                 data,
                 lambda member: io.BytesIO(markers[id(member)]) if id(member) in markers else None,
             )
+        # A name of a hard link shows its file's marker.
+        names = [os.path.normpath(m.name) for m in members if id(m) in markers or m.islnk()]
+        listing = "".join(f"{name}\0" for name in names).encode()
+        _paths(result / "hollow.deb").write_bytes(listing)
         index = {
             "importer": IMPORTER,
             "package": [fields["package"], fields["version"], fields["architecture"]],
             "size": deb.stat().st_size,
             "control": proc.run(["dpkg-deb", "--field", deb]).stdout,
-            "hollow-size": (result / "hollow.deb").stat().st_size,
+            "sizes": [(result / "hollow.deb").stat().st_size, len(listing)],
             "objects": objects,
             "control-files": sorted(_names(control)),
         }
@@ -233,6 +251,28 @@ def _problem(member: tarfile.TarInfo, files: set[str]) -> str | None:
         return f"the path {member.name} leads out of the tree"
     if member.islnk() and os.path.normpath(member.linkname) not in files:
         return f"{member.name} is a hard link to {member.linkname}, which is no file before it in the package"
+    if member.islnk() and _filesystem(member.name) != _filesystem(member.linkname):
+        return f"{member.name} is a hard link to {member.linkname}, and a deployment has them on different filesystems"
+    return _misplaced(member)
+
+
+def _filesystem(name: str) -> str:
+    """Which of a deployment's filesystems a path is on, as far as hard links care: the sandbox has as many."""
+    parts = Path(name).parts
+    if {*parts[:1]} <= _IN_VAR or parts[:2] == ("usr", "local"):
+        return "var"
+    return parts[0] if parts[0] in {"etc", "boot"} else "usr"
+
+
+def _misplaced(member: tarfile.TarInfo) -> str | None:
+    """What is wrong with a member's place; None for nothing. Directories may lie where they do not stay."""
+    parts = Path(member.name).parts
+    if parts[:1] in {("ostree",), ("sysroot",)}:
+        return f"{member.name} lies in OSTree's own place"
+    if parts[:2] == ("usr", "etc"):
+        return f"{member.name} is what a deployment has /etc in; a package ships it as /etc"
+    if parts and parts[0] in _FLEETING and not member.isdir():
+        return f"{member.name} lies where every boot starts with nothing"
     return None
 
 

@@ -44,9 +44,15 @@ def add(intent: Intent, names: Sequence[str], local: Sequence[LocalPackage]) -> 
         if same and new["version"] is None and new["suite"] is None:
             continue
         requested = [old for old in requested if old not in same] + [name]
-    replaced = {entry.package.name for entry in local}
-    kept = [entry for entry in intent.requested_local if entry.package.name not in replaced]
+    kept = [
+        old for old in intent.requested_local if not any(_is_other_version(old.package, new.package) for new in local)
+    ]
     return replace(intent, requested=tuple(requested), requested_local=(*kept, *local))
+
+
+def _is_other_version(a: Package, b: Package) -> bool:
+    """Whether one takes the other's place: a package of all architectures is the native one (policy 5.6.8)."""
+    return a.name == b.name and (a.architecture == b.architecture or "all" in (a.architecture, b.architecture))
 
 
 def _same_package(a: re.Match[str], b: re.Match[str]) -> bool:

@@ -75,13 +75,16 @@ def uninstall(
     )
 
 
+InSameStep = Annotated[
+    list[str] | None, typer.Option("--install", metavar="PKG", help="Layer a package in the same step.")
+]
+
+
 @command(override_app, RESOLVING, "remove")
 def override_remove(
     call: Call,
     packages: Annotated[list[str], typer.Argument(metavar="PKG...", help="Names of base packages.")],
-    installing: Annotated[
-        list[str] | None, typer.Option("--install", metavar="PKG", help="Layer a package in the same step.")
-    ] = None,
+    installing: InSameStep = None,
 ) -> None:
     """Leave packages of the base out.
 
@@ -102,6 +105,7 @@ def override_remove(
 def override_replace(
     call: Call,
     packages: Annotated[list[str], typer.Argument(metavar="PKG...", help="NAME=VERSION, NAME/SUITE or ./FILE.deb")],
+    installing: InSameStep = None,
 ) -> None:
     """Replace packages of the base by other versions.
 
@@ -111,7 +115,9 @@ def override_replace(
 
     call.show(
         call.perform(
-            lambda reporter: operation.override_replace(call.settings, packages, call.options(), reporter),
+            lambda reporter: operation.override_replace(
+                call.settings, packages, installing or (), call.options(), reporter
+            ),
         )
     )
 

@@ -110,7 +110,7 @@ def build(
             ),
         )
         remove_tree(work)
-        layout.audit(current.repo, commit)
+        layout.audit(current.repo, commit, base.checksum)
     return commit
 
 
@@ -146,6 +146,7 @@ def _metadata(
         "apt-ostree.uid": str(caller.uid()),
         "apt-ostree.command": shlex.join(caller.words()),
         "apt-ostree.packages": json.dumps(intent.names),
+        "apt-ostree.left-out": json.dumps(plan.left_out),
         "apt-ostree.removed-base-packages": json.dumps([_identity(package) for package in plan.removed]),
         "apt-ostree.replaced-base-packages": json.dumps(
             [[_identity(old), _identity(new)] for old, new in plan.replaced]

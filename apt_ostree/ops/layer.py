@@ -231,8 +231,7 @@ def _solve(
     if options.skip_missing:
         optional = before.requested
     elif not options.refresh:
-        have = {package.name for package in _packages_of(current, old_info)}
-        optional = [request for request in before.requested if requests.name_of(request) not in have]
+        optional = left_out(old_info)
     try:
         return resolve(current, solver, tree, target.intent, lock, optional=optional)
     except UnavailableError as error:
@@ -245,6 +244,12 @@ def _solve(
             f"Nothing was changed. Drop them with 'apt-ostree uninstall {' '.join(gone)}', or add --skip-missing, "
             "which keeps them on record and leaves them out this time.",
         ) from None
+
+
+def left_out(info: CommitInfo) -> list[str]:
+    """The requests that no archive could fulfil when a layer was made."""
+    value = ostree.load_json(info, "apt-ostree.left-out")
+    return value if isinstance(value, list) else []
 
 
 def _security(current: Transaction, target: Target, outcome: Outcome, options: Options) -> tuple[Package, ...]:

@@ -103,9 +103,14 @@ def override_remove(
     return _override(settings, packages, [], installing, options, reporter)
 
 
-def override_replace(settings: Settings, packages: Sequence[str], options: Options, reporter: Reporter) -> Outcome:
-    """Replace base packages by version, by suite or by file. Raises ResolveError and UsageError."""
-    return _override(settings, [], packages, [], options, reporter)
+def override_replace(
+    settings: Settings, packages: Sequence[str], installing: Sequence[str], options: Options, reporter: Reporter
+) -> Outcome:
+    """Replace base packages by version, by suite or by file; further ones may come with them.
+
+    Raises ResolveError and UsageError.
+    """
+    return _override(settings, [], packages, installing, options, reporter)
 
 
 def _override(
@@ -139,7 +144,8 @@ def _override(
         if absent := [name for name in asked if name not in base and name not in requests.overridden(before)]:
             raise ResolveError(
                 f"not in the base: {', '.join(absent)}",
-                resolution="Layered packages come and go with 'apt-ostree install' and 'uninstall'.",
+                resolution="Layered packages come and go with 'apt-ostree install' and 'uninstall', or in the same "
+                "step with --install.",
             )
         after = requests.override(before, remove, names, local)
         after = requests.add(after, wanted, import_files(current, wanted_files))

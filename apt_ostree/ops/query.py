@@ -80,7 +80,7 @@ def status(path: Path, stateroot: str | None = None, *, detailed: bool = False) 
                 origin.refspec(deployment.origin),
                 intent,
                 layered,
-                _inactive(loaded.repo, base, intent, layered),
+                _inactive(loaded.repo, base, info, intent, layered),
                 tuple(Package(*entry) for entry in _list(info, "apt-ostree.removed-base-packages")),
                 tuple((Package(*old), Package(*new)) for old, new in _list(info, "apt-ostree.replaced-base-packages")),
                 pending=deployment.index < booted.index if booted else deployment.index == 0,
@@ -127,7 +127,9 @@ def _list(info: CommitInfo, key: str) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _inactive(repo: Path, base: CommitInfo, intent: Intent, layered: Sequence[Solved]) -> dict[str, str]:
+def _inactive(
+    repo: Path, base: CommitInfo, info: CommitInfo, intent: Intent, layered: Sequence[Solved]
+) -> dict[str, str]:
     names = {solved.name for solved in layered}
     # Whatever stands in the origin, a question must not fail for it.
     asked = {request: re.split("[:=/]", request, maxsplit=1)[0] for request in intent.requested}
@@ -136,10 +138,12 @@ def _inactive(repo: Path, base: CommitInfo, intent: Intent, layered: Sequence[So
         return {}
     present = package_list(repo, base.checksum)
     have = {package.name: package for package in present}
+    missing = _list(info, "apt-ostree.left-out")
+    # What is in neither is a virtual package, and came by another name.
     return inactive_overrides(present, intent) | {
         request: f"{name} {have[name].version} is part of the base" if name in have else "no archive had it"
         for request, name in asked.items()
-        if name not in names
+        if name not in names and (name in have or request in missing)
     }
 
 

@@ -79,7 +79,8 @@ def resolve(
             raise
         current.reporter.warn(f"left out this time: {error.detail.replace(chr(10), '; ')}")
         rest = tuple(request for request in after.requested if request not in left_out)
-        return _resolve(current, solver, tree, replace(after, requested=rest), lock)
+        plan = _resolve(current, solver, tree, replace(after, requested=rest), lock)
+        return replace(plan, left_out=tuple(sorted(left_out)))
 
 
 def _resolve(current: Transaction, solver: apt.Apt, tree: Path, after: Intent, lock: Sequence[Solved]) -> Plan:
@@ -239,6 +240,8 @@ def _plan(
     ]
     gone = {action.name for action in actions if action.verb == "Remv"}
     asked = {requests.name_of(request) for request in intent.requested} | {old.name for old, _ in replaced}
+    # As apt-get does: who asks for a virtual package has chosen the one that came for it.
+    asked |= {action.name for action in wanted if action.provides}
     automatic = {s.package for s in solved if s.package.name not in asked and s.package not in local}
     return Plan(
         tuple(solved),

@@ -79,7 +79,7 @@ def run_case(options: argparse.Namespace, packages: list[str]) -> tuple[list[jud
         begun = time.monotonic()
         plain.install(root, work / "cache", packages, options.recommends, answers=options.debconf)
         seconds[f"plain {len(sides) + 1}"] = time.monotonic() - begun
-        sides.append(trees.read(root))
+        sides.append(trees.read(root, plain=True))
         clear(root)
         differences = judge.compare(sides, ours)
     return differences, len(ours.paths) + len(ours.database), seconds
@@ -112,12 +112,13 @@ def layer(options: argparse.Namespace, packages: list[str]) -> Path:
     reset(words, sysroot, environment)
     choice = "--recommends" if options.recommends else "--no-recommends"
     # As apt-get writes it: a minus before a name takes a base package out, a version is another than the base's.
-    removed = [name.removeprefix("-") for name in packages if name.startswith("-")]
-    if removed:
-        others = [name for name in packages if not name.startswith("-")]
-        command = ["override", "remove", *removed, *(word for name in others for word in ("--install", name))]
-    elif any("=" in name or _in_base(options, name) for name in packages):
-        command = ["override", "replace", *packages]
+    removed = [name for name in packages if name.startswith("-")]
+    replaced = [name for name in packages if "=" in name or _in_base(options, name)]
+    changed = removed or replaced
+    if changed:
+        others = [word for name in packages if name not in changed for word in ("--install", name)]
+        verb = "remove" if removed else "replace"
+        command = ["override", verb, *(name.removeprefix("-") for name in changed), *others]
     else:
         answers = ["--debconf", os.fspath(options.debconf)] if options.debconf else []
         command = ["install", choice, *answers, *packages]
@@ -154,7 +155,7 @@ def _in_base(options: argparse.Namespace, name: str) -> bool:
 
 def reset(words: list[str], sysroot: Path, environment: dict[str, str]) -> None:
     """Back to the base alone; without the deployment before it, too, whose users would keep their numbers."""
-    for command in (["uninstall", "--all"], ["override", "reset", "--all"], ["cleanup", "--pending", "--rollback"]):
+    for command in (["reset"], ["cleanup", "--pending", "--rollback"]):
         subprocess.run(
             [*words, *command, "-q", "--sysroot", sysroot], env=environment, check=True, stdout=subprocess.DEVNULL
         )

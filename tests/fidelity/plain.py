@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from apt_ostree import kernel, ostree, proc, requests, state
+from apt_ostree import kernel, ostree, proc, requests, state, stubs
 from apt_ostree.fs import remove_tree
 
 _SCRIPT = """
@@ -31,9 +31,8 @@ mkdir "$root/run/lock"
 mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
 mount --bind "$CACHE/lists" "$root/var/lib/apt/lists"
 mount --bind "$CACHE/archives" "$root/var/cache/apt/archives"
-for stub in usr/sbin/start-stop-daemon usr/bin/ischroot usr/bin/uname; do
-    [ ! -e "$root/$stub" ] || mount --bind "$CACHE/stubs/$stub" "$root/$stub"
-done
+mount --bind "$CACHE/true" "$root/usr/sbin/start-stop-daemon"
+mount --bind "$CACHE/uname" "$root/usr/bin/uname"
 cp /etc/resolv.conf "$root/run/resolv.conf"
 mkdir "$root/run/pool"
 mount --bind "$CACHE/pool" "$root/run/pool"
@@ -60,10 +59,12 @@ rm -rf /run/systemd
 
 # Without one: what a script finds out there differs from day to day.
 _INSTALL_PACKAGES = """
-printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d
-chmod 755 /usr/sbin/policy-rc.d
+printf '#!/bin/sh\\nexit 101\\n' >/run/policy-rc.d
+chmod 755 /run/policy-rc.d
+# A link: update-alternatives would not replace a file.
+ln -s /run/policy-rc.d /usr/sbin/policy-rc.d
 apt-get install -q -y "$@"
-rm /usr/sbin/policy-rc.d
+[ "$(readlink /usr/sbin/policy-rc.d)" != /run/policy-rc.d ] || rm /usr/sbin/policy-rc.d
 """
 
 
@@ -94,8 +95,6 @@ def install(root: Path, cache: Path, packages: Sequence[str], recommends: bool, 
     ``answers`` is told to debconf before. ``cache`` keeps lists and archives for later runs. Returns the
     output; raises RuntimeError with it.
     """
-    from apt_ostree import bwrap
-
     remove_tree(cache / "pool")
     for name in ("lists/partial", "archives/partial", "pool"):
         (cache / name).mkdir(parents=True, exist_ok=True)
@@ -103,11 +102,16 @@ def install(root: Path, cache: Path, packages: Sequence[str], recommends: bool, 
     for file in (*files, *([answers] if answers else [])):
         shutil.copy(file, cache / "pool" / file.name)
     found = kernel.read(root)
-    bwrap.write_stubs(cache / "stubs", found.boots if found else "")
+    # Both sides name the kernel that boots, not the host's.
+    programs = {"true": "#!/bin/sh\n", "uname": stubs.uname(found.boots if found else "")}
+    for name, text in programs.items():
+        (cache / name).write_text(text)
+        (cache / name).chmod(0o755)
     for name in ("var/lib/apt/lists", "var/cache/apt/archives"):
         (root / name).mkdir(parents=True, exist_ok=True)
     environment = {
-        **bwrap.ENVIRONMENT,
+        "PATH": proc.PATH,
+        "DEBIAN_FRONTEND": "noninteractive",
         **{key: value for key, value in os.environ.items() if key.lower().endswith("_proxy")},
         "CACHE": os.fspath(cache),
         "LISTS": "" if all(requests.is_file(name) or name.startswith("-") for name in packages) else "wanted",
@@ -120,7 +124,9 @@ def install(root: Path, cache: Path, packages: Sequence[str], recommends: bool, 
         [
             "unshare", "--mount", "--pid", "--uts", "--fork", "--kill-child", "--propagation", "private",
             "sh", "-c", _SCRIPT, "sh", os.fspath(root), "-o", setting, "-o", "Dpkg::Use-Pty=0",
-            "-o", "DPkg::Options::=--force-unsafe-io", "-o", "APT::Sandbox::User=root", "--allow-downgrades", "--",
+            "-o", "DPkg::Options::=--force-unsafe-io",
+            "-o", "DPkg::Options::=--force-confdef", "-o", "DPkg::Options::=--force-confold",
+            "-o", "APT::Sandbox::User=root", "--allow-downgrades", "--",
             *(_word(name) for name in packages),
         ],
         env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,

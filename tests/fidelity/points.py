@@ -16,6 +16,9 @@ def logging(place: str) -> dict[str, str]:
     }
 
 
+_CONFFILES = ("removed", "moved", "obsolete", "kept", "changed", "dropped", "scripted")
+
+
 def _alternative(number: int) -> str:
     return f"update-alternatives --install /usr/bin/pointer pointer /usr/bin/pointer-{number} {number}\n"
 
@@ -23,8 +26,9 @@ def _alternative(number: int) -> str:
 BASE = (
     Deb(
         "conffiles",
-        files={f"/etc/conffiles/{name}": f"{name} 1\n" for name in ("removed", "moved", "obsolete", "kept", "changed")},
-        conffiles=[f"/etc/conffiles/{name}" for name in ("removed", "moved", "obsolete", "kept", "changed")],
+        files={f"/etc/conffiles/{name}": f"{name} 1\n" for name in _CONFFILES},
+        conffiles=[f"/etc/conffiles/{name}" for name in _CONFFILES],
+        scripts={"postinst": "echo 'by a script' >>/etc/conffiles/scripted\n"},
     ),
     Deb(
         "turning",
@@ -39,6 +43,19 @@ BASE = (
     Deb("trigger-file", triggers="interest-noawait /usr/share/trigger.d\n", scripts=logging("trigger-file")),
     Deb("essential", control="Essential: yes\n", files={"/usr/share/essential": "1\n"}),
     Deb("protected", control="Protected: yes\n", files={"/usr/share/protected": "1\n"}),
+    Deb("top-owner", files={f"/{top}/top-owner/file": "" for top in ("opt", "srv", "media", "usr/local/share")}),
+    # One needs the other's program to be taken over or upgraded; a third's old script needs what is taken from it.
+    Deb("needed", files={"/usr/bin/needed": "#!/bin/sh\necho needed 1\n"}),
+    Deb("needer", control="Depends: needed\n", scripts={"prerm": "needed >>/usr/share/needer.said\n"}),
+    Deb("tool", files={"/usr/bin/tool": "#!/bin/sh\necho tool 1\n", "/usr/share/tool": ""}),
+    Deb("need-tool", control="Depends: tool\n", scripts={"prerm": "tool >>/usr/share/need-tool.said\n"}),
+    Deb(
+        "old-reader",
+        scripts={"prerm": "if [ -e /usr/share/fresh ]; then tr a-z A-Z </usr/share/fresh >/usr/share/old.said; fi\n"},
+    ),
+    Deb("downgraded", version="2.0", files={"/usr/share/downgraded": "2\n"}, scripts=logging("downgraded")),
+    # Of the other architecture's, this one's comes later.
+    Deb("half", architecture=FOREIGN, control="Multi-Arch: same\n", files={"/usr/share/half/shared": "shared\n"}),
     Deb("moved-aside", files={"/usr/share/moved-aside/file": "the base's\n", "/usr/share/moved-aside/other": ""}),
 )
 """What the base has already."""
@@ -134,6 +151,68 @@ NEW = (
             " --divert /usr/share/moved-aside/file.base /usr/share/moved-aside/file\n"
         },
     ),
+    Deb(
+        "stat-user",
+        files={"/usr/bin/stat-user": "#!/bin/sh\n"},
+        scripts={
+            "preinst": "useradd --system --no-create-home stat-user\n"
+            "dpkg-statoverride --add stat-user stat-user 4750 /usr/bin/stat-user\n"
+        },
+    ),
+    # An alternative with a slave, one that a script takes back, one that the administrator's hand chose.
+    Deb(
+        "chooser",
+        files={f"/usr/share/chooser/{name}": "" for name in ("a", "a.1", "b", "b.1", "gone")},
+        scripts={
+            "postinst": "".join(
+                f"update-alternatives --install /usr/bin/chosen chosen /usr/share/chooser/{name} {priority}"
+                f" --slave /usr/share/chosen.1 chosen.1 /usr/share/chooser/{name}.1\n"
+                for name, priority in (("a", 5), ("b", 9))
+            )
+            + "update-alternatives --set chosen /usr/share/chooser/a\n"
+            "update-alternatives --install /usr/bin/gone gone /usr/share/chooser/gone 5\n"
+            "update-alternatives --remove gone /usr/share/chooser/gone\n"
+        },
+    ),
+    # A program that dpkg itself runs is moved aside by the package that has another one.
+    Deb(
+        "rm-mover",
+        files={"/usr/bin/rm": '#!/bin/sh\nexec /usr/bin/rm.real "$@"\n'},
+        scripts={
+            "preinst": "dpkg-divert --package rm-mover --add --rename --divert /usr/bin/rm.real /usr/bin/rm\n"
+            "cp /usr/bin/rm.real /usr/bin/rm\n"
+        },
+    ),
+    # Reads what was unpacked before, and is not configured.
+    Deb("readable", files={"/usr/share/readable": "read me\n"}),
+    Deb(
+        "reader",
+        control="Depends: readable\n",
+        scripts={"preinst": "tr a-z A-Z </usr/share/readable >/usr/share/reader.said\n"},
+    ),
+    # Files that are equal, and names of one file.
+    Deb(
+        "equal",
+        files={"/usr/share/equal/a": "equal\n", "/usr/share/equal/b": "equal\n", "/usr/share/equal/c": "owner's\n"},
+        scripts={"postinst": "cp /usr/share/equal/a /usr/share/equal/b\ncp /usr/share/owner/own /usr/share/equal/c\n"},
+    ),
+    # Programs that have stubs while scripts run: moved aside, and chosen by an alternative.
+    Deb(
+        "chroot-mover",
+        files={"/usr/bin/ischroot": "#!/bin/sh\nexit 2\n"},
+        scripts={
+            "preinst": "dpkg-divert --package chroot-mover --add --rename"
+            " --divert /usr/bin/ischroot.real /usr/bin/ischroot\n"
+        },
+    ),
+    Deb(
+        "policy-chooser",
+        files={"/usr/share/policy-chooser": "#!/bin/sh\nexit 0\n"},
+        scripts={
+            "postinst": "update-alternatives --install /usr/sbin/policy-rc.d policy-rc.d /usr/share/policy-chooser 5\n"
+        },
+    ),
+    Deb("half", architecture=_NATIVE, control="Multi-Arch: same\n", files={"/usr/share/half/shared": "shared\n"}),
     # Virtual packages, with and without a version.
     Deb("virtual-provider", control="Provides: virtual-service (= 1.5)\n", files={"/usr/share/virtual-provider": ""}),
     Deb("virtual-user", control="Depends: virtual-service (>= 1.2)\n", files={"/usr/share/virtual-user": ""}),
@@ -197,9 +276,12 @@ UPGRADES = (
     Deb(
         "conffiles",
         version="2.0",
-        files={f"/etc/conffiles/{name}": f"{name} 2\n" for name in ("renamed", "kept", "changed", "added")}
+        files={f"/etc/conffiles/{name}": f"{name} 2\n" for name in ("renamed", "kept", "changed", "added", "scripted")}
         | {"/etc/conffiles/kept": "kept 1\n"},
-        conffiles=[f"/etc/conffiles/{name}" for name in ("renamed", "kept", "changed", "added")],
+        conffiles=[
+            *(f"/etc/conffiles/{name}" for name in ("renamed", "kept", "changed", "added", "scripted")),
+            "remove-on-upgrade /etc/conffiles/dropped",
+        ],
         maintscript=_HELPERS,
     ),
     Deb(
@@ -213,9 +295,22 @@ UPGRADES = (
     # What dpkg does not remove it replaces.
     Deb("essential", version="2.0", control="Essential: yes\n", files={"/usr/share/essential": "2\n"}),
     Deb("protected", version="2.0", control="Protected: yes\n", files={"/usr/share/protected": "2\n"}),
+    Deb("needed", version="2.0", files={"/usr/bin/needed": "#!/bin/sh\necho needed 2\n"}),
+    Deb("needer", version="2.0", control="Depends: needed\n"),
+    Deb("tool", version="2.0", control="Depends: new-tool\n", files={"/usr/share/tool": "2\n"}),
+    Deb("need-tool", version="2.0", control="Depends: tool\n"),
+    Deb(
+        "new-tool",
+        control="Breaks: tool (<< 2)\nReplaces: tool (<< 2)\n",
+        files={"/usr/bin/tool": "#!/bin/sh\necho tool 2\n"},
+    ),
+    Deb("downgraded", files={"/usr/share/downgraded": "1\n"}, scripts=logging("downgraded")),
+    Deb("fresh", files={"/usr/share/fresh": "read me\n"}),
+    Deb("old-reader", version="2.0", control="Depends: fresh\n"),
+    Deb("policy-own", files={"/usr/sbin/policy-rc.d": "#!/bin/sh\nexit 0\n"}),
     Deb("upgraded", version="1:0.9", files={"/usr/share/upgraded/v": "2\n"}, scripts=logging("upgraded")),
 )
-"""Later versions of what the base has."""
+"""Later versions of what the base has, and what comes with them."""
 
 LOOPING = tuple(
     Deb(
@@ -229,6 +324,12 @@ LOOPING = tuple(
 
 ELSEWHERE = Deb("elsewhere", architecture=FOREIGN, files={f"/usr/lib/elsewhere-{FOREIGN}/lib": f"{FOREIGN}\n"})
 """What an archive has for the other architecture alone."""
+
+VIRTUAL = Deb(
+    "virtual-one", control="Provides: virtual-thing\nDepends: virtual-needs\n", files={"/usr/share/virtual-one": ""}
+)
+NEEDED_BY_IT = Deb("virtual-needs", files={"/usr/share/virtual-needs": ""})
+"""What an archive has under another name, and what that needs."""
 
 
 def crowd(files: int) -> Deb:

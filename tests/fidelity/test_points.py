@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.archive import FIXTURES, Archive, build_deb, index_archive, public_directory, small_base, unpack_base
+from apt_ostree import layout
+from tests.archive import FIXTURES, Archive, Deb, build_deb, index_archive, public_directory, small_base, unpack_base
 from tests.fidelity import __main__ as fidelity
 from tests.fidelity import judge, points
-from tests.integration.system import REF, REPOSITORY, Base, chosen_cli, commit_base, output
+from tests.integration.system import REF, REPOSITORY, Base, System, chosen_cli, commit_base, output
 
 FIXTURE_PACKAGES = (
     "conf-file", "divert-maker", "hard-links", "local-vendor", "many-files", "no-md5sums", "odd-names", "opt-vendor",
@@ -37,10 +38,10 @@ def debs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def archive() -> Iterator[Archive]:
-    """An archive of ELSEWHERE alone."""
+    """An archive of what comes by its name."""
     with public_directory() as directory:
-        deb = points.ELSEWHERE.build(directory)
-        yield index_archive([deb], directory / "archive")
+        debs = [deb.build(directory) for deb in (points.ELSEWHERE, points.VIRTUAL, points.NEEDED_BY_IT)]
+        yield index_archive(debs, directory / "archive")
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +54,8 @@ def base(debs: dict[str, Path], archive: Archive, tmp_path_factory: pytest.TempP
     for deb in points.BASE:
         output("cp", debs[f"{deb.name}/{deb.version}/{deb.architecture}"], plain / "pool")
     names = [f"/pool/{path.name}" for path in sorted((plain / "pool").iterdir())]
-    output("chroot", plain, "dpkg", "--install", *names)
     output("chroot", plain, "dpkg", "--add-architecture", points.FOREIGN)
+    output("chroot", plain, "dpkg", "--install", *names)
     output("rm", "-r", plain / "pool")
     return commit_base(plain, archive, work)
 
@@ -148,6 +149,18 @@ def test_statoverrides_made_before_and_after(new: Case) -> None:
     assert stat.S_IMODE((new.root / "usr/bin/plain").stat().st_mode) == 0o755
 
 
+def test_a_statoverride_for_a_user_made_before_the_file(new: Case) -> None:
+    status = (new.root / "usr/bin/stat-user").stat()
+    users = {line.split(":")[2]: line.split(":")[0] for line in new.text("etc/passwd").splitlines()}
+    assert (stat.S_IMODE(status.st_mode), users[str(status.st_uid)]) == (0o4750, "stat-user")
+
+
+def test_alternatives_with_slaves_set_and_taken_back(new: Case) -> None:
+    assert os.readlink(new.root / "etc/alternatives/chosen") == "/usr/share/chooser/a"
+    assert os.readlink(new.root / "etc/alternatives/chosen.1") == "/usr/share/chooser/a.1"
+    assert not new.exists("etc/alternatives/gone") and not new.exists("usr/bin/gone")
+
+
 def test_a_diversion(new: Case) -> None:
     assert new.text("usr/share/diverted") == "diverter's\n"
     assert new.text("usr/share/diverted.real") == "diverted's\n"
@@ -159,6 +172,28 @@ def test_a_file_of_the_base_is_moved_aside(new: Case) -> None:
     assert new.exists("usr/share/moved-aside/other")
 
 
+def test_a_program_that_dpkg_runs_is_moved_aside(new: Case) -> None:
+    assert new.text("usr/bin/rm").startswith("#!/bin/sh\nexec")
+    assert (new.root / "usr/bin/rm.real").read_bytes().startswith(b"\x7fELF")
+
+
+def test_a_preinst_reads_what_was_unpacked_before_it(new: Case) -> None:
+    assert new.text("usr/share/reader.said") == "READ ME\n"
+
+
+def test_equal_files_are_files_of_their_own_for_scripts(new: Case) -> None:
+    assert [new.text(f"usr/share/equal/{name}") for name in "abc"] == ["equal\n", "equal\n", "owner's\n"]
+
+
+def test_a_program_with_a_stub_is_moved_aside(new: Case) -> None:
+    assert new.text("usr/bin/ischroot") == "#!/bin/sh\nexit 2\n"
+    assert (new.root / "usr/bin/ischroot.real").read_bytes().startswith(b"\x7fELF")
+
+
+def test_a_policy_is_chosen_by_an_alternative(new: Case) -> None:
+    assert os.readlink(new.root / "usr/sbin/policy-rc.d") == "/etc/alternatives/policy-rc.d"
+
+
 def test_a_virtual_package_of_a_version(new: Case) -> None:
     assert new.status("virtual-user") == "ii 1.0"
 
@@ -167,6 +202,10 @@ def test_siblings_share_what_is_equal(new: Case) -> None:
     assert {new.status(f"sibling:{d.architecture}") for d in points.NEW if d.name == "sibling"} == {"ii 1.0"}
     assert new.text("usr/share/sibling/shared") == "shared\n"
     assert new.text(f"usr/lib/sibling-{points.FOREIGN}/lib") == f"{points.FOREIGN}\n"
+
+
+def test_a_sibling_of_a_base_package_shares_what_is_equal(new: Case) -> None:
+    assert {new.status(f"half:{d.architecture}") for d in points.NEW if d.name == "half"} == {"ii 1.0"}
 
 
 def test_a_foreign_tool_serves_a_native_package(new: Case) -> None:
@@ -205,11 +244,25 @@ def test_a_package_that_loses_every_file_disappears(new: Case) -> None:
 
 def test_conffiles_that_went_moved_and_became_obsolete(upgraded: Case) -> None:
     names = sorted(os.listdir(upgraded.root / "etc/conffiles"))
-    assert names == ["added", "changed", "kept", "obsolete", "renamed"]
+    assert names == ["added", "changed", "kept", "obsolete", "renamed", "scripted", "scripted.dpkg-dist"]
+    assert upgraded.text("etc/conffiles/scripted") == "scripted 1\nby a script\nby a script\n"
     assert upgraded.text("etc/conffiles/changed") == "changed 2\n"
     status = upgraded.text("usr/lib/sysimage/dpkg/status")
     assert " /etc/conffiles/obsolete " in status
     assert "obsolete\n" in status[status.index(" /etc/conffiles/obsolete ") :].splitlines(keepends=True)[0]
+
+
+def test_a_policy_comes_as_a_file(upgraded: Case) -> None:
+    assert upgraded.text("usr/sbin/policy-rc.d") == "#!/bin/sh\nexit 0\n"
+
+
+def test_old_scripts_run_programs_that_are_upgraded_or_taken_over(upgraded: Case) -> None:
+    assert upgraded.text("usr/share/needer.said") == "needed 2\n"
+    assert upgraded.text("usr/share/need-tool.said") == "tool 2\n"
+
+
+def test_an_old_script_reads_what_was_unpacked_before_it(upgraded: Case) -> None:
+    assert upgraded.text("usr/share/old.said") == "READ ME\n"
 
 
 def test_a_directory_becomes_a_link_and_a_link_a_directory(upgraded: Case) -> None:
@@ -240,11 +293,32 @@ def test_an_upgrade_calls_the_scripts_of_both_versions(upgraded: Case) -> None:
     assert not upgraded.exists("usr/share/upgraded/old")
 
 
+def test_an_earlier_version_calls_the_scripts_of_both(upgraded: Case) -> None:
+    assert upgraded.text("usr/share/log/downgraded").splitlines()[2:] == [
+        "prerm upgrade 1.0",
+        "preinst upgrade 2.0 1.0",
+        "postrm upgrade 1.0",
+        "postinst configure 2.0",
+    ]
+
+
 def test_a_conflict_that_replaces(options: argparse.Namespace, debs: dict[str, Path]) -> None:
     words = ["-ousted", os.fspath(debs["ousting/1.0/all"])]
     for case in judged(options, words):
         assert case.text("usr/share/ousted/shared") == "ousting's\n"
         assert not case.status("ousted").startswith("ii")
+        log = case.text("usr/share/log/ousted").splitlines()
+        assert (log[2], log[3]) == ("prerm remove", "postrm remove")
+
+
+def test_links_that_the_last_package_there_takes_away_stay(options: argparse.Namespace, tmp_path: Path) -> None:
+    """As directories, which they are in a plain root, stay while they hold anything."""
+    comes = Deb("top-comes", files={"/opt/top-comes/file": "x"})
+    root = fidelity.layer(options, ["-top-owner", os.fspath(comes.build(tmp_path))])
+    for name, target in layout.LINKS.items():
+        assert os.readlink(root / name) == target
+    assert (root / "usr/lib/opt/top-comes/file").read_text() == "x"
+    fidelity.clear(root)
 
 
 def test_the_archive_s_package_of_another_architecture_comes_by_its_name(options: argparse.Namespace) -> None:
@@ -254,3 +328,15 @@ def test_the_archive_s_package_of_another_architecture_comes_by_its_name(options
     assert case.status(name) == "ii 1.0"
     assert case.text(f"usr/lib/elsewhere-{points.FOREIGN}/lib") == f"{points.FOREIGN}\n"
     fidelity.clear(root)
+
+
+def test_what_came_for_a_virtual_package_was_asked_for(options: argparse.Namespace, base: Base) -> None:
+    template = options.work / "sysroot"
+    if not template.exists():
+        fidelity.clear(fidelity.layer(options, ["virtual-thing"]))
+    system = System(template, base)
+    system.install("--no-recommends", "virtual-thing")
+    automatic = (system.deployment() / "usr/lib/sysimage/extended_states").read_text()
+    assert "virtual-needs" in automatic and "virtual-one" not in automatic
+    assert system.run("status", "--json").document["deployments"][0]["inactive-requests"] == []
+    system.run("reset")

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
-from apt_ostree import dpkg, state, support, vendor
+from apt_ostree import bytecode, dpkg, state, support, vendor
 
 TOP = ("usr", "etc", "opt", "var")
 
@@ -31,6 +31,8 @@ EXCUSED = (
         "debconf's scratch directory; apt makes it for packages without questions, too",
     ),
     ("var/log/bootstrap.log", "the bootstrap's log"),
+    ("vmlinuz", "a link at the top for boot loaders that OSTree does without"),
+    ("initrd.img", "the same"),
     # Where a layer says in other words what the plain root has in /var (compared there), and whom it added.
     ("usr/share/factory/var", "templates of /var"),
     ("usr/lib/apt-ostree", "lists of the templates"),
@@ -78,9 +80,10 @@ class Tree:
     """Path -> package, from the database's lists."""
 
 
-def read(root: Path) -> Tree:
+def read(root: Path, *, plain: bool = False) -> Tree:
     """Read a root whose /etc, /var and /opt are in their places (a link into /usr/lib/opt counts as what it
-    leads to, as does each link of linked state)."""
+    leads to, as does each link of linked state). In a ``plain`` one, byte-compiled Python has its sources' times."""
+    owners = _owners(root)
     paths: dict[str, Facts] = {}
     inodes: dict[tuple[int, int], list[str]] = {}
     for name, path in _walk(root):
@@ -92,12 +95,12 @@ def read(root: Path) -> Tree:
             continue
         if _is_identity(name, path):
             continue
-        paths[name] = _facts(name, path)
+        paths[name] = _facts(name, path, settle=plain and name not in owners)
         status = os.lstat(path)
         if stat.S_ISREG(status.st_mode) and status.st_nlink > 1 and status.st_size:
             inodes.setdefault((status.st_dev, status.st_ino), []).append(name)
     links = frozenset(frozenset(names) for names in inodes.values() if len(names) > 1)
-    return Tree(paths, links, _database(root), _owners(root))
+    return Tree(paths, links, _database(root), owners)
 
 
 def _is_identity(name: str, path: str) -> bool:
@@ -109,10 +112,11 @@ def _is_identity(name: str, path: str) -> bool:
 
 
 def _walk(root: Path) -> Iterator[tuple[str, str]]:
-    for top in TOP:
-        place = root / top
-        if place.is_dir() and not place.is_symlink():
-            yield from _below(root, place, top)
+    for place in sorted(root.iterdir()):
+        if place.is_symlink():
+            yield place.name, os.fspath(place)
+        elif place.name in TOP and place.is_dir():
+            yield from _below(root, place, place.name)
 
 
 def _below(root: Path, place: Path, name: str) -> Iterator[tuple[str, str]]:
@@ -143,14 +147,14 @@ _KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link",
           stat.S_IFBLK: "device", stat.S_IFIFO: "fifo", stat.S_IFSOCK: "socket"}  # fmt: skip
 
 
-def _facts(name: str, path: str) -> Facts:
+def _facts(name: str, path: str, *, settle: bool) -> Facts:
     status = os.lstat(path)
     kind = _KINDS[stat.S_IFMT(status.st_mode)]
     content = ""
     if kind == "link":
         content = os.readlink(path)
     elif kind == "file":
-        content = _digest(name, path)
+        content = _digest(name, path, settle=settle)
     xattrs = tuple(
         (key, os.getxattr(path, key, follow_symlinks=False))
         for key in sorted(os.listxattr(path, follow_symlinks=False))
@@ -158,10 +162,10 @@ def _facts(name: str, path: str) -> Facts:
     return Facts(kind, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, xattrs, content)
 
 
-def _digest(name: str, path: str) -> str:
+def _digest(name: str, path: str, *, settle: bool) -> str:
     with open(path, "rb") as file:
         content = file.read()
-    if name.endswith(".pyc") and content[4:8] == bytes(4):
+    if settle and "/__pycache__/" in name and bytecode.has_time(content[:16]):
         # The source's time: 0 in every deployed tree, so that the bytecode is valid there (PEP 552).
         content = content[:8] + bytes(4) + content[12:]
     if name == "etc/shadow":

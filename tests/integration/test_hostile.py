@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+import marshal
 import os
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -143,6 +148,57 @@ def test_a_fifo_in_var_is_left_to_its_program(sysroot: System, tmp_path: Path) -
     sysroot.install(package(tmp_path, "pipes", {"postinst": make}))
     seed = sysroot.deployment() / "usr/share/factory/var/lib/pipes"
     assert [path.name for path in seed.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("make", "problem", "path"),
+    [
+        ("mkfifo /usr/share/pipe", "a FIFO", "/usr/share/pipe"),
+        (r"touch /usr/share/$(printf '\377')", "a name that is not UTF-8", r"/usr/share/\xff"),
+        (r"mkdir /var/lib/x; touch /var/lib/x/$(printf '\377')", "a name that is not UTF-8", r"/var/lib/x/\xff"),
+    ],
+)
+def test_what_a_script_makes_that_ostree_cannot_hold_is_named(
+    sysroot: System, tmp_path: Path, make: str, problem: str, path: str
+) -> None:
+    with sysroot.unchanged():
+        failure = sysroot.run("install", package(tmp_path, "maker", {"postinst": make}), status=1).failure
+    assert failure.brief == f"a script made what OSTree cannot hold: {problem}"
+    assert failure.detail == path
+
+
+def test_what_a_deployment_does_not_keep_in_boot_is_named(sysroot: System, tmp_path: Path) -> None:
+    done = sysroot.install(package(tmp_path, "memtest", files={"boot/memtest.bin": "x", "boot/grub/more": "y"}))
+    assert "left out, since a deployment's /boot is OSTree's: /boot/grub, /boot/memtest.bin\n" in done.stderr
+
+
+_COMPILE = r"""
+use strict;
+for my $name (qw(one two)) {
+    my $source = "/usr/lib/python3/$name.py";
+    my @facts = stat $source;
+    mkdir "/usr/lib/python3/__pycache__";
+    open my $file, ">", "/usr/lib/python3/__pycache__/$name.TAG.pyc" or die;
+    print $file pack("H*", "MAGIC"), pack("VVV", 0, $facts[9], $facts[7]), pack("H*", "CODE");
+}
+"""
+
+
+def test_what_a_script_compiles_is_valid_in_the_deployed_tree(sysroot: System, tmp_path: Path) -> None:
+    """Equal sources: one is the object, of time 0 when the script runs, the other a file with a time of its own."""
+    source = "VALUE = 1\n"
+    code = marshal.dumps(compile(source, "x.py", "exec"))
+    script = _COMPILE.replace("MAGIC", importlib.util.MAGIC_NUMBER.hex()).replace("CODE", code.hex())
+    script = script.replace("TAG", str(sys.implementation.cache_tag))
+    files = {f"usr/lib/python3/{name}.py": source for name in ("one", "two")}
+    sysroot.install(package(tmp_path, "compiled", {"postinst": f"perl -e '{script}'"}, files))
+    done = subprocess.run(
+        [sys.executable, "-I", "-B", "-v", "-c", "import sys; sys.path.insert(0, sys.argv[1]); import one, two",
+         sysroot.deployment() / "usr/lib/python3"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    for name in ("one", "two"):
+        assert re.search(rf"{name}\.\S+\.pyc matches \S+/{name}\.py", done.stderr), done.stderr
 
 
 def test_a_damaged_download_is_fetched_again(sysroot: System) -> None:

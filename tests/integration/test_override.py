@@ -60,6 +60,13 @@ def test_a_package_comes_in_place_of_a_removed_one_in_one_step(sysroot: System) 
     assert len(sysroot.deployments()) == 2
 
 
+def test_a_package_comes_with_a_replaced_one_in_one_step(sysroot: System) -> None:
+    sysroot.run("override", "replace", "base-lib=2.0", "--install", "needs-base-lib-2")
+    assert "needs-base-lib-2" in sysroot.dpkg_status()
+    assert base_lib(sysroot) == ("2.0", "install ok installed")
+    assert sysroot.requested() == ["needs-base-lib-2"]
+
+
 def test_reset_returns_to_the_base_commit_itself_and_needs_no_archive(sysroot: System, own_archive: Archive) -> None:
     sysroot.use_archive(own_archive)
     sysroot.run("override", "replace", "base-lib=2.0")

@@ -104,6 +104,11 @@ def test_parse_simulation_keeps_apts_order_and_drops_its_prose() -> None:
     ]
 
 
+def test_parse_simulation_tells_what_came_for_a_virtual_package() -> None:
+    text = "Note, selecting 'gawk' instead of 'awk'\nInst gawk (1 x [amd64])\nInst other (1 x [all])\n"
+    assert [(action.name, action.provides) for action in parse_simulation(text)] == [("gawk", "awk"), ("other", "")]
+
+
 @pytest.mark.parametrize("text", ["", "Inst ", "Inst a", "Installing b (1 x [all])", "E: Inst a (1 x [all])"])
 def test_parse_simulation_of_anything_else_is_empty(text: str) -> None:
     assert parse_simulation(text) == []

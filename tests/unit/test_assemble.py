@@ -1,16 +1,12 @@
-"""What dpkg says when it fails, as dpkg 1.21.22 (Debian 12) and 1.22.21 (Debian 13) said it; .pyc headers."""
+"""What dpkg says when it fails, as dpkg 1.21.22 (Debian 12) and 1.22.21 (Debian 13) said it."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
-from apt_ostree.assemble import ROUNDS_MAX, script_error, settle_pyc, with_content
-from apt_ostree.errors import TreeError
-from apt_ostree.model import Package, Round
-from apt_ostree.pkgcache import Cached
+from apt_ostree.assemble import script_error
 
 LOG = Path("/var/log/apt-ostree/1.log")
 
@@ -148,77 +144,3 @@ def test_script_error_shows_the_last_lines_and_the_log() -> None:
     assert shown[0] == "line 27" and len(shown) == 21
     assert error.resolution == "Nothing was changed."
     assert error.exit_code == 1
-
-
-MAGIC = bytes.fromhex("cb0d0d0a")
-TIMESTAMP = MAGIC + bytes(4) + (1700000000).to_bytes(4, "little") + (7).to_bytes(4, "little") + b"code"
-SETTLED = MAGIC + bytes(8) + (7).to_bytes(4, "little") + b"code"
-HASHED = MAGIC + (1).to_bytes(4, "little") + b"hashhash" + b"code"
-UNCHECKED = MAGIC + (3).to_bytes(4, "little") + b"hashhash" + b"code"
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        pytest.param(TIMESTAMP, SETTLED, id="by time"),
-        pytest.param(SETTLED, SETTLED, id="by time, settled"),
-        pytest.param(HASHED, HASHED, id="by checked hash"),
-        pytest.param(UNCHECKED, UNCHECKED, id="by unchecked hash"),
-        pytest.param(TIMESTAMP[:15], TIMESTAMP[:15], id="cut short"),
-        pytest.param(b"", b"", id="empty"),
-    ],
-)
-def test_settle_pyc_sets_the_source_time_alone(tmp_path: Path, before: bytes, after: bytes) -> None:
-    path = tmp_path / "x.pyc"
-    path.write_bytes(before)
-    settle_pyc(path, path.with_name("spare"))
-    assert path.read_bytes() == after
-
-
-def test_settle_pyc_never_writes_to_a_file_with_another_name(tmp_path: Path) -> None:
-    path, shared = tmp_path / "x.pyc", tmp_path / "object"
-    shared.write_bytes(TIMESTAMP)
-    shared.chmod(0o640)
-    os.link(shared, path)
-    settle_pyc(path, path.with_name("spare"))
-    assert (shared.read_bytes(), path.read_bytes()) == (TIMESTAMP, SETTLED)
-    assert path.stat().st_mode & 0o7777 == 0o640
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["object", "x.pyc"]
-
-
-def packages(names: str) -> tuple[Package, ...]:
-    return tuple(Package(name, "1", "all") for name in names)
-
-
-def cache(names: str) -> dict[Package, Cached]:
-    """A capital has a preinst."""
-    return {
-        package: Cached("", package, 0, "", Path(), {}, frozenset({"preinst"} if package.name.isupper() else ()))
-        for package in packages(names)
-    }
-
-
-def test_a_round_is_cut_before_each_package_with_a_preinst() -> None:
-    given = [Round(packages("abCdE"), packages("a"), ("x",)), Round(packages("F"), ())]
-    rounds, whole = with_content(given, cache("abCdEF"))
-    assert rounds == [
-        Round(packages("ab"), (), ("x",)),
-        Round(packages("Cd"), ()),
-        Round(packages("E"), packages("a")),
-        Round(packages("F"), ()),
-    ]
-    assert whole == set()
-
-
-def test_beyond_the_layers_that_the_kernel_stacks_packages_are_unpacked_whole() -> None:
-    given = [Round(packages("aBcD"), packages("a")), Round(packages("eFg"), ())]
-    rounds, whole = with_content(given, cache("aBcDeFg"), limit=3)
-    assert rounds == [
-        Round(packages("a"), ()),
-        Round(packages("BcD"), packages("a")),
-        Round(packages("eFg"), ()),
-    ]
-    assert whole == set(packages("aBcDeFg"))
-    with pytest.raises(TreeError, match="cannot be laid in 1 rounds"):
-        with_content(given, cache("aBcDeFg"), limit=1)
-    assert len(with_content([Round(packages("A" * 900), ())], cache("A"))[0]) == ROUNDS_MAX

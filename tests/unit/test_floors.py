@@ -17,8 +17,8 @@ FLOORS = (
     ("ostree", "apt", "dpkg", "seccomp", "bwrap", "mmdebstrap"),
     (
         "origin", "requests", "sysroot", "pkgcache", "manifest", "hostfile", "users", "state", "kernel", "overlay",
-        "assemble", "layout", "support", "debconf", "vendor", "inventory", "journal", "remote", "kargs", "staged",
-        "retention", "etc", "subids",
+        "bytecode", "rounds", "stubs", "hydrate", "assemble", "layout", "support", "debconf", "vendor", "inventory",
+        "journal", "remote", "kargs", "staged", "retention", "etc", "subids",
     ),
     ("ops",),
     ("cli", "__main__"),

@@ -151,12 +151,47 @@ def test_members_that_a_commit_can_hold_are_all_taken() -> None:
             member("usr/" + "d/" * 1600),
             f"the path usr/{'d/' * 28}… has 3204 bytes; 3072 are allowed",
         ),
+        (member("./ostree/", 0, tarfile.DIRTYPE), "./ostree lies in OSTree's own place"),
+        (member("./sysroot/x"), "./sysroot/x lies in OSTree's own place"),
+        (member("usr/etc/x"), "usr/etc/x is what a deployment has /etc in; a package ships it as /etc"),
+        (member("./media/x/y"), "./media/x/y lies where every boot starts with nothing"),
+        (member("./run/l", 0, tarfile.SYMTYPE, "x"), "./run/l lies where every boot starts with nothing"),
     ],
 )
 def test_members_that_a_commit_cannot_hold_are_named(info: tarfile.TarInfo, detail: str) -> None:
     with pytest.raises(PackageError) as caught:
         pkgcache._members(archive(info), "x.deb")
     assert (caught.value.brief, caught.value.detail) == ("x.deb cannot be layered", detail)
+
+
+def test_directories_may_lie_where_they_do_not_stay() -> None:
+    made = [member(name, 0, tarfile.DIRTYPE) for name in ("run/x", "tmp", "media/floppy", "usr/etcetera")]
+    assert len(pkgcache._members(archive(*made), "x.deb")) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "refused"),
+    [
+        ("usr/x", "etc/x", True),
+        ("etc/x", "usr/x", True),
+        ("opt/x", "usr/x", True),
+        ("usr/local/x", "usr/x", True),
+        ("boot/x", "usr/x", True),
+        ("usr/x", "var/x", True),
+        ("bin/x", "usr/x", False),
+        ("etc/x", "etc/y", False),
+        ("opt/x", "var/x", False),
+        ("usr/local/x", "srv/x", False),
+    ],
+)
+def test_a_hard_link_stays_on_one_filesystem(name: str, target: str, refused: bool) -> None:
+    data = archive(member(f"./{target}"), member(f"./{name}", 0, tarfile.LNKTYPE, f"./{target}"))
+    if not refused:
+        assert len(pkgcache._members(data, "x.deb")) == 2
+        return
+    with pytest.raises(PackageError) as caught:
+        pkgcache._members(data, "x.deb")
+    assert "a deployment has them on different filesystems" in caught.value.detail
 
 
 def test_too_many_members_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +260,7 @@ INDEX = {
     "package": ["a", "1:2", "all"],
     "size": 99,
     "control": "Package: a\n",
-    "hollow-size": 6,
+    "sizes": [6, 11],
     "objects": {CHECKSUM: [0o100755, 0, 42]},
     "control-files": ["control", "postinst"],
 }
@@ -235,13 +270,17 @@ def store(area: Path, index: str) -> Path:
     place = area / "pkgs/ab"
     place.mkdir(parents=True)
     (place / "hollow.deb").write_text("hollow")
+    (place / "paths").write_text("usr/a\0usr\n\0")
     (place / "index.json").write_text(index)
     return place
 
 
 def test_load_reads_an_imported_package(tmp_path: Path) -> None:
     place = store(tmp_path, json.dumps(INDEX))
-    assert pkgcache.load(tmp_path, "ab") == Cached(
+    loaded = pkgcache.load(tmp_path, "ab")
+    assert loaded is not None
+    assert loaded.paths() == ["usr/a", "usr\n"]
+    assert loaded == Cached(
         "ab",
         Package("a", "1:2", "all"),
         99,
@@ -256,7 +295,8 @@ def test_load_reads_an_imported_package(tmp_path: Path) -> None:
     "index",
     [
         json.dumps({**INDEX, "importer": pkgcache.IMPORTER - 1}),
-        json.dumps({**INDEX, "hollow-size": 5}),
+        json.dumps({**INDEX, "sizes": [5, 11]}),
+        json.dumps({**INDEX, "sizes": [6, 9]}),
         json.dumps({key: value for key, value in INDEX.items() if key != "control"}),
         json.dumps({**INDEX, "package": ["a"]}),
         json.dumps(INDEX)[:-1],

@@ -65,6 +65,16 @@ def test_an_override_that_the_base_makes_moot_is_inactive(intent: Intent, reason
     assert inactive_overrides(BASE, intent) == reasons
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "kept"),
+    [("amd64", "amd64", False), ("amd64", "all", False), ("all", "amd64", False), ("amd64", "i386", True)],
+)
+def test_a_file_takes_the_place_of_one_of_its_architecture(old: str, new: str, kept: bool) -> None:
+    first, second = (LocalPackage(char * 64, Package("x", char, arch)) for char, arch in (("1", old), ("2", new)))
+    after = requests.add(Intent(requested_local=(first,)), [], [second])
+    assert after.requested_local == ((first, second) if kept else (second,))
+
+
 FULL = Intent(
     requested=("vim",), recommends=True, remove=("nano",), replace=("jq=1",), initramfs=True, initramfs_etc=("/etc/x",)
 )

@@ -1,0 +1,80 @@
+"""Markers of a layer exchanged for objects: which names are one file then."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from apt_ostree import ostree
+from apt_ostree.hydrate import Hydrator
+from apt_ostree.pkgcache import Object, marker
+
+A, B = ("0123456789abcdef" * 4, "fedcba9876543210" * 4)
+
+
+@pytest.fixture
+def hydrator(tmp_path: Path) -> Hydrator:
+    """A repository with two objects, of which the base has one."""
+    made = Hydrator(tmp_path / "repo", tmp_path / "base", tmp_path / "spare")
+    for checksum in (A, B):
+        place = ostree.object_path(made.repo, checksum)
+        place.parent.mkdir(parents=True)
+        place.write_text(f"content of {checksum}")
+        place.chmod(0o644)
+        status = place.stat()
+        made.objects[checksum] = Object(status.st_mode, status.st_uid, status.st_gid)
+    made.base.mkdir()
+    os.link(ostree.object_path(made.repo, B), made.base / "b")
+    (tmp_path / "layer").mkdir()
+    return made
+
+
+def put(layer: Path, name: str, checksum: str) -> Path:
+    (layer / name).write_bytes(marker(checksum))
+    (layer / name).chmod(0o644)
+    return layer / name
+
+
+def test_an_object_is_linked_once_and_other_names_are_files_of_their_own(hydrator: Hydrator, tmp_path: Path) -> None:
+    names = [put(tmp_path / "layer", name, A) for name in ("x", "y", "z")]
+    hydrator.exchange(tmp_path / "layer", {}, link=True)
+    assert {path.read_text() for path in names} == {f"content of {A}"}
+    assert len({path.stat().st_ino for path in names}) == 3
+    assert names[0].samefile(ostree.object_path(hydrator.repo, A))
+
+
+def test_what_the_base_has_by_another_name_is_a_file_of_its_own(hydrator: Hydrator, tmp_path: Path) -> None:
+    path = put(tmp_path / "layer", "x", B)
+    hydrator.exchange(tmp_path / "layer", {}, link=True)
+    assert path.read_text() == f"content of {B}"
+    assert not path.samefile(hydrator.base / "b")
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o4755])
+def test_names_of_one_file_stay_one_whatever_its_mode(hydrator: Hydrator, tmp_path: Path, mode: int) -> None:
+    path = put(tmp_path / "layer", "x", A)
+    path.chmod(mode)
+    os.link(path, tmp_path / "layer/y")
+    hydrator.exchange(tmp_path / "layer", {}, link=True)
+    assert path.samefile(tmp_path / "layer/y")
+    assert path.stat().st_mode & 0o7777 == mode
+    assert path.read_text() == f"content of {A}"
+    assert path.samefile(ostree.object_path(hydrator.repo, A)) is (mode == 0o644)
+
+
+def test_what_stands_for_a_program_gets_its_content_and_keeps_its_mode(hydrator: Hydrator, tmp_path: Path) -> None:
+    (tmp_path / "program").write_text("the real one")
+    (tmp_path / "layer/moved").write_text("a stub")
+    (tmp_path / "layer/moved").chmod(0o711)
+    hydrator.exchange(tmp_path / "layer", {b"a stub": tmp_path / "program"}, link=True)
+    assert (tmp_path / "layer/moved").read_text() == "the real one"
+    assert (tmp_path / "layer/moved").stat().st_mode & 0o7777 == 0o711
+
+
+def test_nothing_is_linked_where_it_may_be_written(hydrator: Hydrator, tmp_path: Path) -> None:
+    path = put(tmp_path / "layer", "x", A)
+    hydrator.exchange(tmp_path / "layer", {}, link=False)
+    assert path.read_text() == f"content of {A}"
+    assert path.stat().st_nlink == 1
