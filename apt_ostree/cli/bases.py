@@ -62,15 +62,12 @@ def upgrade(
         if not found.any:
             raise typer.Exit(UNCHANGED)
         return
-    settings = replace(call.settings, dry_run=call.dry_run or preview)
+    # A preview is a dry run whose news, or the lack of it, is the exit status.
+    call = replace(call, dry_run=call.dry_run or preview, unchanged_exit_77=call.unchanged_exit_77 or preview)
     scope = operation.Scope(tuple(packages or ()), layers_only, allow_downgrade)
     edit = Edit.of(installing or (), uninstalling or (), call.recommends)
     options = call.options(skip_missing=skip_missing, security=security)
-    result = call.perform(lambda reporter: operation.upgrade(settings, scope, edit, options, reporter))
-    render.result(result, as_json=call.as_json)
-    if preview and not result.changed:
-        raise typer.Exit(UNCHANGED)
-    call.finish(changed=result.changed)
+    call.show(call.perform(lambda reporter: operation.upgrade(call.settings, scope, edit, options, reporter)))
 
 
 @command(app, RESOLVING)

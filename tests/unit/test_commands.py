@@ -15,7 +15,10 @@ import pytest
 import typer
 
 from apt_ostree.cli import main as cli
-from apt_ostree.cli.command import app
+from apt_ostree.cli.command import Call, app
+from apt_ostree.model import Deployment
+from apt_ostree.ops import transaction
+from apt_ostree.ops.deployments import Done
 
 REPOSITORY = Path(__file__).parents[2]
 SCHEMAS = REPOSITORY / "docs/schema"
@@ -65,9 +68,7 @@ def test_help_has_a_sentence_and_an_example_that_can_be_read(
     status, _, err = run(capsys, *words, "--help")
     assert (status, err) == (0, "")
     assert re.match(r"[A-Z].*\.$", TREE[words].help, re.MULTILINE)
-    example = re.search(r"^Example: apt-ostree (.*)$", TREE[words].help, re.MULTILINE)
-    assert example is not None
-    given = shlex.split(example[1])
+    given = example(words)
     assert tuple(given[: len(words)]) == words
     # Parsed as it stands: each option exists, and no argument is missing.
     TREE[words].make_context("apt-ostree", given[len(words) :], parent=None, resilient_parsing=False)
@@ -126,6 +127,37 @@ def test_what_changes_a_system_takes_the_shared_options(words: tuple[str, ...]) 
             "--sysroot", "--stateroot", "-n", "--unchanged-exit-77", "--wait", "--wait-timeout", "--progress-fd", "-q",
             "-v", "--json",
         }  # fmt: skip
+
+
+def takes(option: str) -> list[tuple[str, ...]]:
+    return [words for words in COMMANDS if any(option in parameter.opts for parameter in TREE[words].params)]
+
+
+def example(words: tuple[str, ...]) -> list[str]:
+    """The command line that --help shows."""
+    found = re.search(r"^Example: apt-ostree (.*)$", TREE[words].help, re.MULTILINE)
+    assert found is not None
+    return shlex.split(found[1])
+
+
+@pytest.mark.parametrize("words", takes("--reboot"), ids=" ".join)
+@pytest.mark.parametrize("changed", [True, False])
+def test_what_deploys_reboots_where_that_was_asked_for_and_something_changed(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    words: tuple[str, ...],
+    changed: bool,
+) -> None:
+    made = Deployment(0, "debian", "a" * 64, 0, "", {})
+    (tmp_path / "host.toml").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Call, "perform", lambda *_: Done(changed, "", made))
+    reboots: list[str] = []
+    monkeypatch.setattr(transaction, "reboot", lambda: reboots.append("reboot"))
+    said = [word for word in example(words) if word not in {"--preview", "--dry-run"}]
+    assert run(capsys, *said, "--reboot")[0] == 0
+    assert reboots == ["reboot"] * changed
 
 
 COMPARISON = (REPOSITORY / "docs/rpm-ostree.md").read_text()
