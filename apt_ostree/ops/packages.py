@@ -60,12 +60,17 @@ class Edit:
         """The intent with these changes; files are imported. Raises ResolveError and PackageError."""
         after = requests.drop(intent, self.dropping) if self.dropping else intent
         after = requests.add(after, self.names, import_files(current, self.files, anew=anew))
-        if self.recommends is not None:
-            return replace(after, recommends=self.recommends)
-        if after != intent and after.recommends is None:
-            # Only with a change: the setting alone must not lay anything anew.
-            return replace(after, recommends=current.config.recommends)
-        return after
+        return with_recommends(current, intent, after, self.recommends)
+
+
+def with_recommends(current: Transaction, before: Intent, after: Intent, said: bool | None) -> Intent:
+    """The intent ``after`` with the choice about recommended packages: what was said now, or on record, or set."""
+    if said is not None:
+        return replace(after, recommends=said)
+    if after != before and after.recommends is None:
+        # Only with a change: the setting alone must not lay anything anew.
+        return replace(after, recommends=current.config.recommends)
+    return after
 
 
 def reset(settings: Settings, *, layers: bool, overrides: bool, initramfs: bool, reporter: Reporter) -> Outcome:
@@ -143,8 +148,7 @@ def _override(
             )
         after = requests.override(before, remove, names, local)
         after = requests.add(after, wanted, import_files(current, wanted_files))
-        quiet = not (names or wanted)
-        return relayer(current, settings, after, replace(options, cache_only=options.cache_only or quiet))
+        return relayer(current, settings, with_recommends(current, before, after, options.recommends), options)
 
 
 def override_reset(settings: Settings, packages: Sequence[str], every: bool, reporter: Reporter) -> Outcome:
