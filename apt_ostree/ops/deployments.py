@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from .. import pkgcache, retention, sysroot
 from ..console import Reporter
@@ -131,29 +133,38 @@ def cleanup(settings: Settings, parts: Parts, reporter: Reporter) -> Done:
     """Remove pending or rollback deployments, the work area and unused packages, or apt's lists."""
     with tx.transaction(settings, reporter) as current:
         gone = _going(current, parts)
+        files = _unused(current, parts, gone)
+        if not (gone or files):
+            return Done(False, "Nothing to clean up.")
+        what = f"{len(gone)} deployment{'s' if len(gone) != 1 else ''} and {_size(files) / 1e6:.1f} MB of cached files"
         if settings.dry_run:
-            names = ", ".join(d.checksum[:12] for d in gone) or "no deployment"
-            return Done(bool(gone), f"Would remove {names}.", dry_run=True)
+            names = "".join(f"\n  {d.checksum[:12]}.{d.serial}" for d in gone)
+            return Done(True, f"Would remove {what}.{names}", dry_run=True)
         fresh = current.sysroot
         # The caches first: on a full disk ostree needs what they free.
-        size = _area_size(current) if parts.base or parts.metadata else 0
-        if parts.base:
-            remove_tree(current.area / "base")
-            pkgcache.free(current.area)
-        if parts.metadata:
-            for name in ("lists", "cache", "lists.json"):
-                remove_tree(current.area / "apt" / name)
+        for place in files:
+            remove_tree(place)
         for deployment in reversed(gone):
             with current.phase("deploy", f"Removing deployment {deployment.checksum[:12]}"):
                 fresh = sysroot.undeploy(fresh, deployment)
         with current.phase("prune"):
             layer.tidy(current.reloaded(fresh))
             sysroot.prune(fresh.path)
-        freed = size - _area_size(current) if size else 0
-        changed = bool(gone) or freed > 0
-        if not changed:
-            return Done(False, "Nothing to clean up.")
-        return Done(True, f"Removed {len(gone)} deployments and {freed / 1e6:.1f} MB of cached files.")
+        return Done(True, f"Removed {what}.")
+
+
+def _unused(current: tx.Transaction, parts: Parts, gone: Sequence[Deployment]) -> list[Path]:
+    """The caches that go; downloads that were not imported are swept before every command."""
+    area, found = current.area, []
+    if parts.base:
+        found += [area / "base"] if any((area / "base").iterdir()) else []
+        # Where it cannot be told what is needed, nothing goes.
+        with contextlib.suppress(SysrootError):
+            stay = [d for d in current.sysroot.deployments if d not in gone]
+            found += pkgcache.garbage(area, layer.needed(current.repo, stay))
+    if parts.metadata:
+        found += [place for name in ("lists", "cache", "lists.json") if (place := area / "apt" / name).exists()]
+    return found
 
 
 def _going(current: tx.Transaction, parts: Parts) -> list[Deployment]:
@@ -172,5 +183,7 @@ def _going(current: tx.Transaction, parts: Parts) -> list[Deployment]:
     return gone
 
 
-def _area_size(current: tx.Transaction) -> int:
-    return sum(p.lstat().st_blocks * 512 for p in current.area.rglob("*") if p.lstat().st_nlink == 1)
+def _size(places: Sequence[Path]) -> int:
+    """Bytes on disk; what is linked into the repository as well would not be freed."""
+    files = [file for place in places for file in (place, *place.rglob("*"))]
+    return sum(status.st_blocks * 512 for file in files if (status := file.lstat()).st_nlink == 1)

@@ -330,13 +330,19 @@ def tidy(current: Transaction) -> None:
     if tx.PENDING_REF in ostree.refs(loaded.repo, "apt-ostree"):
         ostree.delete_ref(loaded.repo, tx.PENDING_REF)
     tx.hold_bases(loaded)
-    keep = set()
-    for deployment in loaded.deployments:
-        try:
-            keep |= {s.sha256 for s in locked(tx.commit_of(loaded.repo, deployment))}
-            keep |= {entry.sha256 for entry in origin.intent(deployment.origin).local}
-        except SysrootError as error:
-            # What was published is in force; what this deployment needs cannot be told, so nothing goes.
-            current.reporter.warn(f"no cached package was removed: {error.brief}")
-            return
+    try:
+        keep = needed(loaded.repo, loaded.deployments)
+    except SysrootError as error:
+        # What was published is in force; what this deployment needs cannot be told, so nothing goes.
+        current.reporter.warn(f"no cached package was removed: {error.brief}")
+        return
     pkgcache.collect_garbage(loaded.repo, loaded.area, keep)
+
+
+def needed(repo: Path, deployments: Sequence[Deployment]) -> set[str]:
+    """The digests of the packages that these deployments are made of. Raises SysrootError where that cannot be told."""
+    keep = set()
+    for deployment in deployments:
+        keep |= {s.sha256 for s in locked(tx.commit_of(repo, deployment))}
+        keep |= {entry.sha256 for entry in origin.intent(deployment.origin).local}
+    return keep
