@@ -204,4 +204,4 @@ def remote_list(
     """
     from ..ops import remotes
 
-    render.remotes(remotes.listed(call.sysroot), urls=urls, as_json=call.as_json)
+    render.remotes(remotes.listed(call.settings), urls=urls, as_json=call.as_json)

@@ -10,7 +10,6 @@ from .. import kernel, origin
 from ..console import Reporter
 from ..errors import ResolveError, UsageError
 from ..model import Intent
-from . import query
 from . import transaction as tx
 from .layer import Options, Outcome, publish, relayer, standing
 from .transaction import Settings
@@ -27,8 +26,8 @@ class State:
 
 def state(settings: Settings) -> State:
     """Read it; anybody may. Raises SysrootError."""
-    deployment = query.status(settings.sysroot, settings.stateroot).deployments[0].deployment
-    intent = origin.intent(deployment.origin)
+    loaded = tx.loaded(settings)
+    intent = origin.intent(loaded.of(loaded.stateroot(settings.stateroot))[0].origin)
     return State(intent.initramfs, intent.initramfs_args, intent.initramfs_etc)
 
 

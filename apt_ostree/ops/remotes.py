@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .. import remote, sysroot
+from .. import remote
 from ..console import Reporter
 from ..errors import RemoteError, UsageError, redact
 from ..remote import Remote
@@ -88,6 +88,6 @@ def delete(settings: Settings, name: str, reporter: Reporter) -> Done:
         return Done(True, f"Deleted the remote {name}.")
 
 
-def listed(path: Path) -> list[Remote]:
+def listed(settings: Settings) -> list[Remote]:
     """The remotes of a sysroot, without passwords; anybody may ask. Raises SysrootError."""
-    return [replace(entry, url=redact(entry.url)) for entry in remote.read(sysroot.load(path.absolute()).repo)]
+    return [replace(entry, url=redact(entry.url)) for entry in remote.read(tx.loaded(settings).repo)]

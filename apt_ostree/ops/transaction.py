@@ -108,6 +108,14 @@ class Transaction:
         return replace(self, sysroot=fresh)
 
 
+def loaded(settings: Settings) -> Sysroot:
+    """The sysroot of a question. Raises SysrootError, also for a stateroot that it does not have."""
+    found = sysroot.load(settings.sysroot.absolute())
+    if settings.stateroot is not None:
+        found.stateroot(settings.stateroot)
+    return found
+
+
 def merge_of(loaded: Sysroot, osname: str) -> Deployment:
     """The deployment of a stateroot that is booted, or that boots next: a staged one has no /etc yet. Raises
     SysrootError when it has none."""

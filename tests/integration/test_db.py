@@ -41,6 +41,13 @@ def test_a_list_can_be_narrowed_by_patterns(machine: System) -> None:
     assert [package["name"] for package in found[0]["packages"]] == ["greeter"]
 
 
-@pytest.mark.parametrize("words", [["version", "9"], ["list", "no-such-ref"], ["diff", ""]])
+@pytest.mark.parametrize(
+    "words", [["version", "9"], ["list", "no-such-ref"], ["version", "c" * 64], ["list", "²"], ["diff", "0", "٣"]]
+)
 def test_what_is_no_revision_is_named(machine: System, words: list[str]) -> None:
     assert machine.run("db", *words, status=1).failure.brief.startswith("there is no ")
+
+
+@pytest.mark.parametrize("words", [["version", ""], ["list", ""], ["diff", ""]])
+def test_an_empty_revision_is_none(machine: System, words: list[str]) -> None:
+    assert machine.run("db", *words, status=2).failure.brief == "'' is no revision"

@@ -166,6 +166,53 @@ def test_anybody_may_look_at_the_kernel_arguments(
 
 
 @pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """Deployments of two stateroots: debian at 0 and 2, other at 1 and 3."""
+    system = Fake(tmp_path / "sysroot")
+    for number, (checksum, osname) in enumerate((("a", "debian"), ("b", "other"), ("c", "debian"), ("d", "other"))):
+        origin = f"[apt-ostree]\ninitramfs-etc=/etc/{osname};\n"
+        system.deploy(checksum * 64, str(4 - number), origin, osname=osname, file=f"ostree-{4 - number}.conf")
+    return system.path
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ([], "cccccccccccc -> aaaaaaaaaaaa"),
+        (["--stateroot", "other"], "dddddddddddd -> bbbbbbbbbbbb"),
+        (["2", "--stateroot", "other"], "bbbbbbbbbbbb -> cccccccccccc"),
+    ],
+)
+def test_differences_are_those_of_one_stateroot(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, mixed: Path, words: list[str], line: str
+) -> None:
+    monkeypatch.setattr(query, "package_list", lambda *_: [])
+    assert run(capsys, "db", "diff", *words, "--sysroot", str(mixed)) == (0, f"{line}\nNo package differs.\n", "")
+
+
+@pytest.mark.parametrize("osname", ["debian", "other"])
+def test_the_initramfs_is_that_of_the_stateroots_own_deployment(
+    capsys: pytest.CaptureFixture[str], mixed: Path, osname: str
+) -> None:
+    status, out, _ = run(capsys, "initramfs-etc", "--stateroot", osname, "--sysroot", str(mixed))
+    assert (status, out.splitlines()[-1]) == (0, f"Tracked      /etc/{osname}")
+
+
+@pytest.mark.parametrize("words", [["initramfs"], ["initramfs-etc"], ["db", "list"], ["kargs"]])
+def test_what_needs_a_deployment_says_so(capsys: pytest.CaptureFixture[str], fake: Path, words: list[str]) -> None:
+    status, _, err = run(capsys, *words, "--sysroot", str(fake))
+    assert (status, err.splitlines()[0]) == (1, f"error: {fake} has no deployment")
+
+
+@pytest.mark.parametrize("words", [["remote", "list"], ["db", "list", "0"], ["db", "version", "0"], ["initramfs"]])
+def test_a_stateroot_that_is_not_there_is_named(
+    capsys: pytest.CaptureFixture[str], mixed: Path, words: list[str]
+) -> None:
+    status, _, err = run(capsys, *words, "--stateroot", "nonsense", "--sysroot", str(mixed))
+    assert (status, err.splitlines()[0]) == (1, f"error: there is no stateroot nonsense in {mixed}")
+
+
+@pytest.fixture
 def fake(tmp_path: Path) -> Path:
     """A sysroot without deployments."""
     (tmp_path / "ostree/repo").mkdir(parents=True)
