@@ -137,18 +137,22 @@ def _override(
     with tx.transaction(settings, reporter) as current:
         before = origin.intent(current.basis.origin)
         local = import_files(current, files)
-        base = {
-            package.name for package in package_list(current.repo, tx.base_of(current.repo, current.basis).checksum)
-        }
-        asked = [*remove, *map(requests.name_of, names), *(entry.package.name for entry in local)]
-        if absent := [name for name in asked if name not in base and name not in requests.overridden(before)]:
-            raise ResolveError(
-                f"not in the base: {', '.join(absent)}",
-                resolution="Layered packages come and go with 'apt-ostree install' and 'uninstall'.",
-            )
+        check_overrides(current, before, requests.override(Intent(), remove, names, local))
         after = requests.override(before, remove, names, local)
         after = requests.add(after, wanted, import_files(current, wanted_files))
         return relayer(current, settings, with_recommends(current, before, after, options.recommends), options)
+
+
+def check_overrides(current: Transaction, before: Intent, after: Intent) -> None:
+    """Raises ResolveError for overrides of packages that the base does not have, unless they are on record already:
+    another base makes those inactive."""
+    base = package_list(current.repo, tx.base_of(current.repo, current.basis).checksum)
+    known = {package.name for package in base} | requests.overridden(before)
+    if absent := sorted(requests.overridden(after) - known):
+        raise ResolveError(
+            f"not in the base: {', '.join(absent)}",
+            resolution="Layered packages come and go with 'apt-ostree install' and 'uninstall'.",
+        )
 
 
 def override_reset(settings: Settings, packages: Sequence[str], every: bool, reporter: Reporter) -> Outcome:
