@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +98,13 @@ class Call:
             raise typer.Exit(UNCHANGED)
 
 
+def _seconds(value: float | None) -> float | None:
+    # What is no number compares with nothing, and would be waited for, for ever.
+    if value is not None and math.isnan(value):
+        raise typer.BadParameter("it is no number")
+    return value
+
+
 def _parameter(name: str, annotation: Any, default: Any = False) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
@@ -132,7 +140,9 @@ _SHARED = {
             "wait_timeout",
             Annotated[
                 float | None,
-                typer.Option("--wait-timeout", metavar="SECONDS", min=0, help="Wait at most that long."),
+                typer.Option(
+                    "--wait-timeout", metavar="SECONDS", min=0, callback=_seconds, help="Wait at most that long."
+                ),
             ],
             None,
         ),

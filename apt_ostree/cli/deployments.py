@@ -36,14 +36,16 @@ def status(
     from .jsonpath import select
 
     result = query.status(call.sysroot, call.stateroot, detailed=call.verbose)
-    pending = any(entry.pending for entry in result.deployments)
+    only = tuple(entry for entry in result.deployments if entry.deployment.booted)
+    pending = any(only) and any(entry.pending for entry in result.deployments)
     if booted:
-        only = tuple(entry for entry in result.deployments if entry.deployment.booted)
         result = dataclasses.replace(result, deployments=only)
     if path is not None:
         render.selected(select({"schema": render.SCHEMA, **status_json(result)}, path))
     elif call.as_json:
         render.document(status_json(result))
+    elif booted and not only:
+        render.line("No deployment is booted.")
     else:
         for text in status_text(result, verbose=call.verbose, width=render.width()):
             render.line(text)

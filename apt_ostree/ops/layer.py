@@ -142,7 +142,7 @@ def reach(current: Transaction, settings: Settings, target: Target, options: Opt
                 etc=kept_in_etc(current, base, alone=True),
             )
         if options.download_only:
-            return replace(outcome, message="Downloaded; nothing else was done.")
+            return _downloaded(current, outcome)
         return publish(current, base.checksum, target, outcome)
     tree = assemble.base_checkout(current.repo, current.area, base.checksum)
     base_packages = [entry.package for entry in dpkg.installed(tree)]
@@ -199,13 +199,19 @@ def reach(current: Transaction, settings: Settings, target: Target, options: Opt
     tx.mark_unsynced(current.sysroot)
     cached = fetch(current, solver, plan, missing)
     if options.download_only:
-        arrived = bool(missing) or base != now.base
-        return replace(outcome, changed=arrived, message="Downloaded and imported; nothing else was done.")
+        return _downloaded(current, outcome)
     commit = None if target.anew else build.find(current, inputs)
     if commit is not None:
         return publish(current, commit, target, replace(outcome, reused=True))
     commit = build.build(current, tree, base, after, plan, cached, inputs, answers)
     return publish(current, commit, target, outcome)
+
+
+def _downloaded(current: Transaction, outcome: Outcome) -> Outcome:
+    """Where nothing had to come from elsewhere, nothing has changed."""
+    if not (outcome.download or current.did("pull")):
+        return replace(outcome, changed=False, message="No change: everything is downloaded already.")
+    return replace(outcome, message="Downloaded; nothing else was done.")
 
 
 def _solve(

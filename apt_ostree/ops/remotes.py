@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,14 @@ from ..remote import Remote
 from . import transaction as tx
 from .deployments import Done
 from .transaction import Settings
+
+_URL = re.compile(r"(?:mirrorlist=)?(?:https?|file)://[^\s\x00-\x1f]+")
+"""What ostree fetches from (ostree.repo-config(5))."""
+
+_SETTING = re.compile(r"([a-z][a-z0-9-]*)=([^\x00-\x1f]*)")
+
+_OWN_OPTIONS = {"url": "URL", "gpg-verify": "--no-gpg-verify", "sign-verify": "--sign-verify"}
+"""Settings that decide what is trusted, and the words that say so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +57,14 @@ def add(
     """Record a remote; nothing is fetched. Raises UsageError and RemoteError, and nothing is recorded then."""
     tx.require_root()
     remote.check_name(name)
-    if "://" not in url or any(character.isspace() for character in url):
+    if not _URL.fullmatch(url):
         raise UsageError(f"'{url}' is no URL", "one begins with https://, http:// or file://")
     for setting in more:
-        if not setting.partition("=")[0] or "=" not in setting or "\n" in setting:
+        match = _SETTING.fullmatch(setting)
+        if match is None:
             raise UsageError(f"--set takes KEY=VALUE, not '{setting}'")
+        if match[1] in _OWN_OPTIONS:
+            raise UsageError(f"--set is not for '{match[1]}'", f"{_OWN_OPTIONS[match[1]]} says that")
     with tx.transaction(settings, reporter) as current:
         if found := next((entry for entry in remote.read(current.repo) if entry.name == name), None):
             if if_not_exists:

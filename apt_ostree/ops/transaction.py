@@ -16,7 +16,7 @@ from ..console import Reporter
 from ..errors import AptOstreeError, Interrupted, NotRootError, SpaceError, SysrootError, ToolError, UsageError
 from ..fs import make_beneath, remove_tree, sync_filesystem, write_atomically
 from ..inventory import Change
-from ..lock import lock
+from ..lock import holder, lock
 from ..model import CommitInfo, Deployment, Package
 from ..sysroot import Sysroot
 
@@ -73,6 +73,10 @@ class Transaction:
             self.reporter.step(message)
         with self.journal.phase(name):
             yield
+
+    def did(self, name: str) -> bool:
+        """Whether a phase of this name has begun."""
+        return any(phase.name == name for phase in self.journal.entry.phases)
 
     @property
     def repo(self) -> Path:
@@ -159,6 +163,8 @@ def transaction(settings: Settings, reporter: Reporter) -> Iterator[Transaction]
     wait = chosen.wait if settings.wait == AS_CONFIGURED else settings.wait
     began, identifier = journal.now(), journal.identify()
     reporter.begin(identifier)
+    if wait != 0 and (at_work := holder(path / LOCK)) is not None:
+        reporter.step(f"Waiting for {at_work}")
     with lifetime.contained(), _own_mounts(path), lock(path / LOCK, wait=wait, identifier=identifier) as killed:
         if killed is not None:
             killed.wait_for_end()

@@ -48,7 +48,7 @@ def upgrade(settings: Settings, scope: Scope, edit: Edit, options: Options, repo
             base = newest_base(current, refspec, now, options, allow_downgrade=scope.allow_downgrade)
             target = replace(target, base=base, pinned="")
         outcome = reach(current, settings, target, replace(options, refresh=True))
-        if outcome.changed:
+        if outcome.changed or options.download_only:
             return outcome
         what = "what is layered is" if scope.layers_only else f"{described(now.base)} and what is layered are"
         return replace(outcome, message=f"No change: {what} the newest there is.")
@@ -180,7 +180,7 @@ def rebase(
         if outcome.deployment is not None and before is not None and before.remote and before != refspec:
             # As 'ostree admin switch' does: nothing follows it any more. What is deployed is held by refs of ours.
             ostree.delete_ref(current.repo, str(before))
-        if outcome.changed:
+        if outcome.changed or options.download_only:
             return outcome
         return replace(outcome, message=f"No change: this is {refspec} {described(base)}.")
 
@@ -206,7 +206,7 @@ def deploy(
         if base.checksum != now.base.checksum:
             target = replace(target, base=base, pinned=base.checksum, free=let_go(current, ()))
         outcome = reach(current, settings, target, replace(options, refresh=base.checksum != now.base.checksum))
-        if outcome.changed:
+        if outcome.changed or options.download_only:
             return outcome
         return replace(outcome, message=f"No change: {described(base)} is what is deployed.")
 

@@ -361,6 +361,15 @@ def test_without_the_network_a_base_is_what_was_fetched_of_that_very_ref(
     assert system.run("deploy", "12.2", "-C", "-n", "--json").document["base"]["checksum"] == new.commit
 
 
+def test_a_base_is_downloaded_once(system: System, new: Version) -> None:
+    system.run("uninstall", "--all")
+    before = system.deployments()
+    words = ["upgrade", "--download-only", "--unchanged-exit-77"]
+    assert system.run(*words).stdout.endswith("Downloaded; nothing else was done.\n")
+    assert system.run(*words, status=77).stdout.startswith("No change: ")
+    assert system.deployments() == before
+
+
 def test_a_local_ref_is_followed_and_looked_at(system: System, served: Served, old: Version, new: Version) -> None:
     for version in (old, new):
         output("ostree", "pull", f"--repo={system.repo}", REMOTE, version.commit)

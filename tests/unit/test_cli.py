@@ -54,6 +54,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ["install"],
         ["install", "--wait-timeout", "soon", "vim"],
         ["install", "--wait-timeout", "-1", "vim"],
+        ["install", "--wait-timeout", "nan", "vim"],
         ["db", "no-such-command"],
         ["compose", "tree", "x.toml"],
     ],
@@ -109,6 +110,12 @@ def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture
         (["remote", "add", "", "https://example.org"], "'' is no name of a remote"),
         (["remote", "add", "a/b", "https://example.org"], "'a/b' is no name of a remote"),
         (["remote", "add", "a", ""], "'' is no URL"),
+        (["remote", "add", "a", "ftp://e"], "'ftp://e' is no URL"),
+        (["remote", "add", "a", "https://a b"], "'https://a b' is no URL"),
+        (["remote", "add", "a", "file:///a", "--set", "a b=c"], "--set takes KEY=VALUE, not 'a b=c'"),
+        (["remote", "add", "a", "file:///a", "--set", "=c"], "--set takes KEY=VALUE, not '=c'"),
+        (["remote", "add", "a", "file:///a", "--set", "gpg-verify=false"], "--set is not for 'gpg-verify'"),
+        (["remote", "add", "a", "file:///a", "--set", "sign-verify=false"], "--set is not for 'sign-verify'"),
         (["remote", "delete", "../a"], "'../a' is no name of a remote"),
         (["install", "vim", "--uninstall", "--all"], "'--all' is no package expression"),
     ],
@@ -228,6 +235,17 @@ def test_options_may_stand_before_and_after_the_command(
     words = [*option, "status"] if before else ["status", *option]
     cli_status = run(capsys, *words)
     assert cli_status == (0, "No deployments.\n", "")
+
+
+def test_where_nothing_is_booted_status_says_so_and_nothing_is_pending(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Status(Path("/"), (replace(LAYERED, pending=True), replace(LAYERED, pending=False)), None)
+    monkeypatch.setattr(query, "status", lambda *_, **__: found)
+    assert run(capsys, "status", "-b") == (0, "No deployment is booted.\n", "")
+    assert run(capsys, "status", "--pending-exit-77")[0] == 0
+    found = replace(found, deployments=(*found.deployments, BOOTED))
+    assert run(capsys, "status", "--pending-exit-77")[0] == 77
 
 
 def test_status_as_json_carries_the_schemas_number(capsys: pytest.CaptureFixture[str], fake: Path) -> None:
