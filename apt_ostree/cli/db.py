@@ -9,7 +9,7 @@ import typer
 from . import render
 from .command import LOOKING, Call, command, group
 
-db_app = group("db", "Packages of commits, and differences of two.")
+db_app = group("db", "Packages of commits, and differences of two.", "diff 1 0")
 
 
 @command(db_app, LOOKING, "list")

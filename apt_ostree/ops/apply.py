@@ -63,7 +63,7 @@ def apply(settings: Settings, wanted: HostFile, options: Options, reporter: Repo
         after = Intent(
             tuple(_in_order(before.requested, requests.add(Intent(), names, ()).requested)),
             tuple(_in_order(before.requested_local, import_files(current, files))),
-            before.recommends if wanted.recommends is None else wanted.recommends,
+            next((said for said in (options.recommends, wanted.recommends) if said is not None), before.recommends),
             tuple(_in_order(before.remove, wanted.remove)),
             tuple(_in_order(before.replace, replacing)),
             tuple(_in_order(before.replace_local, import_files(current, replacing_files))),
@@ -88,7 +88,7 @@ def apply(settings: Settings, wanted: HostFile, options: Options, reporter: Repo
         )
         other = replace(current, kargs=tuple(words)) if words != line else current
         outcome = relayer(other, settings, after, replace(options, answers=wanted.answers, allow_inactive=True))
-        if not outcome.changed and words != line:
+        if not outcome.changed and words != line and not options.download_only:
             outcome = _arguments_alone(current, settings, words)
         return Applied(difference if outcome.changed else Difference(), outcome)
 

@@ -16,21 +16,12 @@ from .layer import Options, Outcome, reach, relayer, standing
 from .transaction import Settings, Transaction
 
 
-def install(
-    settings: Settings,
-    packages: Sequence[str],
-    options: Options,
-    reporter: Reporter,
-    uninstall: Sequence[str] = (),
-    *,
-    again: bool = False,
-) -> Outcome:
+def install(settings: Settings, edit: Edit, options: Options, reporter: Reporter, *, again: bool = False) -> Outcome:
     """Lay further packages over the base; ``again`` fetches those named anew and runs every script once more.
 
     Raises UsageError, ResolveError, DownloadError, PackageError, ScriptError, SpaceError, TreeError; nothing has
     changed then."""
     tx.require_root()
-    edit = Edit.of(packages, uninstall, options.recommends)
     with tx.transaction(settings, reporter) as current:
         target = standing(current)
         after = edit.apply(current, target.intent, anew=again)
@@ -47,18 +38,27 @@ class Edit:
     files: tuple[Path, ...] = ()
     dropping: tuple[str, ...] = ()
     recommends: bool | None = None
+    lenient: bool = False
+    """Whether what nobody requested counts as dropped already."""
 
     @classmethod
-    def of(cls, packages: Sequence[str], uninstall: Sequence[str], recommends: bool | None = None) -> Edit:
+    def of(
+        cls,
+        packages: Sequence[str],
+        uninstall: Sequence[str],
+        recommends: bool | None = None,
+        *,
+        lenient: bool = False,
+    ) -> Edit:
         """Raises UsageError for what is no package expression, and PackageError for a file that is no package."""
         names, files = split(packages)
         for name in [*names, *uninstall]:
             requests.parse_expression(name)
-        return cls(tuple(names), tuple(files), tuple(uninstall), recommends)
+        return cls(tuple(names), tuple(files), tuple(uninstall), recommends, lenient)
 
     def apply(self, current: Transaction, intent: Intent, *, anew: bool = False) -> Intent:
         """The intent with these changes; files are imported. Raises ResolveError and PackageError."""
-        after = requests.drop(intent, self.dropping) if self.dropping else intent
+        after = requests.drop(intent, self.dropping, lenient=self.lenient)
         after = requests.add(after, self.names, import_files(current, self.files, anew=anew))
         return with_recommends(current, intent, after, self.recommends)
 
@@ -87,14 +87,20 @@ def answers(file: Path | None) -> str:
     return debconf.read(file) if file is not None else ""
 
 
-def uninstall(settings: Settings, packages: Sequence[str], every: bool, reporter: Reporter) -> Outcome:
-    """Drop requests, or all of them; needs no network. Raises ResolveError for what nobody requested."""
+def uninstall(
+    settings: Settings, packages: Sequence[str], every: bool, reporter: Reporter, *, lenient: bool = False
+) -> Outcome:
+    """Drop requests, or all of them; needs no network. Raises ResolveError for what nobody requested, unless
+    ``lenient``."""
     tx.require_root()
     for name in packages:
         requests.parse_expression(name)
     with tx.transaction(settings, reporter) as current:
         before = origin.intent(current.basis.origin)
-        after = replace(before, requested=(), requested_local=()) if every else requests.drop(before, packages)
+        if every:
+            after = replace(before, requested=(), requested_local=())
+        else:
+            after = requests.drop(before, packages, lenient=lenient)
         return relayer(current, settings, after, Options(cache_only=True))
 
 
@@ -155,13 +161,16 @@ def check_overrides(current: Transaction, before: Intent, after: Intent) -> None
         )
 
 
-def override_reset(settings: Settings, packages: Sequence[str], every: bool, reporter: Reporter) -> Outcome:
-    """Give base packages back as the base has them; needs no network. Raises ResolveError."""
+def override_reset(
+    settings: Settings, packages: Sequence[str], every: bool, reporter: Reporter, *, lenient: bool = False
+) -> Outcome:
+    """Give base packages back as the base has them; needs no network. Raises ResolveError for those that are as the
+    base has them, unless ``lenient``."""
     tx.require_root()
     with tx.transaction(settings, reporter) as current:
         before = origin.intent(current.basis.origin)
         names = sorted(requests.overridden(before)) if every else packages
-        after = requests.reset(before, names)
+        after = requests.reset(before, names, lenient=lenient)
         return relayer(current, settings, after, Options(cache_only=True))
 
 

@@ -85,14 +85,20 @@ def add(
         return Done(True, f"Added the remote {name}.")
 
 
-def delete(settings: Settings, name: str, reporter: Reporter) -> Done:
+def delete(settings: Settings, name: str, reporter: Reporter, *, if_exists: bool = False) -> Done:
     """Forget a remote, with its keys; what is deployed stays. Raises UsageError and RemoteError."""
     tx.require_root()
     remote.check_name(name)
     with tx.transaction(settings, reporter) as current:
         known = [entry.name for entry in remote.read(current.repo)]
         if name not in known:
-            raise RemoteError(f"there is no remote {name}", f"there are: {', '.join(known) or 'none'}")
+            if if_exists:
+                return Done(False, f"There is no remote {name}.")
+            raise RemoteError(
+                f"there is no remote {name}",
+                f"there are: {', '.join(known) or 'none'}",
+                "Nothing was changed. With --if-exists that is no error.",
+            )
         if settings.dry_run:
             return Done(True, f"Would delete the remote {name}.", dry_run=True)
         tx.hold_bases(current.sysroot, also=tx.base_of(current.repo, current.basis).checksum)

@@ -35,18 +35,21 @@ def check(settings: Settings, options: Options, reporter: Reporter) -> Update:
                 update = replace(update, layered=_layered(current, options))
             except AptOstreeError as error:
                 reporter.warn(f"{error.brief}; what is layered was not looked at")
-        remember(current.sysroot, current.osname, update)
+        if not settings.dry_run:
+            remember(current.sysroot, current.osname, update)
         return update
 
 
 def refresh(settings: Settings, reporter: Reporter, *, force: bool) -> Update:
     """Fetch the archives' lists, if they are a day old or ``force`` says so, and look at the remote.
 
-    Raises DownloadError and RemoteError, each after the other part was done.
+    A dry run looks, and keeps nothing of it. Raises DownloadError and RemoteError, each after the other part was done.
     """
     tx.require_root()
     with tx.transaction(settings, reporter) as current:
         now = standing(current)
+        if settings.dry_run:
+            return _base(current, Options())
         failure: AptOstreeError | None = None
         try:
             tree = assemble.base_checkout(current.repo, current.area, now.base.checksum)

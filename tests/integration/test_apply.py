@@ -114,6 +114,15 @@ def test_a_new_override_is_for_a_package_of_the_base_and_one_on_record_stays(
     sysroot.run("apply", "--unchanged-exit-77", file, status=77)
 
 
+def test_a_download_for_a_file_changes_nothing_yet(sysroot: System, tmp_path: Path) -> None:
+    file = write(tmp_path / "host.toml", 'packages = ["greeter"]\n[kernel-args]\npresent = ["a"]\n')
+    with sysroot.unchanged():
+        sysroot.run("apply", "-D", file)
+        sysroot.run("apply", "-D", "--unchanged-exit-77", file, status=77)
+    sysroot.run("apply", "-C", "--no-recommends", file)
+    assert sysroot.origin().get("packages", "recommends") == "false"
+
+
 def test_kernel_arguments_alone_make_no_layer(sysroot: System, tmp_path: Path) -> None:
     file = write(tmp_path / "host.toml", '[kernel-args]\npresent = ["a=1"]\n')
     with sysroot.unchanged():

@@ -110,6 +110,8 @@ def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture
         (["remote", "add", "", "https://example.org"], "'' is no name of a remote"),
         (["remote", "add", "a/b", "https://example.org"], "'a/b' is no name of a remote"),
         (["remote", "add", "a", ""], "'' is no URL"),
+        (["apply", ""], "invalid value for 'FILE.toml': the name of a file is empty"),
+        (["install", "vim", "--debconf", ""], "invalid value for '--debconf': the name of a file is empty"),
         (["remote", "add", "a", "ftp://e"], "'ftp://e' is no URL"),
         (["remote", "add", "a", "https://a b"], "'https://a b' is no URL"),
         (["remote", "add", "a", "file:///a", "--set", "a b=c"], "--set takes KEY=VALUE, not 'a b=c'"),

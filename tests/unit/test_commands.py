@@ -74,6 +74,26 @@ def test_help_has_a_sentence_and_an_example_that_can_be_read(
     TREE[words].make_context("apt-ostree", given[len(words) :], parent=None, resilient_parsing=False)
 
 
+def groups(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, inner in getattr(command, "commands", {}).items():
+        if hasattr(inner, "commands"):
+            yield (*path, name), inner
+
+
+@pytest.mark.parametrize(("words", "command"), list(groups(typer.main.get_command(app))), ids=str)
+def test_help_of_a_group_has_an_example_of_one_of_its_commands(words: tuple[str, ...], command: Any) -> None:
+    found = re.search(r"^Example: apt-ostree (.*)$", command.help, re.MULTILINE)
+    assert found is not None
+    given = shlex.split(found[1])
+    path = tuple(given[: len(words) + 1])
+    TREE[path].make_context("apt-ostree", given[len(path) :], parent=None, resilient_parsing=False)
+
+
+@pytest.mark.parametrize("words", [[], ["remote"], ["remote", "add"], ["install"]])
+def test_help_has_a_short_name(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    assert run(capsys, *words, "-h") == run(capsys, *words, "--help")
+
+
 @each_command
 def test_an_unknown_option_is_refused(
     capsys: pytest.CaptureFixture[str], sysroot: list[str], words: tuple[str, ...]
@@ -119,18 +139,28 @@ def test_every_schema_is_one(path: Path) -> None:
     jsonschema.Draft202012Validator.check_schema(json.loads(path.read_text()))
 
 
-@each_command
-def test_what_changes_a_system_takes_the_shared_options(words: tuple[str, ...]) -> None:
-    options = {name for parameter in TREE[words].params for name in parameter.opts}
-    if "--dry-run" in options and words[0] != "compose":
-        assert options >= {
-            "--sysroot", "--stateroot", "-n", "--unchanged-exit-77", "--wait", "--wait-timeout", "--progress-fd", "-q",
-            "-v", "--json",
-        }  # fmt: skip
-
-
 def takes(option: str) -> list[tuple[str, ...]]:
     return [words for words in COMMANDS if any(option in parameter.opts for parameter in TREE[words].params)]
+
+
+QUESTIONS = {
+    ("status",), ("history",), ("search",), ("show",), ("db", "list"), ("db", "diff"), ("db", "version"),
+    ("remote", "list"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", [words for words in COMMANDS if words[0] != "compose"], ids=" ".join)
+def test_every_command_on_a_system_takes_the_shared_options(words: tuple[str, ...]) -> None:
+    options = {name for parameter in TREE[words].params for name in parameter.opts}
+    assert options >= {"--sysroot", "--stateroot", "-q", "-v", "--json"}
+    changing = {"--dry-run", "-n", "--unchanged-exit-77", "--wait", "--wait-timeout", "--progress-fd"}
+    assert words in QUESTIONS or options >= changing
+
+
+@pytest.mark.parametrize("words", takes("--cache-only"), ids=" ".join)
+def test_every_command_that_resolves_takes_the_options_of_that(words: tuple[str, ...]) -> None:
+    options = {name for parameter in TREE[words].params for name in (*parameter.opts, *parameter.secondary_opts)}
+    assert options >= {"-C", "-D", "--download-only", "--recommends", "--no-recommends", "-r"}
 
 
 def example(words: tuple[str, ...]) -> list[str]:
@@ -152,6 +182,7 @@ def test_what_deploys_reboots_where_that_was_asked_for_and_something_changed(
     made = Deployment(0, "debian", "a" * 64, 0, "", {})
     (tmp_path / "host.toml").touch()
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Call, "edit", lambda *_: None)
     monkeypatch.setattr(Call, "perform", lambda *_: Done(changed, "", made))
     reboots: list[str] = []
     monkeypatch.setattr(transaction, "reboot", lambda: reboots.append("reboot"))
