@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from ..errors import AptOstreeError
 from ..model import CommitInfo, Package, Plan
+from .streams import ERROR, say, tell
 
 if TYPE_CHECKING:
     from ..etc import Conflict
@@ -29,47 +29,6 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 """The version of every JSON document; fields are only ever added to it."""
-
-
-class Lasting:
-    """Standard error, for as long as somebody reads it: an operation must not fail because its terminal was closed,
-    and its error must not become another one."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
-
-    def write(self, text: str) -> int:
-        try:
-            return self.stream.write(text)
-        except OSError:
-            self._leave()
-            return len(text)
-
-    def flush(self) -> None:
-        try:
-            self.stream.flush()
-        except OSError:
-            self._leave()
-
-    def _leave(self) -> None:
-        # What the buffer still holds would fail again at the exit, and change its status.
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, self.stream.fileno())
-        os.close(null)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
-
-
-def tell(stream: TextIO | None, text: str) -> None:
-    """A line on a stream, whatever bytes are in it."""
-    # Python leaves a stream out that was closed when it started.
-    if stream is None:
-        return
-    to = Lasting(stream) if stream is sys.stderr else stream
-    # File names may not be UTF-8; a message must never fail for it.
-    to.write(text.encode(errors="surrogateescape").decode(errors="backslashreplace") + "\n")
-    to.flush()
 
 
 def line(text: str = "") -> None:
@@ -106,11 +65,11 @@ def error(failure: AptOstreeError, *, as_json: bool) -> None:
             "resolution": failure.resolution,
         }
         document({"error": parts})
-    tell(sys.stderr, f"error: {failure.brief}")
+    say(ERROR, f"error: {failure.brief}")
     for text in failure.detail.splitlines():
-        tell(sys.stderr, f"  {text}")
+        say(ERROR, f"  {text}")
     if failure.resolution:
-        tell(sys.stderr, failure.resolution)
+        say(ERROR, failure.resolution)
 
 
 def moment(seconds: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -655,6 +656,30 @@ def test_progress_goes_to_a_file_descriptor_as_lines_of_json(capsys: pytest.Capt
     # Nobody reads any more: the operation goes on, and people are told as ever.
     events.warn("once more")
     assert capsys.readouterr() == ("", "warning: old lists\nwarning: once more\n")
+
+
+SPEAK = """
+from apt_ostree.cli import progress, render
+from apt_ostree.errors import ResolveError
+reporter = progress.reporter(quiet=False, verbose=True)
+reporter.step("Deploying")
+reporter.log("a script's line")
+reporter.warn("old lists")
+render.error(ResolveError("no", "why\\nmore", "do this"), as_json=False)
+"""
+
+
+@pytest.mark.parametrize("journal", [True, False])
+def test_the_journal_is_told_how_serious_each_line_is(tmp_path: Path, journal: bool) -> None:
+    with (tmp_path / "stream").open("w+") as stream:
+        status = os.fstat(stream.fileno())
+        # Another stream than that of the service is no journal: a redirection, or a pipe to another program.
+        name = f"{status.st_dev}:{status.st_ino if journal else status.st_ino + 1}"
+        subprocess.run([sys.executable, "-c", SPEAK], env={"JOURNAL_STREAM": name}, stderr=stream, check=True)
+    lines = ["Deploying…", "  a script's line", "warning: old lists", "error: no", "  why", "  more", "do this"]
+    levels = (6, 7, 4, 3, 3, 3, 3)
+    told = [f"<{level}>{line}" if journal else line for level, line in zip(levels, lines, strict=True)]
+    assert (tmp_path / "stream").read_text().splitlines() == told
 
 
 def test_progress_needs_a_file_descriptor_that_is_open(capsys: pytest.CaptureFixture[str], fake: Path) -> None:
