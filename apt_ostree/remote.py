@@ -102,7 +102,11 @@ def add(repo: Path, name: str, url: str, key: Path | None, sign: str | None, set
     except proc.ChildError as error:
         # The remote stands there already when its key turns out to be none.
         proc.run(["ostree", "remote", f"--repo={repo}", "delete", "--if-exists", name], check=False)
-        raise RemoteError(f"cannot add the remote {name}", _reason(error)) from error
+        raise RemoteError(
+            f"cannot add the remote {name}",
+            _reason(error),
+            "Nothing was changed. Check the key's file and the settings: ostree.repo-config(5) has them.",
+        ) from error
 
 
 def delete(repo: Path, name: str) -> None:
@@ -112,7 +116,9 @@ def delete(repo: Path, name: str) -> None:
             ostree.delete_ref(repo, f"{name}:{ref}")
         ostree.run(repo, "remote", "delete", name)
     except proc.ChildError as error:
-        raise RemoteError(f"cannot delete the remote {name}", _reason(error)) from error
+        raise RemoteError(
+            f"cannot delete the remote {name}", _reason(error), f"Run it again, or edit {repo / 'config'}."
+        ) from error
 
 
 def _refs(repo: Path, name: str) -> list[str]:
@@ -149,7 +155,7 @@ def newest(child: Path, refspec: Refspec) -> CommitInfo:
     checksum = ostree.resolve(child, str(refspec))
     info = _look(child, checksum) if checksum else None
     if info is None:
-        raise RemoteError(f"cannot read {refspec}", "it was fetched, and is not there")
+        raise RemoteError(f"cannot read {refspec}", "it was fetched, and is not there", "Run it again.")
     return info
 
 

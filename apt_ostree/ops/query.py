@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import dpkg, etc, journal, origin, ostree, proc, requests, staged, sysroot
-from ..errors import SysrootError, TreeError, UsageError
+from ..errors import SysrootError, UsageError
 from ..etc import Conflict
-from ..inventory import Change, difference, package_list
+from ..inventory import Change, difference, no_database, package_list
 from ..lock import Holder, holder
 from ..model import CommitInfo, Deployment, Intent, Package, Solved
 from ..sysroot import Sysroot
@@ -194,7 +194,7 @@ def package_details(repo: Path, commit: str, wanted: Sequence[str] = ()) -> list
                 for entry in dpkg.installed(tree)
                 if not wanted or entry.package.name in wanted
             ]
-    raise TreeError(f"commit {commit[:12]} has no dpkg database")
+    raise no_database(commit)
 
 
 @dataclass(frozen=True, slots=True)

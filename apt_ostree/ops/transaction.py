@@ -404,6 +404,7 @@ def commit_of(repo: Path, deployment: Deployment) -> CommitInfo:
         raise SysrootError(
             f"the commit of deployment {deployment.index} is missing",
             f"{deployment.checksum} is not in {repo}",
+            "Pull it again (ostree pull), or boot another deployment ('apt-ostree rollback --list').",
         )
     return info
 
