@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import pkgcache, retention, sysroot
+from .. import pkgcache, retention, staged, sysroot
 from ..console import Reporter
 from ..errors import SysrootError
 from ..fs import remove_tree
@@ -117,6 +117,37 @@ def pin(settings: Settings, index: str, pinned: bool, reporter: Reporter) -> Don
             return Done(True, f"{name} would be {state}.", chosen, dry_run=True)
         retention.write_pin(current.sysroot.path, chosen, pinned)
         return Done(True, f"{name} is {state} now.", sysroot.load(current.sysroot.path).deployments[chosen.index])
+
+
+def finalize(settings: Settings, checksum: str | None, reporter: Reporter, *, allow_unlocked: bool = False) -> Done:
+    """Let the shutdown finalise the staged deployment, which has to be of the commit ``checksum`` where that is given.
+
+    Raises SysrootError where none is staged, another one, or one that was not locked, unless that is allowed.
+    """
+    with tx.transaction(settings, reporter) as current:
+        waiting = next((d for d in current.sysroot.of(current.osname) if d.staged), None)
+        if waiting is None:
+            raise SysrootError(
+                "no deployment is staged", resolution="Nothing was changed. 'apt-ostree status' shows what boots next."
+            )
+        if checksum not in (None, waiting.checksum):
+            raise SysrootError(
+                "another commit is staged",
+                f"expected was {checksum}\nstaged is {waiting.checksum}",
+                "Nothing was changed. Look at it with 'apt-ostree status', and name that one if it is wanted.",
+            )
+        if not (waiting.locked or allow_unlocked):
+            raise SysrootError(
+                "the staged deployment is not locked",
+                f"{waiting.checksum[:12]} will be finalised at the next shutdown",
+                "Nothing was changed. Reboot, or say --allow-unlocked.",
+            )
+        name = waiting.checksum[:12]
+        if settings.dry_run:
+            return Done(True, f"Would reboot into {name}.", waiting, dry_run=True)
+        if waiting.locked:
+            staged.release(current.sysroot.path)
+        return Done(True, f"Rebooting into {name}.", waiting)
 
 
 @dataclass(frozen=True, slots=True)
