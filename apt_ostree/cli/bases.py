@@ -53,9 +53,17 @@ def upgrade(
     from ..ops import updates
     from ..ops import upgrade as operation
 
-    if check and (packages or installing or uninstalling or layers_only):
-        raise UsageError("--check looks at everything; --preview takes packages and other options")
-    if check and not preview:
+    if check:
+        _goes_without(
+            "--check", PKG=packages, preview=preview, layers_only=layers_only, allow_downgrade=allow_downgrade,
+            install=installing, uninstall=uninstalling, skip_missing=skip_missing, security=security,
+            download_only=call.download_only, recommends=call.recommends is not None, reboot=call.reboot,
+        )  # fmt: skip
+    if preview:
+        _goes_without("--preview", download_only=call.download_only, reboot=call.reboot)
+    if layers_only:
+        _goes_without("--layers-only", allow_downgrade=allow_downgrade)
+    if check:
         found = call.perform(lambda reporter: updates.check(call.settings, call.options(), reporter))
         render.update(found, as_json=call.as_json)
         if not found.any:
@@ -67,6 +75,13 @@ def upgrade(
     edit = call.edit(installing, uninstalling)
     options = call.options(skip_missing=skip_missing, security=security)
     call.show(call.perform(lambda reporter: operation.upgrade(call.settings, scope, edit, options, reporter)))
+
+
+def _goes_without(option: str, **others: object) -> None:
+    """Refuse what would mean nothing beside ``option``."""
+    given = [name if name.isupper() else f"--{name.replace('_', '-')}" for name, value in others.items() if value]
+    if given:
+        raise UsageError(f"{option} goes without {', '.join(given)}")
 
 
 @command(app, RESOLVING)
@@ -104,7 +119,9 @@ def rebase(
 @command(app, RESOLVING)
 def deploy(
     call: Call,
-    revision: Annotated[str, typer.Argument(metavar="REV", help="VERSION, version=VERSION or a checksum.")],
+    revision: Annotated[
+        str, typer.Argument(metavar="REV", help="VERSION, CHECKSUM, version=VERSION or revision=CHECKSUM.")
+    ],
     installing: Installing = None,
     uninstalling: Uninstalling = None,
     skip_missing: SkipMissing = False,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from ..errors import UsageError
 from . import progress, render
 
 if TYPE_CHECKING:
@@ -64,6 +65,10 @@ class Call:
     download_only: bool = False
     recommends: bool | None = None
     idempotent: bool = False
+
+    def __post_init__(self) -> None:
+        if self.download_only and self.reboot:
+            raise UsageError("--download-only goes without --reboot")
 
     @property
     def lenient(self) -> bool:
@@ -156,7 +161,9 @@ _SHARED = {
             "stateroot",
             Annotated[
                 str | None,
-                typer.Option("--stateroot", metavar="NAME", help="The OS in it (default: the booted, else the first)."),
+                typer.Option(
+                    "--stateroot", "--os", metavar="NAME", help="The OS in it (default: the booted, else the first)."
+                ),
             ],
             None,
         ),

@@ -114,7 +114,7 @@ def override_replace(
 def override_reset(
     call: Call,
     packages: Annotated[list[str] | None, typer.Argument(metavar="PKG...", help="Overridden packages.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Reset every override.")] = False,
+    every: Annotated[bool, typer.Option("-a", "--all", help="Reset every override.")] = False,
 ) -> None:
     """Give packages back as the base has them; works without a network.
 
@@ -136,9 +136,11 @@ def override_reset(
 @command(app, DEPLOYING)
 def reset(
     call: Call,
-    layers: Annotated[bool, typer.Option("--layers", help="Drop every request.")] = False,
-    overrides: Annotated[bool, typer.Option("--overrides", help="Reset every override.")] = False,
-    initramfs: Annotated[bool, typer.Option("--initramfs", help="Take the image's initramfs, track no file.")] = False,
+    layers: Annotated[bool, typer.Option("-l", "--layers", "--overlays", help="Drop every request.")] = False,
+    overrides: Annotated[bool, typer.Option("-o", "--overrides", help="Reset every override.")] = False,
+    initramfs: Annotated[
+        bool, typer.Option("-i", "--initramfs", help="Take the image's initramfs, track no file.")
+    ] = False,
 ) -> None:
     """Go back to the pure base, of all that was laid over it or of the parts named; works without a network.
 

@@ -214,8 +214,10 @@ def deploy(
 def _find(
     current: Transaction, refspec: Refspec, revision: str, options: Options, *, skip_branch_check: bool
 ) -> CommitInfo:
-    """A commit by checksum, by the start of one, or by version, in the history of a ref."""
-    wanted, by_version = revision.removeprefix("version="), revision.startswith("version=")
+    """A commit by checksum, by the start of one, or by version, in the history of a ref; by which, a prefix may say."""
+    kind, equals, wanted = revision.partition("=")
+    if not equals or kind not in {"version", "revision"}:
+        kind, wanted = "", revision
     if not wanted:
         raise UsageError("name a revision: a version, or a commit's checksum")
     if skip_branch_check and ostree.CHECKSUM.fullmatch(wanted):
@@ -231,8 +233,8 @@ def _find(
         else:
             commits = _local_history(current, refspec)
         for info in commits:
-            short = not by_version and len(wanted) >= SHORTEST and info.checksum.startswith(wanted)
-            if short or info.version == wanted:
+            by_checksum = kind != "version" and len(wanted) >= SHORTEST and info.checksum.startswith(wanted)
+            if by_checksum or (kind != "revision" and info.version == wanted):
                 found = info
                 break
             seen.append(info.version or info.checksum[:12])

@@ -104,7 +104,15 @@ def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture
         ),
         (["install", "Vim"], "'Vim' is no package expression"),
         (["upgrade", "--install", ""], "'' is no package expression"),
-        (["upgrade", "--check", "vim"], "--check looks at everything; --preview takes packages and other options"),
+        (["upgrade", "--check", "vim"], "--check goes without PKG"),
+        (["upgrade", "--check", "--preview"], "--check goes without --preview"),
+        (["upgrade", "--check", "--security", "-r"], "--check goes without --security, --reboot"),
+        (["upgrade", "--check", "-D", "--no-recommends"], "--check goes without --download-only, --recommends"),
+        (["upgrade", "--check", "--skip-missing", "--install", "jq"], "--check goes without --install, --skip-missing"),
+        (["upgrade", "--preview", "-D"], "--preview goes without --download-only"),
+        (["upgrade", "--layers-only", "--allow-downgrade"], "--layers-only goes without --allow-downgrade"),
+        (["install", "vim", "-D", "-r"], "--download-only goes without --reboot"),
+        (["finalize-deployment"], "name the CHECKSUM that is expected, or say --allow-missing-checksum"),
         (["rebase", ""], "'' names no base"),
         (["rebase", "a b:c"], "'a b:c' names no base"),
         (["rebase", "example:../x"], "'example:../x' names no base"),
@@ -695,4 +703,4 @@ def test_only_a_booted_system_reboots(capsys: pytest.CaptureFixture[str], fake: 
 
 def test_looking_at_kernel_arguments_reboots_nothing(capsys: pytest.CaptureFixture[str], fake: Path) -> None:
     status, _, err = run(capsys, "kargs", "--reboot", "--sysroot", str(fake))
-    assert (status, err.splitlines()[0]) == (2, "error: --reboot goes with a change of the kernel arguments")
+    assert (status, err.splitlines()[0]) == (2, "error: Cannot reboot when kernel arguments not changed")
