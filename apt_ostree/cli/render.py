@@ -309,7 +309,13 @@ def remotes(found: Sequence[Remote], *, urls: bool, as_json: bool) -> None:
         document(
             {
                 "remotes": [
-                    {"name": r.name, "url": r.url, "gpg-verify": r.gpg_verify, "sign-verify": r.sign_verify}
+                    {
+                        "name": r.name,
+                        "url": r.url,
+                        "gpg-verify": r.gpg_verify,
+                        "sign-verify": r.sign_verify,
+                        "file": str(r.file) if r.file is not None else None,
+                    }
                     for r in found
                 ]
             }
@@ -318,7 +324,8 @@ def remotes(found: Sequence[Remote], *, urls: bool, as_json: bool) -> None:
     width = max((len(entry.name) for entry in found), default=0)
     for entry in found:
         verified = "" if entry.gpg_verify or entry.sign_verify else "  (not verified)"
-        line(f"{entry.name:<{width}}  {entry.url}{verified}" if urls else entry.name)
+        place = f"  (in {entry.file})" if entry.file is not None else ""
+        line(f"{entry.name:<{width}}  {entry.url}{verified}{place}" if urls else entry.name)
 
 
 COLUMN = 15

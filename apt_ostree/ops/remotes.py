@@ -11,6 +11,7 @@ from .. import remote
 from ..console import Reporter
 from ..errors import RemoteError, UsageError, redact
 from ..remote import Remote
+from ..sysroot import Sysroot
 from . import transaction as tx
 from .deployments import Done
 from .transaction import Settings
@@ -66,13 +67,14 @@ def add(
         if match[1] in _OWN_OPTIONS:
             raise UsageError(f"--set is not for '{match[1]}'", f"{_OWN_OPTIONS[match[1]]} says that")
     with tx.transaction(settings, reporter) as current:
-        if found := next((entry for entry in remote.read(current.repo) if entry.name == name), None):
+        if found := next((entry for entry in _known(current.sysroot, current.osname) if entry.name == name), None):
             if if_not_exists:
                 return Done(False, f"There is a remote {name} already: {redact(found.url)}.")
+            removal = "Removing that file" if found.file is not None else "'apt-ostree remote delete'"
             raise RemoteError(
                 f"there is a remote {name} already",
-                found.url,
-                "Nothing was changed. 'apt-ostree remote delete' removes it; --if-not-exists leaves it as it is.",
+                f"{found.url} in {found.file}" if found.file is not None else found.url,
+                f"Nothing was changed. {removal} removes it; --if-not-exists leaves it as it is.",
             )
         words = [*trust.settings(), *more]
         if settings.dry_run:
@@ -92,6 +94,12 @@ def delete(settings: Settings, name: str, reporter: Reporter, *, if_exists: bool
     with tx.transaction(settings, reporter) as current:
         known = [entry.name for entry in remote.read(current.repo)]
         if name not in known:
+            if found := next((r for r in _known(current.sysroot, current.osname) if r.name == name), None):
+                raise RemoteError(
+                    f"the remote {name} is not of the repository",
+                    f"it stands in {found.file}",
+                    "Nothing was changed. Remove that file, which is the administrator's own.",
+                )
             if if_exists:
                 return Done(False, f"There is no remote {name}.")
             raise RemoteError(
@@ -108,4 +116,14 @@ def delete(settings: Settings, name: str, reporter: Reporter, *, if_exists: bool
 
 def listed(settings: Settings) -> list[Remote]:
     """The remotes of a sysroot, without passwords; anybody may ask. Raises SysrootError."""
-    return [replace(entry, url=redact(entry.url)) for entry in remote.read(tx.loaded(settings).repo)]
+    loaded = tx.loaded(settings)
+    osname = loaded.stateroot(settings.stateroot) if loaded.deployments else ""
+    return [replace(entry, url=redact(entry.url)) for entry in _known(loaded, osname)]
+
+
+def _known(loaded: Sysroot, osname: str) -> list[Remote]:
+    """Those of the repository, and those in the /etc whose system is booted or would be."""
+    found = remote.read(loaded.repo)
+    if any(d.osname == osname for d in loaded.deployments):
+        found += remote.read_etc(loaded.path / tx.merge_of(loaded, osname).path / "etc")
+    return sorted(found, key=lambda entry: entry.name)

@@ -438,6 +438,18 @@ def test_a_remote_is_added_listed_and_deleted(system: System, served: Served, tm
         assert (system.repo / "config").read_text() == config
 
 
+def test_a_remote_of_the_administrators_own_file_is_left_to_the_administrator(system: System) -> None:
+    place = system.deployment() / "etc/ostree/remotes.d"
+    place.mkdir(parents=True)
+    (place / "own.conf").write_text('[remote "own"]\nurl=https://example.org\n')
+    for words in (["delete", "own"], ["add", "own", "https://example.org"]):
+        failure = system.run("remote", *words, status=1).failure
+        assert f"{place}/own.conf" in failure.detail
+    assert list(place.iterdir()) == [place / "own.conf"]
+    (found,) = (r for r in system.run("remote", "list", "--json").document["remotes"] if r["name"] == "own")
+    assert found["file"] == f"{place}/own.conf"
+
+
 FILES = r"\.filez$"
 
 

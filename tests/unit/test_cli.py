@@ -216,6 +216,22 @@ def test_the_initramfs_is_that_of_the_stateroots_own_deployment(
     assert (status, out.splitlines()[-1]) == (0, f"Tracked      /etc/{osname}")
 
 
+def test_remotes_of_the_administrators_own_files_are_shown_as_such(
+    capsys: pytest.CaptureFixture[str], mixed: Path
+) -> None:
+    (mixed / "ostree/repo/config").write_text('[remote "b"]\nurl=https://example.org/b\n')
+    place = mixed / f"ostree/deploy/other/deploy/{'b' * 64}.0/etc/ostree/remotes.d"
+    place.mkdir(parents=True)
+    (place / "a.conf").write_text('[remote "a"]\nurl=https://u:p@example.org/a\ngpg-verify=false\n')
+    (place / "note.txt").write_text("no remote\n")
+    words = ["remote", "list", "-u", "--sysroot", str(mixed)]
+    assert run(capsys, *words) == (0, "b  https://example.org/b\n", "")
+    assert run(capsys, *words, "--stateroot", "other")[1].splitlines() == [
+        f"a  https://***@example.org/a  (not verified)  (in {place}/a.conf)",
+        "b  https://example.org/b",
+    ]
+
+
 @pytest.mark.parametrize("words", [["initramfs"], ["initramfs-etc"], ["db", "list"], ["kargs"]])
 def test_what_needs_a_deployment_says_so(capsys: pytest.CaptureFixture[str], fake: Path, words: list[str]) -> None:
     status, _, err = run(capsys, *words, "--sysroot", str(fake))
