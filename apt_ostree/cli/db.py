@@ -82,6 +82,9 @@ def db_diff(
         list[str] | None,
         typer.Argument(metavar="[REV [REV]]", help="A ref, a checksum, or a deployment's index."),
     ] = None,
+    changelogs: Annotated[
+        bool, typer.Option("-c", "--changelogs", help="Also what is new in each, where the image ships changelogs.")
+    ] = False,
 ) -> None:
     """Show what packages two commits differ in: by default the booted and the pending one.
 
@@ -89,12 +92,13 @@ def db_diff(
     """
     from ..ops import query
 
-    result = query.db_diff(call.settings, revisions or ())
+    result = query.db_diff(call.settings, revisions or (), changelogs=changelogs)
     lines = render.change_lines(result.change)
     if call.as_json:
-        render.document({"from": result.old, "to": result.new, "difference": render.change_json(result.change)})
+        difference = {"from": result.old, "to": result.new, "difference": render.change_json(result.change)}
+        render.document({**difference, "changelogs": render.news_json(result.news)})
     else:
         render.line(f"{result.old[:12]} -> {result.new[:12]}")
-        for text in lines or ["No package differs."]:
+        for text in [*(lines or ["No package differs."]), *render.news_lines(result.news or ())]:
             render.line(text)
     call.finish(changed=bool(lines))

@@ -16,6 +16,7 @@ from ..model import CommitInfo, Package, Plan
 from .streams import ERROR, say, tell
 
 if TYPE_CHECKING:
+    from ..changelog import News
     from ..etc import Conflict
     from ..inventory import Change
     from ..ops.apply import Applied
@@ -110,6 +111,33 @@ def change_json(change: Change) -> dict[str, Any]:
         "removed": [package_json(package) for package in change.removed],
         "changed": [{"old": package_json(old), "new": package_json(new)} for old, new in change.changed],
     }
+
+
+def news_json(news: Sequence[News] | None) -> list[dict[str, Any]] | None:
+    if news is None:
+        return None
+    return [
+        {
+            "packages": list(each.packages),
+            "releases": None
+            if each.releases is None
+            else [{"version": release.version, "text": release.text} for release in each.releases],
+        }
+        for each in news
+    ]
+
+
+def news_lines(news: Sequence[News]) -> Iterable[str]:
+    """What is new in packages, in their maintainers' words."""
+    for each in news:
+        yield ""
+        yield f"{', '.join(each.packages)}:"
+        if each.releases is None:
+            yield "  The image ships no changelog."
+        elif not each.releases:
+            yield "  The changelog has nothing newer."
+        for release in each.releases or ():
+            yield from (f"  {text}".rstrip() for text in release.text.splitlines())
 
 
 def package_json(package: Package) -> dict[str, str]:

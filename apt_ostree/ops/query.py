@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import dpkg, etc, journal, origin, ostree, proc, requests, staged, sysroot
+from .. import changelog, dpkg, etc, journal, origin, ostree, proc, requests, staged, sysroot
+from ..changelog import News
 from ..errors import SysrootError, UsageError
 from ..etc import Conflict
 from ..inventory import Change, difference, no_database, package_list
@@ -204,11 +205,16 @@ class Difference:
     old: str
     new: str
     change: Change
+    news: tuple[News, ...] | None = None
+    """What the changelogs say, where that was asked for."""
 
 
-def db_diff(settings: Settings, revisions: Sequence[str]) -> Difference:
-    """Compare two commits' packages. Without revisions: booted and pending, or, where nothing of that stateroot is
-    booted, its first deployment against its second. Raises SysrootError."""
+def db_diff(settings: Settings, revisions: Sequence[str], *, changelogs: bool = False) -> Difference:
+    """Compare two commits' packages, with what is new in each if ``changelogs`` are asked for.
+
+    Without revisions: booted and pending, or, where nothing of that stateroot is booted, its first deployment against
+    its second. Raises SysrootError.
+    """
     loaded = tx.loaded(settings)
     if len(revisions) > 2:
         raise UsageError("db diff compares two revisions")
@@ -223,7 +229,8 @@ def db_diff(settings: Settings, revisions: Sequence[str]) -> Difference:
         other = next((d for d in own[1:] if d.booted), own[1])
         old, new = other.checksum, own[0].checksum
     change = difference(package_list(loaded.repo, old), package_list(loaded.repo, new))
-    return Difference(old, new, change)
+    news = tuple(changelog.news(loaded.repo, old, new, change.changed)) if changelogs else None
+    return Difference(old, new, change, news)
 
 
 def _first(loaded: Sysroot, settings: Settings) -> str:

@@ -409,7 +409,8 @@ def test_a_program_that_wraps_a_pull_sees_how_far_it_is(system: System, served: 
 
 def test_a_remote_is_added_listed_and_deleted(system: System, served: Served, tmp_path: Path) -> None:
     listed = check_document(system.run("remote", "list", "--json"), "remotes.json")["remotes"]
-    assert {"name": REMOTE, "url": served.url, "gpg-verify": True, "sign-verify": False} in listed
+    found = {"name": REMOTE, "url": served.url, "gpg-verify": True, "sign-verify": False, "file": None}
+    assert found in listed
     system.run(
         "remote",
         "add",
