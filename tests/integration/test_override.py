@@ -167,6 +167,17 @@ def test_what_a_file_needs_comes_from_the_archive(sysroot: System, needy: Path, 
     assert "extra" in sysroot.dpkg_status()
 
 
+def test_an_override_is_downloaded_first_and_made_without_the_network(sysroot: System, needy: Path) -> None:
+    words = ("override", "replace", "base-lib=9")
+    with sysroot.unchanged():
+        sysroot.run(*words, "-n")
+        assert sysroot.run(*words, "-C", status=1).failure.brief == "not in the cache: extra, base-lib"
+        sysroot.run(*words, "-D")
+    needy.rename(needy.with_name("gone"))
+    sysroot.run(*words, "-C")
+    assert base_lib(sysroot) == ("9", "install ok installed")
+
+
 def test_recommended_packages_come_with_an_override_where_that_is_said_or_set(sysroot: System, needy: Path) -> None:
     (sysroot.deployment() / "etc/apt-ostree").mkdir()
     (sysroot.deployment() / "etc/apt-ostree/config.toml").write_text("recommends = false\n")

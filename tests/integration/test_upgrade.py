@@ -370,6 +370,15 @@ def test_a_base_is_downloaded_once(system: System, new: Version) -> None:
     assert system.deployments() == before
 
 
+def test_a_version_is_deployed_by_what_is_said_of_it(system: System, old: Version, new: Version) -> None:
+    before = system.deployments()
+    system.run("deploy", f"revision={new.commit[:10]}", "-D")
+    assert system.deployments() == before
+    assert system.run("deploy", f"revision={new.commit}", "-n", "--json").document["base"]["checksum"] == new.commit
+    for word in ("revision=12.2", f"version={new.commit}"):
+        assert "is not in the history" in system.run("deploy", word, status=1).failure.brief
+
+
 def test_a_local_ref_is_followed_and_looked_at(system: System, served: Served, old: Version, new: Version) -> None:
     for version in (old, new):
         output("ostree", "pull", f"--repo={system.repo}", REMOTE, version.commit)
