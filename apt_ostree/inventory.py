@@ -39,7 +39,16 @@ def _package_list(repo: Path, commit: str) -> tuple[Package, ...]:
         text = ostree.cat(repo, commit, f"/{name}/status")
         if text is not None:
             return tuple(sorted(entry.package for entry in dpkg.parse_status(text)))
-    raise TreeError(f"commit {commit[:12]} has no dpkg database")
+    raise no_database(commit)
+
+
+def no_database(commit: str) -> TreeError:
+    """The error for a commit that does not tell its packages."""
+    return TreeError(
+        f"commit {commit[:12]} has no dpkg database",
+        f"its metadata lists no packages, and it has none of {', '.join(f'/{name}' for name in dpkg.DATABASES)}",
+        "Name a commit of a Debian system; 'apt-ostree status' shows some.",
+    )
 
 
 def difference(before: Sequence[Package], after: Sequence[Package]) -> Change:

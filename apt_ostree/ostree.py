@@ -68,6 +68,13 @@ def refs(repo: Path, prefix: str = "") -> dict[str, str]:
     return found
 
 
+def local(repo: Path, ref: str) -> str | None:
+    """The commit of a ref of the repository's own, or of a checksum; ``resolve`` would also find a remote's ref of
+    that name."""
+    checksum = ref if CHECKSUM.fullmatch(ref) else refs(repo).get(ref)
+    return checksum if checksum is not None and commit_info(repo, checksum) is not None else None
+
+
 def delete_ref(repo: Path, ref: str) -> None:
     """Forget one ref; its objects stay until a prune."""
     run(repo, "refs", "--delete", ref)

@@ -15,7 +15,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import stat
 import subprocess
 import tarfile
@@ -464,15 +463,19 @@ def packages_file(entries: Iterable[Cached], target: Path) -> Path:
     return target
 
 
+def garbage(area: Path, keep: set[str]) -> list[Path]:
+    """Every imported package whose digest is not in ``keep``."""
+    places = area / "pkgs"
+    return [place for place in sorted(places.iterdir()) if place.name not in keep] if places.is_dir() else []
+
+
 def collect_garbage(repo: Path, area: Path, keep: set[str]) -> None:
-    """Drop every imported package whose digest is not in ``keep``; the next prune frees its objects.
+    """Drop what is ``garbage``; the next prune frees its objects.
 
     Its directory first: a package that has one counts as whole, with its objects.
     """
-    places = area / "pkgs"
-    for place in sorted(places.iterdir()) if places.is_dir() else []:
-        if place.name not in keep:
-            remove_tree(place)
+    for place in garbage(area, keep):
+        remove_tree(place)
     for ref in ostree.refs(repo, REF):
         if ref.rpartition("/")[2] not in keep:
             ostree.delete_ref(repo, ref)
@@ -488,10 +491,3 @@ def drop_incomplete(repo: Path, area: Path) -> None:
     for ref in refs:
         if not (area / "pkgs" / ref.rpartition("/")[2]).is_dir():
             ostree.delete_ref(repo, ref)
-
-
-def free(area: Path) -> None:
-    """Forget every download."""
-    for path in (area / "apt/archives").glob("*.deb"):
-        path.unlink()
-    shutil.rmtree(area / "apt/archives/partial", ignore_errors=True)

@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import origin, ostree, proc
 from .errors import RemoteError, UsageError
-from .fs import scratch_directory
+from .fs import beneath, scratch_directory
 from .model import CommitInfo
 
 DEPTHS = (7, 63, 511, -1)
@@ -66,11 +66,24 @@ class Remote:
     url: str
     gpg_verify: bool
     sign_verify: bool
+    file: Path | None = None
+    """Where it stands, if not in the repository's configuration: ostree uses such of the booted system, too."""
 
 
 def read(repo: Path) -> list[Remote]:
     """The remotes of a repository, sorted by name. Raises SysrootError for a configuration that cannot be read."""
-    groups = origin.parse((repo / "config").read_text(errors="surrogateescape"), str(repo / "config"))
+    return _parse(repo / "config")
+
+
+def read_etc(etc: Path) -> list[Remote]:
+    """The remotes that an administrator put into an /etc, by file and name. Raises SysrootError as ``read`` does."""
+    place = beneath(etc, "ostree/remotes.d")
+    files = sorted(place.glob("*.conf")) if place is not None else []
+    return [replace(entry, file=file) for file in files if file.is_file() for entry in _parse(file)]
+
+
+def _parse(file: Path) -> list[Remote]:
+    groups = origin.parse(file.read_text(errors="surrogateescape"), str(file))
     found = []
     for group, entries in groups.items():
         if match := _SECTION.fullmatch(group):
@@ -102,7 +115,11 @@ def add(repo: Path, name: str, url: str, key: Path | None, sign: str | None, set
     except proc.ChildError as error:
         # The remote stands there already when its key turns out to be none.
         proc.run(["ostree", "remote", f"--repo={repo}", "delete", "--if-exists", name], check=False)
-        raise RemoteError(f"cannot add the remote {name}", _reason(error)) from error
+        raise RemoteError(
+            f"cannot add the remote {name}",
+            _reason(error),
+            "Nothing was changed. Check the key's file and the settings: ostree.repo-config(5) has them.",
+        ) from error
 
 
 def delete(repo: Path, name: str) -> None:
@@ -112,7 +129,9 @@ def delete(repo: Path, name: str) -> None:
             ostree.delete_ref(repo, f"{name}:{ref}")
         ostree.run(repo, "remote", "delete", name)
     except proc.ChildError as error:
-        raise RemoteError(f"cannot delete the remote {name}", _reason(error)) from error
+        raise RemoteError(
+            f"cannot delete the remote {name}", _reason(error), f"Run it again, or edit {repo / 'config'}."
+        ) from error
 
 
 def _refs(repo: Path, name: str) -> list[str]:
@@ -149,7 +168,7 @@ def newest(child: Path, refspec: Refspec) -> CommitInfo:
     checksum = ostree.resolve(child, str(refspec))
     info = _look(child, checksum) if checksum else None
     if info is None:
-        raise RemoteError(f"cannot read {refspec}", "it was fetched, and is not there")
+        raise RemoteError(f"cannot read {refspec}", "it was fetched, and is not there", "Run it again.")
     return info
 
 

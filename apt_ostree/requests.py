@@ -59,7 +59,8 @@ def _same_package(a: re.Match[str], b: re.Match[str]) -> bool:
     return (a["name"], a["arch"]) == (b["name"], b["arch"])
 
 
-def drop(intent: Intent, names: Sequence[str]) -> Intent:
+def drop(intent: Intent, names: Sequence[str], *, lenient: bool = False) -> Intent:
+    """The intent without the named requests. Raises ResolveError for what nobody requested, unless ``lenient``."""
     requested, local, unknown = list(intent.requested), list(intent.requested_local), []
     for name in names:
         asked = parse_expression(name)
@@ -69,12 +70,13 @@ def drop(intent: Intent, names: Sequence[str]) -> Intent:
             unknown.append(name)
         requested = [r for r in requested if r not in gone]
         local = [entry for entry in local if entry not in gone_local]
-    if unknown:
+    if unknown and not lenient:
         have = [*intent.requested, *(entry.package.name for entry in intent.requested_local)]
         raise ResolveError(
             f"not requested: {', '.join(unknown)}",
             f"requested are: {', '.join(have) or 'none'}",
-            "A base package goes with 'apt-ostree override remove'; a dependency with what needs it.",
+            "A base package goes with 'apt-ostree override remove', a dependency with what needs it. With --idempotent "
+            "what is gone already is done.",
         )
     return replace(intent, requested=tuple(requested), requested_local=tuple(local))
 
@@ -95,14 +97,15 @@ def override(intent: Intent, remove: Sequence[str], replacing: Sequence[str], lo
     )
 
 
-def reset(intent: Intent, names: Sequence[str]) -> Intent:
-    """The intent without the overrides of the named packages. Raises ResolveError for names without one."""
+def reset(intent: Intent, names: Sequence[str], *, lenient: bool = False) -> Intent:
+    """The intent without the overrides of the named packages. Raises ResolveError for names without one, unless
+    ``lenient``."""
     have = overridden(intent)
-    if unknown := [name for name in names if name not in have]:
+    if not lenient and (unknown := [name for name in names if name not in have]):
         raise ResolveError(
             f"not overridden: {', '.join(unknown)}",
             f"overridden are: {', '.join(sorted(have)) or 'none'}",
-            "Nothing was changed.",
+            "Nothing was changed. With --idempotent what is so already is done.",
         )
     return replace(
         intent,

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import ostree
 from .errors import SysrootError
 
 NOTE = Path("/run/ostree/staged-deployment")
@@ -51,6 +52,14 @@ def read(note: Path = NOTE, lock: Path = LOCKED) -> Staged | None:
         )
     except (ValueError, LookupError) as error:
         raise SysrootError(f"cannot read {note}", str(error), "Reboot, or drop it: ostree admin undeploy 0") from error
+
+
+def release(path: Path, lock: Path = LOCKED) -> None:
+    """Let the shutdown finalise the staged deployment of the sysroot at ``path``, wherever its lock is noted. Raises
+    proc.ChildError."""
+    lock.unlink(missing_ok=True)
+    if ostree.has_admin("lock-finalization"):
+        ostree.admin(path, "lock-finalization", "--unlock")
 
 
 def booted_root(note: Path = BOOTED, root: Path = Path("/")) -> tuple[int, int] | None:

@@ -1,5 +1,5 @@
-"""What a tree ships for the machine that boots it: the units that bring the image's accounts into /etc, seed /var
-and make the machine's own keys.
+"""What a tree ships for the machine that boots it: the units that bring the image's accounts into /etc, seed /var,
+make the machine's own keys, and note which deployment was booted.
 
 A key made by a package's script while an image or a layer is built would be shared by every machine of the
 image, and would change with every new layer. Such files never enter a commit.
@@ -30,9 +30,9 @@ IDENTITY = {
 
 _UNITS = (
     "apt-ostree-accounts-lists.service", "apt-ostree-accounts.service", "apt-ostree-var.service",
-    "apt-ostree-identity.service",
+    "apt-ostree-identity.service", "apt-ostree-boots.service",
 )  # fmt: skip
-_PROGRAMS = ("settle-accounts", "merge-accounts", "seed-var", "make-identity")
+_PROGRAMS = ("settle-accounts", "merge-accounts", "seed-var", "make-identity", "note-boot")
 _DIRECTORY = "usr/lib/apt-ostree"
 
 

@@ -81,7 +81,10 @@ class Sysroot:
         """The deployments of one stateroot, in boot order. Raises SysrootError when there are none."""
         found = tuple(d for d in self.deployments if d.osname == osname)
         if not found:
-            raise SysrootError(f"stateroot {osname} of {self.path} has no deployment")
+            raise SysrootError(
+                f"stateroot {osname} of {self.path} has no deployment",
+                resolution="Name another one with --stateroot: 'apt-ostree status' shows those with a deployment.",
+            )
         return found
 
 
@@ -301,7 +304,7 @@ def _check_staged(before: Sysroot, osname: str) -> None:
         raise SysrootError(
             "the staged deployment is locked",
             f"{waiting.checksum[:12]} waits for being released, which somebody asked for",
-            "Release it with the tool that locked it, or drop it with 'apt-ostree cleanup -p'.",
+            "'apt-ostree finalize-deployment' releases it and reboots, 'apt-ostree cleanup -p' drops it.",
         )
 
 

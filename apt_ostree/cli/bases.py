@@ -9,9 +9,9 @@ import typer
 
 from ..errors import UsageError
 from . import render
-from .command import CHANGING, LOOKING, RESOLVING, UNCHANGED, Call, app, command, group
+from .command import CHANGING, LOOKING, RESOLVING, UNCHANGED, Call, app, command, file_option, group
 
-remote_app = group("remote", "Where bases come from, and whose signatures count.")
+remote_app = group("remote", "Where bases come from, and whose signatures count.", "list --show-urls")
 
 Installing = Annotated[list[str] | None, typer.Option("--install", metavar="PKG", help="Layer a package besides.")]
 Uninstalling = Annotated[
@@ -52,25 +52,36 @@ def upgrade(
 
     from ..ops import updates
     from ..ops import upgrade as operation
-    from ..ops.packages import Edit
 
-    if check and (packages or installing or uninstalling or layers_only):
-        raise UsageError("--check looks at everything; --preview takes packages and other options")
-    if check and not preview:
+    if check:
+        _goes_without(
+            "--check", PKG=packages, preview=preview, layers_only=layers_only, allow_downgrade=allow_downgrade,
+            install=installing, uninstall=uninstalling, skip_missing=skip_missing, security=security,
+            download_only=call.download_only, recommends=call.recommends is not None, reboot=call.reboot,
+        )  # fmt: skip
+    if preview:
+        _goes_without("--preview", download_only=call.download_only, reboot=call.reboot)
+    if layers_only:
+        _goes_without("--layers-only", allow_downgrade=allow_downgrade)
+    if check:
         found = call.perform(lambda reporter: updates.check(call.settings, call.options(), reporter))
         render.update(found, as_json=call.as_json)
         if not found.any:
             raise typer.Exit(UNCHANGED)
         return
-    settings = replace(call.settings, dry_run=call.dry_run or preview)
+    # A preview is a dry run whose news, or the lack of it, is the exit status.
+    call = replace(call, dry_run=call.dry_run or preview, unchanged_exit_77=call.unchanged_exit_77 or preview)
     scope = operation.Scope(tuple(packages or ()), layers_only, allow_downgrade)
-    edit = Edit.of(installing or (), uninstalling or (), call.recommends)
+    edit = call.edit(installing, uninstalling)
     options = call.options(skip_missing=skip_missing, security=security)
-    result = call.perform(lambda reporter: operation.upgrade(settings, scope, edit, options, reporter))
-    render.result(result, as_json=call.as_json)
-    if preview and not result.changed:
-        raise typer.Exit(UNCHANGED)
-    call.finish(changed=result.changed)
+    call.show(call.perform(lambda reporter: operation.upgrade(call.settings, scope, edit, options, reporter)))
+
+
+def _goes_without(option: str, **others: object) -> None:
+    """Refuse what would mean nothing beside ``option``."""
+    given = [name if name.isupper() else f"--{name.replace('_', '-')}" for name, value in others.items() if value]
+    if given:
+        raise UsageError(f"{option} goes without {', '.join(given)}")
 
 
 @command(app, RESOLVING)
@@ -93,9 +104,8 @@ def rebase(
     Example: apt-ostree rebase example:debian/13/x86_64/minimal
     """
     from ..ops import upgrade as operation
-    from ..ops.packages import Edit
 
-    edit = Edit.of(installing or (), uninstalling or (), call.recommends)
+    edit = call.edit(installing, uninstalling)
     options = call.options(skip_missing=skip_missing, security=security)
     call.show(
         call.perform(
@@ -109,7 +119,9 @@ def rebase(
 @command(app, RESOLVING)
 def deploy(
     call: Call,
-    revision: Annotated[str, typer.Argument(metavar="REV", help="VERSION, version=VERSION or a checksum.")],
+    revision: Annotated[
+        str, typer.Argument(metavar="REV", help="VERSION, CHECKSUM, version=VERSION or revision=CHECKSUM.")
+    ],
     installing: Installing = None,
     uninstalling: Uninstalling = None,
     skip_missing: SkipMissing = False,
@@ -121,9 +133,8 @@ def deploy(
     Example: apt-ostree deploy 13.20261106.1
     """
     from ..ops import upgrade as operation
-    from ..ops.packages import Edit
 
-    edit = Edit.of(installing or (), uninstalling or (), call.recommends)
+    edit = call.edit(installing, uninstalling)
     options = call.options(skip_missing=skip_missing, security=security)
     call.show(
         call.perform(
@@ -134,12 +145,12 @@ def deploy(
     )
 
 
-@command(app, ("wait", "wait_timeout", "progress_fd", *LOOKING), "refresh-md")
+@command(app, CHANGING, "refresh-md")
 def refresh_md(
     call: Call,
     force: Annotated[bool, typer.Option("-f", "--force", help="Even if the lists are younger than a day.")] = False,
 ) -> None:
-    """Fetch the archives' package lists, and look what the remote has.
+    """Fetch the archives' package lists, and look what the remote has; with --dry-run, only look.
 
     Example: apt-ostree refresh-md -f
     """
@@ -147,6 +158,7 @@ def refresh_md(
 
     found = call.perform(lambda reporter: updates.refresh(call.settings, reporter, force=force))
     render.update(found, as_json=call.as_json)
+    call.finish(changed=found.any)
 
 
 @command(remote_app, CHANGING, "add")
@@ -155,7 +167,7 @@ def remote_add(
     name: Annotated[str, typer.Argument(metavar="NAME")],
     url: Annotated[str, typer.Argument(metavar="URL")],
     gpg_import: Annotated[
-        Path | None, typer.Option("--gpg-import", metavar="FILE", help="The GPG key that its commits are signed by.")
+        Path | None, file_option("--gpg-import", "FILE", "The GPG key that its commits are signed by.")
     ] = None,
     sign_verify: Annotated[
         str | None,
@@ -186,14 +198,18 @@ def remote_add(
 
 
 @command(remote_app, CHANGING, "delete")
-def remote_delete(call: Call, name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
+def remote_delete(
+    call: Call,
+    name: Annotated[str, typer.Argument(metavar="NAME")],
+    if_exists: Annotated[bool, typer.Option("--if-exists", help="Do nothing where there is none.")] = False,
+) -> None:
     """Forget a remote and its keys; what is deployed stays.
 
     Example: apt-ostree remote delete example
     """
     from ..ops import remotes
 
-    call.show(call.perform(lambda reporter: remotes.delete(call.settings, name, reporter)))
+    call.show(call.perform(lambda reporter: remotes.delete(call.settings, name, reporter, if_exists=if_exists)))
 
 
 @command(remote_app, LOOKING, "list")
@@ -207,4 +223,4 @@ def remote_list(
     """
     from ..ops import remotes
 
-    render.remotes(remotes.listed(call.sysroot), urls=urls, as_json=call.as_json)
+    render.remotes(remotes.listed(call.settings), urls=urls, as_json=call.as_json)

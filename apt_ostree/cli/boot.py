@@ -106,14 +106,19 @@ def kargs(
         return tuple(given or ())
 
     edit = Edit(words(append), words(append_if_missing), words(delete), words(delete_if_present), words(replacing))
+    # In rpm-ostree's words.
     if editor and not edit.empty:
-        raise UsageError("--editor goes with none of the options that name arguments")
+        raise UsageError(
+            "Cannot specify --editor with --replace, --delete, --append, --delete-if-present or --append-if-missing"
+        )
     if edit.delete and edit.replace:
-        raise UsageError("--delete and --replace do not go together")
-    if running and (index is not None or call.stateroot is not None):
-        raise UsageError("--import-proc-cmdline goes with neither --deploy-index nor --stateroot")
+        raise UsageError("Cannot specify both --delete and --replace")
+    if running and index is not None:
+        raise UsageError("Cannot specify both --import-proc-cmdline and --deploy-index")
+    if running and call.stateroot is not None:
+        raise UsageError("Cannot specify both --stateroot and --import-proc-cmdline")
     if call.reboot and edit.empty and not editor:
-        raise UsageError("--reboot goes with a change of the kernel arguments")
+        raise UsageError("Cannot reboot when kernel arguments not changed")
     start = kernel_args.Start(index, running)
     if edit.empty and not editor:
         render.kargs(kernel_args.show(call.settings, start), as_json=call.as_json)

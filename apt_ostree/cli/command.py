@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from ..errors import UsageError
 from . import progress, render
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from ..ops.deployments import Done
     from ..ops.kernel_args import Changed
     from ..ops.layer import Options, Outcome
+    from ..ops.packages import Edit
     from ..ops.transaction import Settings
 
 UNCHANGED = 77
@@ -32,12 +35,13 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
-def group(name: str, text: str) -> typer.Typer:
-    """A command that only has commands below it."""
-    made = typer.Typer(help=text, rich_markup_mode=None)
+def group(name: str, text: str, example: str) -> typer.Typer:
+    """A command that only has commands below it, one of which is the ``example``."""
+    made = typer.Typer(help=f"{text}\n\nExample: apt-ostree {name} {example}", rich_markup_mode=None)
     app.add_typer(made, name=name)
     return made
 
@@ -60,6 +64,24 @@ class Call:
     cache_only: bool = False
     download_only: bool = False
     recommends: bool | None = None
+    idempotent: bool = False
+
+    def __post_init__(self) -> None:
+        if self.download_only and self.reboot:
+            raise UsageError("--download-only goes without --reboot")
+
+    @property
+    def lenient(self) -> bool:
+        """Whether it is no error that something to drop is gone already."""
+        return self.idempotent or self.unchanged_exit_77
+
+    def edit(self, installing: Sequence[str] | None, uninstalling: Sequence[str] | None) -> Edit:
+        """For an operation that changes what is requested. Raises NotRootError before it looks at any file."""
+        from ..ops.packages import Edit
+        from ..ops.transaction import require_root
+
+        require_root()
+        return Edit.of(installing or (), uninstalling or (), self.recommends, lenient=self.lenient)
 
     @property
     def settings(self) -> Settings:
@@ -97,6 +119,30 @@ class Call:
             raise typer.Exit(UNCHANGED)
 
 
+def _file(text: str) -> Path:
+    # pathlib would take an empty word for the current directory.
+    if not text:
+        raise typer.BadParameter("the name of a file is empty")
+    return Path(text)
+
+
+def file_argument(metavar: str, text: str) -> Any:
+    """A file as an argument of a command."""
+    return typer.Argument(metavar=metavar, parser=_file, help=text)
+
+
+def file_option(name: str, metavar: str, text: str) -> Any:
+    """A file as the value of an option."""
+    return typer.Option(name, metavar=metavar, parser=_file, help=text)
+
+
+def _seconds(value: float | None) -> float | None:
+    # What is no number compares with nothing, and would be waited for, for ever.
+    if value is not None and math.isnan(value):
+        raise typer.BadParameter("it is no number")
+    return value
+
+
 def _parameter(name: str, annotation: Any, default: Any = False) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
@@ -115,7 +161,9 @@ _SHARED = {
             "stateroot",
             Annotated[
                 str | None,
-                typer.Option("--stateroot", metavar="NAME", help="The OS in it (default: the booted, else the first)."),
+                typer.Option(
+                    "--stateroot", "--os", metavar="NAME", help="The OS in it (default: the booted, else the first)."
+                ),
             ],
             None,
         ),
@@ -132,7 +180,9 @@ _SHARED = {
             "wait_timeout",
             Annotated[
                 float | None,
-                typer.Option("--wait-timeout", metavar="SECONDS", min=0, help="Wait at most that long."),
+                typer.Option(
+                    "--wait-timeout", metavar="SECONDS", min=0, callback=_seconds, help="Wait at most that long."
+                ),
             ],
             None,
         ),
@@ -164,6 +214,10 @@ _SHARED = {
             ],
             None,
         ),
+        _parameter(
+            "idempotent",
+            Annotated[bool, typer.Option("--idempotent", help="It is no error that something is gone already.")],
+        ),
         _parameter("quiet", Annotated[bool, typer.Option("-q", "--quiet", help="No steps, only results and errors.")]),
         _parameter(
             "verbose",
@@ -181,10 +235,10 @@ CHANGING = (*WHERE, "dry_run", "unchanged_exit_77", "wait", "wait_timeout", "pro
 """What every command that changes a sysroot takes."""
 DEPLOYING = ("reboot", *CHANGING)
 """The same where there may be something else to boot afterwards."""
+EDITING = ("idempotent", *DEPLOYING)
+"""What every command takes that drops something by its name."""
 RESOLVING = ("cache_only", "download_only", "recommends", *DEPLOYING)
 """What every command takes that may add packages."""
-APPLYING = ("cache_only", *DEPLOYING)
-"""The same where a file says whether recommended packages are laid, and nothing stops half way."""
 EARLY = ("sysroot", "stateroot", "quiet", "verbose")
 """What is accepted before the command, too; what comes after it wins."""
 

@@ -11,7 +11,11 @@ from ..errors import UsageError
 from . import render
 from .command import TELLING, Call, command, group
 
-compose_app = group("compose", "Build images: base commits, and sysroots with one deployed.")
+compose_app = group(
+    "compose",
+    "Build images: base commits, and sysroots with one deployed.",
+    "tree --repo /srv/repo examples/debian-13-minimal.toml",
+)
 
 
 @command(compose_app, ("dry_run", "unchanged_exit_77", *TELLING), "tree")

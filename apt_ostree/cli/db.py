@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 
 from . import render
-from .command import Call, command, group
+from .command import LOOKING, Call, command, group
 
-db_app = group("db", "Packages of commits, and differences of two.")
+db_app = group("db", "Packages of commits, and differences of two.", "diff 1 0")
 
 
-@command(db_app, ("sysroot", "as_json"), "list")
+@command(db_app, LOOKING, "list")
 def db_list(
     call: Call,
     revisions: Annotated[
@@ -30,12 +30,12 @@ def db_list(
     from ..ops import query
 
     if call.as_json:
-        found = query.db_details(call.sysroot, revisions or ())
+        found = query.db_details(call.settings, revisions or ())
         render.document(
             {"commits": [{"checksum": c, "packages": render.details_json(details)} for c, details in found]}
         )
         return
-    listed = query.db_list(call.sysroot, revisions or ())
+    listed = query.db_list(call.settings, revisions or ())
     for commit, packages in listed:
         if len(listed) > 1:
             render.line(f"{commit}:")
@@ -43,7 +43,7 @@ def db_list(
             render.line(f"{package.name} {package.version} {package.architecture}")
 
 
-@command(db_app, ("sysroot", "as_json"), "version")
+@command(db_app, LOOKING, "version")
 def db_version(
     call: Call,
     revisions: Annotated[
@@ -56,7 +56,7 @@ def db_version(
     """
     from ..ops import query
 
-    found = query.db_version(call.sysroot, revisions or ())
+    found = query.db_version(call.settings, revisions or ())
     if call.as_json:
         entries = [
             {
@@ -75,13 +75,16 @@ def db_version(
         render.line(f"{each.commit.checksum[:12]}  {version}  {each.packages} packages, sha256 {each.digest[:12]}")
 
 
-@command(db_app, ("sysroot", "unchanged_exit_77", "as_json"), "diff")
+@command(db_app, ("unchanged_exit_77", *LOOKING), "diff")
 def db_diff(
     call: Call,
     revisions: Annotated[
         list[str] | None,
         typer.Argument(metavar="[REV [REV]]", help="A ref, a checksum, or a deployment's index."),
     ] = None,
+    changelogs: Annotated[
+        bool, typer.Option("-c", "--changelogs", help="Also what is new in each, where the image ships changelogs.")
+    ] = False,
 ) -> None:
     """Show what packages two commits differ in: by default the booted and the pending one.
 
@@ -89,12 +92,13 @@ def db_diff(
     """
     from ..ops import query
 
-    result = query.db_diff(call.sysroot, revisions or ())
+    result = query.db_diff(call.settings, revisions or (), changelogs=changelogs)
     lines = render.change_lines(result.change)
     if call.as_json:
-        render.document({"from": result.old, "to": result.new, "difference": render.change_json(result.change)})
+        difference = {"from": result.old, "to": result.new, "difference": render.change_json(result.change)}
+        render.document({**difference, "changelogs": render.news_json(result.news)})
     else:
         render.line(f"{result.old[:12]} -> {result.new[:12]}")
-        for text in lines or ["No package differs."]:
+        for text in [*(lines or ["No package differs."]), *render.news_lines(result.news or ())]:
             render.line(text)
     call.finish(changed=bool(lines))

@@ -19,7 +19,7 @@ def status(
     booted: Annotated[bool, typer.Option("-b", "--booted", help="Only the booted deployment.")] = False,
     path: Annotated[
         str | None,
-        typer.Option("--jsonpath", metavar="PATH", help="Print a JSON list of what this path selects of --json."),
+        typer.Option("-J", "--jsonpath", metavar="PATH", help="Print a JSON list of what this path selects of --json."),
     ] = None,
     pending_exit_77: Annotated[
         bool,
@@ -36,14 +36,16 @@ def status(
     from .jsonpath import select
 
     result = query.status(call.sysroot, call.stateroot, detailed=call.verbose)
-    pending = any(entry.pending for entry in result.deployments)
+    only = tuple(entry for entry in result.deployments if entry.deployment.booted)
+    pending = any(only) and any(entry.pending for entry in result.deployments)
     if booted:
-        only = tuple(entry for entry in result.deployments if entry.deployment.booted)
         result = dataclasses.replace(result, deployments=only)
     if path is not None:
         render.selected(select({"schema": render.SCHEMA, **status_json(result)}, path))
     elif call.as_json:
         render.document(status_json(result))
+    elif booted and not only:
+        render.line("No deployment is booted.")
     else:
         for text in status_text(result, verbose=call.verbose, width=render.width()):
             render.line(text)
@@ -97,6 +99,35 @@ def unpin(call: Call, which: Which) -> None:
     from ..ops import deployments
 
     call.show(call.perform(lambda reporter: deployments.pin(call.settings, which, False, reporter)))
+
+
+@command(app, CHANGING, "finalize-deployment")
+def finalize_deployment(
+    call: Call,
+    checksum: Annotated[
+        str | None, typer.Argument(metavar="[CHECKSUM]", help="The commit that is expected to be staged.")
+    ] = None,
+    any_checksum: Annotated[
+        bool, typer.Option("--allow-missing-checksum", help="Whichever is staged, without a CHECKSUM.")
+    ] = False,
+    allow_unlocked: Annotated[
+        bool, typer.Option("--allow-unlocked", help="Also where nobody locked the staged deployment.")
+    ] = False,
+) -> None:
+    """Release a staged deployment that was locked, and reboot into it.
+
+    Example: apt-ostree finalize-deployment --allow-missing-checksum
+    """
+    from ..ops import deployments
+
+    if (checksum is None) != any_checksum:
+        raise UsageError("name the CHECKSUM that is expected, or say --allow-missing-checksum")
+    call = dataclasses.replace(call, reboot=True)
+    call.show(
+        call.perform(
+            lambda reporter: deployments.finalize(call.settings, checksum, reporter, allow_unlocked=allow_unlocked)
+        )
+    )
 
 
 @command(app, CHANGING)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +25,8 @@ def history(
     ] = None,
 ) -> None:
     """Show what was done on this system, the newest first: when, by whom, which packages changed, what came of it.
+
+    Also how often that was booted, where the system notes its boots.
 
     Example: apt-ostree history -n 5
     """
@@ -66,12 +68,18 @@ def _text(history: History, *, verbose: bool) -> Iterable[str]:
         yield render.field("Result", _result(entry))
         if entry.new is not None:
             yield render.field("Boots next", f"{entry.new}  (before: {entry.old})")
+            if history.boots is not None:
+                yield render.field("Booted", _times(history.boots.get(entry.new, 0)))
         for text in render.change_lines(entry.change):
             yield render.field("", text)
         if verbose:
             yield render.field("Transaction", entry.id)
             for name, seconds in _phases(entry):
                 yield render.field("", f"{name:<9}{seconds:8.2f} s" if seconds is not None else name)
+
+
+def _times(count: int) -> str:
+    return {0: "never", 1: "once"}.get(count, f"{count} times")
 
 
 def _result(entry: Entry) -> str:
@@ -88,16 +96,17 @@ def _phases(entry: Entry) -> list[tuple[str, float | None]]:
     ends = [*begun[1:], datetime.fromisoformat(entry.ended) if entry.ended else None]
     return [
         (phase.name, (end - start).total_seconds() if end is not None else None)
-        for phase, start, end in zip(entry.phases, begun, ends, strict=True)
+        # A record may be of none.
+        for phase, start, end in zip(entry.phases, begun, ends, strict=False)
     ]
 
 
 def _json(history: History) -> dict[str, Any]:
     """The document of ``history --json``; its schema is docs/schema/history.json."""
-    return {"osname": history.osname, "transactions": [_entry_json(entry) for entry in history.entries]}
+    return {"osname": history.osname, "transactions": [_entry_json(entry, history.boots) for entry in history.entries]}
 
 
-def _entry_json(entry: Entry | Unreadable) -> dict[str, Any]:
+def _entry_json(entry: Entry | Unreadable, boots: Mapping[str, int] | None) -> dict[str, Any]:
     from ..journal import Unreadable
 
     if isinstance(entry, Unreadable):
@@ -117,5 +126,6 @@ def _entry_json(entry: Entry | Unreadable) -> dict[str, Any]:
         ],
         "old-deployment": entry.old,
         "new-deployment": entry.new,
+        "boots": boots.get(entry.new, 0) if boots is not None and entry.new is not None else None,
         "difference": render.change_json(entry.change),
     }

@@ -8,17 +8,16 @@ from typing import Annotated
 import typer
 
 from ..errors import UsageError
-from .command import APPLYING, DEPLOYING, RESOLVING, Call, app, command, group
+from .command import DEPLOYING, EDITING, RESOLVING, Call, app, command, file_argument, file_option, group
 
-override_app = group("override", "Remove or replace packages of the base.")
+override_app = group("override", "Remove or replace packages of the base.", "replace openssl/trixie-security")
 
 Packages = Annotated[
     list[str], typer.Argument(metavar="PKG...", help="NAME, NAME=VERSION, NAME/SUITE, NAME:ARCH or ./FILE.deb")
 ]
-Idempotent = Annotated[bool, typer.Option("--idempotent", help="Accepted for rpm-ostree's sake: always so.")]
 
 
-@command(app, RESOLVING)
+@command(app, ("idempotent", *RESOLVING))
 def install(
     call: Call,
     packages: Packages,
@@ -27,9 +26,7 @@ def install(
     ] = None,
     answers: Annotated[
         Path | None,
-        typer.Option(
-            "--debconf", metavar="FILE", help="Answer debconf's questions, in debconf-set-selections(1)'s form."
-        ),
+        file_option("--debconf", "FILE", "Answer debconf's questions, in debconf-set-selections(1)'s form."),
     ] = None,
     allow_inactive: Annotated[
         bool, typer.Option("--allow-inactive", help="Record a request that the base fulfils by itself.")
@@ -37,7 +34,6 @@ def install(
     reinstall: Annotated[
         bool, typer.Option("--reinstall", help="Fetch these packages anew, and lay everything once more.")
     ] = False,
-    idempotent: Idempotent = False,
 ) -> None:
     """Lay packages over the base, in a new deployment.
 
@@ -45,22 +41,18 @@ def install(
     """
     from ..ops import packages as operation
 
+    edit = call.edit(packages, uninstall)
     options = call.options(allow_inactive=allow_inactive, answers=operation.answers(answers))
     call.show(
-        call.perform(
-            lambda reporter: operation.install(
-                call.settings, packages, options, reporter, uninstall or (), again=reinstall
-            ),
-        )
+        call.perform(lambda reporter: operation.install(call.settings, edit, options, reporter, again=reinstall)),
     )
 
 
-@command(app, DEPLOYING)
+@command(app, EDITING)
 def uninstall(
     call: Call,
     packages: Annotated[list[str] | None, typer.Argument(metavar="PKG...", help="Requested packages.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Drop every request.")] = False,
-    idempotent: Idempotent = False,
 ) -> None:
     """Drop requested packages and what only they needed; works without a network.
 
@@ -71,7 +63,9 @@ def uninstall(
     if bool(packages) == every:
         raise UsageError("name packages to uninstall, or --all")
     call.show(
-        call.perform(lambda reporter: operation.uninstall(call.settings, packages or (), every, reporter)),
+        call.perform(
+            lambda reporter: operation.uninstall(call.settings, packages or (), every, reporter, lenient=call.lenient)
+        ),
     )
 
 
@@ -122,11 +116,11 @@ def override_replace(
     )
 
 
-@command(override_app, DEPLOYING, "reset")
+@command(override_app, EDITING, "reset")
 def override_reset(
     call: Call,
     packages: Annotated[list[str] | None, typer.Argument(metavar="PKG...", help="Overridden packages.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Reset every override.")] = False,
+    every: Annotated[bool, typer.Option("-a", "--all", help="Reset every override.")] = False,
 ) -> None:
     """Give packages back as the base has them; works without a network.
 
@@ -137,16 +131,22 @@ def override_reset(
     if bool(packages) == every:
         raise UsageError("name packages to reset, or --all")
     call.show(
-        call.perform(lambda reporter: operation.override_reset(call.settings, packages or (), every, reporter)),
+        call.perform(
+            lambda reporter: operation.override_reset(
+                call.settings, packages or (), every, reporter, lenient=call.lenient
+            )
+        ),
     )
 
 
 @command(app, DEPLOYING)
 def reset(
     call: Call,
-    layers: Annotated[bool, typer.Option("--layers", help="Drop every request.")] = False,
-    overrides: Annotated[bool, typer.Option("--overrides", help="Reset every override.")] = False,
-    initramfs: Annotated[bool, typer.Option("--initramfs", help="Take the image's initramfs, track no file.")] = False,
+    layers: Annotated[bool, typer.Option("-l", "--layers", "--overlays", help="Drop every request.")] = False,
+    overrides: Annotated[bool, typer.Option("-o", "--overrides", help="Reset every override.")] = False,
+    initramfs: Annotated[
+        bool, typer.Option("-i", "--initramfs", help="Take the image's initramfs, track no file.")
+    ] = False,
 ) -> None:
     """Go back to the pure base, of all that was laid over it or of the parts named; works without a network.
 
@@ -163,8 +163,8 @@ def reset(
     )
 
 
-@command(app, APPLYING)
-def apply(call: Call, file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="See docs/apply.md.")]) -> None:
+@command(app, RESOLVING)
+def apply(call: Call, file: Annotated[Path, file_argument("FILE.toml", "See docs/apply.md.")]) -> None:
     """Make packages, overrides, kernel arguments and initramfs what a file says, in one step.
 
     Example: apt-ostree apply --dry-run host.toml

@@ -9,11 +9,11 @@ import time
 from typing import TextIO, cast
 
 from ..errors import UsageError
-from .render import Lasting, tell
+from .streams import DEBUG, INFO, WARNING, Lasting, say
 
 
 class Plain:
-    """One line a step on standard error, for logs and pipes."""
+    """One line a step on standard error, for logs, pipes and the journal."""
 
     def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
         self.quiet, self.verbose = quiet, verbose
@@ -26,17 +26,17 @@ class Plain:
 
     def step(self, message: str) -> None:
         if not self.quiet:
-            tell(sys.stderr, f"{message}…")
+            say(INFO, f"{message}…")
 
     def progress(self, done: int, total: int, message: str = "") -> None:
         """Nothing: a log has no use for it."""
 
     def log(self, line: str) -> None:
         if self.verbose:
-            tell(sys.stderr, f"  {line}")
+            say(DEBUG, f"  {line}")
 
     def warn(self, message: str) -> None:
-        tell(sys.stderr, f"warning: {message}")
+        say(WARNING, f"warning: {message}")
 
     def close(self) -> None:
         """Nothing: each line stands for itself."""

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from ..errors import AptOstreeError
 from ..model import CommitInfo, Package, Plan
+from .streams import ERROR, say, tell
 
 if TYPE_CHECKING:
+    from ..changelog import News
     from ..etc import Conflict
     from ..inventory import Change
     from ..ops.apply import Applied
@@ -29,47 +30,6 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 """The version of every JSON document; fields are only ever added to it."""
-
-
-class Lasting:
-    """Standard error, for as long as somebody reads it: an operation must not fail because its terminal was closed,
-    and its error must not become another one."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
-
-    def write(self, text: str) -> int:
-        try:
-            return self.stream.write(text)
-        except OSError:
-            self._leave()
-            return len(text)
-
-    def flush(self) -> None:
-        try:
-            self.stream.flush()
-        except OSError:
-            self._leave()
-
-    def _leave(self) -> None:
-        # What the buffer still holds would fail again at the exit, and change its status.
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, self.stream.fileno())
-        os.close(null)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
-
-
-def tell(stream: TextIO | None, text: str) -> None:
-    """A line on a stream, whatever bytes are in it."""
-    # Python leaves a stream out that was closed when it started.
-    if stream is None:
-        return
-    to = Lasting(stream) if stream is sys.stderr else stream
-    # File names may not be UTF-8; a message must never fail for it.
-    to.write(text.encode(errors="surrogateescape").decode(errors="backslashreplace") + "\n")
-    to.flush()
 
 
 def line(text: str = "") -> None:
@@ -106,11 +66,11 @@ def error(failure: AptOstreeError, *, as_json: bool) -> None:
             "resolution": failure.resolution,
         }
         document({"error": parts})
-    tell(sys.stderr, f"error: {failure.brief}")
+    say(ERROR, f"error: {failure.brief}")
     for text in failure.detail.splitlines():
-        tell(sys.stderr, f"  {text}")
+        say(ERROR, f"  {text}")
     if failure.resolution:
-        tell(sys.stderr, failure.resolution)
+        say(ERROR, failure.resolution)
 
 
 def moment(seconds: int) -> str:
@@ -151,6 +111,33 @@ def change_json(change: Change) -> dict[str, Any]:
         "removed": [package_json(package) for package in change.removed],
         "changed": [{"old": package_json(old), "new": package_json(new)} for old, new in change.changed],
     }
+
+
+def news_json(news: Sequence[News] | None) -> list[dict[str, Any]] | None:
+    if news is None:
+        return None
+    return [
+        {
+            "packages": list(each.packages),
+            "releases": None
+            if each.releases is None
+            else [{"version": release.version, "text": release.text} for release in each.releases],
+        }
+        for each in news
+    ]
+
+
+def news_lines(news: Sequence[News]) -> Iterable[str]:
+    """What is new in packages, in their maintainers' words."""
+    for each in news:
+        yield ""
+        yield f"{', '.join(each.packages)}:"
+        if each.releases is None:
+            yield "  The image ships no changelog."
+        elif not each.releases:
+            yield "  The changelog has nothing newer."
+        for release in each.releases or ():
+            yield from (f"  {text}".rstrip() for text in release.text.splitlines())
 
 
 def package_json(package: Package) -> dict[str, str]:
@@ -350,7 +337,13 @@ def remotes(found: Sequence[Remote], *, urls: bool, as_json: bool) -> None:
         document(
             {
                 "remotes": [
-                    {"name": r.name, "url": r.url, "gpg-verify": r.gpg_verify, "sign-verify": r.sign_verify}
+                    {
+                        "name": r.name,
+                        "url": r.url,
+                        "gpg-verify": r.gpg_verify,
+                        "sign-verify": r.sign_verify,
+                        "file": str(r.file) if r.file is not None else None,
+                    }
                     for r in found
                 ]
             }
@@ -359,7 +352,8 @@ def remotes(found: Sequence[Remote], *, urls: bool, as_json: bool) -> None:
     width = max((len(entry.name) for entry in found), default=0)
     for entry in found:
         verified = "" if entry.gpg_verify or entry.sign_verify else "  (not verified)"
-        line(f"{entry.name:<{width}}  {entry.url}{verified}" if urls else entry.name)
+        place = f"  (in {entry.file})" if entry.file is not None else ""
+        line(f"{entry.name:<{width}}  {entry.url}{verified}{place}" if urls else entry.name)
 
 
 COLUMN = 15

@@ -8,15 +8,13 @@ from typing import TypeVar
 
 from .. import debconf, kargs, origin, ostree, requests
 from ..console import Reporter
-from ..errors import ResolveError
 from ..hostfile import HostFile
-from ..inventory import package_list
 from ..kargs import Edit
 from ..model import Deployment, Intent, LocalPackage
 from . import kernel_args
 from . import transaction as tx
 from .layer import Options, Outcome, relayer
-from .packages import import_files, split
+from .packages import check_overrides, import_files, split
 from .transaction import Settings, Transaction
 
 T = TypeVar("T", str, LocalPackage)
@@ -53,7 +51,8 @@ class Applied:
 def apply(settings: Settings, wanted: HostFile, options: Options, reporter: Reporter) -> Applied:
     """Make the intent and the kernel arguments equal to the file, in one transaction.
 
-    What a file does not name is dropped; answers to debconf that were given before stay, and so do kernel
+    A package that the base has is recorded, too, and is inactive as long as it has it: the file is for other bases as
+    well. What a file does not name is dropped; answers to debconf that were given before stay, and so do kernel
     arguments that it does not name. Raises what installing and overriding raise; nothing has changed then.
     """
     tx.require_root()
@@ -61,11 +60,10 @@ def apply(settings: Settings, wanted: HostFile, options: Options, reporter: Repo
     replacing, replacing_files = split(wanted.replace)
     with tx.transaction(settings, reporter) as current:
         before = origin.intent(current.basis.origin)
-        _check_overrides(current, wanted, replacing)
         after = Intent(
             tuple(_in_order(before.requested, requests.add(Intent(), names, ()).requested)),
             tuple(_in_order(before.requested_local, import_files(current, files))),
-            before.recommends if wanted.recommends is None else wanted.recommends,
+            next((said for said in (options.recommends, wanted.recommends) if said is not None), before.recommends),
             tuple(_in_order(before.remove, wanted.remove)),
             tuple(_in_order(before.replace, replacing)),
             tuple(_in_order(before.replace_local, import_files(current, replacing_files))),
@@ -74,6 +72,7 @@ def apply(settings: Settings, wanted: HostFile, options: Options, reporter: Repo
             wanted.initramfs_args,
             tuple(_in_order(before.initramfs_etc, wanted.initramfs_etc)),
         )
+        check_overrides(current, before, after)
         if after.empty:
             # Without packages there is nobody to ask for more of them.
             after = replace(after, recommends=None, debconf="")
@@ -88,18 +87,10 @@ def apply(settings: Settings, wanted: HostFile, options: Options, reporter: Repo
             tuple(item for item in new if item not in old), tuple(item for item in old if item not in new)
         )
         other = replace(current, kargs=tuple(words)) if words != line else current
-        outcome = relayer(other, settings, after, replace(options, answers=wanted.answers))
-        if not outcome.changed and words != line:
+        outcome = relayer(other, settings, after, replace(options, answers=wanted.answers, allow_inactive=True))
+        if not outcome.changed and words != line and not options.download_only:
             outcome = _arguments_alone(current, settings, words)
         return Applied(difference if outcome.changed else Difference(), outcome)
-
-
-def _check_overrides(current: Transaction, wanted: HostFile, replacing: Sequence[str]) -> None:
-    base = {package.name for package in package_list(current.repo, tx.base_of(current.repo, current.basis).checksum)}
-    if absent := [name for name in [*wanted.remove, *map(requests.name_of, replacing)] if name not in base]:
-        raise ResolveError(
-            f"not in the base: {', '.join(absent)}", resolution="[overrides] is for packages that the base has."
-        )
 
 
 def _in_order(before: Sequence[T], wanted: Sequence[T]) -> list[T]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from .. import pkgcache, sysroot
+from .. import pkgcache, staged, sysroot
 from ..console import Reporter
 from ..errors import SysrootError
 from ..fs import remove_tree
@@ -118,6 +120,37 @@ def pin(settings: Settings, index: str, pinned: bool, reporter: Reporter) -> Don
         return Done(True, f"{name} is {state} now.", fresh.deployments[chosen.index])
 
 
+def finalize(settings: Settings, checksum: str | None, reporter: Reporter, *, allow_unlocked: bool = False) -> Done:
+    """Let the shutdown finalise the staged deployment, which has to be of the commit ``checksum`` where that is given.
+
+    Raises SysrootError where none is staged, another one, or one that was not locked, unless that is allowed.
+    """
+    with tx.transaction(settings, reporter) as current:
+        waiting = next((d for d in current.sysroot.of(current.osname) if d.staged), None)
+        if waiting is None:
+            raise SysrootError(
+                "no deployment is staged", resolution="Nothing was changed. 'apt-ostree status' shows what boots next."
+            )
+        if checksum not in (None, waiting.checksum):
+            raise SysrootError(
+                "another commit is staged",
+                f"expected was {checksum}\nstaged is {waiting.checksum}",
+                "Nothing was changed. Look at it with 'apt-ostree status', and name that one if it is wanted.",
+            )
+        if not (waiting.locked or allow_unlocked):
+            raise SysrootError(
+                "the staged deployment is not locked",
+                f"{waiting.checksum[:12]} will be finalised at the next shutdown",
+                "Nothing was changed. Reboot, or say --allow-unlocked.",
+            )
+        name = waiting.checksum[:12]
+        if settings.dry_run:
+            return Done(True, f"Would reboot into {name}.", waiting, dry_run=True)
+        if waiting.locked:
+            staged.release(current.sysroot.path)
+        return Done(True, f"Rebooting into {name}.", waiting)
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What a cleanup removes; all False means nothing."""
@@ -132,29 +165,38 @@ def cleanup(settings: Settings, parts: Parts, reporter: Reporter) -> Done:
     """Remove pending or rollback deployments, the work area and unused packages, or apt's lists."""
     with tx.transaction(settings, reporter) as current:
         gone = _going(current, parts)
+        files = _unused(current, parts, gone)
+        if not (gone or files):
+            return Done(False, "Nothing to clean up.")
+        what = f"{len(gone)} deployment{'s' if len(gone) != 1 else ''} and {_size(files) / 1e6:.1f} MB of cached files"
         if settings.dry_run:
-            names = ", ".join(d.checksum[:12] for d in gone) or "no deployment"
-            return Done(bool(gone), f"Would remove {names}.", dry_run=True)
+            names = "".join(f"\n  {d.checksum[:12]}.{d.serial}" for d in gone)
+            return Done(True, f"Would remove {what}.{names}", dry_run=True)
         fresh = current.sysroot
         # The caches first: on a full disk ostree needs what they free.
-        size = _area_size(current) if parts.base or parts.metadata else 0
-        if parts.base:
-            remove_tree(current.area / "base")
-            pkgcache.free(current.area)
-        if parts.metadata:
-            for name in ("lists", "cache", "lists.json"):
-                remove_tree(current.area / "apt" / name)
+        for place in files:
+            remove_tree(place)
         for deployment in reversed(gone):
             with current.phase("deploy", f"Removing deployment {deployment.checksum[:12]}"):
                 fresh = sysroot.undeploy(fresh, deployment)
         with current.phase("prune"):
             layer.tidy(current.reloaded(fresh))
             sysroot.prune(fresh.path)
-        freed = size - _area_size(current) if size else 0
-        changed = bool(gone) or freed > 0
-        if not changed:
-            return Done(False, "Nothing to clean up.")
-        return Done(True, f"Removed {len(gone)} deployments and {freed / 1e6:.1f} MB of cached files.")
+        return Done(True, f"Removed {what}.")
+
+
+def _unused(current: tx.Transaction, parts: Parts, gone: Sequence[Deployment]) -> list[Path]:
+    """The caches that go; downloads that were not imported are swept before every command."""
+    area, found = current.area, []
+    if parts.base:
+        found += [area / "base"] if any((area / "base").iterdir()) else []
+        # Where it cannot be told what is needed, nothing goes.
+        with contextlib.suppress(SysrootError):
+            stay = [d for d in current.sysroot.deployments if d not in gone]
+            found += pkgcache.garbage(area, layer.needed(current.repo, stay))
+    if parts.metadata:
+        found += [place for name in ("lists", "cache", "lists.json") if (place := area / "apt" / name).exists()]
+    return found
 
 
 def _going(current: tx.Transaction, parts: Parts) -> list[Deployment]:
@@ -173,5 +215,7 @@ def _going(current: tx.Transaction, parts: Parts) -> list[Deployment]:
     return gone
 
 
-def _area_size(current: tx.Transaction) -> int:
-    return sum(p.lstat().st_blocks * 512 for p in current.area.rglob("*") if p.lstat().st_nlink == 1)
+def _size(places: Sequence[Path]) -> int:
+    """Bytes on disk; what is linked into the repository as well would not be freed."""
+    files = [file for place in places for file in (place, *place.rglob("*"))]
+    return sum(status.st_blocks * 512 for file in files if (status := file.lstat()).st_nlink == 1)

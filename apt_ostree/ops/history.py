@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import select
 import signal
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from .. import journal, sysroot
+from .. import boots, journal, sysroot
 from ..console import Reporter
 from ..errors import CancelError, JournalError, LockedError
 from ..lock import Holder, holder, locked_file
@@ -25,6 +26,8 @@ class History:
 
     osname: str
     entries: tuple[journal.Entry | journal.Unreadable, ...]
+    boots: Mapping[str, int] | None = None
+    """How often each deployment was booted; None where the system notes no boots."""
 
 
 def history(settings: Settings, count: int | None) -> History:
@@ -44,7 +47,7 @@ def history(settings: Settings, count: int | None) -> History:
             "Run it with sudo." if isinstance(error, PermissionError) else "A directory has to be there, and no link.",
         ) from error
     entries = [_as_it_is(entry, running) for entry in reversed(entries)]
-    return History(osname, tuple(entries[:count]))
+    return History(osname, tuple(entries[:count]), boots.read(tx.stateroot_of(loaded, osname)))
 
 
 def _as_it_is(entry: journal.Entry | journal.Unreadable, running: str) -> journal.Entry | journal.Unreadable:

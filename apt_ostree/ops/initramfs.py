@@ -8,9 +8,8 @@ from pathlib import PurePosixPath
 
 from .. import kernel, origin
 from ..console import Reporter
-from ..errors import ResolveError, UsageError
+from ..errors import UsageError
 from ..model import Intent
-from . import query
 from . import transaction as tx
 from .layer import Options, Outcome, publish, relayer, standing
 from .transaction import Settings
@@ -27,8 +26,8 @@ class State:
 
 def state(settings: Settings) -> State:
     """Read it; anybody may. Raises SysrootError."""
-    deployment = query.status(settings.sysroot, settings.stateroot).deployments[0].deployment
-    intent = origin.intent(deployment.origin)
+    loaded = tx.loaded(settings)
+    intent = origin.intent(loaded.of(loaded.stateroot(settings.stateroot))[0].origin)
     return State(intent.initramfs, intent.initramfs_args, intent.initramfs_etc)
 
 
@@ -54,7 +53,7 @@ def track(
     """Ship files of the machine's own /etc in an initramfs of their own; no dracut runs, no script.
 
     ``every`` drops all that were tracked before. The files are read anew for each deployment. Raises
-    UsageError, ResolveError for a file that is not tracked, and TreeError for one that cannot be.
+    UsageError, and TreeError for a file that cannot be tracked.
     """
     for name in (*tracking, *untracking):
         _check_word(name, "a file to track")
@@ -75,12 +74,8 @@ def track(
 
 
 def _tracking(before: Intent, tracking: Sequence[str], untracking: Sequence[str], every: bool) -> Intent:
-    kept = [] if every else list(before.initramfs_etc)
-    if unknown := [name for name in untracking if name not in before.initramfs_etc]:
-        raise ResolveError(
-            f"not tracked: {', '.join(unknown)}", f"tracked are: {', '.join(before.initramfs_etc) or 'none'}"
-        )
-    kept = [name for name in kept if name not in untracking]
+    # As with rpm-ostree it is no error that a file was not tracked.
+    kept = [] if every else [name for name in before.initramfs_etc if name not in untracking]
     return replace(before, initramfs_etc=tuple(dict.fromkeys([*kept, *tracking])))
 
 

@@ -142,7 +142,7 @@ def reach(current: Transaction, settings: Settings, target: Target, options: Opt
                 etc=kept_in_etc(current, base, alone=True),
             )
         if options.download_only:
-            return replace(outcome, message="Downloaded; nothing else was done.")
+            return _downloaded(current, outcome)
         return publish(current, base.checksum, target, outcome)
     tree = assemble.base_checkout(current.repo, current.area, base.checksum)
     base_packages = [entry.package for entry in dpkg.installed(tree)]
@@ -196,8 +196,7 @@ def reach(current: Transaction, settings: Settings, target: Target, options: Opt
     tx.mark_unsynced(current.sysroot)
     cached = fetch(current, solver, plan, missing)
     if options.download_only:
-        arrived = bool(missing) or base != now.base
-        return replace(outcome, changed=arrived, message="Downloaded and imported; nothing else was done.")
+        return _downloaded(current, outcome)
     commit = None if target.anew else build.find(current, inputs)
     if commit is not None:
         return publish(current, commit, target, replace(outcome, reused=True))
@@ -213,6 +212,13 @@ def _check_kernels(plan: Plan, base: Sequence[Package], tree: Path) -> None:
     gone = [package.name for package in plan.removed if kernel.is_package(package.name)]
     if gone and not any(map(kernel.is_package, names)):
         raise kernel.none_left(gone)
+
+
+def _downloaded(current: Transaction, outcome: Outcome) -> Outcome:
+    """Where nothing had to come from elsewhere, nothing has changed."""
+    if not (outcome.download or current.did("pull")):
+        return replace(outcome, changed=False, message="No change: everything is downloaded already.")
+    return replace(outcome, message="Downloaded; nothing else was done.")
 
 
 def _solve(
@@ -342,13 +348,19 @@ def tidy(current: Transaction) -> None:
     if tx.PENDING_REF in ostree.refs(loaded.repo, "apt-ostree"):
         ostree.delete_ref(loaded.repo, tx.PENDING_REF)
     tx.hold_bases(loaded)
-    keep = set()
-    for deployment in loaded.deployments:
-        try:
-            keep |= {s.sha256 for s in locked(tx.commit_of(loaded.repo, deployment))}
-            keep |= {entry.sha256 for entry in origin.intent(deployment.origin).local}
-        except SysrootError as error:
-            # What was published is in force; what this deployment needs cannot be told, so nothing goes.
-            current.reporter.warn(f"no cached package was removed: {error.brief}")
-            return
+    try:
+        keep = needed(loaded.repo, loaded.deployments)
+    except SysrootError as error:
+        # What was published is in force; what this deployment needs cannot be told, so nothing goes.
+        current.reporter.warn(f"no cached package was removed: {error.brief}")
+        return
     pkgcache.collect_garbage(loaded.repo, loaded.area, keep)
+
+
+def needed(repo: Path, deployments: Sequence[Deployment]) -> set[str]:
+    """The digests of the packages that these deployments are made of. Raises SysrootError where that cannot be told."""
+    keep = set()
+    for deployment in deployments:
+        keep |= {s.sha256 for s in locked(tx.commit_of(repo, deployment))}
+        keep |= {entry.sha256 for entry in origin.intent(deployment.origin).local}
+    return keep

@@ -16,21 +16,12 @@ from .layer import Options, Outcome, reach, relayer, standing
 from .transaction import Settings, Transaction
 
 
-def install(
-    settings: Settings,
-    packages: Sequence[str],
-    options: Options,
-    reporter: Reporter,
-    uninstall: Sequence[str] = (),
-    *,
-    again: bool = False,
-) -> Outcome:
+def install(settings: Settings, edit: Edit, options: Options, reporter: Reporter, *, again: bool = False) -> Outcome:
     """Lay further packages over the base; ``again`` fetches those named anew and runs every script once more.
 
     Raises UsageError, ResolveError, DownloadError, PackageError, ScriptError, SpaceError, TreeError; nothing has
     changed then."""
     tx.require_root()
-    edit = Edit.of(packages, uninstall, options.recommends)
     with tx.transaction(settings, reporter) as current:
         target = standing(current)
         after = edit.apply(current, target.intent, anew=again)
@@ -47,25 +38,39 @@ class Edit:
     files: tuple[Path, ...] = ()
     dropping: tuple[str, ...] = ()
     recommends: bool | None = None
+    lenient: bool = False
+    """Whether what nobody requested counts as dropped already."""
 
     @classmethod
-    def of(cls, packages: Sequence[str], uninstall: Sequence[str], recommends: bool | None = None) -> Edit:
+    def of(
+        cls,
+        packages: Sequence[str],
+        uninstall: Sequence[str],
+        recommends: bool | None = None,
+        *,
+        lenient: bool = False,
+    ) -> Edit:
         """Raises UsageError for what is no package expression, and PackageError for a file that is no package."""
         names, files = split(packages)
         for name in [*names, *uninstall]:
             requests.parse_expression(name)
-        return cls(tuple(names), tuple(files), tuple(uninstall), recommends)
+        return cls(tuple(names), tuple(files), tuple(uninstall), recommends, lenient)
 
     def apply(self, current: Transaction, intent: Intent, *, anew: bool = False) -> Intent:
         """The intent with these changes; files are imported. Raises ResolveError and PackageError."""
-        after = requests.drop(intent, self.dropping) if self.dropping else intent
+        after = requests.drop(intent, self.dropping, lenient=self.lenient)
         after = requests.add(after, self.names, import_files(current, self.files, anew=anew))
-        if self.recommends is not None:
-            return replace(after, recommends=self.recommends)
-        if after != intent and after.recommends is None:
-            # Only with a change: the setting alone must not lay anything anew.
-            return replace(after, recommends=current.config.recommends)
-        return after
+        return with_recommends(current, intent, after, self.recommends)
+
+
+def with_recommends(current: Transaction, before: Intent, after: Intent, said: bool | None) -> Intent:
+    """The intent ``after`` with the choice about recommended packages: what was said now, or on record, or set."""
+    if said is not None:
+        return replace(after, recommends=said)
+    if after != before and after.recommends is None:
+        # Only with a change: the setting alone must not lay anything anew.
+        return replace(after, recommends=current.config.recommends)
+    return after
 
 
 def reset(settings: Settings, *, layers: bool, overrides: bool, initramfs: bool, reporter: Reporter) -> Outcome:
@@ -82,14 +87,20 @@ def answers(file: Path | None) -> str:
     return debconf.read(file) if file is not None else ""
 
 
-def uninstall(settings: Settings, packages: Sequence[str], every: bool, reporter: Reporter) -> Outcome:
-    """Drop requests, or all of them; needs no network. Raises ResolveError for what nobody requested."""
+def uninstall(
+    settings: Settings, packages: Sequence[str], every: bool, reporter: Reporter, *, lenient: bool = False
+) -> Outcome:
+    """Drop requests, or all of them; needs no network. Raises ResolveError for what nobody requested, unless
+    ``lenient``."""
     tx.require_root()
     for name in packages:
         requests.parse_expression(name)
     with tx.transaction(settings, reporter) as current:
         before = origin.intent(current.basis.origin)
-        after = replace(before, requested=(), requested_local=()) if every else requests.drop(before, packages)
+        if every:
+            after = replace(before, requested=(), requested_local=())
+        else:
+            after = requests.drop(before, packages, lenient=lenient)
         return relayer(current, settings, after, Options(cache_only=True))
 
 
@@ -137,29 +148,35 @@ def _override(
     with tx.transaction(settings, reporter) as current:
         before = origin.intent(current.basis.origin)
         local = import_files(current, files)
-        base = {
-            package.name for package in package_list(current.repo, tx.base_of(current.repo, current.basis).checksum)
-        }
-        asked = [*remove, *map(requests.name_of, names), *(entry.package.name for entry in local)]
-        if absent := [name for name in asked if name not in base and name not in requests.overridden(before)]:
-            raise ResolveError(
-                f"not in the base: {', '.join(absent)}",
-                resolution="Layered packages come and go with 'apt-ostree install' and 'uninstall', or in the same "
-                "step with --install.",
-            )
+        check_overrides(current, before, requests.override(Intent(), remove, names, local))
         after = requests.override(before, remove, names, local)
         after = requests.add(after, wanted, import_files(current, wanted_files))
-        quiet = not (names or wanted)
-        return relayer(current, settings, after, replace(options, cache_only=options.cache_only or quiet))
+        return relayer(current, settings, with_recommends(current, before, after, options.recommends), options)
 
 
-def override_reset(settings: Settings, packages: Sequence[str], every: bool, reporter: Reporter) -> Outcome:
-    """Give base packages back as the base has them; needs no network. Raises ResolveError."""
+def check_overrides(current: Transaction, before: Intent, after: Intent) -> None:
+    """Raises ResolveError for overrides of packages that the base does not have, unless they are on record already:
+    another base makes those inactive."""
+    base = package_list(current.repo, tx.base_of(current.repo, current.basis).checksum)
+    known = {package.name for package in base} | requests.overridden(before)
+    if absent := sorted(requests.overridden(after) - known):
+        raise ResolveError(
+            f"not in the base: {', '.join(absent)}",
+            resolution="Layered packages come and go with 'apt-ostree install' and 'uninstall', or in the same step "
+            "with --install.",
+        )
+
+
+def override_reset(
+    settings: Settings, packages: Sequence[str], every: bool, reporter: Reporter, *, lenient: bool = False
+) -> Outcome:
+    """Give base packages back as the base has them; needs no network. Raises ResolveError for those that are as the
+    base has them, unless ``lenient``."""
     tx.require_root()
     with tx.transaction(settings, reporter) as current:
         before = origin.intent(current.basis.origin)
         names = sorted(requests.overridden(before)) if every else packages
-        after = requests.reset(before, names)
+        after = requests.reset(before, names, lenient=lenient)
         return relayer(current, settings, after, Options(cache_only=True))
 
 

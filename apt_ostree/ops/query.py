@@ -11,16 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import dpkg, etc, journal, origin, ostree, proc, requests, staged, sysroot
-from ..errors import SysrootError, TreeError, UsageError
+from .. import changelog, dpkg, etc, journal, origin, ostree, proc, requests, staged, sysroot
+from ..changelog import News
+from ..errors import SysrootError, UsageError
 from ..etc import Conflict
-from ..inventory import Change, difference, package_list
+from ..inventory import Change, difference, no_database, package_list
 from ..lock import Holder, holder
 from ..model import CommitInfo, Deployment, Intent, Package, Solved
 from ..sysroot import Sysroot
 from . import transaction as tx
 from .available import Update, cached
 from .resolve import inactive_overrides, locked
+from .transaction import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,18 +160,18 @@ class PackageDetails:
 
 
 def resolve(loaded: Sysroot, revision: str) -> str:
-    """A commit from what a user names: a ref, a checksum, or a deployment's index. Raises SysrootError."""
-    if revision.isdigit() and len(revision) < 4:
+    """A commit from what a user names: a ref, a checksum, or a deployment's index. Raises UsageError, SysrootError."""
+    if not revision or revision.startswith("-"):
+        raise UsageError(f"'{revision}' is no revision", "one is a deployment's index, a ref or a checksum")
+    if revision.isascii() and revision.isdecimal() and len(revision) < 4:
         index = int(revision)
         if index >= len(loaded.deployments):
             raise SysrootError(
                 f"there is no deployment {index}", resolution="'apt-ostree status' lists them, from 0 on."
             )
         return loaded.deployments[index].checksum
-    if revision.startswith("-"):
-        raise UsageError(f"'{revision}' is no revision")
     commit = ostree.resolve(loaded.repo, revision)
-    if commit is None:
+    if commit is None or ostree.commit_info(loaded.repo, commit) is None:
         raise SysrootError(
             f"there is no commit {revision} in {loaded.repo}",
             resolution="Name a deployment's index, a ref or a checksum; 'apt-ostree status' shows some.",
@@ -197,7 +199,7 @@ def package_details(repo: Path, commit: str, wanted: Sequence[str] = ()) -> list
                 for entry in dpkg.installed(tree)
                 if not wanted or entry.package.name in wanted
             ]
-    raise TreeError(f"commit {commit[:12]} has no dpkg database")
+    raise no_database(commit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,33 +209,38 @@ class Difference:
     old: str
     new: str
     change: Change
+    news: tuple[News, ...] | None = None
+    """What the changelogs say, where that was asked for."""
 
 
-def db_diff(path: Path, revisions: Sequence[str]) -> Difference:
-    """Compare two commits' packages. Without revisions: booted and pending, or, where nothing is booted, what
-    boots next against the one after it. Raises SysrootError."""
-    loaded = sysroot.load(path.absolute())
+def db_diff(settings: Settings, revisions: Sequence[str], *, changelogs: bool = False) -> Difference:
+    """Compare two commits' packages, with what is new in each if ``changelogs`` are asked for.
+
+    Without revisions: booted and pending, or, where nothing of that stateroot is booted, its first deployment against
+    its second. Raises SysrootError.
+    """
+    loaded = tx.loaded(settings)
     if len(revisions) > 2:
         raise UsageError("db diff compares two revisions")
     if len(revisions) == 2:
         old, new = (resolve(loaded, revision) for revision in revisions)
     elif len(revisions) == 1:
-        old, new = _first(loaded), resolve(loaded, revisions[0])
+        old, new = _first(loaded, settings), resolve(loaded, revisions[0])
     else:
-        if len(loaded.deployments) < 2:
-            raise SysrootError("there is only one deployment", resolution="Name two revisions.")
-        booted = loaded.booted
-        other = loaded.deployments[1] if booted is None or booted.index == 0 else booted
-        old, new = other.checksum, loaded.deployments[0].checksum
+        own = loaded.of(loaded.stateroot(settings.stateroot))
+        if len(own) < 2:
+            raise SysrootError(f"{own[0].osname} has only one deployment", resolution="Name two revisions.")
+        other = next((d for d in own[1:] if d.booted), own[1])
+        old, new = other.checksum, own[0].checksum
     change = difference(package_list(loaded.repo, old), package_list(loaded.repo, new))
-    return Difference(old, new, change)
+    news = tuple(changelog.news(loaded.repo, old, new, change.changed)) if changelogs else None
+    return Difference(old, new, change, news)
 
 
-def _first(loaded: Sysroot) -> str:
-    chosen = loaded.booted or (loaded.deployments[0] if loaded.deployments else None)
-    if chosen is None:
-        raise SysrootError(f"{loaded.path} has no deployment")
-    return chosen.checksum
+def _first(loaded: Sysroot, settings: Settings) -> str:
+    """The booted deployment's commit, or that of what boots next."""
+    own = loaded.of(loaded.stateroot(settings.stateroot))
+    return next((d for d in own if d.booted), own[0]).checksum
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,12 +252,12 @@ class Versioned:
     digest: str
 
 
-def db_version(path: Path, revisions: Sequence[str]) -> list[Versioned]:
+def db_version(settings: Settings, revisions: Sequence[str]) -> list[Versioned]:
     """The version of each revision, or of the deployment that is booted or boots next, from metadata alone where
     the commit has a list of its packages. Equal digests mean equal packages."""
-    loaded = sysroot.load(path.absolute())
+    loaded = tx.loaded(settings)
     found = []
-    for commit in [resolve(loaded, revision) for revision in revisions] or [_first(loaded)]:
+    for commit in [resolve(loaded, revision) for revision in revisions] or [_first(loaded, settings)]:
         info = ostree.commit_info(loaded.repo, commit)
         assert info is not None
         packages = package_list(loaded.repo, commit)
@@ -259,20 +266,20 @@ def db_version(path: Path, revisions: Sequence[str]) -> list[Versioned]:
     return found
 
 
-def db_list(path: Path, words: Sequence[str]) -> list[tuple[str, list[Package]]]:
+def db_list(settings: Settings, words: Sequence[str]) -> list[tuple[str, list[Package]]]:
     """The packages of each revision, or of the deployment that is booted or boots next.
 
     From the first word with a wildcard on they are patterns (fnmatch(3)) for packages' names. Raises SysrootError.
     """
-    loaded = sysroot.load(path.absolute())
-    commits, patterns = _split_patterns(loaded, words)
+    loaded = tx.loaded(settings)
+    commits, patterns = _split_patterns(loaded, settings, words)
     return [(commit, _matching(package_list(loaded.repo, commit), patterns)) for commit in commits]
 
 
-def _split_patterns(loaded: Sysroot, words: Sequence[str]) -> tuple[list[str], list[str]]:
+def _split_patterns(loaded: Sysroot, settings: Settings, words: Sequence[str]) -> tuple[list[str], list[str]]:
     # What holds a wildcard is a pattern at once: no revision has one.
     count = next((number for number, word in enumerate(words) if set(word) & set("*?[")), len(words))
-    commits = [resolve(loaded, word) for word in words[:count]] or [_first(loaded)]
+    commits = [resolve(loaded, word) for word in words[:count]] or [_first(loaded, settings)]
     return commits, list(words[count:])
 
 
@@ -280,10 +287,10 @@ def _matching(packages: Sequence[Package], patterns: Sequence[str]) -> list[Pack
     return [p for p in packages if not patterns or any(fnmatch.fnmatchcase(p.name, each) for each in patterns)]
 
 
-def db_details(path: Path, words: Sequence[str]) -> list[tuple[str, list[PackageDetails]]]:
+def db_details(settings: Settings, words: Sequence[str]) -> list[tuple[str, list[PackageDetails]]]:
     """As ``db_list``, with everything dpkg knows."""
-    loaded = sysroot.load(path.absolute())
-    commits, patterns = _split_patterns(loaded, words)
+    loaded = tx.loaded(settings)
+    commits, patterns = _split_patterns(loaded, settings, words)
     found = []
     for commit in commits:
         names = [package.name for package in _matching(package_list(loaded.repo, commit), patterns)]

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .. import remote, sysroot
+from .. import remote
 from ..console import Reporter
 from ..errors import RemoteError, UsageError, redact
 from ..remote import Remote
+from ..sysroot import Sysroot
 from . import transaction as tx
 from .deployments import Done
 from .transaction import Settings
+
+_URL = re.compile(r"(?:mirrorlist=)?(?:https?|file)://[^\s\x00-\x1f]+")
+"""What ostree fetches from (ostree.repo-config(5))."""
+
+_SETTING = re.compile(r"([a-z][a-z0-9-]*)=([^\x00-\x1f]*)")
+
+_OWN_OPTIONS = {"url": "URL", "gpg-verify": "--no-gpg-verify", "sign-verify": "--sign-verify"}
+"""Settings that decide what is trusted, and the words that say so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +58,23 @@ def add(
     """Record a remote; nothing is fetched. Raises UsageError and RemoteError, and nothing is recorded then."""
     tx.require_root()
     remote.check_name(name)
-    if "://" not in url or any(character.isspace() for character in url):
+    if not _URL.fullmatch(url):
         raise UsageError(f"'{url}' is no URL", "one begins with https://, http:// or file://")
     for setting in more:
-        if not setting.partition("=")[0] or "=" not in setting or "\n" in setting:
+        match = _SETTING.fullmatch(setting)
+        if match is None:
             raise UsageError(f"--set takes KEY=VALUE, not '{setting}'")
+        if match[1] in _OWN_OPTIONS:
+            raise UsageError(f"--set is not for '{match[1]}'", f"{_OWN_OPTIONS[match[1]]} says that")
     with tx.transaction(settings, reporter) as current:
-        if found := next((entry for entry in remote.read(current.repo) if entry.name == name), None):
+        if found := next((entry for entry in _known(current.sysroot, current.osname) if entry.name == name), None):
             if if_not_exists:
                 return Done(False, f"There is a remote {name} already: {redact(found.url)}.")
+            removal = "Removing that file" if found.file is not None else "'apt-ostree remote delete'"
             raise RemoteError(
                 f"there is a remote {name} already",
-                found.url,
-                "Nothing was changed. 'apt-ostree remote delete' removes it; --if-not-exists leaves it as it is.",
+                f"{found.url} in {found.file}" if found.file is not None else found.url,
+                f"Nothing was changed. {removal} removes it; --if-not-exists leaves it as it is.",
             )
         words = [*trust.settings(), *more]
         if settings.dry_run:
@@ -73,14 +87,26 @@ def add(
         return Done(True, f"Added the remote {name}.")
 
 
-def delete(settings: Settings, name: str, reporter: Reporter) -> Done:
+def delete(settings: Settings, name: str, reporter: Reporter, *, if_exists: bool = False) -> Done:
     """Forget a remote, with its keys; what is deployed stays. Raises UsageError and RemoteError."""
     tx.require_root()
     remote.check_name(name)
     with tx.transaction(settings, reporter) as current:
         known = [entry.name for entry in remote.read(current.repo)]
         if name not in known:
-            raise RemoteError(f"there is no remote {name}", f"there are: {', '.join(known) or 'none'}")
+            if found := next((r for r in _known(current.sysroot, current.osname) if r.name == name), None):
+                raise RemoteError(
+                    f"the remote {name} is not of the repository",
+                    f"it stands in {found.file}",
+                    "Nothing was changed. Remove that file, which is the administrator's own.",
+                )
+            if if_exists:
+                return Done(False, f"There is no remote {name}.")
+            raise RemoteError(
+                f"there is no remote {name}",
+                f"there are: {', '.join(known) or 'none'}",
+                "Nothing was changed. With --if-exists that is no error.",
+            )
         if settings.dry_run:
             return Done(True, f"Would delete the remote {name}.", dry_run=True)
         tx.hold_bases(current.sysroot, also=tx.base_of(current.repo, current.basis).checksum)
@@ -88,6 +114,16 @@ def delete(settings: Settings, name: str, reporter: Reporter) -> Done:
         return Done(True, f"Deleted the remote {name}.")
 
 
-def listed(path: Path) -> list[Remote]:
+def listed(settings: Settings) -> list[Remote]:
     """The remotes of a sysroot, without passwords; anybody may ask. Raises SysrootError."""
-    return [replace(entry, url=redact(entry.url)) for entry in remote.read(sysroot.load(path.absolute()).repo)]
+    loaded = tx.loaded(settings)
+    osname = loaded.stateroot(settings.stateroot) if loaded.deployments else ""
+    return [replace(entry, url=redact(entry.url)) for entry in _known(loaded, osname)]
+
+
+def _known(loaded: Sysroot, osname: str) -> list[Remote]:
+    """Those of the repository, and those in the /etc whose system is booted or would be."""
+    found = remote.read(loaded.repo)
+    if any(d.osname == osname for d in loaded.deployments):
+        found += remote.read_etc(loaded.path / tx.merge_of(loaded, osname).path / "etc")
+    return sorted(found, key=lambda entry: entry.name)

@@ -16,7 +16,7 @@ from ..console import Reporter
 from ..errors import AptOstreeError, Interrupted, NotRootError, SpaceError, SysrootError, ToolError, UsageError
 from ..fs import make_beneath, remove_tree, sync_filesystem, write_atomically
 from ..inventory import Change
-from ..lock import lock
+from ..lock import holder, lock
 from ..model import CommitInfo, Deployment, Package
 from ..sysroot import Sysroot
 
@@ -74,6 +74,10 @@ class Transaction:
         with self.journal.phase(name):
             yield
 
+    def did(self, name: str) -> bool:
+        """Whether a phase of this name has begun."""
+        return any(phase.name == name for phase in self.journal.entry.phases)
+
     @property
     def repo(self) -> Path:
         return self.sysroot.repo
@@ -106,6 +110,14 @@ class Transaction:
 
     def reloaded(self, fresh: Sysroot) -> Transaction:
         return replace(self, sysroot=fresh)
+
+
+def loaded(settings: Settings) -> Sysroot:
+    """The sysroot of a question. Raises SysrootError, also for a stateroot that it does not have."""
+    found = sysroot.load(settings.sysroot.absolute())
+    if settings.stateroot is not None:
+        found.stateroot(settings.stateroot)
+    return found
 
 
 def merge_of(loaded: Sysroot, osname: str) -> Deployment:
@@ -151,6 +163,8 @@ def transaction(settings: Settings, reporter: Reporter) -> Iterator[Transaction]
     wait = chosen.wait if settings.wait == AS_CONFIGURED else settings.wait
     began, identifier = journal.now(), journal.identify()
     reporter.begin(identifier)
+    if wait != 0 and (at_work := holder(path / LOCK)) is not None:
+        reporter.step(f"Waiting for {at_work}")
     _own_mounts(path)
     with lifetime.contained(), lock(path / LOCK, wait=wait, identifier=identifier) as killed:
         if killed is not None:
@@ -394,6 +408,7 @@ def commit_of(repo: Path, deployment: Deployment) -> CommitInfo:
         raise SysrootError(
             f"the commit of deployment {deployment.index} is missing",
             f"{deployment.checksum} is not in {repo}",
+            "Pull it again (ostree pull), or boot another deployment ('apt-ostree rollback --list').",
         )
     return info
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from .. import apt, assemble, ostree, remote
 from ..console import Reporter
 from ..errors import AptOstreeError, TreeError
 from ..inventory import Change, difference, package_list
-from ..remote import Refspec
+from ..model import CommitInfo
 from . import transaction as tx
 from .available import Update, cached, remember
 from .layer import Options, Outcome, reach, standing
 from .resolve import prepare_apt
 from .transaction import Settings, Transaction
-from .upgrade import let_go
+from .upgrade import known, let_go
 
 
 def check(settings: Settings, options: Options, reporter: Reporter) -> Update:
@@ -34,18 +35,21 @@ def check(settings: Settings, options: Options, reporter: Reporter) -> Update:
                 update = replace(update, layered=_layered(current, options))
             except AptOstreeError as error:
                 reporter.warn(f"{error.brief}; what is layered was not looked at")
-        remember(current.sysroot, current.osname, update)
+        if not settings.dry_run:
+            remember(current.sysroot, current.osname, update)
         return update
 
 
 def refresh(settings: Settings, reporter: Reporter, *, force: bool) -> Update:
     """Fetch the archives' lists, if they are a day old or ``force`` says so, and look at the remote.
 
-    Raises DownloadError and RemoteError, each after the other part was done.
+    A dry run looks, and keeps nothing of it. Raises DownloadError and RemoteError, each after the other part was done.
     """
     tx.require_root()
     with tx.transaction(settings, reporter) as current:
         now = standing(current)
+        if settings.dry_run:
+            return _base(current, Options())
         failure: AptOstreeError | None = None
         try:
             tree = assemble.base_checkout(current.repo, current.area, now.base.checksum)
@@ -67,26 +71,35 @@ def refresh(settings: Settings, reporter: Reporter, *, force: bool) -> Update:
 def _base(current: Transaction, options: Options) -> Update:
     now = standing(current)
     update = Update(current.basis.checksum, now.base.checksum, now.refspec, int(datetime.now(UTC).timestamp()))
-    refspec = remote.parse(now.refspec) if now.refspec else Refspec("", "")
-    if not refspec.remote or options.cache_only:
+    refspec = remote.parse(now.refspec) if now.refspec else None
+    if refspec is None or refspec.fixed:
         return update
+    if not refspec.remote:
+        return _compared(current, update, now.base, known(current, refspec, now), current.repo)
+    if options.cache_only:
+        # The last look is all that can be told without another one.
+        seen = cached(current.sysroot, current.basis, now.base.checksum)
+        return replace(seen, layered=Change()) if seen is not None else update
     current.reporter.step(f"Looking at {refspec}")
     with remote.looking(current.repo, current.area) as child:
         newest = remote.newest(child, refspec)
-        if newest.checksum == now.base.checksum or newest.timestamp < now.base.timestamp:
-            return update
-        try:
-            # A commit that is here already is not copied into the scratch repository.
-            where = child if ostree.commit_info(child, newest.checksum) is not None else current.repo
-            packages = package_list(where, newest.checksum)
-        except TreeError:
-            # A foreign base's commit may not list them, and its files are not here.
-            change = None
-        else:
-            change = difference(package_list(current.repo, now.base.checksum), packages)
-        return replace(
-            update, base=newest.checksum, version=newest.version, timestamp=newest.timestamp, difference=change
-        )
+        # A commit that is here already is not copied into the scratch repository.
+        where = child if ostree.commit_info(child, newest.checksum) is not None else current.repo
+        return _compared(current, update, now.base, newest, where)
+
+
+def _compared(current: Transaction, update: Update, base: CommitInfo, newest: CommitInfo, where: Path) -> Update:
+    """The update with a base that is newer, whose metadata the repository ``where`` has."""
+    if newest.checksum == base.checksum or newest.timestamp < base.timestamp:
+        return update
+    try:
+        packages = package_list(where, newest.checksum)
+    except TreeError:
+        # A foreign base's commit may not list them, and its files are not here.
+        change = None
+    else:
+        change = difference(package_list(current.repo, base.checksum), packages)
+    return replace(update, base=newest.checksum, version=newest.version, timestamp=newest.timestamp, difference=change)
 
 
 def _layered(current: Transaction, options: Options) -> Change:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from .. import ostree, remote, requests
+from .. import origin, ostree, remote, requests
 from ..console import Reporter
 from ..errors import RemoteError, ResolveError, SysrootError, UsageError
 from ..model import CommitInfo, Package
@@ -45,10 +45,10 @@ def upgrade(settings: Settings, scope: Scope, edit: Edit, options: Options, repo
         target = replace(now, intent=edit.apply(current, now.intent), free=let_go(current, scope.names))
         if not scope.layers_only:
             refspec = _followed(now)
-            base = newest_base(current, refspec, now.base, options, allow_downgrade=scope.allow_downgrade)
+            base = newest_base(current, refspec, now, options, allow_downgrade=scope.allow_downgrade)
             target = replace(target, base=base, pinned="")
         outcome = reach(current, settings, target, replace(options, refresh=True))
-        if outcome.changed:
+        if outcome.changed or options.download_only:
             return outcome
         what = "what is layered is" if scope.layers_only else f"{described(now.base)} and what is layered are"
         return replace(outcome, message=f"No change: {what} the newest there is.")
@@ -78,34 +78,48 @@ def _followed(target: Target) -> Refspec:
 
 
 def newest_base(
-    current: Transaction, refspec: Refspec, now: CommitInfo, options: Options, *, allow_downgrade: bool
+    current: Transaction, refspec: Refspec, now: Target, options: Options, *, allow_downgrade: bool
 ) -> CommitInfo:
-    """The newest commit of a ref, here and whole. Raises RemoteError, also for one that is older than ``now``."""
+    """The newest commit of a ref, here and whole. Raises RemoteError, also for one that is older than that of
+    ``now``."""
     found = _newest(current, refspec, now, options)
     # As ostree's own upgrade judges it; a version is a text without order.
-    if found.timestamp < now.timestamp and not allow_downgrade:
+    if found.timestamp < now.base.timestamp and not allow_downgrade:
         raise RemoteError(
             f"{refspec} is older than the base in use",
-            f"in use is {described(now)}\n{refspec} is {described(found)}",
+            f"in use is {described(now.base)}\n{refspec} is {described(found)}",
             "Nothing was changed. --allow-downgrade takes it all the same.",
         )
     return _bring(current, refspec, found)
 
 
-def _newest(current: Transaction, refspec: Refspec, now: CommitInfo, options: Options) -> CommitInfo:
-    if refspec.remote and not options.cache_only:
-        current.reporter.step(f"Looking at {refspec}")
-        with remote.looking(current.repo, current.area) as child:
-            return remote.newest(child, refspec)
+def _newest(current: Transaction, refspec: Refspec, now: Target, options: Options) -> CommitInfo:
+    if not refspec.remote or options.cache_only:
+        return known(current, refspec, now)
+    current.reporter.step(f"Looking at {refspec}")
+    with remote.looking(current.repo, current.area) as child:
+        return remote.newest(child, refspec)
+
+
+def known(current: Transaction, refspec: Refspec, now: Target) -> CommitInfo:
+    """The newest commit of a ref that is here: a local ref's own, or what was fetched of a remote's. Raises
+    RemoteError where there is none."""
     if not refspec.remote:
         return _local(current, refspec)
-    # What was fetched before, unless something newer was deployed since.
     fetched = ostree.commit_info(current.repo, str(refspec))
-    return fetched if fetched is not None and fetched.timestamp > now.timestamp else now
+    if str(refspec) == now.refspec and (fetched is None or fetched.timestamp < now.base.timestamp):
+        # What is deployed came from there, too, and later.
+        return now.base
+    if fetched is None:
+        raise RemoteError(
+            f"nothing of {refspec} was fetched", resolution="Nothing was changed. Run it without --cache-only."
+        )
+    return fetched
 
 
 def _local(current: Transaction, refspec: Refspec) -> CommitInfo:
-    info = ostree.commit_info(current.repo, str(refspec))
+    checksum = ostree.local(current.repo, refspec.ref)
+    info = ostree.commit_info(current.repo, checksum) if checksum is not None else None
     if info is None:
         raise RemoteError(
             f"the local repository has no {refspec}",
@@ -155,7 +169,7 @@ def rebase(
         refspec = remote.parse(where, before)
         after = edit.apply(current, now.intent)
         if revision is None:
-            base = newest_base(current, refspec, now.base, options, allow_downgrade=True)
+            base = newest_base(current, refspec, now, options, allow_downgrade=True)
         else:
             base = _find(current, refspec, revision, options, skip_branch_check=skip_branch_check)
         pinned = base.checksum if revision is not None else ""
@@ -166,7 +180,7 @@ def rebase(
         if outcome.deployment is not None and before is not None and before.remote and before != refspec:
             # As 'ostree admin switch' does: nothing follows it any more. What is deployed is held by refs of ours.
             ostree.delete_ref(current.repo, str(before))
-        if outcome.changed:
+        if outcome.changed or options.download_only:
             return outcome
         return replace(outcome, message=f"No change: this is {refspec} {described(base)}.")
 
@@ -192,7 +206,7 @@ def deploy(
         if base.checksum != now.base.checksum:
             target = replace(target, base=base, pinned=base.checksum, free=let_go(current, ()))
         outcome = reach(current, settings, target, replace(options, refresh=base.checksum != now.base.checksum))
-        if outcome.changed:
+        if outcome.changed or options.download_only:
             return outcome
         return replace(outcome, message=f"No change: {described(base)} is what is deployed.")
 
@@ -200,8 +214,10 @@ def deploy(
 def _find(
     current: Transaction, refspec: Refspec, revision: str, options: Options, *, skip_branch_check: bool
 ) -> CommitInfo:
-    """A commit by checksum, by the start of one, or by version, in the history of a ref."""
-    wanted, by_version = revision.removeprefix("version="), revision.startswith("version=")
+    """A commit by checksum, by the start of one, or by version, in the history of a ref; by which, a prefix may say."""
+    kind, equals, wanted = revision.partition("=")
+    if not equals or kind not in {"version", "revision"}:
+        kind, wanted = "", revision
     if not wanted:
         raise UsageError("name a revision: a version, or a commit's checksum")
     if skip_branch_check and ostree.CHECKSUM.fullmatch(wanted):
@@ -217,8 +233,8 @@ def _find(
         else:
             commits = _local_history(current, refspec)
         for info in commits:
-            short = not by_version and len(wanted) >= SHORTEST and info.checksum.startswith(wanted)
-            if short or info.version == wanted:
+            by_checksum = kind != "version" and len(wanted) >= SHORTEST and info.checksum.startswith(wanted)
+            if by_checksum or (kind != "revision" and info.version == wanted):
                 found = info
                 break
             seen.append(info.version or info.checksum[:12])
@@ -233,13 +249,15 @@ def _find(
 
 
 def _local_history(current: Transaction, refspec: Refspec) -> Iterator[CommitInfo]:
-    """What is here of a ref: its commits, and the bases of all deployments."""
-    info = ostree.commit_info(current.repo, str(refspec))
+    """What is here of a ref: its commits, and the bases of the deployments that follow it."""
+    start = str(refspec) if refspec.remote else ostree.local(current.repo, refspec.ref)
+    info = ostree.commit_info(current.repo, start) if start is not None else None
     while info is not None:
         yield info
         info = ostree.commit_info(current.repo, info.parent) if info.parent else None
     for deployment in current.sysroot.of(current.osname):
-        yield tx.base_of(current.repo, deployment)
+        if origin.refspec(deployment.origin) == str(refspec):
+            yield tx.base_of(current.repo, deployment)
 
 
 def described(info: CommitInfo) -> str:

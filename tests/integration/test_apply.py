@@ -8,7 +8,7 @@ from pathlib import Path
 import jsonschema
 
 from tests.archive import Archive
-from tests.integration.system import REPOSITORY, System
+from tests.integration.system import REPOSITORY, System, output
 
 
 def write(place: Path, text: str) -> Path:
@@ -86,6 +86,41 @@ def test_a_machine_becomes_what_the_file_says_and_stays_so(
     assert sysroot.run("kargs").stdout == "root=LABEL=root rw kept console=ttyS0\n"
     sysroot.run("apply", write(tmp_path / "nothing.toml", ""))
     assert sysroot.commit() == sysroot.base.commit
+
+
+def test_what_the_base_has_is_recorded_as_it_is_printed(sysroot: System, tmp_path: Path) -> None:
+    file = write(tmp_path / "host.toml", 'packages = ["base-lib", "greeter"]\n')
+    done = sysroot.run("apply", file)
+    assert [line for line in done.stdout.splitlines() if line.startswith("  + ")] == [
+        "  + package: base-lib",
+        "  + package: greeter",
+    ]
+    assert sysroot.requested() == ["base-lib", "greeter"]
+    sysroot.run("apply", "--unchanged-exit-77", file, status=77)
+
+
+def test_a_new_override_is_for_a_package_of_the_base_and_one_on_record_stays(
+    sysroot: System, archive: Archive, tmp_path: Path
+) -> None:
+    (tmp_path / "greeter.deb").symlink_to(archive.root / "pool/main/greeter_2.0_all.deb")
+    file = write(tmp_path / "host.toml", '[overrides]\nremove = ["base-lib"]\nreplace = ["./greeter.deb"]\n')
+    with sysroot.unchanged():
+        assert sysroot.run("apply", file, status=1).failure.brief == "not in the base: greeter"
+    sysroot.run("apply", write(file, '[overrides]\nremove = ["base-lib"]\n'))
+    # A base of which that package is no part.
+    output("ostree", "commit", f"--repo={sysroot.repo}", "--branch=without", f"--tree=ref={sysroot.commit()}",
+           "--add-metadata=ostree.bootable=true")  # fmt: skip
+    sysroot.run("rebase", ":without")
+    sysroot.run("apply", "--unchanged-exit-77", file, status=77)
+
+
+def test_a_download_for_a_file_changes_nothing_yet(sysroot: System, tmp_path: Path) -> None:
+    file = write(tmp_path / "host.toml", 'packages = ["greeter"]\n[kernel-args]\npresent = ["a"]\n')
+    with sysroot.unchanged():
+        sysroot.run("apply", "-D", file)
+        sysroot.run("apply", "-D", "--unchanged-exit-77", file, status=77)
+    sysroot.run("apply", "-C", "--no-recommends", file)
+    assert sysroot.origin().get("packages", "recommends") == "false"
 
 
 def test_kernel_arguments_alone_make_no_layer(sysroot: System, tmp_path: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import jsonschema
 import pytest
 
-from tests.integration.system import REPOSITORY, System
+from tests.integration.system import REPOSITORY, System, output
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,61 @@ def test_a_list_can_be_narrowed_by_patterns(machine: System) -> None:
     assert [package["name"] for package in found[0]["packages"]] == ["greeter"]
 
 
-@pytest.mark.parametrize("words", [["version", "9"], ["list", "no-such-ref"], ["diff", ""]])
+def compressed(*versions: str) -> bytes:
+    entry = "src ({0}) unstable; urgency=low\n\n  * What {0} does.\n\n -- A <a@b>  Mon, 01 Sep 2025\n"
+    return gzip.compress("\n".join(entry.format(version) for version in versions).encode())
+
+
+def test_changelogs_say_what_is_new(machine: System, tmp_path: Path) -> None:
+    """From what the newer commit ships: its own files, links of one package to another, or nothing."""
+
+    def commit(name: str, status: dict[str, tuple[str, str]], docs: dict[str, bytes | str]) -> str:
+        tree = tmp_path / name
+        for place, content in docs.items():
+            path = tree / "usr/share/doc" / place
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, bytes):
+                path.write_bytes(content)
+            else:
+                path.symlink_to(content)
+        (tree / "usr/lib/sysimage/dpkg").mkdir(parents=True)
+        stanzas = [
+            f"Package: {package}\nStatus: install ok installed\nVersion: {version}\nArchitecture: all\n{more}"
+            for package, (version, more) in status.items()
+        ]
+        (tree / "usr/lib/sysimage/dpkg/status").write_text("\n".join(stanzas))
+        argv = ("ostree", "commit", f"--repo={machine.repo}", "--orphan", f"--tree=dir={tree}")
+        return output(*argv).strip()
+
+    # The binary's version is another one than its source's, by which the changelog counts.
+    plain = ("tool", "bare", "out")
+    old = commit("old", {"lib": ("5:1", "Source: src (1)\n"), **dict.fromkeys(plain, ("1", ""))}, {})
+    new = commit(
+        "new",
+        {"lib": ("5:3", "Source: src (3)\n"), **dict.fromkeys(plain, ("3", ""))},
+        {
+            "lib/changelog.Debian.gz": compressed("3", "2", "1", "0.9"),
+            "tool": "lib",
+            "out/changelog.gz": "../../../../etc/passwd",
+        },
+    )
+    document = machine.run("db", "diff", "--changelogs", old, new, "--json").document
+    found = {tuple(e["packages"]): e["releases"] for e in document["changelogs"]}
+    assert [release["version"] for release in found["lib", "tool"]] == ["3", "2"]
+    assert found["bare", "out"] is None
+    text = machine.run("db", "diff", "-c", old, new).stdout
+    assert "\nbare, out:\n  The image ships no changelog.\n" in text
+    assert "\nlib, tool:\n  src (3) unstable; urgency=low\n\n    * What 3 does.\n" in text
+    assert machine.run("db", "diff", old, new, "--json").document["changelogs"] is None
+
+
+@pytest.mark.parametrize(
+    "words", [["version", "9"], ["list", "no-such-ref"], ["version", "c" * 64], ["list", "²"], ["diff", "0", "٣"]]
+)
 def test_what_is_no_revision_is_named(machine: System, words: list[str]) -> None:
     assert machine.run("db", *words, status=1).failure.brief.startswith("there is no ")
+
+
+@pytest.mark.parametrize("words", [["version", ""], ["list", ""], ["diff", ""]])
+def test_an_empty_revision_is_none(machine: System, words: list[str]) -> None:
+    assert machine.run("db", *words, status=2).failure.brief == "'' is no revision"

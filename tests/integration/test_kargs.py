@@ -95,10 +95,11 @@ def test_the_options_as_rpm_ostree_applies_them(machine: System) -> None:
         (["--replace=absent=1"], "No key 'absent' found"),
         (["--append=x\nlinux /evil"], "'x\\nlinux /evil' is no kernel argument"),
         (["--append=ostree=/ostree/boot.0/x"], "'ostree' is no argument to change"),
-        (["--append=a", "--editor"], "--editor goes with none of the options that name arguments"),
-        (["--delete=rw", "--replace=rw=1"], "--delete and --replace do not go together"),
-        (["--import-proc-cmdline", "--deploy-index=0"], "--import-proc-cmdline goes with neither --deploy-index nor "
-         "--stateroot"),
+        (["--append=a", "--editor"], "Cannot specify --editor with --replace, --delete, --append, "
+         "--delete-if-present or --append-if-missing"),
+        (["--delete=rw", "--replace=rw=1"], "Cannot specify both --delete and --replace"),
+        (["--import-proc-cmdline", "--deploy-index=0"], "Cannot specify both --import-proc-cmdline and --deploy-index"),
+        (["--import-proc-cmdline", "--stateroot=debian"], "Cannot specify both --stateroot and --import-proc-cmdline"),
         (["--editor"], "--editor needs a terminal"),
     ],
 )  # fmt: skip

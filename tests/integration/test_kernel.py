@@ -186,6 +186,7 @@ def test_files_of_etc_beside_the_initramfs(machine: System, tmp_path: Path) -> N
     machine.run("initramfs-etc", "--untrack", "/etc/deep/er/file")
     assert unpacked(machine, tmp_path / "two") == {"etc/crypttab": "changed\n"}
     assert machine.run("initramfs-etc", "--json").document["initramfs-etc"] == ["/etc/crypttab"]
+    machine.run("initramfs-etc", "--untrack", "/etc/deep/er/file", "--unchanged-exit-77", status=77)
     machine.run("initramfs-etc", "--untrack-all")
     assert len(machine.entry()["initrd"]) == 1
 

@@ -215,8 +215,10 @@ def test_a_command_told_to_wait_runs_when_the_lock_is_free(sysroot: System) -> N
 def test_waiting_ends_after_the_time_given(sysroot: System) -> None:
     with slow_install(sysroot):
         began = time.monotonic()
-        failure = sysroot.run("install", "--wait-timeout", "1", "greeter", status=1).failure
+        result = sysroot.run("install", "--wait-timeout", "1", "greeter", status=1)
         assert 1 <= time.monotonic() - began < 4
+    assert result.stderr.startswith("Waiting for process ")
+    failure = result.failure
     assert failure.brief == "another transaction is in progress"
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
-from tests.archive import SUITE, Archive
+from tests.archive import SUITE, Archive, public_directory
+from tests.integration.served import small_archive
 from tests.integration.system import System
 
 
@@ -143,3 +147,50 @@ def test_removing_what_a_layered_package_needs_names_the_culprit(sysroot: System
     sysroot.install("needs-base-lib-2")
     with sysroot.unchanged():
         sysroot.run("override", "remove", "base-lib", status=1)
+
+
+@pytest.fixture
+def needy(sysroot: System) -> Iterator[Path]:
+    """The directory of packages that need or recommend another one of the sysroot's archive."""
+    with public_directory() as directory:
+        archive = small_archive(
+            directory,
+            {
+                "extra": ("1", ""),
+                "base-lib": ("9", "Depends: extra\n"),
+                "eager": ("1", "Depends: extra\nRecommends: idle\n"),
+                "idle": ("1", ""),
+            },
+        )
+        sysroot.use_archive(archive)
+        yield archive.root / "pool/main"
+
+
+@pytest.mark.parametrize(
+    "words", [["replace", "./base-lib_9_all.deb"], ["remove", "base-lib", "--install", "./eager_1_all.deb"]]
+)
+def test_what_a_file_needs_comes_from_the_archive(sysroot: System, needy: Path, words: list[str]) -> None:
+    sysroot.run("override", *words, cwd=needy)
+    assert "extra" in sysroot.dpkg_status()
+
+
+def test_an_override_is_downloaded_first_and_made_without_the_network(sysroot: System, needy: Path) -> None:
+    words = ("override", "replace", "base-lib=9")
+    with sysroot.unchanged():
+        sysroot.run(*words, "-n")
+        assert sysroot.run(*words, "-C", status=1).failure.brief == "not in the cache: extra, base-lib"
+        sysroot.run(*words, "-D")
+    needy.rename(needy.with_name("gone"))
+    sysroot.run(*words, "-C")
+    assert base_lib(sysroot) == ("9", "install ok installed")
+
+
+def test_recommended_packages_come_with_an_override_where_that_is_said_or_set(sysroot: System, needy: Path) -> None:
+    (sysroot.deployment() / "etc/apt-ostree").mkdir()
+    (sysroot.deployment() / "etc/apt-ostree/config.toml").write_text("recommends = false\n")
+    sysroot.run("override", "remove", "base-lib", "--install", "eager")
+    assert "idle" not in sysroot.dpkg_status()
+    assert sysroot.origin().get("packages", "recommends") == "false"
+    sysroot.run("override", "replace", "base-lib=9", "--recommends")
+    assert sysroot.dpkg_status().keys() >= {"eager", "idle"}
+    assert sysroot.origin().get("packages", "recommends") == "true"

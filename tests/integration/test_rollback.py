@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -213,4 +214,13 @@ def test_cleaning_up_the_lists_makes_the_next_install_fetch_them(two: System, ow
 def test_a_dry_clean_up_changes_nothing(two: System) -> None:
     with two.unchanged():
         done = two.run("cleanup", "-r", "--dry-run")
-    assert done.stdout == f"Would remove {two.commit(1)[:12]}.\n"
+    assert done.stdout == (f"Would remove 1 deployment and 0.0 MB of cached files.\n  {two.deployments()[1][:12]}.0\n")
+
+
+def test_a_dry_clean_up_says_what_the_clean_up_then_does(sysroot: System) -> None:
+    sysroot.install("--download-only", "many-files")
+    said = sysroot.run("cleanup", "-b", "-m", "-n", "--unchanged-exit-77").stdout
+    done = sysroot.run("cleanup", "-b", "-m", "--unchanged-exit-77").stdout
+    assert said.replace("Would remove", "Removed") == done
+    assert re.search(r"[1-9]\.\d MB", done)
+    sysroot.run("cleanup", "-b", "-m", "-n", "--unchanged-exit-77", status=77)

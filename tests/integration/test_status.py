@@ -102,8 +102,8 @@ def test_a_path_selects_from_the_document(edited: System) -> None:
     assert json.loads(shown) == [["greeter"], []]
 
 
-def test_a_pending_deployment_has_its_exit_status(edited: System) -> None:
-    assert edited.run("status", "--pending-exit-77", status=77).stdout == edited.run("status").stdout
+def test_nothing_is_pending_where_nothing_is_booted(edited: System) -> None:
+    assert edited.run("status", "--pending-exit-77").stdout == edited.run("status").stdout
 
 
 def test_no_line_is_wider_than_the_terminal(edited: System) -> None:

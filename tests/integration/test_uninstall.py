@@ -108,6 +108,20 @@ def test_an_uninstall_of_a_dependency_says_that_nobody_requested_it(sysroot: Sys
     assert failure.detail == "requested are: rec-b"
 
 
+@pytest.mark.parametrize("words", [["uninstall", "jq"], ["override", "reset", "jq"]])
+def test_what_is_gone_already_is_an_error_unless_that_is_expected(sysroot: System, words: list[str]) -> None:
+    with sysroot.unchanged():
+        assert "--idempotent" in sysroot.run(*words, status=1).failure.resolution
+        assert sysroot.run(*words, "--idempotent").stdout.startswith("No change: ")
+        sysroot.run(*words, "--unchanged-exit-77", status=77)
+
+
+def test_what_is_there_goes_beside_what_is_gone_already(sysroot: System) -> None:
+    sysroot.install("greeter")
+    sysroot.run("install", "rec-a", "--uninstall", "jq", "--uninstall", "greeter", "--idempotent")
+    assert sysroot.requested() == ["rec-a"]
+
+
 def test_uninstalling_all_of_nothing_is_no_change(sysroot: System) -> None:
     with sysroot.unchanged():
         sysroot.run("uninstall", "--all", "--unchanged-exit-77", status=77)

@@ -333,6 +333,72 @@ def test_a_rebase_follows_another_ref_and_forgets_the_old_one(system: System, se
     system.run("upgrade", "--unchanged-exit-77", status=77)
 
 
+def test_without_the_network_a_base_is_what_was_fetched_of_that_very_ref(
+    system: System, served: Served, old: Version, new: Version
+) -> None:
+    ref = "debian/test/cached"
+    earlier = served.publish("11.0", ref=ref, day=-2)
+    with system.unchanged():
+        failure = system.run("rebase", ref, "-C", status=1).failure
+        assert failure.brief == f"nothing of {REMOTE}:{ref} was fetched"
+        # A commit that is here is of the ref that it was fetched for.
+        failure = system.run("rebase", ref, old.commit, "-C", status=1).failure
+        assert failure.brief == f"{old.commit} is not in the history of {REMOTE}:{ref}"
+        failure = system.run("rebase", f":{REF}", status=1).failure
+        assert failure.brief == f"the local repository has no {REF}"
+    before = system.deployments()
+    system.run("rebase", ref, "-D")
+    assert system.deployments() == before
+    # It is older than what is in use, which is no reason to take anything else.
+    assert system.run("rebase", ref, "-C", "-n", "--json").document["base"]["checksum"] == earlier.commit
+    assert system.run("rebase", ref, old.commit, "-C", "-n", "--skip-branch-check").stdout
+    # What is deployed came from the ref that is followed, whatever of it was fetched by name.
+    system.run("upgrade", "-C", "--unchanged-exit-77", status=77)
+    system.run("upgrade", "-D")
+    assert system.deployments() == before
+    served.fault = (".", BROKEN)
+    assert system.run("upgrade", "-C", "-n", "--json").document["base"]["checksum"] == new.commit
+    assert system.run("deploy", "12.2", "-C", "-n", "--json").document["base"]["checksum"] == new.commit
+
+
+def test_a_base_is_downloaded_once(system: System, new: Version) -> None:
+    system.run("uninstall", "--all")
+    before = system.deployments()
+    words = ["upgrade", "--download-only", "--unchanged-exit-77"]
+    assert system.run(*words).stdout.startswith("Downloaded; nothing else was done.\n")
+    assert system.run(*words, status=77).stdout.startswith("No change: ")
+    assert system.deployments() == before
+
+
+def test_a_version_is_deployed_by_what_is_said_of_it(system: System, old: Version, new: Version) -> None:
+    before = system.deployments()
+    system.run("deploy", f"revision={new.commit[:10]}", "-D")
+    assert system.deployments() == before
+    assert system.run("deploy", f"revision={new.commit}", "-n", "--json").document["base"]["checksum"] == new.commit
+    for word in ("revision=12.2", f"version={new.commit}"):
+        assert "is not in the history" in system.run("deploy", word, status=1).failure.brief
+
+
+def test_a_local_ref_is_followed_and_looked_at(system: System, served: Served, old: Version, new: Version) -> None:
+    for version in (old, new):
+        output("ostree", "pull", f"--repo={system.repo}", REMOTE, version.commit)
+        output("ostree", "refs", f"--repo={system.repo}", "--create=mine", "--force", version.commit)
+        if version is old:
+            system.run("rebase", ":mine")
+            system.run("upgrade", "--check", status=77)
+    assert system.origin().get("origin", "baserefspec") == "mine"
+    assert system.run("upgrade", "--check", "--json").document["update"]["version"] == "12.2"
+    assert system.run("refresh-md", "--json").document["update"]["version"] == "12.2"
+    assert system.run("upgrade", "-n", "--json").document["base"]["checksum"] == new.commit
+
+
+def test_a_check_without_the_network_forgets_nothing(system: System, new: Version) -> None:
+    system.run("upgrade", "--check")
+    found = system.run("upgrade", "--check", "-C", "--json").document["update"]
+    assert found["version"] == "12.2"
+    assert system.run("status", "--json").document["cached-update"]["version"] == "12.2"
+
+
 def test_a_program_that_wraps_a_pull_sees_how_far_it_is(system: System, served: Served, tmp_path: Path) -> None:
     ref = "debian/test/watched"
     served.publish("16.0", ref=ref, day=7, files={f"usr/lib/watched/{n}": f"{n}\n" for n in range(40)})
@@ -352,7 +418,8 @@ def test_a_program_that_wraps_a_pull_sees_how_far_it_is(system: System, served: 
 
 def test_a_remote_is_added_listed_and_deleted(system: System, served: Served, tmp_path: Path) -> None:
     listed = check_document(system.run("remote", "list", "--json"), "remotes.json")["remotes"]
-    assert {"name": REMOTE, "url": served.url, "gpg-verify": True, "sign-verify": False} in listed
+    found = {"name": REMOTE, "url": served.url, "gpg-verify": True, "sign-verify": False, "file": None}
+    assert found in listed
     system.run(
         "remote",
         "add",
@@ -370,6 +437,7 @@ def test_a_remote_is_added_listed_and_deleted(system: System, served: Served, tm
     assert f'[remote "{REMOTE}"]' in (system.repo / "config").read_text()
     with system.unchanged():
         assert system.run("remote", "delete", "second", status=1).failure.brief == "there is no remote second"
+        system.run("remote", "delete", "second", "--if-exists", "--unchanged-exit-77", status=77)
         assert system.run("remote", "add", REMOTE, "https://example.org", status=1).failure.detail == served.url
         words = ["remote", "add", REMOTE, "https://example.org", "--if-not-exists", "--unchanged-exit-77"]
         system.run(*words, status=77)
@@ -378,6 +446,18 @@ def test_a_remote_is_added_listed_and_deleted(system: System, served: Served, tm
         words = ["remote", "add", "third", "https://example.org", "--gpg-import", str(tmp_path / "no.key")]
         assert system.run(*words, status=1).failure.brief == "cannot add the remote third"
         assert (system.repo / "config").read_text() == config
+
+
+def test_a_remote_of_the_administrators_own_file_is_left_to_the_administrator(system: System) -> None:
+    place = system.deployment() / "etc/ostree/remotes.d"
+    place.mkdir(parents=True)
+    (place / "own.conf").write_text('[remote "own"]\nurl=https://example.org\n')
+    for words in (["delete", "own"], ["add", "own", "https://example.org"]):
+        failure = system.run("remote", *words, status=1).failure
+        assert f"{place}/own.conf" in failure.detail
+    assert list(place.iterdir()) == [place / "own.conf"]
+    (found,) = (r for r in system.run("remote", "list", "--json").document["remotes"] if r["name"] == "own")
+    assert found["file"] == f"{place}/own.conf"
 
 
 FILES = r"\.filez$"

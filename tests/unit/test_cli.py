@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -54,6 +55,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ["install"],
         ["install", "--wait-timeout", "soon", "vim"],
         ["install", "--wait-timeout", "-1", "vim"],
+        ["install", "--wait-timeout", "nan", "vim"],
         ["db", "no-such-command"],
         ["compose", "tree", "x.toml"],
     ],
@@ -102,13 +104,29 @@ def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture
         ),
         (["install", "Vim"], "'Vim' is no package expression"),
         (["upgrade", "--install", ""], "'' is no package expression"),
-        (["upgrade", "--check", "vim"], "--check looks at everything; --preview takes packages and other options"),
+        (["upgrade", "--check", "vim"], "--check goes without PKG"),
+        (["upgrade", "--check", "--preview"], "--check goes without --preview"),
+        (["upgrade", "--check", "--security", "-r"], "--check goes without --security, --reboot"),
+        (["upgrade", "--check", "-D", "--no-recommends"], "--check goes without --download-only, --recommends"),
+        (["upgrade", "--check", "--skip-missing", "--install", "jq"], "--check goes without --install, --skip-missing"),
+        (["upgrade", "--preview", "-D"], "--preview goes without --download-only"),
+        (["upgrade", "--layers-only", "--allow-downgrade"], "--layers-only goes without --allow-downgrade"),
+        (["install", "vim", "-D", "-r"], "--download-only goes without --reboot"),
+        (["finalize-deployment"], "name the CHECKSUM that is expected, or say --allow-missing-checksum"),
         (["rebase", ""], "'' names no base"),
         (["rebase", "a b:c"], "'a b:c' names no base"),
         (["rebase", "example:../x"], "'example:../x' names no base"),
         (["remote", "add", "", "https://example.org"], "'' is no name of a remote"),
         (["remote", "add", "a/b", "https://example.org"], "'a/b' is no name of a remote"),
         (["remote", "add", "a", ""], "'' is no URL"),
+        (["apply", ""], "invalid value for 'FILE.toml': the name of a file is empty"),
+        (["install", "vim", "--debconf", ""], "invalid value for '--debconf': the name of a file is empty"),
+        (["remote", "add", "a", "ftp://e"], "'ftp://e' is no URL"),
+        (["remote", "add", "a", "https://a b"], "'https://a b' is no URL"),
+        (["remote", "add", "a", "file:///a", "--set", "a b=c"], "--set takes KEY=VALUE, not 'a b=c'"),
+        (["remote", "add", "a", "file:///a", "--set", "=c"], "--set takes KEY=VALUE, not '=c'"),
+        (["remote", "add", "a", "file:///a", "--set", "gpg-verify=false"], "--set is not for 'gpg-verify'"),
+        (["remote", "add", "a", "file:///a", "--set", "sign-verify=false"], "--set is not for 'sign-verify'"),
         (["remote", "delete", "../a"], "'../a' is no name of a remote"),
         (["install", "vim", "--uninstall", "--all"], "'--all' is no package expression"),
     ],
@@ -166,6 +184,69 @@ def test_anybody_may_look_at_the_kernel_arguments(
 
 
 @pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """Deployments of two stateroots: debian at 0 and 2, other at 1 and 3."""
+    system = Fake(tmp_path / "sysroot")
+    for number, (checksum, osname) in enumerate((("a", "debian"), ("b", "other"), ("c", "debian"), ("d", "other"))):
+        origin = f"[apt-ostree]\ninitramfs-etc=/etc/{osname};\n"
+        system.deploy(checksum * 64, str(4 - number), origin, osname=osname, file=f"ostree-{4 - number}.conf")
+    return system.path
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ([], "cccccccccccc -> aaaaaaaaaaaa"),
+        (["--stateroot", "other"], "dddddddddddd -> bbbbbbbbbbbb"),
+        (["2", "--stateroot", "other"], "bbbbbbbbbbbb -> cccccccccccc"),
+    ],
+)
+def test_differences_are_those_of_one_stateroot(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, mixed: Path, words: list[str], line: str
+) -> None:
+    monkeypatch.setattr(query, "package_list", lambda *_: [])
+    assert run(capsys, "db", "diff", *words, "--sysroot", str(mixed)) == (0, f"{line}\nNo package differs.\n", "")
+
+
+@pytest.mark.parametrize("osname", ["debian", "other"])
+def test_the_initramfs_is_that_of_the_stateroots_own_deployment(
+    capsys: pytest.CaptureFixture[str], mixed: Path, osname: str
+) -> None:
+    status, out, _ = run(capsys, "initramfs-etc", "--stateroot", osname, "--sysroot", str(mixed))
+    assert (status, out.splitlines()[-1]) == (0, f"Tracked      /etc/{osname}")
+
+
+def test_remotes_of_the_administrators_own_files_are_shown_as_such(
+    capsys: pytest.CaptureFixture[str], mixed: Path
+) -> None:
+    (mixed / "ostree/repo/config").write_text('[remote "b"]\nurl=https://example.org/b\n')
+    place = mixed / f"ostree/deploy/other/deploy/{'b' * 64}.0/etc/ostree/remotes.d"
+    place.mkdir(parents=True)
+    (place / "a.conf").write_text('[remote "a"]\nurl=https://u:p@example.org/a\ngpg-verify=false\n')
+    (place / "note.txt").write_text("no remote\n")
+    words = ["remote", "list", "-u", "--sysroot", str(mixed)]
+    assert run(capsys, *words) == (0, "b  https://example.org/b\n", "")
+    assert run(capsys, *words, "--stateroot", "other")[1].splitlines() == [
+        f"a  https://***@example.org/a  (not verified)  (in {place}/a.conf)",
+        "b  https://example.org/b",
+    ]
+
+
+@pytest.mark.parametrize("words", [["initramfs"], ["initramfs-etc"], ["db", "list"], ["kargs"]])
+def test_what_needs_a_deployment_says_so(capsys: pytest.CaptureFixture[str], fake: Path, words: list[str]) -> None:
+    status, _, err = run(capsys, *words, "--sysroot", str(fake))
+    assert (status, err.splitlines()[0]) == (1, f"error: {fake} has no deployment")
+
+
+@pytest.mark.parametrize("words", [["remote", "list"], ["db", "list", "0"], ["db", "version", "0"], ["initramfs"]])
+def test_a_stateroot_that_is_not_there_is_named(
+    capsys: pytest.CaptureFixture[str], mixed: Path, words: list[str]
+) -> None:
+    status, _, err = run(capsys, *words, "--stateroot", "nonsense", "--sysroot", str(mixed))
+    assert (status, err.splitlines()[0]) == (1, f"error: there is no stateroot nonsense in {mixed}")
+
+
+@pytest.fixture
 def fake(tmp_path: Path) -> Path:
     """A sysroot without deployments."""
     (tmp_path / "ostree/repo").mkdir(parents=True)
@@ -181,6 +262,17 @@ def test_options_may_stand_before_and_after_the_command(
     words = [*option, "status"] if before else ["status", *option]
     cli_status = run(capsys, *words)
     assert cli_status == (0, "No deployments.\n", "")
+
+
+def test_where_nothing_is_booted_status_says_so_and_nothing_is_pending(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Status(Path("/"), (replace(LAYERED, pending=True), replace(LAYERED, pending=False)), None)
+    monkeypatch.setattr(query, "status", lambda *_, **__: found)
+    assert run(capsys, "status", "-b") == (0, "No deployment is booted.\n", "")
+    assert run(capsys, "status", "--pending-exit-77")[0] == 0
+    found = replace(found, deployments=(*found.deployments, BOOTED))
+    assert run(capsys, "status", "--pending-exit-77")[0] == 77
 
 
 def test_status_as_json_carries_the_schemas_number(capsys: pytest.CaptureFixture[str], fake: Path) -> None:
@@ -239,7 +331,7 @@ def test_any_failure_becomes_an_exit_status_and_a_message(
 def test_no_change_exits_77_where_that_was_asked_for(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str], status: int
 ) -> None:
-    monkeypatch.setattr(query, "db_diff", lambda *_: query.Difference("a" * 64, "b" * 64, Change()))
+    monkeypatch.setattr(query, "db_diff", lambda *_, **__: query.Difference("a" * 64, "b" * 64, Change()))
     assert run(capsys, "db", "diff", *words) == (status, "aaaaaaaaaaaa -> bbbbbbbbbbbb\nNo package differs.\n", "")
 
 
@@ -247,7 +339,7 @@ def test_a_change_exits_0_even_where_77_was_asked_for(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     change = Change(added=(Package("jq", "1", "all"),))
-    monkeypatch.setattr(query, "db_diff", lambda *_: query.Difference("a" * 64, "b" * 64, change))
+    monkeypatch.setattr(query, "db_diff", lambda *_, **__: query.Difference("a" * 64, "b" * 64, change))
     assert run(capsys, "db", "diff", "--unchanged-exit-77") == (
         0, "aaaaaaaaaaaa -> bbbbbbbbbbbb\nAdded:\n  jq 1 all\n", "",
     )  # fmt: skip
@@ -590,6 +682,30 @@ def test_progress_goes_to_a_file_descriptor_as_lines_of_json(capsys: pytest.Capt
     assert capsys.readouterr() == ("", "warning: old lists\nwarning: once more\n")
 
 
+SPEAK = """
+from apt_ostree.cli import progress, render
+from apt_ostree.errors import ResolveError
+reporter = progress.reporter(quiet=False, verbose=True)
+reporter.step("Deploying")
+reporter.log("a script's line")
+reporter.warn("old lists")
+render.error(ResolveError("no", "why\\nmore", "do this"), as_json=False)
+"""
+
+
+@pytest.mark.parametrize("journal", [True, False])
+def test_the_journal_is_told_how_serious_each_line_is(tmp_path: Path, journal: bool) -> None:
+    with (tmp_path / "stream").open("w+") as stream:
+        status = os.fstat(stream.fileno())
+        # Another stream than that of the service is no journal: a redirection, or a pipe to another program.
+        name = f"{status.st_dev}:{status.st_ino if journal else status.st_ino + 1}"
+        subprocess.run([sys.executable, "-c", SPEAK], env={"JOURNAL_STREAM": name}, stderr=stream, check=True)
+    lines = ["Deploying…", "  a script's line", "warning: old lists", "error: no", "  why", "  more", "do this"]
+    levels = (6, 7, 4, 3, 3, 3, 3)
+    told = [f"<{level}>{line}" if journal else line for level, line in zip(levels, lines, strict=True)]
+    assert (tmp_path / "stream").read_text().splitlines() == told
+
+
 def test_progress_needs_a_file_descriptor_that_is_open(capsys: pytest.CaptureFixture[str], fake: Path) -> None:
     status, _, err = run(capsys, "kargs", "--append=x", "--progress-fd", "987", "--sysroot", str(fake))
     assert (status, err.splitlines()[0]) == (2, "error: --progress-fd 987 is no open file descriptor")
@@ -603,4 +719,4 @@ def test_only_a_booted_system_reboots(capsys: pytest.CaptureFixture[str], fake: 
 
 def test_looking_at_kernel_arguments_reboots_nothing(capsys: pytest.CaptureFixture[str], fake: Path) -> None:
     status, _, err = run(capsys, "kargs", "--reboot", "--sysroot", str(fake))
-    assert (status, err.splitlines()[0]) == (2, "error: --reboot goes with a change of the kernel arguments")
+    assert (status, err.splitlines()[0]) == (2, "error: Cannot reboot when kernel arguments not changed")

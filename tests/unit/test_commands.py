@@ -15,7 +15,10 @@ import pytest
 import typer
 
 from apt_ostree.cli import main as cli
-from apt_ostree.cli.command import app
+from apt_ostree.cli.command import Call, app
+from apt_ostree.model import Deployment
+from apt_ostree.ops import transaction
+from apt_ostree.ops.deployments import Done
 
 REPOSITORY = Path(__file__).parents[2]
 SCHEMAS = REPOSITORY / "docs/schema"
@@ -65,12 +68,30 @@ def test_help_has_a_sentence_and_an_example_that_can_be_read(
     status, _, err = run(capsys, *words, "--help")
     assert (status, err) == (0, "")
     assert re.match(r"[A-Z].*\.$", TREE[words].help, re.MULTILINE)
-    example = re.search(r"^Example: apt-ostree (.*)$", TREE[words].help, re.MULTILINE)
-    assert example is not None
-    given = shlex.split(example[1])
+    given = example(words)
     assert tuple(given[: len(words)]) == words
     # Parsed as it stands: each option exists, and no argument is missing.
     TREE[words].make_context("apt-ostree", given[len(words) :], parent=None, resilient_parsing=False)
+
+
+def groups(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, inner in getattr(command, "commands", {}).items():
+        if hasattr(inner, "commands"):
+            yield (*path, name), inner
+
+
+@pytest.mark.parametrize(("words", "command"), list(groups(typer.main.get_command(app))), ids=str)
+def test_help_of_a_group_has_an_example_of_one_of_its_commands(words: tuple[str, ...], command: Any) -> None:
+    found = re.search(r"^Example: apt-ostree (.*)$", command.help, re.MULTILINE)
+    assert found is not None
+    given = shlex.split(found[1])
+    path = tuple(given[: len(words) + 1])
+    TREE[path].make_context("apt-ostree", given[len(path) :], parent=None, resilient_parsing=False)
+
+
+@pytest.mark.parametrize("words", [[], ["remote"], ["remote", "add"], ["install"]])
+def test_help_has_a_short_name(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    assert run(capsys, *words, "-h") == run(capsys, *words, "--help")
 
 
 @each_command
@@ -118,14 +139,56 @@ def test_every_schema_is_one(path: Path) -> None:
     jsonschema.Draft202012Validator.check_schema(json.loads(path.read_text()))
 
 
-@each_command
-def test_what_changes_a_system_takes_the_shared_options(words: tuple[str, ...]) -> None:
+def takes(option: str) -> list[tuple[str, ...]]:
+    return [words for words in COMMANDS if any(option in parameter.opts for parameter in TREE[words].params)]
+
+
+QUESTIONS = {
+    ("status",), ("history",), ("search",), ("show",), ("db", "list"), ("db", "diff"), ("db", "version"),
+    ("remote", "list"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", [words for words in COMMANDS if words[0] != "compose"], ids=" ".join)
+def test_every_command_on_a_system_takes_the_shared_options(words: tuple[str, ...]) -> None:
     options = {name for parameter in TREE[words].params for name in parameter.opts}
-    if "--dry-run" in options and words[0] != "compose":
-        assert options >= {
-            "--sysroot", "--stateroot", "-n", "--unchanged-exit-77", "--wait", "--wait-timeout", "--progress-fd", "-q",
-            "-v", "--json",
-        }  # fmt: skip
+    assert options >= {"--sysroot", "--stateroot", "-q", "-v", "--json"}
+    changing = {"--dry-run", "-n", "--unchanged-exit-77", "--wait", "--wait-timeout", "--progress-fd"}
+    assert words in QUESTIONS or options >= changing
+
+
+@pytest.mark.parametrize("words", takes("--cache-only"), ids=" ".join)
+def test_every_command_that_resolves_takes_the_options_of_that(words: tuple[str, ...]) -> None:
+    options = {name for parameter in TREE[words].params for name in (*parameter.opts, *parameter.secondary_opts)}
+    assert options >= {"-C", "-D", "--download-only", "--recommends", "--no-recommends", "-r"}
+
+
+def example(words: tuple[str, ...]) -> list[str]:
+    """The command line that --help shows."""
+    found = re.search(r"^Example: apt-ostree (.*)$", TREE[words].help, re.MULTILINE)
+    assert found is not None
+    return shlex.split(found[1])
+
+
+@pytest.mark.parametrize("words", takes("--reboot"), ids=" ".join)
+@pytest.mark.parametrize("changed", [True, False])
+def test_what_deploys_reboots_where_that_was_asked_for_and_something_changed(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    words: tuple[str, ...],
+    changed: bool,
+) -> None:
+    made = Deployment(0, "debian", "a" * 64, 0, "", {})
+    (tmp_path / "host.toml").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Call, "edit", lambda *_: None)
+    monkeypatch.setattr(Call, "perform", lambda *_: Done(changed, "", made))
+    reboots: list[str] = []
+    monkeypatch.setattr(transaction, "reboot", lambda: reboots.append("reboot"))
+    said = [word for word in example(words) if word not in {"--preview", "--dry-run"}]
+    assert run(capsys, *said, "--reboot")[0] == 0
+    assert reboots == ["reboot"] * changed
 
 
 COMPARISON = (REPOSITORY / "docs/rpm-ostree.md").read_text()

@@ -18,7 +18,7 @@ FLOORS = (
     (
         "origin", "requests", "sysroot", "pkgcache", "manifest", "hostfile", "users", "state", "kernel", "overlay",
         "bytecode", "rounds", "stubs", "hydrate", "assemble", "layout", "support", "debconf", "vendor", "inventory",
-        "journal", "remote", "kargs", "staged", "retention", "etc", "subids",
+        "journal", "remote", "kargs", "staged", "retention", "etc", "subids", "changelog", "boots",
     ),
     ("ops",),
     ("cli", "__main__"),

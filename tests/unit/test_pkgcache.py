@@ -318,14 +318,3 @@ def test_load_of_an_absent_package_is_none(tmp_path: Path) -> None:
 def test_digest_is_the_files_sha256(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"abc")
     assert pkgcache.digest(tmp_path / "x") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-
-
-def test_free_forgets_the_downloads_and_no_import(tmp_path: Path) -> None:
-    place = store(tmp_path, "{}")
-    archives = tmp_path / "apt/archives"
-    (archives / "partial").mkdir(parents=True)
-    for name in ("a.deb", "lock", "partial/b.deb"):
-        (archives / name).touch()
-    pkgcache.free(tmp_path)
-    assert [path.name for path in archives.iterdir()] == ["lock"]
-    assert (place / "hollow.deb").exists()

@@ -88,7 +88,7 @@ def test_a_layer_s_service_user_and_state_are_up_and_a_second_boot_changes_nothi
         "touch /usr/x 2>&1 || echo read-only",
         "dpkg -l keeper | tail -n 1",
         "usermod -aG keepers alice; id -nG alice",
-        "journalctl -b -u 'apt-ostree-accounts*' -u apt-ostree-var -u apt-ostree-identity -p warning -o cat --no-pager",
+        "journalctl -b -u 'apt-ostree-*' -p warning -o cat --no-pager",
         SNAPSHOT,
     )
     assert first.state == "running", first["systemctl --failed --no-legend"]

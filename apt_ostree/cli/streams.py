@@ -1,0 +1,66 @@
+"""Standard output and standard error: lines that break nothing, whoever reads them and whatever is in them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, TextIO
+
+ERROR, WARNING, INFO, DEBUG = 3, 4, 6, 7
+"""The levels of syslog(3) that are used."""
+
+
+class Lasting:
+    """Standard error, for as long as somebody reads it: an operation must not fail because its terminal was closed,
+    and its error must not become another one."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            return self.stream.write(text)
+        except OSError:
+            self._leave()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self.stream.flush()
+        except OSError:
+            self._leave()
+
+    def _leave(self) -> None:
+        # What the buffer still holds would fail again at the exit, and change its status.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, self.stream.fileno())
+        os.close(null)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def tell(stream: TextIO | None, text: str) -> None:
+    """A line on a stream, whatever bytes are in it."""
+    # Python leaves a stream out that was closed when it started.
+    if stream is None:
+        return
+    to = Lasting(stream) if stream is sys.stderr else stream
+    # File names may not be UTF-8; a message must never fail for it.
+    to.write(text.encode(errors="surrogateescape").decode(errors="backslashreplace") + "\n")
+    to.flush()
+
+
+def say(level: int, text: str) -> None:
+    """A message on standard error; the journal is told how serious it is, at the start of each line (sd-daemon(3))."""
+    mark = f"<{level}>" if _is_journal() else ""
+    tell(sys.stderr, "\n".join(mark + line for line in text.split("\n")))
+
+
+def _is_journal() -> bool:
+    """Whether standard error is the very stream that systemd connected to the journal (systemd.exec(5))."""
+    try:
+        status = os.fstat(2)
+    except OSError:
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"

@@ -1,0 +1,76 @@
+"""Boots: noted by the tree's own unit, counted by ``history``."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from apt_ostree import boots, journal, support
+from apt_ostree.cli.history import _json, _text
+from apt_ostree.journal import Entry
+from apt_ostree.ops.history import History
+
+NOTE = Path(support.__file__).parent / "data/note-boot"
+ONE, TWO = f"debian-{'a' * 64}.0", f"debian-{'b' * 64}.1"
+
+
+def boot(root: Path, deployment: str, identifier: str, *, arguments: str = "rw * quiet") -> None:
+    """What a boot leaves in /proc and at /sysroot, and the unit's program."""
+    osname, _, name = deployment.partition("-")
+    tree = root / f"sysroot/ostree/deploy/{osname}/deploy/{name}"
+    tree.mkdir(parents=True, exist_ok=True)
+    link = root / f"sysroot/ostree/boot.1/{osname}/csum/0"
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(f"../../../deploy/{osname}/deploy/{name}")
+    (root / "proc/sys/kernel/random").mkdir(parents=True, exist_ok=True)
+    (root / "proc/sys/kernel/random/boot_id").write_text(f"{identifier}\n")
+    (root / "proc/cmdline").write_text(f"{arguments} ostree=/ostree/boot.1/{osname}/csum/0\n")
+    subprocess.run(["sh", NOTE, root], check=True)
+
+
+def test_each_boot_is_noted_and_counted_once(tmp_path: Path) -> None:
+    assert boots.read(tmp_path) is None
+    for deployment, identifier in ((ONE, "1"), (TWO, "2"), (TWO, "3"), (TWO, "3")):
+        boot(tmp_path, deployment, identifier)
+    assert boots.read(tmp_path) == {ONE: 1, TWO: 2}
+    assert (tmp_path / boots.PLACE).stat().st_mode & 0o777 == 0o644
+
+
+def test_the_note_does_not_grow_for_ever(tmp_path: Path) -> None:
+    (tmp_path / "var/lib/apt-ostree").mkdir(parents=True)
+    (tmp_path / boots.PLACE).write_text("".join(f"{ONE} {number}\n" for number in range(1500)))
+    boot(tmp_path, TWO, "x")
+    lines = (tmp_path / boots.PLACE).read_text().splitlines()
+    assert (len(lines), lines[-1].split()[0]) == (1000, TWO)
+
+
+@pytest.mark.parametrize("cmdline", ["rw quiet\n", "rw ostree=/ostree/boot.1/none/csum/0\n"])
+def test_another_system_notes_nothing(tmp_path: Path, cmdline: str) -> None:
+    for name in ("proc", "sysroot"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "proc/cmdline").write_text(cmdline)
+    subprocess.run(["sh", NOTE, tmp_path], check=True)
+    assert boots.read(tmp_path) is None
+
+
+@pytest.mark.parametrize("text", ["", "\n", "x\n", "\0\n"])
+def test_what_is_no_note_counts_nothing(text: str) -> None:
+    assert boots.parse(text) == {}
+
+
+@pytest.mark.parametrize(
+    ("counted", "line", "number"),
+    [({ONE: 3}, "       Booted  3 times", 3), ({ONE: 1}, "       Booted  once", 1), ({}, "       Booted  never", 0)],
+)
+def test_history_tells_how_often_what_came_of_it_was_booted(counted: dict[str, int], line: str, number: int) -> None:
+    began = journal.now()
+    entry = Entry("i", 1, 0, ("apt-ostree", "upgrade"), began, state="done", ended=began, old=TWO, new=ONE)
+    history = History("debian", (entry,), counted)
+    assert line in list(_text(history, verbose=False))
+    assert _json(history)["transactions"][0]["boots"] == number
+    unknown = History("debian", (entry,))
+    assert not any("Booted" in text for text in _text(unknown, verbose=False))
+    assert _json(unknown)["transactions"][0]["boots"] is None

@@ -1,0 +1,48 @@
+"""Debian changelogs: their entries, and which of them are news."""
+
+from __future__ import annotations
+
+import pytest
+
+from apt_ostree.changelog import Release, newer, parse
+
+ONE = """jq (1.7.1-6+deb13u1) trixie-security; urgency=medium
+
+  * Non-maintainer upload.
+    (Closes: #1)
+
+ -- A Name <a@example.org>  Mon, 01 Sep 2025 10:00:00 +0200"""
+TWO = """jq (1.7.1-6) unstable; urgency=low, binary-only=yes
+
+  jq (no header) is mentioned; here.
+
+ -- A Name <a@example.org>  Sun, 01 Jun 2025 10:00:00 +0200"""
+OLD = "jq (1.6-2) unstable; urgency=low\n\n  * Old.\n\n -- A Name <a@example.org>  Wed, 01 Jan 2020 10:00:00 +0200"
+TEXT = f"\n{ONE}\n\n{TWO}\n\n{OLD}\n\nLocal variables:\nmode: debian-changelog\n"
+
+
+def test_a_changelog_is_its_entries() -> None:
+    found = list(parse(TEXT))
+    assert found[:2] == [Release("1.7.1-6+deb13u1", ONE), Release("1.7.1-6", TWO)]
+    assert [release.version for release in found] == ["1.7.1-6+deb13u1", "1.7.1-6", "1.6-2"]
+
+
+@pytest.mark.parametrize("text", ["", "no changelog\n", "jq 1.6\n\n * x\n"])
+def test_what_is_no_changelog_has_no_entry(text: str) -> None:
+    assert list(parse(text)) == []
+
+
+@pytest.mark.parametrize(
+    ("than", "versions"),
+    [
+        ("1.6-2", ["1.7.1-6+deb13u1", "1.7.1-6"]),
+        ("1.7.1-6", ["1.7.1-6+deb13u1"]),
+        # A version that no entry has: a rebuild's, or another archive's.
+        ("1.7.1-6+b1", ["1.7.1-6+deb13u1"]),
+        ("1.7.1-6+deb13u1", []),
+        ("1:0", []),
+        ("0", ["1.7.1-6+deb13u1", "1.7.1-6", "1.6-2"]),
+    ],
+)
+def test_news_are_the_entries_that_are_newer(than: str, versions: list[str]) -> None:
+    assert [release.version for release in newer(TEXT, than)] == versions
