@@ -51,6 +51,13 @@ def settle_whiteouts(layers: Sequence[Path]) -> None:
                         remove_tree(place)
 
 
+def is_merged(layer: Path, name: str) -> bool:
+    """Whether what lies below a layer shows through it in the directory of ``name``: no script has put another one
+    there."""
+    above = [layer / parent for parent in Path(name).parents]
+    return not any(_mark(os.fspath(path), mark) is not None for path in above for mark in (_OPAQUE, _REDIRECT))
+
+
 def is_union(base: Path, layers: Sequence[Path]) -> bool:
     """Whether adding the files of each of ``layers`` (lowest first) to ``base`` gives what their mount showed.
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from . import overlay
 from .fs import beneath, exchange, resolve, walk
 
 STUBS = {
@@ -93,7 +94,8 @@ def uncover(layer: Path, covers: list[Cover], policy: str) -> dict[bytes, Path]:
             os.unlink(entry.path)
     for one in covers:
         place = beneath(layer, one.name)
-        if place is not None and _is_as_put(place, one):
+        # In a directory that is another one by now (a script renamed it), nothing would be under it.
+        if place is not None and _is_as_put(place, one) and overlay.is_merged(layer, one.name):
             place.unlink()
     return {one.content: one.real for one in covers}
 

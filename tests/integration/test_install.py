@@ -531,7 +531,7 @@ def test_a_package_s_user_is_in_etc_and_in_sysusers(full: System) -> None:
     lines = (tree / "usr/lib/sysusers.d/apt-ostree-layer.conf").read_text().splitlines()
     assert [line for line in lines if line.split()[1] == "user-maker"] == [
         f"g user-maker {group[2]}",
-        f'u user-maker {entry[2]}:{entry[3]} "" /var/lib/user-maker /usr/sbin/nologin',
+        f'u user-maker {entry[2]}:user-maker "" /var/lib/user-maker /usr/sbin/nologin',
     ]
 
 

@@ -79,7 +79,7 @@ def test_a_kill_of_the_working_process_is_told_and_leaves_nothing(sysroot: Syste
         assert child.returncode == 128 + signal.SIGKILL
         # The first process of a namespace goes last.
         assert finished(sysroot)
-        sysroot.lock.write_text("")
+        sysroot.note.write_text("")
 
 
 def test_a_stopped_command_stops_whole_and_goes_on_whole(sysroot: System) -> None:

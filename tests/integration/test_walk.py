@@ -119,7 +119,7 @@ def test_a_machine_walks_from_base_to_base_and_back(sysroot: System, served: Ser
 
         done = system.run("history", "--json").document["transactions"]
         assert [entry["command"][3] for entry in done if entry["state"] == "done"] == [
-            *("reset", "override", "cleanup", "cleanup", "kargs", "apply", "kargs", "kargs", "upgrade"),
+            *("reset", "override", "cleanup", "unpin", "cleanup", "kargs", "pin", "apply", "kargs", "kargs", "upgrade"),
             *("rollback", "rollback", "deploy", "install", "upgrade", "initramfs-etc", "install", "rebase"),
         ]
         assert [entry["command"][3] for entry in done if entry["state"] == "failed"] == ["upgrade"]
