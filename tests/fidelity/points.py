@@ -151,14 +151,15 @@ NEW = (
             " --divert /usr/share/moved-aside/file.base /usr/share/moved-aside/file\n"
         },
     ),
+    # In a preinst of its own it would come too late: dpkg has read the list then.
     Deb(
-        "stat-user",
-        files={"/usr/bin/stat-user": "#!/bin/sh\n"},
+        "stat-user-common",
         scripts={
-            "preinst": "useradd --system --no-create-home stat-user\n"
+            "postinst": "useradd --system --no-create-home stat-user\n"
             "dpkg-statoverride --add stat-user stat-user 4750 /usr/bin/stat-user\n"
         },
     ),
+    Deb("stat-user", control="Pre-Depends: stat-user-common\n", files={"/usr/bin/stat-user": "#!/bin/sh\n"}),
     # An alternative with a slave, one that a script takes back, one that the administrator's hand chose.
     Deb(
         "chooser",

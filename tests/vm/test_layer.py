@@ -42,10 +42,14 @@ fi
 
 SNAPSHOT = (
     "find /etc /var -xdev \\( -path /var/story -o -path /var/log -o -path /var/tmp -o -path /var/cache/ldconfig"
+    " -o -path /var/lib/apt-ostree/boots"
     " -o -name random-seed -o -path '/var/lib/systemd/*' \\) -prune -o -type d -printf '%p %m %u %g\\n'"
     " -o -printf '%p %m %u %g %s %l\\n' | grep -v '/var/lib/keeper/log ' | sort"
 )
 """Every path with what must not change from boot to boot; logs, clocks and seeds apart."""
+
+BOOTS = "cut -d' ' -f1 /var/lib/apt-ostree/boots"
+"""The deployments that were booted, as noted."""
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +94,7 @@ def test_a_layer_s_service_user_and_state_are_up_and_a_second_boot_changes_nothi
         "usermod -aG keepers alice; id -nG alice",
         "journalctl -b -u 'apt-ostree-*' -p warning -o cat --no-pager",
         SNAPSHOT,
+        BOOTS,
     )
     assert first.state == "running", first["systemctl --failed --no-legend"]
     assert first["systemctl --failed --no-legend"] == ""
@@ -105,7 +110,10 @@ def test_a_layer_s_service_user_and_state_are_up_and_a_second_boot_changes_nothi
     assert first["touch /usr/x 2>&1 || echo read-only"].endswith("read-only")
     assert first["dpkg -l keeper | tail -n 1"].startswith("ii  keeper")
     assert "keepers" in first["usermod -aG keepers alice; id -nG alice"].split()
-    second = machine.boot("systemctl is-active keeper.service", "id -nG alice", SNAPSHOT)
+    deployment = f"{STATEROOT}-{system.deployments()[0]}"
+    assert first[BOOTS].split() == [deployment]
+    second = machine.boot("systemctl is-active keeper.service", "id -nG alice", SNAPSHOT, BOOTS)
+    assert second[BOOTS].split() == [deployment] * 2
     assert second.state == "running"
     assert "keepers" in second["id -nG alice"].split()
     changed = set(first[SNAPSHOT].splitlines()) ^ set(second[SNAPSHOT].splitlines())
