@@ -393,8 +393,9 @@ class _Run:
         links = vendor.move(self.work / "var", self.var_before, top)
         captured = state.capture(self.work / "var", self.var_before)
         captured = replace(captured, lines=(*captured.lines, *links))
-        state.write(captured, self.work / "var", top, "layer")
+        state.write(captured, self.work / "var", top, state.free_name(self.base))
         state.obey(self.work / "var", links)
+        state.forget(self.base, top, self.var_before.keys() - state.snapshot(self.work / "var").keys())
         accounts = self._settle_accounts(view, top, settled_day)
         wanted = bool(captured.paths) or any(keys) or accounts or support.is_shipped(self.base)
         # An older image's programs have older faults.

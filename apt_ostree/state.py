@@ -12,9 +12,9 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 
 from .errors import TreeError
@@ -250,7 +250,7 @@ def _is_safe(var: Path, name: str) -> bool:
 
 
 def write(captured: Captured, var: Path, target: Path, name: str) -> None:
-    """Put what was captured from ``var`` into the tree ``target``; ``name`` is "base" or "layer"."""
+    """Put what was captured from ``var`` into the tree ``target``; its lists have ``name``: "base", or a free one."""
     _write_lines(target, f"{TMPFILES}/00-apt-ostree-{name}.conf", captured.lines)
     _write_lines(target, f"{SEEDS}/{name}", [escape(path) for path in captured.paths])
     for path in captured.paths:
@@ -259,6 +259,31 @@ def write(captured: Captured, var: Path, target: Path, name: str) -> None:
         if not place.is_dir() or place.is_symlink():
             remove_tree(place)
         copy_entry(var / path, place)
+
+
+def free_name(base: Path) -> str:
+    """A name for what a layer adds to a base: a base may be somebody's layer itself."""
+    taken = {path.name for path in (base / SEEDS).glob("*")}
+    taken |= {path.stem.removeprefix("00-apt-ostree-") for path in (base / TMPFILES).glob("00-apt-ostree-*.conf")}
+    return next(name for number in count() if (name := f"layer{number or ''}") not in taken)
+
+
+def forget(base: Path, target: Path, names: Collection[str]) -> None:
+    """Let nothing bring back the paths ``names`` below /var: the lists of ``base`` that have them are in ``target``
+    without them. What a machine has by now stays there."""
+    for file in (*sorted((base / SEEDS).glob("*")), *sorted((base / TMPFILES).glob("00-apt-ostree-*.conf"))):
+        lines = file.read_text(errors="surrogateescape").splitlines()
+        kept = [line for line in lines if _named(line) not in names]
+        if kept != lines:
+            place = target / file.relative_to(base)
+            make_parents(target, place)
+            place.write_text("".join(f"{line}\n" for line in kept), errors="surrogateescape")
+
+
+def _named(line: str) -> str:
+    """The path below /var that a line of a list, or of tmpfiles.d(5), is about."""
+    words = line.split(" ")
+    return unescape(words[1]).removeprefix("/var/") if len(words) > 1 else unescape(line)
 
 
 def _write_lines(target: Path, name: str, lines: Sequence[str]) -> None:

@@ -38,8 +38,19 @@ BASE = (
     Deb("aliased", files={"/usr/share/aliased/real/a": "a\n"}, links={"/usr/share/aliased/alias": "real"}),
     Deb("owner", files={"/usr/share/owner/taken": "owner's\n", "/usr/share/owner/own": "owner's\n"}),
     Deb("vanishing", files={"/usr/share/vanishing/only": "vanishing's\n"}),
-    Deb("ousted", files={"/usr/share/ousted/shared": "ousted's\n"}, scripts=logging("ousted")),
-    Deb("upgraded", files={"/usr/share/upgraded/v": "1\n", "/usr/share/upgraded/old": ""}, scripts=logging("upgraded")),
+    Deb(
+        "ousted",
+        files={"/usr/share/ousted/shared": "ousted's\n"}
+        | {f"/{top}/ousted/file": "" for top in ("var/lib", "var/cache", "opt", "srv", "usr/local/share")}
+        | {"/usr/local/bin/ousted": "", "/var/lib/ousted/deep/file": ""},
+        scripts=logging("ousted"),
+    ),
+    Deb(
+        "upgraded",
+        files={f"/usr/share/upgraded/{name}": text for name, text in (("v", "1\n"), ("old", ""))}
+        | {f"/var/lib/upgraded/{name}": "" for name in ("kept", "old", "gone/old")},
+        scripts=logging("upgraded"),
+    ),
     Deb("trigger-file", triggers="interest-noawait /usr/share/trigger.d\n", scripts=logging("trigger-file")),
     Deb("essential", control="Essential: yes\n", files={"/usr/share/essential": "1\n"}),
     Deb("protected", control="Protected: yes\n", files={"/usr/share/protected": "1\n"}),
@@ -309,7 +320,12 @@ UPGRADES = (
     Deb("fresh", files={"/usr/share/fresh": "read me\n"}),
     Deb("old-reader", version="2.0", control="Depends: fresh\n"),
     Deb("policy-own", files={"/usr/sbin/policy-rc.d": "#!/bin/sh\nexit 0\n"}),
-    Deb("upgraded", version="1:0.9", files={"/usr/share/upgraded/v": "2\n"}, scripts=logging("upgraded")),
+    Deb(
+        "upgraded",
+        version="1:0.9",
+        files={"/usr/share/upgraded/v": "2\n", "/var/lib/upgraded/kept": "", "/var/lib/upgraded/new": ""},
+        scripts=logging("upgraded"),
+    ),
 )
 """Later versions of what the base has, and what comes with them."""
 

@@ -291,6 +291,7 @@ def test_an_upgrade_calls_the_scripts_of_both_versions(upgraded: Case) -> None:
         "postinst configure 1.0",
     ]
     assert not upgraded.exists("usr/share/upgraded/old")
+    assert sorted(os.listdir(upgraded.root / "var/lib/upgraded")) == ["kept", "new"]
 
 
 def test_an_earlier_version_calls_the_scripts_of_both(upgraded: Case) -> None:
@@ -309,6 +310,14 @@ def test_a_conflict_that_replaces(options: argparse.Namespace, debs: dict[str, P
         assert not case.status("ousted").startswith("ii")
         log = case.text("usr/share/log/ousted").splitlines()
         assert (log[2], log[3]) == ("prerm remove", "postrm remove")
+        for gone in (
+            "var/lib/ousted",
+            "var/cache/ousted",
+            "var/opt/ousted",
+            "var/usrlocal/bin/ousted",
+            "var/srv/ousted",
+        ):
+            assert not case.exists(gone), gone
 
 
 def test_links_that_the_last_package_there_takes_away_stay(options: argparse.Namespace, tmp_path: Path) -> None:

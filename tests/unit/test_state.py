@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Mapping
@@ -437,6 +438,39 @@ def test_a_layers_files_join_the_bases(tmp_path: Path) -> None:
     state.populate(tree, tmp_path / "again")
     again = read(tmp_path / "again")
     assert (again["lib/a/x"], again["lib/a/y"], again["lib/b"]) == (File("base"), File("layer"), Dir(0o700))
+
+
+def test_what_a_layer_took_away_does_not_come_back(tmp_path: Path) -> None:
+    var = make(
+        tmp_path / "var", {"lib/a/x": File("base"), "lib/a/y": File("base"), "lib/b": Dir(), "lib/c": Dir(0o700)}
+    )
+    base = make(tmp_path / "base", OURS)
+    state.write(state.capture(var, {}), var, base, "base")
+    state.forget(base, tmp_path / "top", {"lib/a/y", "lib/b"})
+    assert {name for name, kind in read(tmp_path / "top").items() if isinstance(kind, File)} == {
+        "usr/lib/apt-ostree/seeds.d/base", "usr/lib/tmpfiles.d/00-apt-ostree-base.conf",
+    }  # fmt: skip
+    shutil.copytree(tmp_path / "top", base, dirs_exist_ok=True)
+    state.populate(base, tmp_path / "again")
+    again = read(tmp_path / "again")
+    assert {"lib/a/x", "lib/c"} <= again.keys()
+    assert not {"lib/a/y", "lib/b"} & again.keys()
+
+
+def test_lists_that_have_nothing_of_it_stay_the_bases(tmp_path: Path) -> None:
+    var = make(tmp_path / "var", {"lib/a/x": File("base")})
+    base = make(tmp_path / "base", OURS)
+    state.write(state.capture(var, {}), var, base, "base")
+    state.forget(base, tmp_path / "top", {"lib/other"})
+    assert not (tmp_path / "top").exists()
+
+
+def test_the_lists_of_a_base_that_is_a_layer_stay(tmp_path: Path) -> None:
+    var = make(tmp_path / "var", {"lib/a/x": File("base")})
+    base = make(tmp_path / "base", OURS)
+    assert state.free_name(base) == "layer"
+    state.write(state.capture(var, {}), var, base, "layer")
+    assert state.free_name(base) == "layer1"
 
 
 def test_make_parents_makes_plain_directories_and_leaves_others(tmp_path: Path) -> None:
