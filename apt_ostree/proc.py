@@ -346,8 +346,10 @@ def _read_terminal(shown: IO[bytes]) -> bytes:
 
 
 def _last_block(stream: IO[bytes]) -> bytes:
-    """Read to the end, and return the last _BLOCK bytes."""
+    """Read to the end, and return the whole lines of the last _BLOCK bytes: the rest of a cut one could be that of a
+    URI, which redact() would not know any more."""
     previous = end = b""
     while block := stream.read(_BLOCK):
         previous, end = end, block
-    return (previous + end)[-_BLOCK:]
+    last = previous + end
+    return last if len(last) <= _BLOCK else last[-_BLOCK:].partition(b"\n")[2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import threading
@@ -60,3 +61,10 @@ def test_after_an_interruption_only_the_main_thread_starts_children(monkeypatch:
 
     with ThreadPoolExecutor(1) as pool, pytest.raises(ToolError, match="interrupted"):
         pool.submit(spawn).result()
+
+
+def test_a_line_that_is_cut_is_left_out_whole() -> None:
+    """The rest of a URI shows its password to no pattern."""
+    line = b"https://user:secret@example.org/" + b"y" * (proc._BLOCK - 30)
+    assert proc._last_block(io.BytesIO(b"first\n" + line + b"\nlast\n")) == b"last\n"
+    assert proc._last_block(io.BytesIO(b"first\nlast\n")) == b"first\nlast\n"
