@@ -48,6 +48,7 @@ class Archive:
 
     root: Path
     keyring: Path
+    suite: str = SUITE
 
     @property
     def uri(self) -> str:
@@ -57,7 +58,10 @@ class Archive:
 
 def sources_line(archive: Archive) -> str:
     """The deb822 stanza (sources.list(5)) that makes apt use ``archive`` and trust its key alone."""
-    return f"Types: deb\nURIs: {archive.uri}\nSuites: {SUITE}\nComponents: {COMPONENT}\nSigned-By: {archive.keyring}\n"
+    return (
+        f"Types: deb\nURIs: {archive.uri}\nSuites: {archive.suite}\nComponents: {COMPONENT}\n"
+        f"Signed-By: {archive.keyring}\n"
+    )
 
 
 def fixture_sources(fixtures: Path = FIXTURES) -> list[Path]:
@@ -99,7 +103,9 @@ def build_deb(source: Path, out: Path) -> Path:
     return deb
 
 
-def build_archive(fixtures: Path, out: Path, label: str = LABEL, *, release: str = "", signed: bool = True) -> Archive:
+def build_archive(
+    fixtures: Path, out: Path, label: str = LABEL, *, suite: str = SUITE, release: str = "", signed: bool = True
+) -> Archive:
     """Build every fixture below ``fixtures`` and index and sign the result, with a new key, in ``out``.
 
     ``release`` is what else stands in the Release file; one that is not ``signed`` has a key all the same.
@@ -112,7 +118,7 @@ def build_archive(fixtures: Path, out: Path, label: str = LABEL, *, release: str
         with ThreadPoolExecutor() as threads:
             list(threads.map(lambda source: build_deb(source, pool), fixture_sources(fixtures)))
 
-    return _archive(build, out, label, release=release, signed=signed)
+    return _archive(build, out, label, suite, release=release, signed=signed)
 
 
 def index_archive(debs: Sequence[Path], out: Path, label: str = LABEL) -> Archive:
@@ -125,9 +131,11 @@ def index_archive(debs: Sequence[Path], out: Path, label: str = LABEL) -> Archiv
     return _archive(copy, out, label)
 
 
-def _archive(fill: Callable[[Path], None], out: Path, label: str, *, release: str = "", signed: bool = True) -> Archive:
+def _archive(
+    fill: Callable[[Path], None], out: Path, label: str, name: str = SUITE, *, release: str = "", signed: bool = True
+) -> Archive:
     pool = out / "pool" / COMPONENT
-    suite = out / "dists" / SUITE
+    suite = out / "dists" / name
     index = suite / COMPONENT / f"binary-{host_architecture()}"
     pool.mkdir(parents=True)
     index.mkdir(parents=True)
@@ -147,7 +155,7 @@ def _archive(fill: Callable[[Path], None], out: Path, label: str, *, release: st
         gpg(home, "--export", "--output", keyring)
     for path in (out, *out.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
-    return Archive(out, keyring)
+    return Archive(out, keyring, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,8 +315,8 @@ def _release(suite: Path, label: str) -> str:
     return (
         "Origin: apt-ostree-tests\n"
         f"Label: {label}\n"
-        f"Suite: {SUITE}\n"
-        f"Codename: {SUITE}\n"
+        f"Suite: {suite.name}\n"
+        f"Codename: {suite.name}\n"
         "Date: Mon, 01 Jan 2024 00:00:00 UTC\n"
         f"Architectures: {host_architecture()}\n"
         f"Components: {COMPONENT}\n"

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.archive import Archive, build_archive, generate_key, gpg, signing_home
+from tests.archive import SUITE, Archive, build_archive, generate_key, gpg, signing_home
 from tests.integration.system import DATABASE, REF, Base, output
 
 DAY = 86400
@@ -188,7 +188,9 @@ def _handler(served: Served) -> type[http.server.BaseHTTPRequestHandler]:
     return Handler
 
 
-def small_archive(directory: Path, packages: Mapping[str, tuple[str, str]], label: str = "apt-ostree-tests") -> Archive:
+def small_archive(
+    directory: Path, packages: Mapping[str, tuple[str, str]], label: str = "apt-ostree-tests", suite: str = SUITE
+) -> Archive:
     """An archive of empty packages: name -> version and further lines of its control file."""
     fixtures = directory / "fixtures"
     for name, (version, more) in packages.items():
@@ -199,7 +201,7 @@ def small_archive(directory: Path, packages: Mapping[str, tuple[str, str]], labe
             f"Maintainer: apt-ostree tests <tests@example.org>\nSection: misc\nPriority: optional\n{more}"
             "Description: proves a point\n"
         )
-    return build_archive(fixtures, directory / "archive", label)
+    return build_archive(fixtures, directory / "archive", label, suite=suite)
 
 
 def tree_file(repo: Path, commit: str, path: str) -> str:

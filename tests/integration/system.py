@@ -327,11 +327,10 @@ class System:
         """Every object is what its name says."""
         output("ostree", "fsck", f"--repo={self.repo}", "--quiet")
 
-    def use_archive(self, archive: Archive) -> None:
-        """Let the administrator's /etc/apt of what boots next name another archive."""
-        apt = self.deployment() / "etc/apt"
-        shutil.copy(archive.keyring, apt / "keyrings/fixtures.gpg")
-        (apt / "sources.list.d/fixtures.sources").write_text(_sources(archive))
+    def use_archive(self, archive: Archive, name: str = "fixtures") -> None:
+        """Let the administrator's /etc/apt of what boots next name another archive, or by a new ``name`` a further
+        one."""
+        _add_source(self.deployment() / "etc/apt", archive, name)
 
     def processes(self) -> list[str]:
         """Every process that works on this sysroot or sees it mounted, except the test's own."""
@@ -450,8 +449,10 @@ def listing(top: Path) -> dict[str, tuple[int, int, int, str]]:
     return found
 
 
-def _sources(archive: Archive) -> str:
-    return sources_line(archive).replace(str(archive.keyring), "/etc/apt/keyrings/fixtures.gpg")
+def _add_source(apt: Path, archive: Archive, name: str = "fixtures") -> None:
+    shutil.copy(archive.keyring, apt / f"keyrings/{name}.gpg")
+    text = sources_line(archive).replace(str(archive.keyring), f"/etc/apt/keyrings/{name}.gpg")
+    (apt / f"sources.list.d/{name}.sources").write_text(text)
 
 
 def commit_base(plain: Path, archive: Archive, work: Path) -> Base:
@@ -460,8 +461,7 @@ def commit_base(plain: Path, archive: Archive, work: Path) -> Base:
     output("cp", "-a", plain, root)
     for name in ("keyrings", "sources.list.d"):
         (root / "etc/apt" / name).mkdir(parents=True, exist_ok=True)
-    shutil.copy(archive.keyring, root / "etc/apt/keyrings/fixtures.gpg")
-    (root / "etc/apt/sources.list.d/fixtures.sources").write_text(_sources(archive))
+    _add_source(root / "etc/apt", archive)
     # ostree deploys nothing without a kernel; it never looks inside.
     modules = root / "usr/lib/modules/0.0"
     modules.mkdir(parents=True)

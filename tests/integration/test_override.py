@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,37 @@ import pytest
 
 from tests.archive import SUITE, Archive, public_directory
 from tests.integration.served import small_archive
-from tests.integration.system import System
+from tests.integration.system import DATABASE, System, output
+
+
+def rebase(sysroot: System, stage: Path, status: str) -> str:
+    """Follow another base: the first one with ``status`` in its dpkg database. Returns what is said on the way."""
+    (stage / DATABASE).mkdir(parents=True)
+    (stage / DATABASE / "status").write_text(status)
+    output(
+        "ostree", "commit",
+        f"--repo={sysroot.repo}",
+        "--branch=other",
+        f"--tree=ref={sysroot.base.commit}",
+        f"--tree=dir={stage}",
+        "--owner-uid=0", "--owner-gid=0",
+        "--fsync=false",
+        "--add-metadata=ostree.bootable=true",
+        "--add-metadata-string=ostree.linux=0.0",
+    )  # fmt: skip
+    return sysroot.run("rebase", ":other").stderr
+
+
+def stanzas(sysroot: System) -> dict[str, str]:
+    """Package -> what the first base's dpkg database says."""
+    status = output("ostree", "cat", f"--repo={sysroot.repo}", sysroot.base.commit, f"/{DATABASE}/status")
+    return {text.split("\n")[0].removeprefix("Package: "): f"{text}\n\n" for text in status.strip().split("\n\n")}
+
+
+def inactive(sysroot: System) -> dict[str, str]:
+    """The overrides that status calls inactive, and why."""
+    listed = sysroot.run("status", "--json").document["deployments"][0]["inactive-requests"]
+    return {entry["request"]: entry["reason"] for entry in listed}
 
 
 def base_lib(sysroot: System, index: int = 0) -> tuple[str, str] | None:
@@ -34,9 +65,42 @@ def test_a_base_package_is_replaced_by_version(sysroot: System) -> None:
     sysroot.fsck()
 
 
-def test_a_base_package_is_replaced_by_what_a_suite_has(sysroot: System) -> None:
-    sysroot.run("override", "replace", f"base-lib/{SUITE}")
-    assert base_lib(sysroot) == ("2.0", "install ok installed")
+def test_of_several_suites_a_base_package_is_replaced_by_what_the_named_one_has(sysroot: System) -> None:
+    with public_directory() as one, public_directory() as two:
+        sysroot.use_archive(small_archive(one, {"base-lib": ("3", "")}))
+        sysroot.use_archive(small_archive(two, {"base-lib": ("2", "")}, suite="older"), "older")
+        for suite, version in (("older", "2"), (SUITE, "3")):
+            sysroot.run("override", "replace", f"base-lib/{suite}")
+            assert base_lib(sysroot) == (version, "install ok installed")
+
+
+def test_a_base_package_is_removed_without_the_archive(sysroot: System, own_archive: Archive) -> None:
+    sysroot.use_archive(own_archive)
+    own_archive.root.rename(own_archive.root.with_name("gone"))
+    sysroot.run("override", "remove", "base-lib")
+    assert base_lib(sysroot) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "version", "why"),
+    [(["remove", "base-lib"], None, "not in the base"), (["replace", "base-lib=2.0"], "2.0", "the base has 2.0")],
+)
+def test_an_override_that_a_base_makes_moot_is_inactive_until_the_base_goes_back(
+    sysroot: System, tmp_path: Path, words: list[str], version: str | None, why: str
+) -> None:
+    sysroot.run("override", *words)
+    overridden, content = base_lib(sysroot), sysroot.content()
+    found = stanzas(sysroot)
+    own = found.pop("base-lib")
+    if version is not None:
+        found["base-lib"] = re.sub(r"(?m)^Version: .*$", f"Version: {version}", own)
+    said = rebase(sysroot, tmp_path / "stage", "".join(found.values()))
+    assert f"warning: the override of base-lib is inactive: {why}\n" in said
+    assert inactive(sysroot) == {"base-lib": why}
+    assert base_lib(sysroot) == overridden
+    assert "inactive" not in sysroot.run("rebase", sysroot.base.commit).stderr
+    assert inactive(sysroot) == {}
+    assert sysroot.content() == content
 
 
 def test_a_base_package_is_replaced_by_a_file_and_stays_so_without_the_archive(
@@ -180,7 +244,8 @@ def test_an_override_is_downloaded_first_and_made_without_the_network(sysroot: S
         sysroot.run(*words, "-n")
         assert sysroot.run(*words, "-C", status=1).failure.brief == "not in the cache: extra, base-lib"
         sysroot.run(*words, "-D")
-    needy.rename(needy.with_name("gone"))
+    # The archive as a whole.
+    needy.parents[1].rename(needy.parents[1].with_name("gone"))
     sysroot.run(*words, "-C")
     assert base_lib(sysroot) == ("9", "install ok installed")
 
