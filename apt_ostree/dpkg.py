@@ -6,7 +6,7 @@ Versions stay strings: debian-inspector orders them, and where it rejects one th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cmp_to_key
 from pathlib import Path
@@ -85,12 +85,17 @@ def installed(tree: Path) -> list[Installed]:
 
 def architectures(tree: Path) -> tuple[str, ...]:
     """A tree's native architecture, then its foreign ones (dpkg --print-foreign-architectures)."""
-    native = next((p.package.architecture for p in installed(tree) if p.package.name == "dpkg"), None)
-    if native is None:
+    own = native(entry.package for entry in installed(tree))
+    if not own:
         raise TreeError("the base has no dpkg", "its database does not list the package dpkg")
     listing = database(tree) / "arch"
     names = listing.read_text().split() if listing.is_file() else []
-    return (native, *(name for name in names if name != native))
+    return (own, *(name for name in names if name != own))
+
+
+def native(packages: Iterable[Package]) -> str:
+    """The native architecture of a system with these packages: that of dpkg itself; empty where it is not there."""
+    return next((package.architecture for package in packages if package.name == "dpkg"), "")
 
 
 def compare_versions(a: str, b: str) -> int:

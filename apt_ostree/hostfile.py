@@ -7,7 +7,7 @@ from pathlib import Path
 
 from . import debconf, kargs
 from .errors import HostFileError, UsageError
-from .manifest import KERNEL_ARG, NAME, PACKAGE, PATH
+from .manifest import KERNEL_ARG, PACKAGE, PATH, QUALIFIED
 from .requests import is_file
 from .tables import Source, Table, form
 
@@ -62,7 +62,7 @@ def parse(text: str, path: Path) -> HostFile:
         packages=_packages(top, "packages", path.parent),
         recommends=top.boolean("recommends", False) if "recommends" in top.values else None,
         answers=_answers(top, path),
-        remove=overrides.strings("remove", NAME),
+        remove=overrides.strings("remove", QUALIFIED),
         replace=_packages(overrides, "replace", path.parent),
         kargs_present=_arguments(arguments, "present"),
         kargs_absent=_arguments(arguments, "absent"),

@@ -90,6 +90,7 @@ PACKAGE = form(
     rf"{_DEB}|{_NAME}(?::{_ARCH})?(?:={_VERSION}|/{_SUITE})?",
 )
 NAME = form("a package name", _NAME)
+QUALIFIED = form("'name' or 'name:arch'", rf"{_NAME}(?::{_ARCH})?")
 # The kernel splits at blanks outside of double quotes: its admin-guide/kernel-parameters.
 KERNEL_ARG = form("one kernel argument", r'(?:[^\s"\0]|"[^"\n\0]*")+')
 # A version ends up in the boot menu, one line an entry.

@@ -61,7 +61,7 @@ class Intent:
     requested_local: tuple[LocalPackage, ...] = ()
     recommends: bool | None = None
     remove: tuple[str, ...] = ()
-    """Base packages to leave out, by name."""
+    """Base packages to leave out, by name, or ``name:arch``."""
     replace: tuple[str, ...] = ()
     """Base packages of other versions, as expressions with a version or a suite."""
     replace_local: tuple[LocalPackage, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from .errors import ResolveError, UsageError
@@ -32,40 +32,45 @@ def is_file(argument: str) -> bool:
     return "/" in argument and argument.endswith(".deb")
 
 
-def add(intent: Intent, names: Sequence[str], local: Sequence[LocalPackage]) -> Intent:
-    """The intent with more requests; one for the same package and architecture replaces the older one."""
+def key(expression: str, native: str) -> str:
+    """Which package an expression means: equal for all that mean the same one, whatever version they ask for.
+
+    It is the name, and the architecture where that is another one than the ``native``; a package of all
+    architectures is the native one (policy 5.6.8).
+    """
+    qualified = re.split("[=/]", expression, maxsplit=1)[0]
+    name, _, architecture = qualified.partition(":")
+    return name if architecture in ("", "all", native) else qualified
+
+
+def key_of(package: Package, native: str) -> str:
+    """The key of a package."""
+    return key(package.qualified, native)
+
+
+def add(intent: Intent, names: Sequence[str], local: Sequence[LocalPackage], native: str) -> Intent:
+    """The intent with more requests; one for the same package replaces the older one."""
     requested = list(intent.requested)
     for name in names:
         if name in requested:
             continue
         new = parse_expression(name)
-        same = [old for old in requested if _same_package(parse_expression(old), new)]
+        same = [old for old in requested if key(old, native) == key(name, native)]
         # A bare name asks for no version in particular: one that is there fulfils it.
         if same and new["version"] is None and new["suite"] is None:
             continue
         requested = [old for old in requested if old not in same] + [name]
-    kept = [
-        old for old in intent.requested_local if not any(_is_other_version(old.package, new.package) for new in local)
-    ]
+    given = {key_of(entry.package, native) for entry in local}
+    kept = [entry for entry in intent.requested_local if key_of(entry.package, native) not in given]
     return replace(intent, requested=tuple(requested), requested_local=(*kept, *local))
 
 
-def _is_other_version(a: Package, b: Package) -> bool:
-    """Whether one takes the other's place: a package of all architectures is the native one (policy 5.6.8)."""
-    return a.name == b.name and (a.architecture == b.architecture or "all" in (a.architecture, b.architecture))
-
-
-def _same_package(a: re.Match[str], b: re.Match[str]) -> bool:
-    return (a["name"], a["arch"]) == (b["name"], b["arch"])
-
-
-def drop(intent: Intent, names: Sequence[str], *, lenient: bool = False) -> Intent:
+def drop(intent: Intent, names: Sequence[str], native: str, *, lenient: bool = False) -> Intent:
     """The intent without the named requests. Raises ResolveError for what nobody requested, unless ``lenient``."""
     requested, local, unknown = list(intent.requested), list(intent.requested_local), []
     for name in names:
-        asked = parse_expression(name)
-        gone = [r for r in requested if r == name or (r != name and _asks_for(parse_expression(r), asked))]
-        gone_local = [entry for entry in local if entry.package.name == asked["name"]]
+        gone = [request for request in requested if _drops(name, request, native)]
+        gone_local = [entry for entry in local if _drops(name, entry.package.exactly, native)]
         if not gone and not gone_local:
             unknown.append(name)
         requested = [r for r in requested if r not in gone]
@@ -81,27 +86,33 @@ def drop(intent: Intent, names: Sequence[str], *, lenient: bool = False) -> Inte
     return replace(intent, requested=tuple(requested), requested_local=tuple(local))
 
 
-def _asks_for(request: re.Match[str], asked: re.Match[str]) -> bool:
-    return request["name"] == asked["name"] and asked["arch"] in (None, request["arch"]) and asked["version"] is None
+def _drops(name: str, request: str, native: str) -> bool:
+    """Whether to uninstall ``name`` drops a request: without an architecture it means the package's of them all."""
+    asked, other = parse_expression(name), parse_expression(request)
+    same = asked["name"] == other["name"] if asked["arch"] is None else key(name, native) == key(request, native)
+    return same and asked["version"] in (None, other["version"])
 
 
-def override(intent: Intent, remove: Sequence[str], replacing: Sequence[str], local: Sequence[LocalPackage]) -> Intent:
+def override(
+    intent: Intent, remove: Sequence[str], replacing: Sequence[str], local: Sequence[LocalPackage], native: str
+) -> Intent:
     """The intent with base packages removed or replaced besides; the later word about a package wins."""
-    names = {name_of(item) for item in [*remove, *replacing]} | {entry.package.name for entry in local}
-    kept = reset(intent, [name for name in names if name in overridden(intent)])
+    new = Intent(remove=tuple(remove), replace=tuple(replacing), replace_local=tuple(local))
+    kept = reset(intent, overridden(new, native), native, lenient=True)
     return replace(
         kept,
-        remove=(*kept.remove, *remove),
-        replace=(*kept.replace, *replacing),
-        replace_local=(*kept.replace_local, *local),
+        remove=kept.remove + new.remove,
+        replace=kept.replace + new.replace,
+        replace_local=kept.replace_local + new.replace_local,
     )
 
 
-def reset(intent: Intent, names: Sequence[str], *, lenient: bool = False) -> Intent:
+def reset(intent: Intent, names: Iterable[str], native: str, *, lenient: bool = False) -> Intent:
     """The intent without the overrides of the named packages. Raises ResolveError for names without one, unless
     ``lenient``."""
-    have = overridden(intent)
-    if not lenient and (unknown := [name for name in names if name not in have]):
+    keys = {key(name, native): name for name in names}
+    have = overridden(intent, native)
+    if not lenient and (unknown := [name for each, name in keys.items() if each not in have]):
         raise ResolveError(
             f"not overridden: {', '.join(unknown)}",
             f"overridden are: {', '.join(sorted(have)) or 'none'}",
@@ -109,9 +120,9 @@ def reset(intent: Intent, names: Sequence[str], *, lenient: bool = False) -> Int
         )
     return replace(
         intent,
-        remove=tuple(name for name in intent.remove if name not in names),
-        replace=tuple(item for item in intent.replace if name_of(item) not in names),
-        replace_local=tuple(entry for entry in intent.replace_local if entry.package.name not in names),
+        remove=tuple(name for name in intent.remove if key(name, native) not in keys),
+        replace=tuple(item for item in intent.replace if key(item, native) not in keys),
+        replace_local=tuple(entry for entry in intent.replace_local if key_of(entry.package, native) not in keys),
     )
 
 
@@ -127,17 +138,12 @@ def cleared(intent: Intent, *, layers: bool, overrides: bool, initramfs: bool) -
     return replace(intent, recommends=None) if every else intent
 
 
-def overridden(intent: Intent) -> set[str]:
-    """The names of base packages that an intent removes or replaces."""
-    replaced = {entry.package.name for entry in intent.replace_local}
-    return {*intent.remove, *map(name_of, intent.replace), *replaced}
+def overridden(intent: Intent, native: str) -> set[str]:
+    """The keys of base packages that an intent removes or replaces."""
+    named = {key(item, native) for item in (*intent.remove, *intent.replace)}
+    return named | {key_of(entry.package, native) for entry in intent.replace_local}
 
 
 def name_of(expression: str) -> str:
     """The package's name in an expression."""
     return str(parse_expression(expression)["name"])
-
-
-def difference_key(package: Package) -> tuple[str, str]:
-    """What makes two packages versions of one."""
-    return (package.name, package.architecture)

@@ -77,7 +77,7 @@ InSameStep = Annotated[
 @command(override_app, RESOLVING, "remove")
 def override_remove(
     call: Call,
-    packages: Annotated[list[str], typer.Argument(metavar="PKG...", help="Names of base packages.")],
+    packages: Annotated[list[str], typer.Argument(metavar="PKG...", help="Packages of the base: NAME or NAME:ARCH")],
     installing: InSameStep = None,
 ) -> None:
     """Leave packages of the base out.

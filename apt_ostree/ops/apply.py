@@ -14,7 +14,7 @@ from ..model import Deployment, Intent, LocalPackage
 from . import kernel_args
 from . import transaction as tx
 from .layer import Options, Outcome, relayer
-from .packages import check_overrides, import_files, split
+from .packages import check_overrides, import_files, native_architecture, split
 from .transaction import Settings, Transaction
 
 T = TypeVar("T", str, LocalPackage)
@@ -61,7 +61,9 @@ def apply(settings: Settings, wanted: HostFile, options: Options, reporter: Repo
     with tx.transaction(settings, reporter) as current:
         before = origin.intent(current.basis.origin)
         after = Intent(
-            tuple(_in_order(before.requested, requests.add(Intent(), names, ()).requested)),
+            tuple(
+                _in_order(before.requested, requests.add(Intent(), names, (), native_architecture(current)).requested)
+            ),
             tuple(_in_order(before.requested_local, import_files(current, files))),
             next((said for said in (options.recommends, wanted.recommends) if said is not None), before.recommends),
             tuple(_in_order(before.remove, wanted.remove)),

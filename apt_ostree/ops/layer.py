@@ -305,11 +305,11 @@ def _drop_provided(after: Intent, before: Intent, tree: Path, options: Options) 
     if options.allow_inactive:
         return after, []
     native = dpkg.architectures(tree)[0]
-    have = {(entry.package.name, entry.package.architecture): entry.package for entry in dpkg.installed(tree)}
+    have = {requests.key_of(entry.package, native): entry.package for entry in dpkg.installed(tree)}
     kept, messages = [], []
     for request in after.requested:
         match = requests.parse_expression(request)
-        found = have.get((match["name"], match["arch"] or native)) or have.get((match["name"], "all"))
+        found = have.get(requests.key(request, native))
         if (
             request in before.requested
             or found is None

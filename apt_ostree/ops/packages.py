@@ -10,7 +10,7 @@ from .. import debconf, dpkg, origin, pkgcache, requests
 from ..console import Reporter
 from ..errors import PackageError, ResolveError, UsageError
 from ..inventory import package_list
-from ..model import Intent, LocalPackage
+from ..model import Intent, LocalPackage, Package
 from . import transaction as tx
 from .layer import Options, Outcome, reach, relayer, standing
 from .transaction import Settings, Transaction
@@ -58,8 +58,11 @@ class Edit:
 
     def apply(self, current: Transaction, intent: Intent, *, anew: bool = False) -> Intent:
         """The intent with these changes; files are imported. Raises ResolveError and PackageError."""
-        after = requests.drop(intent, self.dropping, lenient=self.lenient)
-        after = requests.add(after, self.names, import_files(current, self.files, anew=anew))
+        after = intent
+        if self.dropping or self.names or self.files:
+            native = native_architecture(current)
+            after = requests.drop(after, self.dropping, native, lenient=self.lenient)
+            after = requests.add(after, self.names, import_files(current, self.files, anew=anew), native)
         return with_recommends(current, intent, after, self.recommends)
 
 
@@ -100,7 +103,7 @@ def uninstall(
         if every:
             after = replace(before, requested=(), requested_local=())
         else:
-            after = requests.drop(before, packages, lenient=lenient)
+            after = requests.drop(before, packages, native_architecture(current), lenient=lenient)
         return relayer(current, settings, after, Options(cache_only=True))
 
 
@@ -133,9 +136,7 @@ def _override(
     reporter: Reporter,
 ) -> Outcome:
     tx.require_root()
-    for name in remove:
-        if name != requests.name_of(name):
-            raise UsageError(f"'{name}' is no package name", resolution="override remove takes plain names.")
+    _check_names(remove)
     names, files = split(replacing)
     for name in names:
         match = requests.parse_expression(name)
@@ -148,23 +149,41 @@ def _override(
     with tx.transaction(settings, reporter) as current:
         before = origin.intent(current.basis.origin)
         local = import_files(current, files)
-        check_overrides(current, before, requests.override(Intent(), remove, names, local))
-        after = requests.override(before, remove, names, local)
-        after = requests.add(after, wanted, import_files(current, wanted_files))
+        native = native_architecture(current)
+        check_overrides(current, before, requests.override(Intent(), remove, names, local, native))
+        after = requests.override(before, remove, names, local, native)
+        after = requests.add(after, wanted, import_files(current, wanted_files), native)
         return relayer(current, settings, with_recommends(current, before, after, options.recommends), options)
+
+
+def _check_names(words: Sequence[str]) -> None:
+    for word in words:
+        match = requests.parse_expression(word)
+        if match["version"] is not None or match["suite"] is not None:
+            raise UsageError(f"'{word}' is no package name", resolution="Write NAME or NAME:ARCH alone.")
 
 
 def check_overrides(current: Transaction, before: Intent, after: Intent) -> None:
     """Raises ResolveError for overrides of packages that the base does not have, unless they are on record already:
     another base makes those inactive."""
-    base = package_list(current.repo, tx.base_of(current.repo, current.basis).checksum)
-    known = {package.name for package in base} | requests.overridden(before)
-    if absent := sorted(requests.overridden(after) - known):
+    base = _base_packages(current)
+    native = dpkg.native(base)
+    known = {requests.key_of(package, native) for package in base} | requests.overridden(before, native)
+    if absent := sorted(requests.overridden(after, native) - known):
         raise ResolveError(
             f"not in the base: {', '.join(absent)}",
             resolution="Layered packages come and go with 'apt-ostree install' and 'uninstall', or in the same step "
             "with --install.",
         )
+
+
+def native_architecture(current: Transaction) -> str:
+    """The native architecture of the base in use, which requests need not name (dpkg.native). Raises TreeError."""
+    return dpkg.native(_base_packages(current))
+
+
+def _base_packages(current: Transaction) -> list[Package]:
+    return package_list(current.repo, tx.base_of(current.repo, current.basis).checksum)
 
 
 def override_reset(
@@ -173,10 +192,12 @@ def override_reset(
     """Give base packages back as the base has them; needs no network. Raises ResolveError for those that are as the
     base has them, unless ``lenient``."""
     tx.require_root()
+    _check_names(packages)
     with tx.transaction(settings, reporter) as current:
         before = origin.intent(current.basis.origin)
-        names = sorted(requests.overridden(before)) if every else packages
-        after = requests.reset(before, names, lenient=lenient)
+        native = native_architecture(current)
+        names = sorted(requests.overridden(before, native)) if every else packages
+        after = requests.reset(before, names, native, lenient=lenient)
         return relayer(current, settings, after, Options(cache_only=True))
 
 

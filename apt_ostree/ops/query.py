@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -132,14 +131,15 @@ def _list(info: CommitInfo, key: str) -> list[Any]:
 def _inactive(
     repo: Path, base: CommitInfo, info: CommitInfo, intent: Intent, layered: Sequence[Solved]
 ) -> dict[str, str]:
-    names = {solved.name for solved in layered}
-    # Whatever stands in the origin, a question must not fail for it.
-    asked = {request: re.split("[:=/]", request, maxsplit=1)[0] for request in intent.requested}
-    asked |= {str(entry.package): entry.package.name for entry in intent.requested_local}
-    if names.issuperset(asked.values()) and not requests.overridden(intent):
+    if intent.empty:
         return {}
     present = package_list(repo, base.checksum)
-    have = {package.name: package for package in present}
+    native = dpkg.native(present)
+    names = {requests.key_of(solved.package, native) for solved in layered}
+    # Whatever stands in the origin, a question must not fail for it.
+    asked = {request: requests.key(request, native) for request in intent.requested}
+    asked |= {str(entry.package): requests.key_of(entry.package, native) for entry in intent.requested_local}
+    have = {requests.key_of(package, native): package for package in present}
     missing = _list(info, "apt-ostree.left-out")
     # What is in neither is a virtual package, and came by another name.
     return inactive_overrides(present, intent) | {

@@ -54,7 +54,9 @@ class Question:
     pins: tuple[tuple[Package, int], ...]
     """The base's versions, apart from what the question changes."""
     removable: frozenset[str]
+    """Packages by their keys (requests.key), as are the ``replaceable``."""
     replaceable: frozenset[str]
+    native: str
 
 
 def resolve(
@@ -156,12 +158,15 @@ def _cached_packages(current: Transaction, after: Intent, lock: Sequence[Solved]
 
 
 def _question(base: Sequence[Package], after: Intent) -> Question:
-    names = {package.name for package in base}
-    removing = [name for name in after.remove if name in names]
+    native = dpkg.native(base)
     moot = inactive_overrides(base, after)
-    replacing = [item for item in after.replace if requests.name_of(item) not in moot]
-    local = [entry.package for entry in after.replace_local if entry.package.name not in moot]
-    changed = {*removing, *map(requests.name_of, replacing), *(package.name for package in local)}
+    removing = [name for name in after.remove if requests.key(name, native) not in moot]
+    replacing = [item for item in after.replace if requests.key(item, native) not in moot]
+    local = [e.package for e in after.replace_local if requests.key_of(e.package, native) not in moot]
+    removable = frozenset(requests.key(name, native) for name in removing)
+    replaceable = frozenset(requests.key(item, native) for item in replacing)
+    replaceable |= {requests.key_of(package, native) for package in local}
+    changed = removable | replaceable
     return Question(
         (
             *after.requested,
@@ -170,27 +175,25 @@ def _question(base: Sequence[Package], after: Intent) -> Question:
             *(package.exactly for package in local),
             *(f"{name}-" for name in removing),
         ),
-        tuple((package, apt.PRIORITY_BASE) for package in base if package.name not in changed),
-        frozenset(removing),
-        frozenset(changed - set(removing)),
+        tuple((package, apt.PRIORITY_BASE) for package in base if requests.key_of(package, native) not in changed),
+        removable,
+        replaceable,
+        native,
     )
 
 
 def inactive_overrides(base: Sequence[Package], intent: Intent) -> dict[str, str]:
-    """Overrides that this base makes moot: the package -> why."""
-    versions = {package.name: package.version for package in base}
-    found = {name: "not in the base" for name in intent.remove if name not in versions}
+    """Overrides that this base makes moot: the package, by its key (requests.key) -> why."""
+    native = dpkg.native(base)
+    versions = {requests.key_of(package, native): package.version for package in base}
+    found = {key: "not in the base" for key in requests.overridden(intent, native) if key not in versions}
     for item in intent.replace:
-        match = requests.parse_expression(item)
-        if match["name"] not in versions:
-            found[match["name"]] = "not in the base"
-        elif match["version"] == versions[match["name"]]:
-            found[match["name"]] = f"the base has {match['version']}"
+        key, version = requests.key(item, native), item.partition("=")[2]
+        if version == versions.get(key):
+            found[key] = f"the base has {version}"
     for entry in intent.replace_local:
-        if entry.package.name not in versions:
-            found[entry.package.name] = "not in the base"
-        elif entry.package in base:
-            found[entry.package.name] = f"the base has {entry.package.version}"
+        if entry.package in base:
+            found[requests.key_of(entry.package, native)] = f"the base has {entry.package.version}"
     return found
 
 
@@ -198,10 +201,11 @@ def touches_base(actions: Sequence[apt.Action], question: Question) -> list[str]
     """What apt would do to packages of the base that it was not asked for, a line each."""
     lines = []
     for action in actions:
-        if action.verb == "Remv" and action.name not in question.removable:
-            lines.append(f"{action.name} {action.old} would be removed")
-        elif action.verb == "Inst" and action.old is not None and action.name not in question.replaceable:
-            lines.append(f"{action.name} {action.old} would become {action.version}")
+        key = requests.key_of(action.package, question.native)
+        if action.verb == "Remv" and key not in question.removable:
+            lines.append(f"{key} {action.old} would be removed")
+        elif action.verb == "Inst" and action.old is not None and key not in question.replaceable:
+            lines.append(f"{key} {action.old} would become {action.version}")
     return lines
 
 
@@ -233,39 +237,40 @@ def _plan(
                 f"the archive's index lists no file of {package}",
                 resolution="Run 'apt-ostree cleanup -m', which makes the next run fetch the lists anew.",
             )
-    _keep_to_lock(solved, known, intent)
-    by_key = {requests.difference_key(package): package for package in base}
-    replaced = [
-        (by_key[key], entry.package) for entry in solved if (key := requests.difference_key(entry.package)) in by_key
-    ]
-    gone = {action.name for action in actions if action.verb == "Remv"}
-    asked = {requests.name_of(request) for request in intent.requested} | {old.name for old, _ in replaced}
+    native = dpkg.native(base)
+    _keep_to_lock(solved, known, intent, native)
+    by_key = {requests.key_of(package, native): package for package in base}
+    replaced = [(old, s.package) for s in solved if (old := by_key.get(requests.key_of(s.package, native))) is not None]
+    gone = {requests.key_of(action.package, native) for action in actions if action.verb == "Remv"}
+    asked = {requests.key(request, native) for request in intent.requested}
+    asked |= {requests.key_of(old, native) for old, _ in replaced}
     # As apt-get does: who asks for a virtual package has chosen the one that came for it.
-    asked |= {action.name for action in wanted if action.provides}
-    automatic = {s.package for s in solved if s.package.name not in asked and s.package not in local}
+    asked |= {requests.key_of(action.package, native) for action in wanted if action.provides}
+    named = {s.package for s in solved if requests.key_of(s.package, native) in asked}
+    automatic = {s.package for s in solved if s.package not in named and s.package not in local}
     return Plan(
         tuple(solved),
         apt.rounds(actions),
         frozenset(automatic),
-        tuple(package for package in base if package.name in gone),
+        tuple(package for key, package in by_key.items() if key in gone),
         tuple(replaced),
     )
 
 
-def _keep_to_lock(solved: Sequence[Solved], known: Mapping[Package, Solved], intent: Intent) -> None:
+def _keep_to_lock(solved: Sequence[Solved], known: Mapping[Package, Solved], intent: Intent, native: str) -> None:
     """Refuse another version of a layered package that nobody asked for: only ``upgrade`` lets go of versions.
 
     It happens where the locked version is neither in the archives nor in the cache any more.
     """
-    locked_versions = {requests.difference_key(package): package for package in known}
-    free = {requests.name_of(item) for item in (*intent.requested, *intent.replace) if "=" in item or "/" in item}
-    free |= {entry.package.name for entry in intent.local}
+    locked_versions = {requests.key_of(package, native): package for package in known}
+    free = {requests.key(item, native) for item in (*intent.requested, *intent.replace) if "=" in item or "/" in item}
+    free |= {requests.key_of(entry.package, native) for entry in intent.local}
     changed = [
-        f"{old.name} {old.version} would become {entry.package.version}"
+        f"{key} {old.version} would become {entry.package.version}"
         for entry in solved
-        if (old := locked_versions.get(requests.difference_key(entry.package))) is not None
+        if (key := requests.key_of(entry.package, native)) not in free
+        and (old := locked_versions.get(key)) is not None
         and old != entry.package
-        and old.name not in free
     ]
     if changed:
         raise ResolveError(

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.archive import SUITE, Archive, public_directory
+from tests.archive import SUITE, Archive, host_architecture, public_directory
 from tests.integration.served import small_archive
 from tests.integration.system import DATABASE, System, output
 
+FOREIGN = "i386"
 
-def rebase(sysroot: System, stage: Path, status: str) -> str:
+INFO = {"list": "/.\n", "md5sums": ""}
+"""What dpkg knows of a package without files."""
+
+
+def rebase(sysroot: System, stage: Path, status: str, files: Mapping[str, str] | None = None) -> str:
     """Follow another base: the first one with ``status`` in its dpkg database. Returns what is said on the way."""
-    (stage / DATABASE).mkdir(parents=True)
-    (stage / DATABASE / "status").write_text(status)
+    for name, text in {"status": status, **(files or {})}.items():
+        (place := stage / DATABASE / name).parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
     output(
         "ostree", "commit",
         f"--repo={sysroot.repo}",
@@ -101,6 +107,26 @@ def test_an_override_that_a_base_makes_moot_is_inactive_until_the_base_goes_back
     assert "inactive" not in sysroot.run("rebase", sysroot.base.commit).stderr
     assert inactive(sysroot) == {}
     assert sysroot.content() == content
+
+
+def test_an_override_of_another_architecture_leaves_the_native_package_alone(sysroot: System, tmp_path: Path) -> None:
+    architectures = (host_architecture(), FOREIGN)
+    both = "".join(
+        f"Package: half\nStatus: install ok installed\nMaintainer: x\nArchitecture: {each}\nMulti-Arch: same\n"
+        "Version: 1\nDescription: one of two\n\n"
+        for each in architectures
+    )
+    files = {f"info/half:{each}.{kind}": text for each in architectures for kind, text in INFO.items()}
+    files["arch"] = "".join(f"{each}\n" for each in architectures)
+    rebase(sysroot, tmp_path / "stage", "".join(stanzas(sysroot).values()) + both, files)
+    sysroot.run("override", "remove", f"half:{FOREIGN}")
+    sysroot.run("override", "replace", "half=1")
+    assert dict(sysroot.origin()["overrides"]) == {"remove": f"half:{FOREIGN};", "replace": "half=1;"}
+    assert inactive(sysroot) == {"half": "the base has 1"}
+    admindir = f"--admindir={sysroot.deployment() / DATABASE}"
+    assert output("dpkg-query", admindir, "-W", "-f=${Architecture}\n", "half").split() == [architectures[0]]
+    removed = sysroot.run("status", "--json").document["deployments"][0]["base-removals"]
+    assert removed == [{"name": "half", "version": "1", "architecture": FOREIGN}]
 
 
 def test_a_base_package_is_replaced_by_a_file_and_stays_so_without_the_archive(

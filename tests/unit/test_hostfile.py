@@ -19,7 +19,7 @@ def test_every_key_is_read() -> None:
     recommends = true
     debconf = ["tzdata tzdata/Areas select Europe"]
     [overrides]
-    remove = ["exim4-base"]
+    remove = ["exim4-base", "libfoo:i386"]
     replace = ["openssl/trixie-security", "c/d.deb"]
     [kernel-args]
     present = ['dyndbg="file a +p"', "panic=30"]
@@ -33,7 +33,7 @@ def test_every_key_is_read() -> None:
         packages=("vim=2:9.1", "/srv/a.deb", "/srv/b.deb"),
         recommends=True,
         answers="tzdata tzdata/Areas select Europe\n",
-        remove=("exim4-base",),
+        remove=("exim4-base", "libfoo:i386"),
         replace=("openssl/trixie-security", "/srv/c/d.deb"),
         kargs_present=('dyndbg="file a +p"', "panic=30"),
         kargs_absent=("quiet",),

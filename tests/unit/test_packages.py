@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -81,17 +83,22 @@ def local(name: str, version: str = "1") -> LocalPackage:
         (["vim=1"], ["vim/sid"], ["vim/sid"]),
         (["vim"], ["vim:i386"], ["vim", "vim:i386"]),
         (["vim:i386=1"], ["vim:i386"], ["vim:i386=1"]),
+        (["vim"], ["vim:amd64=2"], ["vim:amd64=2"]),
+        (["vim:amd64=2"], ["vim"], ["vim:amd64=2"]),
+        (["vim:all"], ["vim/sid"], ["vim/sid"]),
         ([], ["vim", "vim", "vim=1"], ["vim=1"]),
     ],
 )
 def test_a_new_request_joins_or_replaces_the_old_one(before: list[str], names: list[str], after: list[str]) -> None:
     intent = Intent(tuple(before), (local("agent"),), True)
-    assert requests.add(intent, names, []) == Intent(tuple(after), (local("agent"),), True)
+    assert requests.add(intent, names, [], "amd64") == Intent(tuple(after), (local("agent"),), True)
 
 
 def test_a_newer_file_of_a_package_replaces_the_older_one() -> None:
     intent = Intent(("vim",), (local("agent", "1"), local("other")))
-    assert requests.add(intent, [], [local("agent", "2")]) == Intent(("vim",), (local("other"), local("agent", "2")))
+    assert requests.add(intent, [], [local("agent", "2")], "amd64") == Intent(
+        ("vim",), (local("other"), local("agent", "2"))
+    )
 
 
 @pytest.mark.parametrize(
@@ -104,17 +111,19 @@ def test_a_newer_file_of_a_package_replaces_the_older_one() -> None:
         (["vim", "vim:i386"], ["vim"], []),
         (["vim", "vim:i386"], ["vim:i386"], ["vim"]),
         (["vim:i386=1"], ["vim:i386"], []),
+        (["vim=1", "vim:i386"], ["vim:amd64"], ["vim:i386"]),
         (["vim", "vim-tiny"], ["vim"], ["vim-tiny"]),
     ],
 )
 def test_uninstall_drops_what_was_requested(before: list[str], names: list[str], after: list[str]) -> None:
     intent = Intent(tuple(before), (local("agent"),), False)
-    assert requests.drop(intent, names) == Intent(tuple(after), (local("agent"),), False)
+    assert requests.drop(intent, names, "amd64") == Intent(tuple(after), (local("agent"),), False)
 
 
-def test_uninstall_drops_a_local_package_by_name() -> None:
+@pytest.mark.parametrize("name", ["agent", "agent:amd64", "agent=1"])
+def test_uninstall_drops_a_local_package_by_name(name: str) -> None:
     intent = Intent(("vim",), (local("agent"), local("other")))
-    assert requests.drop(intent, ["agent"]) == Intent(("vim",), (local("other"),))
+    assert requests.drop(intent, [name], "amd64") == Intent(("vim",), (local("other"),))
 
 
 @pytest.mark.parametrize(
@@ -124,13 +133,14 @@ def test_uninstall_drops_a_local_package_by_name() -> None:
         (Intent(("vi",), (local("agent"),)), ["jq", "vi", "x1"], "not requested: jq, x1", "requested are: vi, agent"),
         (Intent(("vim=1",)), ["vim=2"], "not requested: vim=2", "requested are: vim=1"),
         (Intent(("vim",)), ["vim:i386"], "not requested: vim:i386", "requested are: vim"),
+        (Intent((), (local("agent"),)), ["agent:i386"], "not requested: agent:i386", "requested are: agent"),
     ],
 )  # fmt: skip
 def test_uninstall_of_what_nobody_requested_is_an_error(
     intent: Intent, names: list[str], brief: str, detail: str
 ) -> None:
     with pytest.raises(ResolveError) as caught:
-        requests.drop(intent, names)
+        requests.drop(intent, names, "amd64")
     assert (caught.value.brief, caught.value.detail) == (brief, detail)
 
 
@@ -188,7 +198,7 @@ def test_batches_are_about_equal() -> None:
     ],
 )
 def test_a_layer_only_adds(action: Action, lines: list[str]) -> None:
-    nothing = Question((), (), frozenset(), frozenset())
+    nothing = Question((), (), frozenset(), frozenset(), "amd64")
     assert resolve.touches_base([action], nothing) == lines
 
 
@@ -199,10 +209,12 @@ def test_a_layer_only_adds(action: Action, lines: list[str]) -> None:
         (Action("Remv", "nano", "", "", "8.4"), []),
         (Action("Inst", "nano", "amd64", "8.5", "8.4"), ["nano 8.4 would become 8.5"]),
         (Action("Remv", "libc6", "", "", "2.41"), ["libc6 2.41 would be removed"]),
+        (Action("Remv", "nano", "i386", "", "8.4"), ["nano:i386 8.4 would be removed"]),
+        (Action("Inst", "libc6", "i386", "2.42", "2.41"), ["libc6:i386 2.41 would become 2.42"]),
     ],
 )
 def test_an_override_changes_only_what_it_names(action: Action, lines: list[str]) -> None:
-    named = Question((), (), frozenset({"nano"}), frozenset({"libc6"}))
+    named = Question((), (), frozenset({"nano"}), frozenset({"libc6"}), "amd64")
     assert resolve.touches_base([action], named) == lines
 
 
@@ -246,12 +258,33 @@ def test_a_plan_is_a_value() -> None:
     assert Plan((solved("a"),), rounds) == Plan((solved("a"),), rounds)
 
 
+def test_a_plan_knows_packages_by_name_and_architecture() -> None:
+    base = [
+        Package("a", "1", "all"),
+        Package("b", "1", "amd64"),
+        Package("b", "1", "i386"),
+        Package("dpkg", "1", "amd64"),
+    ]
+    new = {
+        package: Solved(package, "e" * 64, 1, 1)
+        for package in (A2, Package("c", "1", "amd64"), Package("c", "1", "i386"))
+    }
+    actions = [Action("Remv", "b", "i386", "", "1"), *(Action("Inst", p.name, p.architecture, p.version) for p in new)]
+    unused: Any = None
+    plan = resolve._plan(unused, unused, actions, new, {}, base, Intent(("c:i386",), remove=("b:i386",)))
+    assert (plan.removed, plan.replaced) == ((base[2],), ((base[0], A2),))
+    assert plan.automatic == {Package("c", "1", "amd64")}
+    assert [str(package) for package in plan.present(base)] == [
+        "a 2 [amd64]", "b 1 [amd64]", "c 1 [amd64]", "c 1 [i386]", "dpkg 1 [amd64]",
+    ]  # fmt: skip
+
+
 OLD, NEW = (Solved(Package("greeter", version, "all"), "e" * 64, 1, 1) for version in ("1.0", "2.0"))
 
 
 def test_a_locked_version_that_is_lost_is_an_error_not_an_upgrade() -> None:
     with pytest.raises(ResolveError) as caught:
-        resolve._keep_to_lock([NEW], {OLD.package: OLD}, Intent(("greeter",)))
+        resolve._keep_to_lock([NEW], {OLD.package: OLD}, Intent(("greeter",)), "amd64")
     assert caught.value.brief == "layered packages would change their versions"
     assert caught.value.detail.splitlines()[0] == "greeter 1.0 would become 2.0"
 
@@ -267,4 +300,4 @@ def test_a_locked_version_that_is_lost_is_an_error_not_an_upgrade() -> None:
     ],
 )
 def test_a_version_changes_where_somebody_asked_for_it(solved_set: list[Solved], intent: Intent) -> None:
-    resolve._keep_to_lock(solved_set, {OLD.package: OLD}, intent)
+    resolve._keep_to_lock(solved_set, {OLD.package: OLD}, intent, "amd64")
