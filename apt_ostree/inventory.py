@@ -47,7 +47,7 @@ def no_database(commit: str) -> TreeError:
     return TreeError(
         f"commit {commit[:12]} has no dpkg database",
         f"its metadata lists no packages, and it has none of {', '.join(f'/{name}' for name in dpkg.DATABASES)}",
-        "Name a commit of a Debian system; 'apt-ostree status' shows some.",
+        "That takes an image of Debian: 'apt-ostree status' shows those here, 'apt-ostree compose tree' makes one.",
     )
 
 

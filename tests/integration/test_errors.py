@@ -339,7 +339,7 @@ def test_a_base_without_a_dpkg_database_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "sysroot"
     run_cli("compose", "sysroot", "--repo", repo, REF, path)
     failure = run_cli("--sysroot", path, "install", "greeter", status=1).failure
-    assert failure.brief == "the base has no dpkg database"
+    assert re.fullmatch("commit [0-9a-f]{12} has no dpkg database", failure.brief)
     assert "/usr/lib/sysimage/dpkg" in failure.detail
     assert "compose tree" in failure.resolution
     assert len(list((path / "ostree/deploy" / STATEROOT / "deploy").glob("*.0"))) == 1
