@@ -58,13 +58,17 @@ def enter_private_namespace() -> None:
     needs no capability for a chmod. Raises ToolError without CAP_SYS_ADMIN.
     """
     _call("make a mount namespace", _libc.unshare(CLONE_NEWNS))
-    # In a chroot whose / is no mount point, each mount that is there is told apart.
-    for place in ["/"] if os.path.ismount("/") or not points() else points():
+    for place in tops(points()):
         _mount("none", place, None, MS_REC | MS_PRIVATE)
     if not os.path.ismount("/dev"):
         _mount("/dev", "/dev", None, MS_BIND | MS_REC)
     kept = os.statvfs("/dev").f_flag & (os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC)
     _mount("none", "/dev", None, MS_REMOUNT | MS_BIND | MS_RDONLY | kept)
+
+
+def tops(found: list[str]) -> list[str]:
+    """The mounts from which all of ``found`` can be reached: in a chroot / need be none, though ismount(3) says so."""
+    return ["/"] if "/" in found else found
 
 
 def points() -> list[str]:
