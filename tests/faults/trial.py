@@ -5,6 +5,7 @@ What is left is read with ostree and from the files, never with apt-ostree's own
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import itertools
 import json
@@ -406,4 +407,9 @@ def in_force(system: System) -> tuple[object, ...]:
     deploy = system.path / "ostree/deploy" / STATEROOT / "deploy"
     loader = os.readlink(system.path / "boot/loader")
     links = os.readlink(system.path / f"ostree/boot.{loader.rpartition('.')[2]}")
-    return loader, links, "pinned" in "".join(path.read_text() for path in sorted(deploy.glob("[0-9a-f]*.origin")))
+    pinned = False
+    for path in deploy.glob("[0-9a-f]*.origin"):
+        # ostree removes what no entry boots any more, while this looks.
+        with contextlib.suppress(FileNotFoundError):
+            pinned |= "pinned" in path.read_text()
+    return loader, links, pinned
