@@ -406,10 +406,11 @@ def in_force(system: System) -> tuple[object, ...]:
     """What ostree, or a reordering of ours, exchanges to let something else boot; and the pins."""
     deploy = system.path / "ostree/deploy" / STATEROOT / "deploy"
     loader = os.readlink(system.path / "boot/loader")
-    links = os.readlink(system.path / f"ostree/boot.{loader.rpartition('.')[2]}")
-    pinned = False
+    links, pinned = "", False
+    # ostree removes what no entry boots any more, while this looks.
+    with contextlib.suppress(FileNotFoundError):
+        links = os.readlink(system.path / f"ostree/boot.{loader.rpartition('.')[2]}")
     for path in deploy.glob("[0-9a-f]*.origin"):
-        # ostree removes what no entry boots any more, while this looks.
         with contextlib.suppress(FileNotFoundError):
             pinned |= "pinned" in path.read_text()
     return loader, links, pinned
