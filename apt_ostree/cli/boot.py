@@ -99,7 +99,7 @@ def kargs(
 
     Example: apt-ostree kargs --append=console=ttyS0 --delete=quiet
     """
-    from ..kargs import Edit
+    from ..inputs.kargs import Edit
     from ..ops import kernel_args
 
     def words(given: list[str] | None) -> tuple[str, ...]:

@@ -16,13 +16,13 @@ from ..errors import UsageError
 from . import progress, render
 
 if TYPE_CHECKING:
-    from ..console import Reporter
     from ..ops.apply import Applied
     from ..ops.deployments import Done
     from ..ops.kernel_args import Changed
     from ..ops.layer import Options, Outcome
     from ..ops.packages import Edit
     from ..ops.transaction import Settings
+    from ..reporter import Reporter
 
 UNCHANGED = 77
 """The exit status for "nothing to do", where it was asked for."""

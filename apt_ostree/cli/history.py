@@ -13,8 +13,8 @@ from . import render
 from .command import CHANGING, LOOKING, Call, app, command
 
 if TYPE_CHECKING:
-    from ..journal import Entry, Unreadable
     from ..ops.history import History
+    from ..system.journal import Entry, Unreadable
 
 
 @command(app, LOOKING)
@@ -53,7 +53,7 @@ def cancel(call: Call) -> None:
 
 def _text(history: History, *, verbose: bool) -> Iterable[str]:
     """Transactions for people: a line of when, who and what; then what came of it."""
-    from ..journal import Unreadable
+    from ..system.journal import Unreadable
 
     if not history.entries:
         yield f"No transaction of {history.osname} is recorded."
@@ -107,7 +107,7 @@ def _json(history: History) -> dict[str, Any]:
 
 
 def _entry_json(entry: Entry | Unreadable, boots: Mapping[str, int] | None) -> dict[str, Any]:
-    from ..journal import Unreadable
+    from ..system.journal import Unreadable
 
     if isinstance(entry, Unreadable):
         return {"id": entry.id, "state": "unreadable", "error": entry.reason}

@@ -169,7 +169,7 @@ def apply(call: Call, file: Annotated[Path, file_argument("FILE.toml", "See docs
 
     Example: apt-ostree apply --dry-run host.toml
     """
-    from .. import hostfile
+    from ..inputs import hostfile
     from ..ops import apply as operation
 
     wanted = hostfile.load(file)

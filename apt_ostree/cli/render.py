@@ -16,9 +16,6 @@ from ..model import CommitInfo, Package, Plan
 from .streams import ERROR, say, tell
 
 if TYPE_CHECKING:
-    from ..changelog import News
-    from ..etc import Conflict
-    from ..inventory import Change
     from ..ops.apply import Applied
     from ..ops.available import Update
     from ..ops.deployments import Choice, Done
@@ -26,7 +23,10 @@ if TYPE_CHECKING:
     from ..ops.kernel_args import Changed
     from ..ops.layer import Outcome
     from ..ops.query import PackageDetails
-    from ..remote import Remote
+    from ..system.inventory import Change
+    from ..system.remote import Remote
+    from ..tree.changelog import News
+    from ..tree.etc import Conflict
 
 SCHEMA = 1
 """The version of every JSON document; fields are only ever added to it."""

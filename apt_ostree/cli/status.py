@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ..kargs import split as split_kargs
+from ..inputs.kargs import split as split_kargs
 from . import render
 
 if TYPE_CHECKING:

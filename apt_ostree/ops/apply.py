@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from .. import debconf, kargs, origin, ostree, requests
-from ..console import Reporter
-from ..hostfile import HostFile
-from ..kargs import Edit
+from ..inputs import debconf, kargs, requests
+from ..inputs.hostfile import HostFile
+from ..inputs.kargs import Edit
 from ..model import Deployment, Intent, LocalPackage
+from ..reporter import Reporter
+from ..system import origin
+from ..tools import ostree
 from . import kernel_args
 from . import transaction as tx
 from .layer import Options, Outcome, relayer

@@ -9,10 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import apt, dpkg, origin, proc, requests, sysroot
 from ..errors import NotRootError, ResolveError, UsageError
-from ..inventory import package_list
-from ..sysroot import Sysroot
+from ..host import proc
+from ..inputs import requests
+from ..system import origin, sysroot
+from ..system.inventory import package_list
+from ..system.sysroot import Sysroot
+from ..tools import apt, dpkg
 from . import transaction as tx
 from .transaction import Settings
 

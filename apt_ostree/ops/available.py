@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .. import origin
-from ..fs import write_atomically
-from ..inventory import Change
+from ..host.fs import write_atomically
 from ..model import Deployment, Package
-from ..sysroot import Sysroot
+from ..system import origin
+from ..system.inventory import Change
+from ..system.sysroot import Sysroot
 
 
 def _note(loaded: Sysroot, osname: str) -> Path:

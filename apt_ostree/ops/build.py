@@ -10,11 +10,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from .. import __version__, assemble, caller, dpkg, kernel, layout, ostree, pkgcache, subids, users
-from ..fs import remove_tree
-from ..guard import LIMITS
+from .. import __version__
+from ..host import caller
+from ..host.fs import remove_tree
+from ..layering import assemble, pkgcache
+from ..layering.pkgcache import Cached
 from ..model import CommitInfo, Intent, Package, Plan
-from ..pkgcache import Cached
+from ..sandbox.guard import LIMITS
+from ..tools import dpkg, ostree
+from ..tree import kernel, layout, subids, users
 from . import transaction as tx
 from .transaction import Transaction
 

@@ -12,12 +12,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .. import bwrap, dpkg, kernel, layout, lifetime, manifest, mmdebstrap, ostree, proc, remote, state, users
-from ..console import Reporter
 from ..errors import ScriptError, SysrootError, ToolError, TreeError, UsageError, without_credentials
-from ..fs import remove_tree, resolve, scratch_directory, sync_filesystem
-from ..manifest import Manifest
+from ..host import lifetime, proc
+from ..host.fs import remove_tree, resolve, scratch_directory, sync_filesystem
+from ..inputs import manifest
+from ..inputs.manifest import Manifest
 from ..model import Package
+from ..reporter import Reporter
+from ..sandbox import bwrap
+from ..system import remote
+from ..tools import dpkg, mmdebstrap, ostree
+from ..tree import kernel, layout, state, users
 from .transaction import require_root
 
 # The variant with apt, and nothing else beyond the essential packages: the manifest says the rest.

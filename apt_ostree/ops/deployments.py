@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import pkgcache, staged, sysroot
-from ..console import Reporter
 from ..errors import SysrootError
-from ..fs import remove_tree
+from ..host.fs import remove_tree
+from ..layering import pkgcache
 from ..model import Deployment
+from ..reporter import Reporter
+from ..system import staged, sysroot
 from . import layer
 from . import transaction as tx
 from .transaction import Settings

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
-from .. import apt, pkgcache
 from ..errors import AptOstreeError
-from ..fs import take
+from ..host.fs import take
+from ..layering import pkgcache
+from ..layering.pkgcache import Cached
 from ..model import Package, Plan, Solved
-from ..pkgcache import Cached
+from ..tools import apt
 from .transaction import Transaction
 
 

@@ -8,10 +8,10 @@ import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from .. import boots, journal, sysroot
-from ..console import Reporter
 from ..errors import CancelError, JournalError, LockedError
-from ..lock import Holder, holder, locked_file
+from ..reporter import Reporter
+from ..system import boots, journal, sysroot
+from ..system.lock import Holder, holder, locked_file
 from . import transaction as tx
 from .deployments import Done
 from .transaction import Settings

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from .. import kernel, origin
-from ..console import Reporter
 from ..errors import UsageError
 from ..model import Intent
+from ..reporter import Reporter
+from ..system import origin
+from ..tree import kernel
 from . import transaction as tx
 from .layer import Options, Outcome, publish, relayer, standing
 from .transaction import Settings

@@ -10,12 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import kargs, origin, proc, sysroot
-from ..console import Reporter
 from ..errors import SysrootError, ToolError, UsageError
-from ..kargs import Edit
+from ..host import proc
+from ..inputs import kargs
+from ..inputs.kargs import Edit
 from ..model import Deployment
-from ..sysroot import Sysroot
+from ..reporter import Reporter
+from ..system import origin, sysroot
+from ..system.sysroot import Sysroot
 from . import layer
 from . import transaction as tx
 from .transaction import Settings

@@ -7,24 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from .. import (
-    apt,
-    assemble,
-    debconf,
-    dpkg,
-    etc,
-    kernel,
-    origin,
-    ostree,
-    pkgcache,
-    requests,
-    sysroot,
-)
 from ..errors import PackageError, ResolveError, SysrootError, UnavailableError
-from ..etc import Conflict
-from ..fs import check_space
-from ..inventory import Change, difference, package_list
+from ..host.fs import check_space
+from ..inputs import debconf, requests
+from ..layering import assemble, pkgcache
 from ..model import CommitInfo, Deployment, Intent, Package, Plan, Solved
+from ..system import origin, sysroot
+from ..system.inventory import Change, difference, package_list
+from ..tools import apt, dpkg, ostree
+from ..tree import etc, kernel
+from ..tree.etc import Conflict
 from . import build
 from . import transaction as tx
 from .fetch import fetch

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .. import debconf, dpkg, origin, pkgcache, requests
-from ..console import Reporter
 from ..errors import PackageError, ResolveError, UsageError
-from ..inventory import package_list
+from ..inputs import debconf, requests
+from ..layering import pkgcache
 from ..model import Intent, LocalPackage, Package
+from ..reporter import Reporter
+from ..system import origin
+from ..system.inventory import package_list
+from ..tools import dpkg
 from . import transaction as tx
 from .layer import Options, Outcome, reach, relayer, standing
 from .transaction import Settings, Transaction

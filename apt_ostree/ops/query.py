@@ -10,14 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import changelog, dpkg, etc, journal, origin, ostree, proc, requests, staged, sysroot
-from ..changelog import News
 from ..errors import SysrootError, UsageError
-from ..etc import Conflict
-from ..inventory import Change, difference, no_database, package_list
-from ..lock import Holder, holder
+from ..host import proc
+from ..inputs import requests
 from ..model import CommitInfo, Deployment, Intent, Package, Solved
-from ..sysroot import Sysroot
+from ..system import journal, origin, staged, sysroot
+from ..system.inventory import Change, difference, no_database, package_list
+from ..system.lock import Holder, holder
+from ..system.sysroot import Sysroot
+from ..tools import dpkg, ostree
+from ..tree import changelog, etc
+from ..tree.changelog import News
+from ..tree.etc import Conflict
 from . import transaction as tx
 from .available import Update, cached
 from .resolve import inactive_overrides, locked

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .. import remote
-from ..console import Reporter
 from ..errors import RemoteError, UsageError, redact
-from ..remote import Remote
-from ..sysroot import Sysroot
+from ..reporter import Reporter
+from ..system import remote
+from ..system.remote import Remote
+from ..system.sysroot import Sysroot
 from . import transaction as tx
 from .deployments import Done
 from .transaction import Settings

@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .. import apt, dpkg, ostree, pkgcache, proc, requests
 from ..errors import AptOstreeError, PackageError, ResolveError, UnavailableError
+from ..host import proc
+from ..inputs import requests
+from ..layering import pkgcache
 from ..model import CommitInfo, Intent, Package, Plan, Solved
+from ..tools import apt, dpkg, ostree
 from . import transaction as tx
 from .transaction import Transaction
 

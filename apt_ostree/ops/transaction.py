@@ -10,15 +10,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .. import caller, config, inventory, journal, lifetime, mounts, origin, ostree, pkgcache, sysroot
-from ..config import Config
-from ..console import Reporter
 from ..errors import AptOstreeError, Interrupted, NotRootError, SpaceError, SysrootError, ToolError, UsageError
-from ..fs import make_beneath, remove_tree, sync_filesystem, write_atomically
-from ..inventory import Change
-from ..lock import holder, lock
+from ..host import caller, lifetime, mounts
+from ..host.fs import make_beneath, remove_tree, sync_filesystem, write_atomically
+from ..inputs import config
+from ..inputs.config import Config
+from ..layering import pkgcache
 from ..model import CommitInfo, Deployment, Package
-from ..sysroot import Sysroot
+from ..reporter import Reporter
+from ..system import inventory, journal, origin, sysroot
+from ..system.inventory import Change
+from ..system.lock import holder, lock
+from ..system.sysroot import Sysroot
+from ..tools import ostree
 
 RUN = Path("/run/apt-ostree")
 """Where a transaction's own mount namespace shows apt's area: a path that the unprivileged fetcher can reach,

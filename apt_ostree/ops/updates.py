@@ -6,11 +6,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .. import apt, assemble, ostree, remote
-from ..console import Reporter
 from ..errors import AptOstreeError, TreeError
-from ..inventory import Change, difference, package_list
+from ..layering import assemble
 from ..model import CommitInfo
+from ..reporter import Reporter
+from ..system import remote
+from ..system.inventory import Change, difference, package_list
+from ..tools import apt, ostree
 from . import transaction as tx
 from .available import Update, cached, remember
 from .layer import Options, Outcome, reach, standing

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from .. import origin, ostree, remote, requests
-from ..console import Reporter
 from ..errors import RemoteError, ResolveError, SysrootError, UsageError
+from ..inputs import requests
 from ..model import CommitInfo, Package
-from ..remote import Refspec
+from ..reporter import Reporter
+from ..system import origin, remote
+from ..system.remote import Refspec
+from ..tools import ostree
 from . import transaction as tx
 from .layer import Options, Outcome, Target, reach, standing
 from .packages import Edit

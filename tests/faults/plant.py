@@ -26,28 +26,28 @@ from types import FrameType
 from typing import Any
 
 import apt_ostree
-from apt_ostree import journal
 from apt_ostree.cli import main as cli
+from apt_ostree.system import journal
 
 PHASES = ("pull", "resolve", "download", "import", "script", "commit", "deploy", "reorder", "pin", "prune")
 
 FUNCTIONS = {
-    "journal": "journal.write",
-    "write": "fs.write_atomically",
-    "sync": "fs.sync_filesystem",
-    "ostree-commit": "ostree.commit",
-    "ostree-admin": "ostree.admin",
-    "create-ref": "ostree.create_ref",
-    "delete-ref": "ostree.delete_ref",
-    "sandbox": "cgroup.of_tasks",
-    "apt-solve": "apt.simulate",
-    "apt-download": "apt.download",
-    "import-deb": "pkgcache.import_deb",
-    "collect": "pkgcache.collect_garbage",
-    "publish": "sysroot.publish",
-    "write-pin": "retention.write_pin",
-    "set-default": "sysroot.set_default",
-    "loader": "sysroot._reorder",
+    "journal": "system.journal.write",
+    "write": "host.fs.write_atomically",
+    "sync": "host.fs.sync_filesystem",
+    "ostree-commit": "tools.ostree.commit",
+    "ostree-admin": "tools.ostree.admin",
+    "create-ref": "tools.ostree.create_ref",
+    "delete-ref": "tools.ostree.delete_ref",
+    "sandbox": "host.cgroup.of_tasks",
+    "apt-solve": "tools.apt.simulate",
+    "apt-download": "tools.apt.download",
+    "import-deb": "layering.pkgcache.import_deb",
+    "collect": "layering.pkgcache.collect_garbage",
+    "publish": "system.sysroot.publish",
+    "write-pin": "system.retention.write_pin",
+    "set-default": "system.sysroot.set_default",
+    "loader": "system.sysroot._reorder",
     "sweep": "ops.transaction.sweep",
     "recover": "ops.transaction.recover",
 }
@@ -182,7 +182,7 @@ def plant(point: str, when: str, fault: str, sysroot: str) -> Fault:
         phase = transaction.phase
         transaction.phase = _around_context(phase, lambda _, given, *more: given == name, when, planted)
     elif name == "lock":
-        lock = importlib.import_module("apt_ostree.lock").lock
+        lock = importlib.import_module("apt_ostree.system.lock").lock
         _exchange(lock, _around_context(lock, lambda *_, **__: True, when, planted))
     else:
         where, _, attribute = FUNCTIONS[name].rpartition(".")

@@ -12,7 +12,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from apt_ostree import mounts
+from apt_ostree.host import mounts
 from tests.faults import plant
 from tests.faults.trial import planted, shape, swept, whole
 from tests.integration.system import STATEROOT, Base, Result, System, output, run_cli

@@ -15,7 +15,8 @@ import sys
 import time
 from pathlib import Path
 
-from apt_ostree import dpkg, ostree, requests
+from apt_ostree.inputs import requests
+from apt_ostree.tools import dpkg, ostree
 
 from . import judge, plain, points, trees
 

@@ -8,8 +8,12 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from apt_ostree import kernel, ostree, proc, requests, state, stubs
-from apt_ostree.fs import remove_tree
+from apt_ostree.host import proc
+from apt_ostree.host.fs import remove_tree
+from apt_ostree.inputs import requests
+from apt_ostree.layering import stubs
+from apt_ostree.tools import ostree
+from apt_ostree.tree import kernel, state
 
 _SCRIPT = """
 set -eu

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from apt_ostree import layout
+from apt_ostree.tree import layout
 from tests.archive import FIXTURES, Archive, Deb, build_deb, index_archive, public_directory, small_base, unpack_base
 from tests.fidelity import __main__ as fidelity
 from tests.fidelity import judge, points

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
-from apt_ostree import bytecode, dpkg, state, support, vendor
+from apt_ostree.tools import dpkg
+from apt_ostree.tree import bytecode, opt, state, units
 
 TOP = ("usr", "etc", "opt", "var")
 
@@ -104,8 +105,8 @@ def read(root: Path, *, plain: bool = False) -> Tree:
 
 
 def _is_identity(name: str, path: str) -> bool:
-    """Whether it is one of the machine's own keys, which the machine makes when it boots: see support.py."""
-    for top, patterns in support.IDENTITY.items():
+    """Whether it is one of the machine's own keys, which the machine makes when it boots: see units.py."""
+    for top, patterns in units.IDENTITY.items():
         if any(PurePath(name).match(f"{top.removeprefix('usr/')}/{pattern}") for pattern in patterns):
             return True
     return os.path.islink(path) and os.readlink(path) == "ssl-cert-snakeoil.pem"
@@ -125,14 +126,14 @@ def _below(root: Path, place: Path, name: str) -> Iterator[tuple[str, str]]:
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:
         inner = f"{name}/{entry.name}"
-        if vendor.is_link_of_ours(Path(entry.path)):
+        if opt.is_link_of_ours(Path(entry.path)):
             moved = root / os.readlink(entry.path).lstrip("/")
             if moved.is_dir() and not moved.is_symlink():
                 yield from _below(root, moved, inner)
             else:
                 yield inner, os.fspath(moved)
         elif (
-            inner in vendor.PLACES.values()
+            inner in opt.PLACES.values()
             or inner == "var/lib/apt/extended_states"
             or inner == f"{state.SYSIMAGE}/extended_states"
         ):

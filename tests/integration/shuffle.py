@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from apt_ostree import layout
+from apt_ostree.tree import layout
 from tests.archive import WITH_ACCOUNTS, small_base, unpack_base
 from tests.integration.boot import boot
 from tests.integration.system import DATABASE, REPOSITORY, STATEROOT, Base, System, output, run_cli

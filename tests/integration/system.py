@@ -24,7 +24,7 @@ from typing import Any
 
 import jsonschema
 
-from apt_ostree import layout
+from apt_ostree.tree import layout
 from tests.archive import Archive, public_directory, sources_line
 
 REPOSITORY = Path(__file__).parents[2]

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from apt_ostree import dpkg, pkgcache
 from apt_ostree.errors import PackageError, SpaceError
+from apt_ostree.layering import pkgcache
+from apt_ostree.tools import dpkg
 from tests.archive import Archive
 from tests.integration.system import System, output
 from tests.integration.test_hostile import package

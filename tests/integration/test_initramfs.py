@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from apt_ostree import stubs
+from apt_ostree.layering import stubs
 from tests.archive import Deb
 from tests.integration.system import System
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from apt_ostree import mounts, overlay
+from apt_ostree.host import mounts
+from apt_ostree.layering import overlay
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="overlayfs and trusted xattrs need root")
 

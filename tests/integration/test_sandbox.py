@@ -18,8 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from apt_ostree import bwrap, proc
 from apt_ostree.errors import ToolError
+from apt_ostree.host import proc
+from apt_ostree.sandbox import bwrap
 from tests.archive import FIXTURES, build_deb
 from tests.integration.system import System, chosen_cli, environment, output, run_cli
 from tests.integration.test_hostile import package
@@ -204,7 +205,8 @@ def machine(template: System, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def limited(more: str = "", **limits: float) -> list[str]:
     """The command under test with other limits than its own: as a module, whose constants can be changed."""
     text = ", ".join(f"{name}={value}" for name, value in limits.items())
-    code = f"from apt_ostree import cgroup, guard\nguard.LIMITS = guard.Limits({text})\n{more}\n"
+    code = "from apt_ostree.host import cgroup\nfrom apt_ostree.sandbox import guard\n"
+    code += f"guard.LIMITS = guard.Limits({text})\n{more}\n"
     return [sys.executable, "-c", f"{code}from apt_ostree.cli.main import main; raise SystemExit(main())"]
 
 

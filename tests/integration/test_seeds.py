@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from apt_ostree import state, support
+from apt_ostree.tree import state, units
 
 OWNER = 101
 ACL = "system.posix_acl_access"
@@ -44,7 +44,7 @@ class Machine:
         more(made)
         (self.root / state.SYSIMAGE / "dpkg").mkdir(parents=True)
         state.write(state.capture(made, {}), made, self.root, "base")
-        support.write(self.root)
+        units.write(self.root)
 
     def boot(self, status: int = 0) -> str:
         """Run the program; returns what it said."""

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from apt_ostree import support
+from apt_ostree.tree import units
 
-SCRIPT = Path(support.__file__).parent / "data/settle-accounts"
+SCRIPT = Path(units.__file__).parents[1] / "data/settle-accounts"
 
 IMAGE = {
     "passwd": "root:x:0:0:root:/root:/bin/sh\nsvc:x:101:102::/var/lib/svc:/bin/false\n",

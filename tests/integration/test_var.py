@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from apt_ostree import ostree, support
+from apt_ostree.tools import ostree
+from apt_ostree.tree import units
 from tests.archive import WITH_ACCOUNTS, Deb, small_base, unpack_base
 from tests.integration.boot import boot
 from tests.integration.system import REPOSITORY, STATEROOT, System, listing, output, run_cli
@@ -247,13 +248,13 @@ def test_a_layer_brings_an_older_images_programs_up_to_date(sysroot: System, tmp
     machine = System(tmp_path / "machine", sysroot.base)
     machine.install("greeter")
     tree = machine.deployment()
-    assert support.is_current(tree)
+    assert units.is_current(tree)
     assert (tree / "usr/lib/apt-ostree/seed-var").stat().st_mode & 0o777 == 0o755
 
 
 def test_a_commit_with_content_in_var_is_refused(sysroot: System, tmp_path: Path) -> None:
-    from apt_ostree import layout
     from apt_ostree.errors import TreeError
+    from apt_ostree.tree import layout
 
     tree = tmp_path / "tree"
     (tree / "var/lib").mkdir(parents=True)
@@ -276,7 +277,7 @@ SYSTEMD_LOG_LEVEL=warning chroot "$1" systemd-analyze verify --man=no default.ta
 
 
 def test_the_units_wait_for_each_other_in_no_circle(systemd: Path, tmp_path: Path) -> None:
-    support.write(tmp_path)
+    units.write(tmp_path)
     done = subprocess.run(
         ["unshare", "--mount", "--propagation", "private", "sh", "-euc", _VERIFY, "sh", systemd, tmp_path],
         check=False, capture_output=True, text=True,

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from hypothesis import example, given, settings
 
-from apt_ostree.dpkg import compare_versions
+from apt_ostree.tools.dpkg import compare_versions
 from tests.unit.test_dpkg import policy_compare, versions
 
 pytestmark = pytest.mark.skipif(shutil.which("dpkg") is None, reason="dpkg is the oracle")

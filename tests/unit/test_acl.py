@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from apt_ostree import acl, users
+from apt_ostree.host import acl
+from apt_ostree.tree import users
 
 OWNER, USER, OWNING_GROUP, GROUP, MASK, OTHER = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
 UNDEFINED = 0xFFFFFFFF

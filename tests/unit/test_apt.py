@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from apt_ostree import apt, proc
-from apt_ostree.apt import Action, Target, parse_simulation, rounds
 from apt_ostree.errors import ResolveError
+from apt_ostree.host import proc
 from apt_ostree.model import Intent, Package, Round, Solved
+from apt_ostree.tools import apt
+from apt_ostree.tools.apt import Action, Target, parse_simulation, rounds
 
 STABLE = "Debian:13.7/stable"
 

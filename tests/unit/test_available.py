@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from apt_ostree.inventory import Change
 from apt_ostree.model import Deployment, Package
 from apt_ostree.ops import available
 from apt_ostree.ops.available import Update
-from apt_ostree.sysroot import Sysroot
+from apt_ostree.system.inventory import Change
+from apt_ostree.system.sysroot import Sysroot
 
 BASE = "e" * 64
 DEPLOYED = Deployment(0, "debian", "a" * 64, 0, "", {"origin": {"baserefspec": "example:ref"}})

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from apt_ostree import boots, journal, support
 from apt_ostree.cli.history import _json, _text
-from apt_ostree.journal import Entry
 from apt_ostree.ops.history import History
+from apt_ostree.system import boots, journal
+from apt_ostree.system.journal import Entry
+from apt_ostree.tree import units
 
-NOTE = Path(support.__file__).parent / "data/note-boot"
+NOTE = Path(units.__file__).parents[1] / "data/note-boot"
 ONE, TWO = f"debian-{'a' * 64}.0", f"debian-{'b' * 64}.1"
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from apt_ostree import bwrap
 from apt_ostree.errors import ScriptError
-from apt_ostree.fs import resolve
+from apt_ostree.host.fs import resolve
+from apt_ostree.sandbox import bwrap
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from apt_ostree import bytecode
+from apt_ostree.tree import bytecode
 
 MAGIC = bytes.fromhex("cb0d0d0a")
 TIMESTAMP = MAGIC + bytes(4) + (1700000000).to_bytes(4, "little") + (7).to_bytes(4, "little") + b"code"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from apt_ostree import cgroup
+from apt_ostree.host import cgroup
 
 OLDER = (
     "proc /proc proc rw,nosuid 0 0\n"

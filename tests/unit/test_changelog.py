@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from apt_ostree.changelog import Release, newer, parse
+from apt_ostree.tree.changelog import Release, newer, parse
 
 ONE = """jq (1.7.1-6+deb13u1) trixie-security; urgency=medium
 

@@ -18,13 +18,13 @@ from apt_ostree.cli import main as cli
 from apt_ostree.cli import progress, render
 from apt_ostree.cli.status import status_json, status_text
 from apt_ostree.errors import AptOstreeError, Interrupted, ResolveError
-from apt_ostree.etc import Conflict
-from apt_ostree.inventory import Change
-from apt_ostree.lock import Holder
 from apt_ostree.model import CommitInfo, Deployment, Intent, LocalPackage, Package, Plan, Solved
 from apt_ostree.ops import query
 from apt_ostree.ops.layer import Outcome
 from apt_ostree.ops.query import DeploymentStatus, PackageDetails, Status
+from apt_ostree.system.inventory import Change
+from apt_ostree.system.lock import Holder
+from apt_ostree.tree.etc import Conflict
 from tests.unit.fake import Fake
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from apt_ostree import config
-from apt_ostree.config import Config
 from apt_ostree.errors import ConfigError
+from apt_ostree.inputs import config
+from apt_ostree.inputs.config import Config
 
 
 def test_a_system_without_one_has_the_defaults(tmp_path: Path) -> None:

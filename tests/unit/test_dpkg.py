@@ -10,10 +10,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from apt_ostree import dpkg, proc
-from apt_ostree.dpkg import compare_versions, parse_stanzas, parse_status
 from apt_ostree.errors import TreeError
+from apt_ostree.host import proc
 from apt_ostree.model import Package
+from apt_ostree.tools import dpkg
+from apt_ostree.tools.dpkg import compare_versions, parse_stanzas, parse_status
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from apt_ostree import ostree, staged
 from apt_ostree.cli import main as cli
 from apt_ostree.model import Deployment
 from apt_ostree.ops import transaction as tx
-from apt_ostree.sysroot import Sysroot
+from apt_ostree.system import staged
+from apt_ostree.system.sysroot import Sysroot
+from apt_ostree.tools import ostree
 
 A, B = "a" * 64, "b" * 64
 BOOTED = Deployment(1, "debian", B, 0, "", {}, booted=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from apt_ostree.errors import HostFileError
-from apt_ostree.hostfile import HostFile, load, parse
+from apt_ostree.inputs.hostfile import HostFile, load, parse
 
 REPOSITORY = Path(__file__).parents[2]
 FILE = Path("/srv/host.toml")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from apt_ostree import ostree
-from apt_ostree.hydrate import Hydrator
-from apt_ostree.pkgcache import Object, marker
+from apt_ostree.layering.hydrate import Hydrator
+from apt_ostree.layering.pkgcache import Object, marker
+from apt_ostree.tools import ostree
 
 A, B = ("0123456789abcdef" * 4, "fedcba9876543210" * 4)
 

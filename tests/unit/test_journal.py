@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apt_ostree import caller, journal
-from apt_ostree.console import Silent
 from apt_ostree.errors import redact
-from apt_ostree.inventory import Change
+from apt_ostree.host import caller
 from apt_ostree.model import Package
+from apt_ostree.reporter import Silent
+from apt_ostree.system import journal
+from apt_ostree.system.inventory import Change
 
 VIM, JQ = Package("vim", "2", "amd64"), Package("jq", "1", "amd64")
 ENTRY = journal.Entry(

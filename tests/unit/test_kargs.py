@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from apt_ostree import kargs
 from apt_ostree.errors import UsageError
-from apt_ostree.kargs import Edit
+from apt_ostree.inputs import kargs
+from apt_ostree.inputs.kargs import Edit
 
 
 @pytest.mark.parametrize(

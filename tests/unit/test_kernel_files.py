@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from apt_ostree import kernel
+from apt_ostree.tree import kernel
 
 
 def test_only_files_are_kernels(tmp_path: Path) -> None:

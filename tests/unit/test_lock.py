@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from apt_ostree.errors import LockedError
-from apt_ostree.lifetime import start_ticks
-from apt_ostree.lock import Holder, holder, lock, locked_file, parse
+from apt_ostree.host.lifetime import start_ticks
+from apt_ostree.system.lock import Holder, holder, lock, locked_file, parse
 
 
 def test_the_holder_is_named_while_it_holds(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_who_may_not_look_at_the_lock_believes_the_note_of_a_process_that_runs(
         raise PermissionError
 
     with lock(path):
-        monkeypatch.setattr("apt_ostree.lock.locked_file", closed)
+        monkeypatch.setattr("apt_ostree.system.lock.locked_file", closed)
         found = holder(path)
         assert found is not None
         assert found.pid == os.getpid()

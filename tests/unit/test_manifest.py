@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apt_ostree.errors import ManifestError
-from apt_ostree.manifest import UNSUPPORTED_KEYS, File, Manifest, load, parse
+from apt_ostree.inputs.manifest import UNSUPPORTED_KEYS, File, Manifest, load, parse
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ORIGIN = Path("/srv/images/debian.toml")

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apt_ostree import errors, proc
+from apt_ostree import errors
 from apt_ostree.errors import AptOstreeError
+from apt_ostree.host import proc
 from apt_ostree.model import CommitInfo, Deployment, Intent, LocalPackage, Package
 
 SHA256 = "0123456789abcdef" * 4

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apt_ostree import mounts
+from apt_ostree.host import mounts
 
 
 def test_in_a_chroot_whose_root_is_no_mount_point_each_mount_is_told_apart() -> None:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apt_ostree import origin
 from apt_ostree.errors import SysrootError
 from apt_ostree.model import Intent, LocalPackage, Package
+from apt_ostree.system import origin
 
 LOCAL = LocalPackage("ab" * 32, Package("agent", "1:2.0-1", "amd64"))
 LOCAL_TEXT = f"{'ab' * 32}:agent_1:2.0-1_amd64"

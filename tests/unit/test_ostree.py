@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from apt_ostree import ostree
 from apt_ostree.errors import ToolError
 from apt_ostree.model import CommitInfo
-from apt_ostree.ostree import Listed
+from apt_ostree.tools import ostree
+from apt_ostree.tools.ostree import Listed
 
 DIRTREE = "9be92b40976c55ef16820485ab4ff62bd680639383434ccaaed94b68d4bca3a1"
 DIRMETA = "446a0ef11b7cc167f3b603e585c7eeeeb675faa412d5ec73f62988eb0b6c5488"

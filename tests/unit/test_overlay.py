@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from apt_ostree import overlay
+from apt_ostree.layering import overlay
 
 Tree = Mapping[str, str | None]
 """Path -> content; None is a directory, a text that begins with ``->`` a link."""

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apt_ostree import pkgcache
 from apt_ostree.errors import PackageError
+from apt_ostree.layering import pkgcache
+from apt_ostree.layering.pkgcache import Cached, Object, marker, read_marker
 from apt_ostree.model import Package, Solved
-from apt_ostree.pkgcache import Cached, Object, marker, read_marker
 
 CHECKSUM = "0123456789abcdef" * 4
 

@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from apt_ostree import proc
 from apt_ostree.errors import ToolError
-from apt_ostree.proc import signals_held
+from apt_ostree.host import proc
+from apt_ostree.host.proc import signals_held
 
 
 @pytest.fixture

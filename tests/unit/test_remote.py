@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from apt_ostree import apt, origin, proc, remote
 from apt_ostree.errors import UsageError
+from apt_ostree.host import proc
 from apt_ostree.model import Package, Solved
-from apt_ostree.remote import Refspec, Remote
+from apt_ostree.system import origin, remote
+from apt_ostree.system.remote import Refspec, Remote
+from apt_ostree.tools import apt
 
 A = "a" * 64
 HERE = Refspec("debian", "debian/13")

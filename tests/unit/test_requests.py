@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from apt_ostree import requests
 from apt_ostree.errors import ResolveError
+from apt_ostree.inputs import requests
 from apt_ostree.model import CommitInfo, Intent, LocalPackage, Package
 from apt_ostree.ops import query
 from apt_ostree.ops.resolve import inactive_overrides

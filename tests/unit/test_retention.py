@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from apt_ostree import origin, retention
 from apt_ostree.model import Deployment
-from apt_ostree.sysroot import load
+from apt_ostree.system import origin, retention
+from apt_ostree.system.sysroot import load
 from tests.unit.fake import Fake
 
 

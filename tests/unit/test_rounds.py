@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from apt_ostree.errors import TreeError
+from apt_ostree.layering.pkgcache import Cached
+from apt_ostree.layering.rounds import ROUNDS_MAX, arrange, cut, needing_content
 from apt_ostree.model import Package, Plan, Round, Solved
-from apt_ostree.pkgcache import Cached
-from apt_ostree.rounds import ROUNDS_MAX, arrange, cut, needing_content
 
 
 def packages(names: Iterable[str]) -> tuple[Package, ...]:

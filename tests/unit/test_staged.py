@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from apt_ostree import staged
 from apt_ostree.errors import SysrootError
-from apt_ostree.staged import Staged
+from apt_ostree.system import staged
+from apt_ostree.system.staged import Staged
 
 TARGET = "'target': <{'name': <'abc.0'>, 'osname': <'debian'>, 'bootcsum': <'def'>}>"
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apt_ostree import state
+from apt_ostree.tree import state
 
 UID, GID = os.getuid(), os.getgid()
 

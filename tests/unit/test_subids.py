@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from apt_ostree.subids import settle
+from apt_ostree.tree.subids import settle
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from apt_ostree import sysroot
 from apt_ostree.errors import SysrootError
 from apt_ostree.model import Deployment
-from apt_ostree.staged import Staged
-from apt_ostree.sysroot import Sysroot, load, parse_entry
+from apt_ostree.system import sysroot
+from apt_ostree.system.staged import Staged
+from apt_ostree.system.sysroot import Sysroot, load, parse_entry
 from tests.unit.fake import BOOTCSUM, Fake
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
@@ -222,7 +222,7 @@ def test_the_staged_deployment_is_the_one_of_the_note(tmp_path: Path, monkeypatc
     waiting = fake.path / f"ostree/deploy/debian/deploy/{A}.1"
     waiting.mkdir()
     waiting.with_name(f"{A}.1.origin").write_text("[origin]\nrefspec=d:y\n")
-    monkeypatch.setattr("apt_ostree.staged.read", lambda: Staged("debian", f"{A}.1", ("rw", "x=1"), locked=True))
+    monkeypatch.setattr("apt_ostree.system.staged.read", lambda: Staged("debian", f"{A}.1", ("rw", "x=1"), locked=True))
     found = sysroot._staged(fake.path)
     assert found is not None
     assert (found.index, found.checksum, found.serial, found.kargs) == (0, A, 1, "rw x=1")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from apt_ostree import users
 from apt_ostree.errors import TreeError
-from apt_ostree.users import (
+from apt_ostree.tree import users
+from apt_ostree.tree.users import (
     DYNAMIC_IDS,
     RECORD,
     Accounts,

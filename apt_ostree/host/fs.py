@@ -1,0 +1,273 @@
+"""Files: whole-file writes, walks and copies that follow no link, free space."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import SpaceError, ToolError, TreeError
+from . import lifetime, mounts, proc
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def write_atomically(path: Path, content: bytes, mode: int = 0o644, *, durable: bool = True) -> None:
+    """Replace ``path`` with ``content``; a reader sees the old or the new, whole.
+
+    On disk when this returns, unless it need not be ``durable``: an fsync waits for all that others wrote.
+    """
+    temporary = path.with_name(f".{path.name}.{lifetime.command()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if durable:
+        sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Put the names in a directory on disk (fsync(2) of a file does not)."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_filesystem(path: Path) -> None:
+    """Put everything written to the filesystem of ``path`` on disk (syncfs(2))."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if _libc.syncfs(descriptor) != 0:
+            raise ToolError(f"cannot sync {path}", os.strerror(ctypes.get_errno()))
+    finally:
+        os.close(descriptor)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove ``path`` and all below it, following no link; fine if it is gone.
+
+    Raises ToolError where anything is mounted there, before the first file goes.
+    """
+    if not os.path.lexists(path):
+        return
+    if path.is_dir() and not path.is_symlink():
+        if mounted := mounts.at_or_below(path):
+            raise ToolError(f"refusing to remove {path}", f"something is mounted on {mounted[0]}")
+        # rmtree works through directory descriptors here, so a planted link cannot lead it astray.
+        assert shutil.rmtree.avoids_symlink_attacks
+        try:
+            shutil.rmtree(path)
+        except (OSError, RecursionError) as error:
+            if isinstance(error, OSError) and error.errno not in (errno.ENAMETOOLONG, errno.EMFILE):
+                raise
+            # Directories in each other by the thousand, which a script makes in a second, take another way to go:
+            # rm(1) keeps neither a descriptor nor a frame for each, and follows no link either.
+            proc.run(["rm", "-rf", "--one-file-system", "--", path])
+    else:
+        path.unlink()
+
+
+def beneath(top: Path, name: str | os.PathLike[str]) -> Path | None:
+    """The entry ``name`` below ``top``, if it exists and every directory on the way is a real one.
+
+    Trees that scripts wrote may hold links anywhere; a path joined blindly could lead to the host's own
+    files. The entry itself may be a link: callers that open it must look.
+    """
+    # One look settles most cases: this is asked for every name of every layer.
+    if not os.path.lexists(f"{os.fspath(top)}/{os.fspath(name)}"):
+        return None
+    path = top
+    for part in Path(name).parts:
+        if part == ".." or not path.is_dir() or path.is_symlink():
+            return None
+        path = path / part
+    return path if os.path.lexists(path) else None
+
+
+def resolve(path: str, tree: Path, etc: Path) -> tuple[str, Path] | None:
+    """What an absolute path means where ``tree`` is the root and ``etc`` its /etc: the path there of an entry that is
+    no link, with no link on the way, and where that entry lies here. None where there is none; a link never leads to
+    the host's own files."""
+    for _ in range(_LINKS_MAX):
+        parts = Path(os.path.normpath(path)).parts[1:]
+        place = tree
+        for number, part in enumerate(parts, 1):
+            place = etc if parts[:number] == ("etc",) else place / part
+            if place.is_symlink():
+                path = os.path.join("/", *parts[: number - 1], os.readlink(place), *parts[number:])
+                break
+            if not os.path.lexists(place):
+                return None
+        else:
+            return os.path.join("/", *parts), place
+    return None
+
+
+_LINKS_MAX = 40
+"""Links in a row before a name counts as missing, as for the kernel (path_resolution(7))."""
+
+
+@contextmanager
+def directory_beneath(top: Path, name: str) -> Iterator[int]:
+    """A descriptor of the directory ``name`` below ``top``, for work on its entries by their names alone.
+
+    Raises NotADirectoryError where a link or a file is in the way, and FileNotFoundError.
+    """
+    descriptor = os.open(top, _DIRECTORY)
+    try:
+        for part in Path(name).parts:
+            inner = os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = inner
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+def make_beneath(top: Path, name: str | os.PathLike[str]) -> Path | None:
+    """The directory ``name`` below ``top``, made with its parents where it is missing; None where a link or a
+    file is in the way: nothing is made through it."""
+    path = top
+    for part in Path(name).parts:
+        path = path / part
+        if part == ".." or path.is_symlink() or (path.exists() and not path.is_dir()):
+            return None
+        path.mkdir(exist_ok=True)
+    return path
+
+
+def walk(top: Path) -> Iterator[os.DirEntry[str]]:
+    """Every entry below ``top``, parents before children, in the order of their names, following no link.
+
+    Raises TreeError where directories lie deeper in each other than a path can name.
+    """
+    waiting = [iter(_sorted_entries(top))]
+    while waiting:
+        entry = next(waiting[-1], None)
+        if entry is None:
+            waiting.pop()
+            continue
+        yield entry
+        if entry.is_dir(follow_symlinks=False):
+            waiting.append(iter(_sorted_entries(entry.path)))
+
+
+def _sorted_entries(directory: str | Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(directory) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise TreeError("a directory lies too deep", f"{os.fspath(directory)[:80]}…: no path names it") from error
+
+
+def copy_metadata(source: str | Path, target: str | Path) -> None:
+    """Give ``target`` the owner, mode and xattrs of ``source``; neither is followed if it is a link."""
+    status = os.lstat(source)
+    if stat.S_ISLNK(os.lstat(target).st_mode) and not stat.S_ISLNK(status.st_mode):
+        raise ToolError(f"{target} is a link", "its target would be changed in its place")
+    os.lchown(target, status.st_uid, status.st_gid)
+    if not stat.S_ISLNK(status.st_mode):
+        os.chmod(target, stat.S_IMODE(status.st_mode))
+    for name in os.listxattr(source, follow_symlinks=False):
+        if not name.startswith("trusted.overlay."):
+            # A filesystem without some namespace (SELinux labels, say) must fail loudly: exactness is the point.
+            os.setxattr(target, name, os.getxattr(source, name, follow_symlinks=False), follow_symlinks=False)
+
+
+def copy_entry(source: Path, target: Path) -> None:
+    """Copy one file or link, or make one directory, with owner, mode and xattrs; not what is below it.
+
+    Raises ToolError for a type that an OSTree commit cannot hold.
+    """
+    mode = source.lstat().st_mode
+    if stat.S_ISDIR(mode):
+        target.mkdir(exist_ok=True)
+    elif stat.S_ISLNK(mode):
+        target.symlink_to(source.readlink())
+    elif stat.S_ISREG(mode):
+        with source.open("rb") as old, os.fdopen(os.open(target, _NEW_FILE, 0o600), "wb") as new:
+            shutil.copyfileobj(old, new, 1 << 20)
+    else:
+        raise ToolError(f"cannot copy {source}", "it is no file, directory or link")
+    copy_metadata(source, target)
+
+
+def exchange(target: Path, source: Path, spare: Path) -> None:
+    """Give ``target`` the content of ``source`` and keep its owner, mode and xattrs, as a file of its own.
+
+    ``spare`` is a free name on the same filesystem, outside every tree that a script wrote: a name inside
+    could be a link that was planted there, and the content would go to where it leads.
+    """
+    spare.unlink(missing_ok=True)
+    with source.open("rb") as old, os.fdopen(os.open(spare, _NEW_FILE, 0o600), "wb") as new:
+        shutil.copyfileobj(old, new, 1 << 20)
+    copy_metadata(target, spare)
+    spare.rename(target)
+
+
+def take(source: Path, target: Path) -> None:
+    """Copy a file that somebody else may still change or exchange; a link in its place is an error.
+
+    Raises ToolError.
+    """
+    try:
+        descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise ToolError(f"cannot read {source}", error.strerror or "") from error
+    with os.fdopen(descriptor, "rb") as old:
+        if not stat.S_ISREG(os.fstat(old.fileno()).st_mode):
+            raise ToolError(f"cannot read {source}", "it is no regular file")
+        with os.fdopen(os.open(target, _NEW_FILE, 0o600), "wb") as new:
+            shutil.copyfileobj(old, new, 1 << 20)
+
+
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def check_space(path: Path, needed: int, what: str) -> None:
+    """Refuse early when the filesystem of ``path`` lacks ``needed`` bytes. Raises SpaceError."""
+    status = os.statvfs(path)
+    free = status.f_bavail * status.f_frsize
+    if free < needed:
+        raise SpaceError(
+            f"too little space for {what}",
+            f"{path} has {free / 1e6:.1f} MB free; {needed / 1e6:.1f} MB are needed",
+            "Free some space (apt-ostree cleanup helps) and run the command again.",
+        )
+
+
+@contextmanager
+def scratch_directory(parent: Path, prefix: str, mode: int = 0o700) -> Iterator[Path]:
+    """A directory that exists as long as the block; an error while removing it after a failure is dropped."""
+    path = parent / f"{prefix}{lifetime.command()}"
+    remove_tree(path)
+    path.mkdir(mode=mode, parents=True)
+    path.chmod(mode)
+    try:
+        yield path
+    except BaseException:
+        with contextlib.suppress(OSError):
+            remove_tree(path)
+        raise
+    remove_tree(path)

@@ -1,0 +1,139 @@
+"""The kernel's mount calls, in a namespace of our own.
+
+Everything apt-ostree mounts lives in a private mount namespace: the host never sees it, and it is gone with
+the last process of the operation, however that ended. Called directly rather than through mount(8), whose
+newer releases refuse option values over 256 bytes, too short for the lower directories of an overlay.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import ToolError
+
+# linux/sched.h, linux/mount.h
+CLONE_NEWNS = 0x00020000
+MS_RDONLY = 1
+MS_NOSUID = 2
+MS_NODEV = 4
+MS_NOEXEC = 8
+MS_REMOUNT = 32
+MS_BIND = 4096
+MS_REC = 16384
+MS_PRIVATE = 1 << 18
+MNT_DETACH = 2
+AT_FDCWD = -100
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _call(what: str, status: int) -> None:
+    if status != 0:
+        code = ctypes.get_errno()
+        raise ToolError(f"cannot {what}", os.strerror(code))
+
+
+def _mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
+    _call(
+        f"mount {kind or source} on {target}",
+        _libc.mount(
+            os.fsencode(source),
+            os.fsencode(target),
+            kind.encode() if kind else None,
+            ctypes.c_ulong(flags),
+            os.fsencode(data) if data else None,
+        ),
+    )
+
+
+def enter_private_namespace() -> None:
+    """Give this process a mount namespace from which nothing propagates (mount_namespaces(7)).
+
+    In it, the files of /dev can be used but not changed: bwrap shows the host's own /dev/null to scripts, and root
+    needs no capability for a chmod. Raises ToolError without CAP_SYS_ADMIN.
+    """
+    _call("make a mount namespace", _libc.unshare(CLONE_NEWNS))
+    for place in tops(points()):
+        _mount("none", place, None, MS_REC | MS_PRIVATE)
+    if not os.path.ismount("/dev"):
+        _mount("/dev", "/dev", None, MS_BIND | MS_REC)
+    kept = os.statvfs("/dev").f_flag & (os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC)
+    _mount("none", "/dev", None, MS_REMOUNT | MS_BIND | MS_RDONLY | kept)
+
+
+def tops(found: list[str]) -> list[str]:
+    """The mounts from which all of ``found`` can be reached: in a chroot / need be none, though ismount(3) says so."""
+    return ["/"] if "/" in found else found
+
+
+def points() -> list[str]:
+    """Where something is mounted, as this process sees it (proc_pid_mountinfo(5))."""
+    lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    return [os.fsdecode(_ESCAPE.sub(lambda found: bytes([int(found[1], 8)]), line.split(b" ")[4])) for line in lines]
+
+
+_ESCAPE = re.compile(rb"\\([0-7]{3})")
+
+
+def at_or_below(path: Path) -> list[str]:
+    """What is mounted on a directory or on something in it; bind mounts of the same filesystem, too, which no
+    device's number tells (os.path.ismount)."""
+    real = os.path.realpath(path)
+    return [point for point in points() if point == real or point.startswith(f"{real.rstrip('/')}/")]
+
+
+def mount_proc() -> None:
+    """Show at /proc the processes of one's own pid namespace: tools look for themselves there. Raises ToolError."""
+    _mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+
+
+def bind(source: Path, target: Path) -> None:
+    """Show ``source`` at ``target``, until the namespace ends. Raises ToolError."""
+    _mount(os.fspath(source), os.fspath(target), None, MS_BIND)
+
+
+@contextmanager
+def overlay(area: Path, lower: Sequence[str], upper: str, work: str, target: str) -> Iterator[Path]:
+    """An overlay mount at ``area/target``; all names are relative to ``area``, ``lower`` topmost first.
+
+    Options are stated since kernels' defaults vary: index=on leaks a write through one name of an object
+    to its others, redirect_dir=off makes the rename of a lower directory fail with EXDEV, metacopy=on would
+    leave files without their data in the layer (kernel documentation, overlayfs).
+    """
+    data = ",".join(
+        [
+            f"lowerdir={':'.join(lower)}",
+            f"upperdir={upper}",
+            f"workdir={work}",
+            "redirect_dir=on",
+            "index=off",
+            "metacopy=off",
+            "xino=off",
+            "volatile",
+        ]
+    )
+    # Relative names keep the option page (4096 bytes) free for layers and need no escaping of colons.
+    # By descriptor: the directory we were started in may be gone.
+    before = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    os.chdir(area)
+    try:
+        _mount("overlay", target, "overlay", 0, data)
+    finally:
+        os.fchdir(before)
+        os.close(before)
+    try:
+        yield area / target
+    finally:
+        _call(f"unmount {target}", _libc.umount2(os.fsencode(area / target), MNT_DETACH))
+
+
+def make_writable(path: Path) -> None:
+    """Let this namespace write below the mount point ``path``, whatever the host may; fine if it is none."""
+    # Not ismount(3): / and /sysroot of a booted deployment are the same filesystem, which it takes for no mount.
+    if os.fspath(path) in points() and os.statvfs(path).f_flag & os.ST_RDONLY:
+        _mount("none", os.fspath(path), None, MS_REMOUNT | MS_BIND)

@@ -1,0 +1,355 @@
+"""Child processes: every one that apt-ostree starts goes through here.
+
+What a child sees is the same at every call site: a minimal environment with LANG=C.UTF-8, /dev/null on
+stdin, no terminal, and death together with its parent. A failed child is a ``ChildError``; the module of the
+tool turns that into the domain's own error, so no CLI code ever meets it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+from ..errors import ToolError, redact
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+TAIL_LINES = 20
+"""A child's last lines say why it failed; its first ones rarely do."""
+
+KEPT_BYTES = 16 << 20
+KEPT_LINES = 100_000
+"""How much of a child's output is handed over as lines; of what follows only the last lines are. A thousand packages
+print a tenth of it: more is a mistake, or an attempt to fill disk or memory."""
+
+_BLOCK = 1 << 16
+"""Bytes; also the longest line that is handed over in one piece."""
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A finished child."""
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class ChildError(ToolError):
+    """A child ended with a status that its caller did not allow."""
+
+    def __init__(self, result: Result) -> None:
+        tool = Path(result.argv[0]).name
+        how = (
+            f"exit status {result.returncode}"
+            if result.returncode >= 0
+            else f"signal {signal.Signals(-result.returncode).name}"
+        )
+        super().__init__(f"{tool} failed ({how})", tail(result.stderr or result.stdout))
+        self.result = result
+
+
+def tail(text: str, lines: int = TAIL_LINES) -> str:
+    """The last ``lines`` non-empty lines of ``text``."""
+    return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a child: nothing of the caller's but proxies and ostree's debug switches."""
+    keep = {k: v for k, v in os.environ.items() if k.lower().endswith("_proxy") or k == "OSTREE_SYSROOT_DEBUG"}
+    return {"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", **keep, **(extra or {})}
+
+
+def die_with(parent: int) -> None:
+    """Run in the child before exec: a kill -9 of apt-ostree must leave no process behind (prctl(2))."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        # It was killed before it could be asked.
+        os.kill(os.getpid(), signal.SIGKILL)
+    # A terminal's ^C goes to the whole group; only the parent decides how an operation ends.
+    os.setpgid(0, 0)
+
+
+_children: set[int] = set()
+_ended = False
+
+
+def _may_start() -> None:
+    """Once the operation was interrupted, its main thread cleans up, and no other one starts anything more."""
+    if _ended and threading.current_thread() is not threading.main_thread():
+        raise ToolError("the operation was interrupted")
+
+
+@contextmanager
+def _registered(pid: int) -> Iterator[None]:
+    _children.add(pid)
+    try:
+        # The signal may have come between the look before and now.
+        if _ended and threading.current_thread() is not threading.main_thread():
+            os.kill(pid, signal.SIGKILL)
+        yield
+    finally:
+        _children.discard(pid)
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Let signals wait until the block is done: its children finish what an interruption would only delay.
+
+    Blocking them is not enough: the kernel gives a signal to any thread that does not block it, and Python then
+    runs the handler in this one. To be called by the main thread.
+    """
+    caught = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    held: list[int] = []
+    handlers = {number: signal.signal(number, lambda number, frame: held.append(number)) for number in caught}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, caught)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for waiting in held[:1]:
+            signal.raise_signal(waiting)
+
+
+def end_children() -> None:
+    """Kill every child that is running, whichever thread waits for it; only the main one starts others after that."""
+    global _ended
+    _ended = True
+    for pid in list(_children):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def run(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    check: bool = True,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    input: str | None = None,
+) -> Result:
+    """Run a short child and return what it printed, decoded with surrogateescape.
+
+    Raises ChildError when ``check`` is set and the status is not 0, ToolError when there is no such program.
+    """
+    # 78 ms to import: commands that start no child must not pay for it.
+    import sh
+
+    _may_start()
+    words = [os.fspath(word) for word in argv]
+    try:
+        command = sh.Command(words[0], search_paths=PATH.split(":"))
+    except sh.CommandNotFound:
+        raise ToolError(
+            f"{words[0]} is not installed", resolution=f"Install the package that ships {words[0]}."
+        ) from None
+    running = command(
+        *words[1:],
+        _in=input,
+        _cwd=None if cwd is None else os.fspath(cwd),
+        _env=environment(env),
+        _bg=True,
+        _ok_code=list(range(-64, 256)),
+        _tty_in=False,
+        _tty_out=False,
+        _truncate_exc=False,
+        _bg_exc=False,
+        _return_cmd=True,
+        _new_session=False,
+        _preexec_fn=partial(die_with, os.getpid()),
+        _decode_errors="surrogateescape",
+    )
+    with _registered(running.pid):
+        done = running.wait()
+    result = Result(
+        tuple(words),
+        done.exit_code,
+        done.stdout.decode(errors="surrogateescape"),
+        done.stderr.decode(errors="surrogateescape"),
+    )
+    if check and result.returncode != 0:
+        raise ChildError(result)
+    return result
+
+
+def on_terminal(argv: Sequence[str | os.PathLike[str]]) -> int:
+    """Let the user work with a program on the terminal, in the user's own environment; its exit status.
+
+    Raises ToolError when there is no such program.
+    """
+    words = [os.fspath(word) for word in argv]
+    try:
+        return subprocess.run(words, check=False).returncode
+    except OSError as error:
+        raise ToolError(f"cannot start {words[0]}", error.strerror or str(error)) from None
+
+
+@contextmanager
+def spawn(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: int | IO[bytes] = subprocess.DEVNULL,
+    stdout: int | IO[bytes] = subprocess.PIPE,
+    stderr: int | IO[bytes] = subprocess.PIPE,
+    pass_fds: Sequence[int] = (),
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A long child or one end of a pipe. Leaving the block with an exception kills and reaps it."""
+    _may_start()
+    words = [os.fspath(word) for word in argv]
+    try:
+        child = subprocess.Popen(
+            words,
+            cwd=cwd,
+            env=environment(env),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            pass_fds=pass_fds,
+            preexec_fn=partial(die_with, os.getpid()),
+        )
+    except FileNotFoundError:
+        raise ToolError(
+            f"{words[0]} is not installed", resolution=f"Install the package that ships {words[0]}."
+        ) from None
+    try:
+        with _registered(child.pid):
+            yield child
+            child.wait()
+    except BaseException:
+        child.kill()
+        child.wait()
+        raise
+    finally:
+        for stream in (child.stdin, child.stdout, child.stderr):
+            if stream is not None:
+                stream.close()
+
+
+def logged(
+    argv: Sequence[str | os.PathLike[str]],
+    log: Path,
+    on_line: Callable[[str], None] = lambda line: None,
+    *,
+    env: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
+) -> Result:
+    """As ``stream``, each line also appended to the file ``log``, which is root's alone: output may hold secrets.
+
+    A link in the place of the log, or of its directory, is not followed: that is a ToolError.
+    """
+    if log.parent.is_symlink():
+        raise ToolError(f"cannot write the log {log}", f"{log.parent} is a link")
+    try:
+        descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ToolError(f"cannot write the log {log}", error.strerror or "") from error
+    with os.fdopen(descriptor, "a", errors="surrogateescape") as file:
+
+        def keep(line: str) -> None:
+            file.write(line + "\n")
+            on_line(line)
+
+        return stream(argv, keep, env=env, pass_fds=pass_fds)
+
+
+def stream(
+    argv: Sequence[str | os.PathLike[str]],
+    on_line: Callable[[str], None],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
+) -> Result:
+    """Run a long child, handing over each line of its merged output as it comes, up to KEPT_LINES or KEPT_BYTES.
+
+    Credentials in URIs are taken out. The result's ``stdout`` holds the last lines only; the status is not checked.
+    """
+    last: deque[str] = deque(maxlen=TAIL_LINES * 5)
+
+    def hand_over(raw: bytes) -> None:
+        line = redact(raw.decode(errors="surrogateescape").rstrip("\n"))
+        on_line(line)
+        last.append(line)
+
+    with spawn(argv, cwd=cwd, env=env, stderr=subprocess.STDOUT, pass_fds=pass_fds) as child:
+        assert child.stdout is not None
+        lines = size = 0
+        while size < KEPT_BYTES and lines < KEPT_LINES and (raw := child.stdout.readline(_BLOCK)):
+            hand_over(raw)
+            lines, size = lines + 1, size + len(raw)
+        end = _last_block(child.stdout)
+        if end:
+            hand_over(b"[of so much output the rest is left out, but for its end]")
+        for raw in end.splitlines()[-TAIL_LINES * 5 :]:
+            hand_over(raw)
+    return Result(tuple(os.fspath(word) for word in argv), child.returncode, "\n".join(last), "")
+
+
+def watch(argv: Sequence[str | os.PathLike[str]], on_text: Callable[[str], None]) -> Result:
+    """Run a long child that tells only a terminal how far it is: its standard output is one of its own.
+
+    ``on_text`` gets each piece between two moves of the cursor. The result's ``stdout`` is empty; ``stderr`` is
+    without colours. The status is not checked.
+    """
+    controller, terminal = os.openpty()
+    with os.fdopen(controller, "rb", buffering=0) as shown, tempfile.TemporaryFile() as errors:
+        try:
+            with spawn(argv, stdout=terminal, stderr=errors) as child:
+                os.close(terminal)
+                terminal = -1
+                rest = b""
+                while piece := _read_terminal(shown):
+                    *whole, rest = _CURSOR_MOVES.split((rest + piece)[-_BLOCK:])
+                    for text in filter(None, whole):
+                        on_text(text.decode(errors="surrogateescape"))
+        finally:
+            if terminal >= 0:
+                os.close(terminal)
+        errors.seek(0)
+        text = _COLOURS.sub(b"", _last_block(errors)).decode(errors="surrogateescape")
+    return Result(tuple(os.fspath(word) for word in argv), child.returncode, "", text)
+
+
+_CURSOR_MOVES = re.compile(rb"[\r\n]+|\x1b(?:[78]|\[[0-9;]*[A-HJKsu])")
+_COLOURS = re.compile(rb"\x1b\[[0-9;]*m")
+
+
+def _read_terminal(shown: IO[bytes]) -> bytes:
+    """What came next; nothing once the other side is closed, which Linux calls an error (pty(7))."""
+    try:
+        return shown.read(_BLOCK)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return b""
+
+
+def _last_block(stream: IO[bytes]) -> bytes:
+    """Read to the end, and return the whole lines of the last _BLOCK bytes: the rest of a cut one could be that of a
+    URI, which redact() would not know any more."""
+    previous = end = b""
+    while block := stream.read(_BLOCK):
+        previous, end = end, block
+    last = previous + end
+    return last if len(last) <= _BLOCK else last[-_BLOCK:].partition(b"\n")[2]

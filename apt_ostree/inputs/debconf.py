@@ -1,0 +1,70 @@
+"""Answers to debconf's questions, given beforehand in the form of debconf-set-selections(1).
+
+They may hold passwords: a layer keeps them in a file of root's alone, and nowhere else do they appear.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from ..errors import UsageError
+
+PLACE = "usr/lib/apt-ostree/debconf.selections"
+"""Where a layer keeps what it was answered, so that the next one built of the same intent is answered alike."""
+
+_TYPES = frozenset(("string", "boolean", "select", "multiselect", "note", "text", "password", "title", "error"))
+"""debconf-devel(7)."""
+
+_LINE = re.compile(r"(?P<owner>\S+)[ \t]+(?P<question>\S+)[ \t]+(?P<type>\S+)(?:[ \t](?P<value>.*))?")
+
+
+def read(path: Path) -> str:
+    """The answers in a file, checked and in their plain form. Raises UsageError, which names lines and no values."""
+    try:
+        text = path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8", f"at byte {error.start}") from error
+    except OSError as error:
+        raise UsageError(f"cannot read {path}", error.strerror or str(error)) from error
+    return normalize(text, str(path))
+
+
+def normalize(text: str, name: str) -> str:
+    """Join continued lines, drop comments, check each line's form and let a later answer replace an earlier one.
+
+    ``name`` is what errors call the text. Raises UsageError.
+    """
+    answers: dict[tuple[str, str, bool], str] = {}
+    number = 0
+    lines = iter(text.split("\n"))
+    for raw in lines:
+        number += 1
+        begun, line = number, raw
+        while line.endswith("\\"):
+            number += 1
+            line = line[:-1] + next(lines, "")
+        line = line.lstrip(" \t").rstrip("\r")
+        if not line or line.startswith("#"):
+            continue
+        match = _LINE.fullmatch(line)
+        if match is None or not (match["type"] in _TYPES or match["type"] == "seen"):
+            raise UsageError(
+                f"{name}, line {begun}: no answer to a question of debconf's",
+                f"a line is OWNER QUESTION TYPE VALUE; the types are {', '.join(sorted(_TYPES))}, and seen",
+                "debconf-get-selections (package debconf-utils) prints such lines on a system where it was answered.",
+            )
+        key = (match["owner"], match["question"], match["type"] == "seen")
+        answers[key] = line
+    return "".join(f"{line}\n" for line in answers.values())
+
+
+def merge(older: str, newer: str) -> str:
+    """Both, where the newer answer to a question wins."""
+    return normalize(older + newer, "the answers")
+
+
+def digest(text: str) -> str:
+    """What an origin records of the answers: SHA-256 in hexadecimal; empty for none."""
+    return hashlib.sha256(text.encode()).hexdigest() if text else ""

@@ -1,0 +1,149 @@
+"""What a user may ask for in words, and how it changes the recorded intent. Pure: values in, values out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from ..errors import ResolveError, UsageError
+from ..model import Intent, LocalPackage, Package
+
+_EXPRESSION = re.compile(
+    r"(?P<name>[a-z0-9][a-z0-9+.-]*[a-z0-9+])(?::(?P<arch>[a-z0-9-]+))?(?:=(?P<version>[A-Za-z0-9.+:~-]+)|/(?P<suite>[a-z0-9.-]+))?"
+)
+
+
+def parse_expression(text: str) -> re.Match[str]:
+    """Check a package expression's form (policy 5.6.1, apt-get(8)). Raises UsageError."""
+    match = _EXPRESSION.fullmatch(text)
+    if match is None:
+        shown = text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        raise UsageError(
+            f"'{shown}' is no package expression",
+            "a package is NAME, NAME=VERSION, NAME/SUITE, NAME:ARCH, or a file: ./NAME.deb",
+            "Nothing was changed. Write each package as an argument of its own.",
+        )
+    return match
+
+
+def is_file(argument: str) -> bool:
+    """Whether an argument names a .deb file: it has a slash and ends so."""
+    return "/" in argument and argument.endswith(".deb")
+
+
+def key(expression: str, native: str) -> str:
+    """Which package an expression means: equal for all that mean the same one, whatever version they ask for.
+
+    It is the name, and the architecture where that is another one than the ``native``; a package of all
+    architectures is the native one (policy 5.6.8).
+    """
+    qualified = re.split("[=/]", expression, maxsplit=1)[0]
+    name, _, architecture = qualified.partition(":")
+    return name if architecture in ("", "all", native) else qualified
+
+
+def key_of(package: Package, native: str) -> str:
+    """The key of a package."""
+    return key(package.qualified, native)
+
+
+def add(intent: Intent, names: Sequence[str], local: Sequence[LocalPackage], native: str) -> Intent:
+    """The intent with more requests; one for the same package replaces the older one."""
+    requested = list(intent.requested)
+    for name in names:
+        if name in requested:
+            continue
+        new = parse_expression(name)
+        same = [old for old in requested if key(old, native) == key(name, native)]
+        # A bare name asks for no version in particular: one that is there fulfils it.
+        if same and new["version"] is None and new["suite"] is None:
+            continue
+        requested = [old for old in requested if old not in same] + [name]
+    given = {key_of(entry.package, native) for entry in local}
+    kept = [entry for entry in intent.requested_local if key_of(entry.package, native) not in given]
+    return replace(intent, requested=tuple(requested), requested_local=(*kept, *local))
+
+
+def drop(intent: Intent, names: Sequence[str], native: str, *, lenient: bool = False) -> Intent:
+    """The intent without the named requests. Raises ResolveError for what nobody requested, unless ``lenient``."""
+    requested, local, unknown = list(intent.requested), list(intent.requested_local), []
+    for name in names:
+        gone = [request for request in requested if _drops(name, request, native)]
+        gone_local = [entry for entry in local if _drops(name, entry.package.exactly, native)]
+        if not gone and not gone_local:
+            unknown.append(name)
+        requested = [r for r in requested if r not in gone]
+        local = [entry for entry in local if entry not in gone_local]
+    if unknown and not lenient:
+        have = [*intent.requested, *(entry.package.name for entry in intent.requested_local)]
+        raise ResolveError(
+            f"not requested: {', '.join(unknown)}",
+            f"requested are: {', '.join(have) or 'none'}",
+            "A base package goes with 'apt-ostree override remove', a dependency with what needs it. With --idempotent "
+            "what is gone already is done.",
+        )
+    return replace(intent, requested=tuple(requested), requested_local=tuple(local))
+
+
+def _drops(name: str, request: str, native: str) -> bool:
+    """Whether to uninstall ``name`` drops a request: without an architecture it means the package's of them all."""
+    asked, other = parse_expression(name), parse_expression(request)
+    same = asked["name"] == other["name"] if asked["arch"] is None else key(name, native) == key(request, native)
+    return same and asked["version"] in (None, other["version"])
+
+
+def override(
+    intent: Intent, remove: Sequence[str], replacing: Sequence[str], local: Sequence[LocalPackage], native: str
+) -> Intent:
+    """The intent with base packages removed or replaced besides; the later word about a package wins."""
+    new = Intent(remove=tuple(remove), replace=tuple(replacing), replace_local=tuple(local))
+    kept = reset(intent, overridden(new, native), native, lenient=True)
+    return replace(
+        kept,
+        remove=kept.remove + new.remove,
+        replace=kept.replace + new.replace,
+        replace_local=kept.replace_local + new.replace_local,
+    )
+
+
+def reset(intent: Intent, names: Iterable[str], native: str, *, lenient: bool = False) -> Intent:
+    """The intent without the overrides of the named packages. Raises ResolveError for names without one, unless
+    ``lenient``."""
+    keys = {key(name, native): name for name in names}
+    have = overridden(intent, native)
+    if not lenient and (unknown := [name for each, name in keys.items() if each not in have]):
+        raise ResolveError(
+            f"not overridden: {', '.join(unknown)}",
+            f"overridden are: {', '.join(sorted(have)) or 'none'}",
+            "Nothing was changed. With --idempotent what is so already is done.",
+        )
+    return replace(
+        intent,
+        remove=tuple(name for name in intent.remove if key(name, native) not in keys),
+        replace=tuple(item for item in intent.replace if key(item, native) not in keys),
+        replace_local=tuple(entry for entry in intent.replace_local if key_of(entry.package, native) not in keys),
+    )
+
+
+def cleared(intent: Intent, *, layers: bool, overrides: bool, initramfs: bool) -> Intent:
+    """The intent without these parts; without all of them where none is named, which leaves the pure base."""
+    every = not (layers or overrides or initramfs)
+    if layers or every:
+        intent = replace(intent, requested=(), requested_local=())
+    if overrides or every:
+        intent = replace(intent, remove=(), replace=(), replace_local=())
+    if initramfs or every:
+        intent = replace(intent, initramfs=False, initramfs_args=(), initramfs_etc=())
+    return replace(intent, recommends=None) if every else intent
+
+
+def overridden(intent: Intent, native: str) -> set[str]:
+    """The keys of base packages that an intent removes or replaces."""
+    named = {key(item, native) for item in (*intent.remove, *intent.replace)}
+    return named | {key_of(entry.package, native) for entry in intent.replace_local}
+
+
+def name_of(expression: str) -> str:
+    """The package's name in an expression."""
+    return str(parse_expression(expression)["name"])

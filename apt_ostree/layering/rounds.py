@@ -1,0 +1,101 @@
+"""Which packages of a plan are unpacked hollow, and where their unpacking is cut into rounds.
+
+Within a round, files of the packages unpacked so far are markers (pkgcache.py). So nothing that runs in it may
+meet one: no script, old or new, and no program or library that dpkg itself needs.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from ..errors import TreeError
+from ..host.fs import resolve
+from ..model import Package, Plan, Round
+from ..tools import dpkg
+from .pkgcache import Cached
+
+ROUNDS_MAX = 400
+"""overlayfs takes 500 layers below a mount (OVL_MAX_STACK), and their names have to fit in a page (mount(2))."""
+
+
+def arrange(base: Path, plan: Plan, cached: Mapping[Package, Cached]) -> tuple[list[Round], set[Package]]:
+    """The rounds of a plan over ``base``, and the packages that are unpacked whole. Raises TreeError.
+
+    A round begins with each package whose unpacking runs a script: its own preinst; those of what it takes files
+    from, replaces, or puts out of order.
+    """
+    whole = needing_content(base, plan, cached)
+    changes_base = bool(plan.replaced or plan.removed)
+    first = {
+        solved.package
+        for solved in plan.packages
+        if solved.package in whole
+        or "preinst" in cached[solved.package].control_files
+        or (changes_base and cached[solved.package].fields.keys() & {"breaks", "conflicts"})
+    }
+    rounds, further = cut(plan.rounds, first)
+    return rounds, whole | further
+
+
+def needing_content(base: Path, plan: Plan, cached: Mapping[Package, Cached]) -> set[Package]:
+    """Packages that are needed, read or compared while they are being unpacked.
+
+    What has a file where the base has one, or where it had one that was diverted (dpkg-divert(1)), may be in the
+    place of a program of the base. dpkg runs scripts of both versions of a package, and compares files that
+    several instances of a name share (Multi-Arch: same).
+    """
+    names = Counter(entry.package.name for entry in dpkg.installed(base))
+    names.update(solved.name for solved in plan.packages)
+    diverted = dpkg.diverted(base)
+
+    @functools.cache
+    def place(directory: str) -> Path | None:
+        found = resolve(f"/{directory}", base, base / "usr/etc")
+        return found[1] if found is not None else None
+
+    def is_taken(path: str) -> bool:
+        directory, name = os.path.split(path)
+        above = place(directory)
+        return f"/{path}" in diverted or (above is not None and os.path.lexists(above / name))
+
+    return {
+        solved.package
+        for solved in plan.packages
+        if names[solved.name] > 1 or any(is_taken(path) for path in cached[solved.package].paths())
+    }
+
+
+def cut(
+    rounds: Sequence[Round], first: Collection[Package], limit: int = ROUNDS_MAX
+) -> tuple[list[Round], set[Package]]:
+    """Cut the rounds further, before each of the packages ``first``.
+
+    Where that would make more than ``limit`` rounds, packages are unpacked whole instead: the second value. Raises
+    TreeError where there are too many before any cut.
+    """
+    cuts = limit - len(rounds)
+    if cuts < 0:
+        raise TreeError(
+            f"the packages cannot be laid in {limit} rounds",
+            f"their order has {len(rounds)} (Pre-Depends), each an overlay, of which the kernel stacks no more",
+            "Nothing was changed. Install them in several steps, or put some of them into the base.",
+        )
+    done: list[Round] = []
+    whole: set[Package] = set()
+    for current in rounds:
+        parts: list[list[Package]] = [[]]
+        for package in current.unpack:
+            if parts[-1] and package in first:
+                if cuts > 0:
+                    parts.append([])
+                    cuts -= 1
+                else:
+                    whole.update(current.unpack)
+            parts[-1].append(package)
+        done += [Round(tuple(part), (), current.remove if n == 0 else ()) for n, part in enumerate(parts[:-1])]
+        done.append(Round(tuple(parts[-1]), current.configure, current.remove if len(parts) == 1 else ()))
+    return done, whole

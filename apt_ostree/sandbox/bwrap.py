@@ -1,0 +1,166 @@
+"""bwrap(1): the sandbox in which maintainer scripts run.
+
+A script is root over the tree and over nothing else: it has no network, no process, path, terminal or socket
+of the host, and only the capabilities that dpkg, adduser, su and chown need. There is no user namespace: in
+one, a chown to a package's user would fail. docs/sandbox.md lists what a script may and may not do.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import ScriptError
+from ..host import proc
+from ..host.fs import beneath
+from ..host.proc import PATH
+from . import seccomp
+from .guard import LIMITS, NOTHING_CHANGED, Guard, Limits
+
+CAPABILITIES = (
+    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID",
+    "CAP_SETUID", "CAP_SETGID", "CAP_SETFCAP", "CAP_SYS_CHROOT",
+)  # fmt: skip
+"""mount, mknod, hostname, module loading, the clock and raw networking stay impossible."""
+
+HOSTNAME = "localhost"
+
+FILE_BYTES = 10**10
+"""No file of a package is larger: the size of a member has ten digits (deb(5)). A file of holes has no bounds else, and
+root reads it from end to end."""
+
+SHM_BYTES = RUN_BYTES = 64 << 20
+TMP_SHARE = 4
+"""In memory, which no end of a process frees: /tmp takes up to a fourth of it."""
+
+_LIMITED = [
+    # The first process of the sandbox is bwrap's, for every script to look at; a proxy's password may be in ours.
+    "env", "-i", f"PATH={PATH}",
+    # Where memory runs out, the sandbox goes first (proc_pid_oom_score_adj(5)); it cannot take that back.
+    "choom", "-n", "1000", "--",
+    # A core of one byte: the kernel then does not call the host's program that takes dumps (core(5)).
+    "prlimit", f"--fsize={FILE_BYTES}", "--core=1",
+    "--",
+]  # fmt: skip
+
+_MASKED = (
+    "kallsyms", "kcore", "keys", "key-users", "kpagecgroup", "kpagecount", "kpageflags", "sched_debug", "sysrq-trigger",
+    "timer_list",
+)  # fmt: skip
+"""Files of /proc that tell of the whole machine what its root alone may know."""
+
+ENVIRONMENT = {
+    "PATH": PATH,
+    "HOME": "/root",
+    "SHELL": "/bin/sh",
+    "TERM": "dumb",
+    "LANG": "C.UTF-8",
+    "DEBIAN_FRONTEND": "noninteractive",
+    # Keeps systemctl, deb-systemd-invoke and sysctl from looking for a running system (systemd's ENVIRONMENT.md).
+    "SYSTEMD_OFFLINE": "1",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """A root directory to run commands in.
+
+    ``root`` is the mounted tree with its /etc in ``usr/etc`` (or in ``etc`` for a plain root: ``plain``),
+    ``var`` and ``boot`` directories that serve as /var and /boot, ``read_only`` further directories by the path at
+    which the sandbox sees them, ``limits`` what each run may take.
+    """
+
+    root: Path
+    var: Path | None = None
+    boot: Path | None = None
+    read_only: Mapping[str, Path] | None = None
+    plain: bool = False
+    limits: Limits = LIMITS
+
+    def run(
+        self,
+        command: list[str],
+        *,
+        log: Path | None = None,
+        on_line: Callable[[str], None] = lambda line: None,
+        doing: Callable[[], str] | None = None,
+    ) -> proc.Result:
+        """Run a command; when this returns, nothing that it started is left.
+
+        Its output goes to ``on_line`` and, if given, the file ``log``; see proc.stream for what the result holds.
+        ``doing`` says what goes on, for the ScriptError or SpaceError that is raised when a limit was reached.
+        """
+        with seccomp.program() as filter_, Guard(self.root, doing or (lambda: command[0]), self.limits) as guard:
+            watched = ["--seccomp", str(filter_), "--info-fd", str(guard.info), "--block-fd", str(guard.block)]
+            argv = self.argv(command, watched)
+            inherited = (filter_, guard.info, guard.block)
+            if log is None:
+                return proc.stream(argv, on_line, pass_fds=inherited)
+            return proc.logged(argv, log, on_line, pass_fds=inherited)
+
+    def argv(self, command: list[str], options: Collection[str] = ()) -> list[str]:
+        """The command line that runs ``command``, with bwrap's further ``options``."""
+        words = [
+            *_LIMITED,
+            "bwrap",
+            *options,
+            "--unshare-pid",
+            "--unshare-net",
+            "--unshare-ipc",
+            "--unshare-uts",
+            # Packages write it into their configuration; the name of the machine at hand is none of a tree's.
+            "--hostname", HOSTNAME,
+            "--unshare-cgroup-try",
+            "--die-with-parent",
+            "--new-session",
+            "--cap-drop", "ALL",
+        ]  # fmt: skip
+        for capability in CAPABILITIES:
+            words += ["--cap-add", capability]
+        words += ["--bind", os.fspath(self.root), "/"]
+        if not self.plain:
+            words += ["--bind", os.fspath(self._etc()), "/etc"]
+        if self.var is not None:
+            words += ["--bind", os.fspath(self.var), "/var"]
+        if self.boot is not None:
+            words += ["--bind", os.fspath(self.boot), "/boot"]
+        words += ["--dev", "/dev", *_tmpfs("/dev/shm", SHM_BYTES, "1777")]
+        words += ["--remount-ro", "/dev", "--proc", "/proc"]
+        for name in _MASKED:
+            if os.path.exists(f"/proc/{name}"):
+                # A device where none may be used: it cannot be opened.
+                words += ["--ro-bind", "/dev/null", f"/proc/{name}"]
+        words += [
+            # Root may write most of /proc/sys without any capability, and that is the host's: core_pattern
+            # names a program that the kernel runs as root.
+            "--remount-ro", "/proc",
+            *_tmpfs("/run", RUN_BYTES, "0755"),
+            "--dir", "/run/lock",
+            # Where a tree's /media leads: dpkg puts a directory in the place of a link that leads nowhere.
+            "--dir", "/run/media",
+            *_tmpfs("/tmp", os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // TMP_SHARE, "1777"),
+        ]  # fmt: skip
+        for place, source in (self.read_only or {}).items():
+            words += ["--ro-bind", os.fspath(source), place]
+        words += ["--clearenv"]
+        for key, value in ENVIRONMENT.items():
+            words += ["--setenv", key, value]
+        return [*words, "--chdir", "/", "--", *command]
+
+    def _etc(self) -> Path:
+        """The tree's /etc. A link that a script has put there would show the host's. Raises ScriptError."""
+        place = self.root / "usr/etc" if not self.plain else self.root / "etc"
+        if beneath(self.root, place.relative_to(self.root)) is None or not stat.S_ISDIR(place.lstat().st_mode):
+            raise ScriptError(
+                "a script has taken /etc away",
+                f"there is no directory at /{place.relative_to(self.root)} any more",
+                NOTHING_CHANGED,
+            )
+        return place
+
+
+def _tmpfs(place: str, size: int, mode: str) -> list[str]:
+    return ["--perms", mode, "--size", str(size), "--tmpfs", place]

@@ -1,0 +1,65 @@
+"""What packages a commit holds, and what two sets of them differ in."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import TreeError
+from ..model import Package
+from ..tools import dpkg, ostree
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What differs between two package sets. ``changed`` pairs old and new."""
+
+    added: tuple[Package, ...] = ()
+    removed: tuple[Package, ...] = ()
+    changed: tuple[tuple[Package, Package], ...] = ()
+
+
+def package_list(repo: Path, commit: str) -> list[Package]:
+    """The packages of a commit: from its metadata, or else from the dpkg database inside it.
+
+    Raises TreeError for a commit that has neither.
+    """
+    return list(_package_list(repo, commit))
+
+
+@functools.lru_cache(maxsize=16)
+def _package_list(repo: Path, commit: str) -> tuple[Package, ...]:
+    info = ostree.commit_info(repo, commit)
+    entries = ostree.load_json(info, "apt-ostree.pkglist") if info else None
+    if isinstance(entries, list):
+        return tuple(sorted(Package(*entry) for entry in entries))
+    for name in dpkg.DATABASES:
+        text = ostree.cat(repo, commit, f"/{name}/status")
+        if text is not None:
+            return tuple(sorted(entry.package for entry in dpkg.parse_status(text)))
+    raise no_database(commit)
+
+
+def no_database(commit: str) -> TreeError:
+    """The error for a commit that does not tell its packages."""
+    return TreeError(
+        f"commit {commit[:12]} has no dpkg database",
+        f"its metadata lists no packages, and it has none of {', '.join(f'/{name}' for name in dpkg.DATABASES)}",
+        "That takes an image of Debian: 'apt-ostree status' shows those here, 'apt-ostree compose tree' makes one.",
+    )
+
+
+def difference(before: Sequence[Package], after: Sequence[Package]) -> Change:
+    """What two package sets differ in, by name and architecture."""
+
+    def keyed(packages: Sequence[Package]) -> dict[tuple[str, str], Package]:
+        return {(p.name, p.architecture): p for p in packages}
+
+    old, new = keyed(before), keyed(after)
+    return Change(
+        tuple(sorted(new[key] for key in new.keys() - old.keys())),
+        tuple(sorted(old[key] for key in old.keys() - new.keys())),
+        tuple(sorted((old[key], new[key]) for key in old.keys() & new.keys() if old[key] != new[key])),
+    )

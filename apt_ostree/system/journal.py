@@ -1,0 +1,266 @@
+"""The journal: one JSON document a transaction, of who did what, when, and what came of it.
+
+It lies in the stateroot's /var, which all its deployments share. Nothing depends on it: a document that is
+empty, damaged, or of a later version is shown as such, and an operation goes on where none can be written.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..errors import redact
+from ..host.fs import directory_beneath, make_beneath, write_atomically
+from ..model import Package
+from ..reporter import Reporter
+from .inventory import Change
+
+SCHEMA = 1
+KEPT = 100
+"""Documents in a stateroot; the oldest go."""
+
+ID = re.compile(r"\d{8}T\d{6}Z-\d+")
+"""How a transaction is named: names sort by time."""
+
+PLACE = "var/lib/apt-ostree/transactions"
+LOGS = "var/log/apt-ostree"
+"""Below the stateroot. Links there lead who knows where, and are not followed."""
+
+_DOCUMENT = re.compile(r"^[^.].*\.json$")
+_OWN = re.compile(rf"{ID.pattern}\.json")
+_HALF = re.compile(rf"\.{ID.pattern}\.json\.\d+")
+_LOG = re.compile(rf"{ID.pattern}\.log")
+
+RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
+STATES = frozenset({RUNNING, DONE, FAILED, INTERRUPTED})
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A named part of a transaction, from ``begun`` to the next one's."""
+
+    name: str
+    begun: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is known of one transaction; times are ISO 8601 in UTC.
+
+    ``old`` and ``new`` are the ids of the deployments that would boot next before and after it.
+    """
+
+    id: str
+    pid: int
+    uid: int
+    command: tuple[str, ...]
+    begun: str
+    state: str = RUNNING
+    ended: str | None = None
+    phases: tuple[Phase, ...] = ()
+    old: str | None = None
+    new: str | None = None
+    change: Change = field(default_factory=Change)
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A document that this version cannot read, and why."""
+
+    id: str
+    reason: str
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def identify() -> str:
+    """A name for a transaction that begins."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}"
+
+
+def render(entry: Entry) -> str:
+    """The document of an entry."""
+    return json.dumps({"schema": SCHEMA, **asdict(entry)}, indent=1)
+
+
+def parse(name: str, text: str) -> Entry | Unreadable:
+    """Read a document; never fails, for anybody may have damaged it."""
+    try:
+        found: Any = json.loads(text)
+        if not isinstance(found, dict):
+            return Unreadable(name, "it holds no entry")
+        if isinstance(found["schema"], int) and found["schema"] > SCHEMA:
+            return Unreadable(name, f"a later version of apt-ostree wrote it (schema {found['schema']})")
+        change = found["change"]
+        entry = Entry(
+            str(found["id"]),
+            int(found["pid"]),
+            int(found["uid"]),
+            tuple(map(str, found["command"])),
+            str(found["begun"]),
+            found["state"],
+            _text(found["ended"]),
+            tuple(Phase(str(phase["name"]), str(phase["begun"])) for phase in found["phases"]),
+            _text(found["old"]),
+            _text(found["new"]),
+            Change(
+                _packages(change["added"]),
+                _packages(change["removed"]),
+                tuple((_package(old), _package(new)) for old, new in change["changed"]),
+            ),
+            str(found["error"]),
+        )
+        for moment in (entry.begun, *(phase.begun for phase in entry.phases), entry.ended):
+            if moment is not None and datetime.fromisoformat(moment).tzinfo is None:
+                raise ValueError("a time without a zone")
+        if entry.state not in STATES:
+            return Unreadable(name, f"its state is unknown: {entry.state}")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return Unreadable(name, "it is damaged" if text.strip() else "it is empty")
+    return entry
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _packages(values: Sequence[Any]) -> tuple[Package, ...]:
+    return tuple(map(_package, values))
+
+
+def _package(value: Any) -> Package:
+    return Package(str(value["name"]), str(value["version"]), str(value["architecture"]))
+
+
+def read(stateroot: Path) -> list[Entry | Unreadable]:
+    """All documents of a stateroot, the oldest first. Raises OSError where it may not be read."""
+    try:
+        with directory_beneath(stateroot, PLACE) as place:
+            return [_read(place, name) for name in sorted(os.listdir(place)) if _DOCUMENT.search(name)]
+    except FileNotFoundError:
+        return []
+
+
+def read_one(stateroot: Path, identifier: str) -> Entry | Unreadable:
+    """One document; Unreadable where there is none."""
+    try:
+        with directory_beneath(stateroot, PLACE) as place:
+            return _read(place, f"{identifier}.json")
+    except OSError as error:
+        return Unreadable(identifier, error.strerror or str(error))
+
+
+def _read(place: int, name: str) -> Entry | Unreadable:
+    identifier = name.removesuffix(".json")
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=place)
+        with os.fdopen(descriptor, errors="replace") as file:
+            return parse(identifier, file.read())
+    except OSError as error:
+        return Unreadable(identifier, error.strerror or str(error))
+
+
+def tidy(stateroot: Path) -> None:
+    """Drop what a killed writer left, the oldest documents above the number that is kept, and the logs of their time.
+
+    Nothing goes but files of names that are given here. Raises OSError.
+    """
+    try:
+        with directory_beneath(stateroot, PLACE) as place:
+            names = sorted(os.listdir(place))
+            documents = [name for name in names if _OWN.fullmatch(name)]
+            for name in [*filter(_HALF.fullmatch, names), *documents[:-KEPT]]:
+                os.unlink(name, dir_fd=place)
+        # A failure of which no record could be written keeps its log.
+        if len(documents) < KEPT:
+            return
+        oldest = documents[-KEPT].removesuffix(".json")
+        with directory_beneath(stateroot, LOGS) as place:
+            for name in filter(_LOG.fullmatch, os.listdir(place)):
+                if name.removesuffix(".log") < oldest:
+                    os.unlink(name, dir_fd=place)
+    except FileNotFoundError:
+        pass
+
+
+def write(stateroot: Path, entry: Entry, *, durable: bool = True) -> None:
+    """Write one document, whole, for anybody to read, as apt's own history is. Raises OSError."""
+    place = stateroot
+    for part in PLACE.split("/"):
+        missing = not os.path.lexists(place / part)
+        made = make_beneath(place, part)
+        if made is None:
+            raise NotADirectoryError(errno.ENOTDIR, "a link or a file is in the way", str(stateroot / PLACE))
+        place = made
+        if missing:
+            # Whatever the caller's umask: /var/lib is everybody's.
+            place.chmod(0o755)
+    write_atomically(place / f"{entry.id}.json", render(entry).encode(errors="replace"), durable=durable)
+
+
+def remove(stateroot: Path, identifier: str) -> None:
+    """Forget one transaction. Raises OSError."""
+    try:
+        with directory_beneath(stateroot, PLACE) as place:
+            os.unlink(f"{identifier}.json", dir_fd=place)
+            os.fsync(place)
+    except FileNotFoundError:
+        pass
+
+
+class Writer:
+    """Keeps one transaction's document as it proceeds; none is written before its first phase."""
+
+    def __init__(self, stateroot: Path, entry: Entry, reporter: Reporter, *, silent: bool = False) -> None:
+        """A ``silent`` one writes nothing, ever: a dry run is no transaction."""
+        self.stateroot, self.entry, self.reporter, self.silent = stateroot, entry, reporter, silent
+        self.begun = self.warned = False
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """What runs inside is the phase ``name``."""
+        self.entry = replace(self.entry, phases=(*self.entry.phases, Phase(name, now())))
+        # Only the first and the last are synced: each sync would wait for the data of a whole layer.
+        self._write(durable=not self.begun)
+        self.begun = True
+        yield
+
+    def end(self, state: str, new: str | None, change: Change, error: str = "") -> None:
+        """Say how it ended; where nothing came of it and nothing failed, forget it."""
+        if not self.begun:
+            return
+        if state == DONE and new is None:
+            self._try(lambda: remove(self.stateroot, self.entry.id))
+            return
+        self.entry = replace(self.entry, state=state, ended=now(), new=new, change=change, error=redact(error))
+        if not self._write(durable=True):
+            # No record is better than one that says it still runs.
+            self._try(lambda: remove(self.stateroot, self.entry.id))
+
+    def _write(self, *, durable: bool) -> bool:
+        return self._try(lambda: write(self.stateroot, self.entry, durable=durable))
+
+    def _try(self, work: Callable[[], None]) -> bool:
+        if self.silent:
+            return True
+        try:
+            work()
+        except OSError as error:
+            # The operation is worth more than its record.
+            if not self.warned:
+                self.warned = True
+                reason = error.strerror or str(error)
+                self.reporter.warn(f"the journal in {self.stateroot / PLACE} cannot be written: {reason}")
+            return False
+        return True

@@ -1,0 +1,167 @@
+"""Origin files: what the user asked for, beside each deployment.
+
+A GKeyFile. ``[origin]`` holds ``refspec=`` for a pure base and ``baserefspec=`` once anything is layered;
+``[packages]`` the requests. Groups and keys this version does not know are carried along untouched.
+"""
+
+from __future__ import annotations
+
+import configparser
+import io
+from collections.abc import Mapping
+
+from ..errors import SysrootError
+from ..model import Intent, LocalPackage
+
+Origin = Mapping[str, Mapping[str, str]]
+
+TRANSIENT = "libostree-transient"
+"""libostree's notes on one deployment: no new one inherits them."""
+
+RETAINED = "retained"
+"""In our own group: the pin beside it is not the administrator's."""
+
+
+def parse(text: str, name: str = "origin") -> dict[str, dict[str, str]]:
+    """Read a key file into group -> key -> value. Raises SysrootError, naming the file ``name``."""
+    parser = configparser.RawConfigParser(delimiters=("=",), comment_prefixes=("#",), strict=False)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    try:
+        parser.read_string(text)
+    except configparser.Error as error:
+        raise SysrootError(
+            f"cannot read {name}",
+            str(error),
+            "Repair the file after that of another deployment. With an empty one ostree works again, and so does "
+            "'apt-ostree rollback'; what was requested is lost then.",
+        ) from error
+    return {group: dict(parser[group]) for group in parser.sections()}
+
+
+def render(origin: Origin) -> str:
+    """The text of a key file; groups without keys are left out."""
+    out = io.StringIO()
+    for group, entries in origin.items():
+        if entries:
+            out.write(f"[{group}]\n" + "".join(f"{key}={value}\n" for key, value in entries.items()) + "\n")
+    return out.getvalue()
+
+
+def split(value: str) -> list[str]:
+    """The items of a GKeyFile list."""
+    return [item for item in value.split(";") if item]
+
+
+def refspec(origin: Origin) -> str:
+    """The refspec of the base, layered or not; empty where the origin has none."""
+    group = origin.get("origin", {})
+    return group.get("baserefspec") or group.get("refspec") or ""
+
+
+def pinned(origin: Origin) -> str:
+    """The commit of the base that was chosen rather than the newest of its ref; libostree's own key for it."""
+    return origin.get("origin", {}).get("override-commit", "")
+
+
+def with_base(origin: Origin, refspec: str, pinned: str) -> dict[str, dict[str, str]]:
+    """The origin with another place to take the base from, and with the commit chosen there, if one was."""
+    group = {
+        key: value
+        for key, value in origin.get("origin", {}).items()
+        if key not in {"refspec", "baserefspec", "override-commit"}
+    }
+    if pinned:
+        group["override-commit"] = pinned
+    return {**{name: dict(entries) for name, entries in origin.items()}, "origin": {"baserefspec": refspec, **group}}
+
+
+def intent(origin: Origin) -> Intent:
+    """What an origin asks for. Raises SysrootError for a request that cannot be read."""
+    packages, overrides, own = (origin.get(group, {}) for group in ("packages", "overrides", "apt-ostree"))
+    recommends = {"true": True, "false": False}.get(packages.get("recommends", ""))
+    return Intent(
+        tuple(split(packages.get("requested", ""))),
+        _local(packages.get("requested-local", "")),
+        recommends,
+        tuple(split(overrides.get("remove", ""))),
+        tuple(split(overrides.get("replace", ""))),
+        _local(overrides.get("replace-local", "")),
+        packages.get("debconf", ""),
+        own.get("regenerate-initramfs") == "true",
+        tuple(split(own.get("initramfs-args", ""))),
+        tuple(split(own.get("initramfs-etc", ""))),
+    )
+
+
+def _local(value: str) -> tuple[LocalPackage, ...]:
+    try:
+        return tuple(LocalPackage.parse(item) for item in split(value))
+    except ValueError as error:
+        raise SysrootError("the origin names a local package in a form that cannot be read", value) from error
+
+
+def with_intent(origin: Origin, new: Intent) -> dict[str, dict[str, str]]:
+    """The origin with another intent: ``refspec`` becomes ``baserefspec`` while anything is layered."""
+    changed = {group: dict(entries) for group, entries in origin.items()}
+    # libostree's own notes (pinned, finalization locks, a hotfix) belong to the old deployment.
+    changed.pop(TRANSIENT, None)
+    base = refspec(origin)
+    key = "refspec" if new.empty else "baserefspec"
+    rest = {k: v for k, v in changed.get("origin", {}).items() if k not in {"refspec", "baserefspec", "unlocked"}}
+    changed["origin"] = {key: base, **rest} if base else rest
+    packages = {
+        k: v
+        for k, v in changed.get("packages", {}).items()
+        if k not in {"requested", "requested-local", "recommends", "debconf"}
+    }
+    overrides = {
+        k: v for k, v in changed.get("overrides", {}).items() if k not in {"remove", "replace", "replace-local"}
+    }
+    own = {
+        k: v
+        for k, v in changed.get("apt-ostree", {}).items()
+        if k not in {"regenerate-initramfs", "initramfs-args", "initramfs-etc", RETAINED}
+    }
+    if new.initramfs:
+        own["regenerate-initramfs"] = "true"
+    for group, name, items in (
+        (packages, "requested", new.requested),
+        (packages, "requested-local", new.requested_local),
+        (overrides, "remove", new.remove),
+        (overrides, "replace", new.replace),
+        (overrides, "replace-local", new.replace_local),
+        (own, "initramfs-args", new.initramfs_args),
+        (own, "initramfs-etc", new.initramfs_etc),
+    ):
+        if items:
+            group[name] = "".join(f"{item};" for item in items)
+    if new.recommends is not None and not new.empty:
+        packages["recommends"] = "true" if new.recommends else "false"
+    if new.debconf and not new.empty:
+        packages["debconf"] = new.debconf
+    changed["packages"] = packages
+    changed["overrides"] = overrides
+    changed["apt-ostree"] = own
+    return changed
+
+
+def has_pin(origin: Origin) -> bool:
+    """Whether libostree keeps the deployment through everything."""
+    return origin.get(TRANSIENT, {}).get("pinned") == "true"
+
+
+def retained(origin: Origin) -> bool:
+    """Whether it is pinned for the sake of retention alone."""
+    return has_pin(origin) and origin.get("apt-ostree", {}).get(RETAINED) == "true"
+
+
+def with_pin(origin: Origin, pin: bool, *, for_retention: bool = False) -> dict[str, dict[str, str]]:
+    """The origin of the same deployment, pinned or not."""
+    changed = {group: dict(entries) for group, entries in origin.items()}
+    changed.setdefault(TRANSIENT, {}).pop("pinned", None)
+    changed.setdefault("apt-ostree", {}).pop(RETAINED, None)
+    if pin:
+        changed[TRANSIENT]["pinned"] = "true"
+    if pin and for_retention:
+        changed["apt-ostree"][RETAINED] = "true"
+    return changed

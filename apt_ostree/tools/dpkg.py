@@ -1,0 +1,185 @@
+"""dpkg's database and .deb files: text and archives in, values out.
+
+Versions stay strings: debian-inspector orders them, and where it rejects one that exists in the wild
+(``12.2.0-14+deb12u1+``), ``dpkg --compare-versions`` has the last word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cmp_to_key
+from pathlib import Path
+
+from ..errors import PackageError, SpaceError, TreeError
+from ..host import proc
+from ..model import Package
+
+DATABASES = ("usr/lib/sysimage/dpkg", "usr/share/dpkg/database", "var/lib/dpkg")
+"""Where a tree may keep its dpkg database, relative to its root; the first is ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A stanza of dpkg's status file (dpkg(1), deb-control(5)); field names are lower case."""
+
+    package: Package
+    status: str
+    fields: Mapping[str, str]
+
+    @property
+    def installed_size(self) -> int:
+        """Bytes on disk, as the maintainer estimated them."""
+        size = self.fields.get("installed-size", "0")
+        return int(size) * 1024 if size.isdigit() else 0
+
+
+def parse_stanzas(text: str) -> Iterator[dict[str, str]]:
+    """Split deb822 text (deb822(5)) into stanzas with lower-case field names, continuation lines kept."""
+    stanza: dict[str, str] = {}
+    key = ""
+    for line in text.split("\n"):
+        if not line.strip():
+            if stanza:
+                yield stanza
+            stanza, key = {}, ""
+        elif line[0] in " \t":
+            if key:
+                stanza[key] += "\n" + line
+        elif line[0] != "#":
+            name, _, value = line.partition(":")
+            key = name.lower()
+            stanza[key] = value.strip()
+    if stanza:
+        yield stanza
+
+
+def parse_status(text: str) -> list[Installed]:
+    """The packages of a status file that are installed in any state with files (not "config-files")."""
+    found = []
+    for fields in parse_stanzas(text):
+        state = fields.get("status", "").split()
+        if len(state) == 3 and state[2] not in {"not-installed", "config-files"} and "version" in fields:
+            package = Package(fields["package"], fields["version"], fields.get("architecture", "all"))
+            found.append(Installed(package, state[2], fields))
+    return found
+
+
+def database(tree: Path) -> Path:
+    """The directory of a tree's dpkg database. Raises TreeError when the tree has none."""
+    for name in DATABASES:
+        if (tree / name / "status").is_file():
+            return tree / name
+    raise TreeError(
+        "the base has no dpkg database",
+        f"none of {', '.join('/' + name for name in DATABASES)} holds a status file",
+        "apt-ostree layers packages on images of Debian only; compose one with 'apt-ostree compose tree'.",
+    )
+
+
+def installed(tree: Path) -> list[Installed]:
+    """What a tree's database says is installed, sorted. Raises TreeError."""
+    text = (database(tree) / "status").read_text(errors="surrogateescape")
+    return sorted(parse_status(text), key=lambda entry: entry.package)
+
+
+def architectures(tree: Path) -> tuple[str, ...]:
+    """A tree's native architecture, then its foreign ones (dpkg --print-foreign-architectures)."""
+    own = native(entry.package for entry in installed(tree))
+    if not own:
+        raise TreeError("the base has no dpkg", "its database does not list the package dpkg")
+    listing = database(tree) / "arch"
+    names = listing.read_text().split() if listing.is_file() else []
+    return (own, *(name for name in names if name != own))
+
+
+def native(packages: Iterable[Package]) -> str:
+    """The native architecture of a system with these packages: that of dpkg itself; empty where it is not there."""
+    return next((package.architecture for package in packages if package.name == "dpkg"), "")
+
+
+def compare_versions(a: str, b: str) -> int:
+    """-1, 0 or 1: the order of Debian versions (policy 5.6.12)."""
+    from debian_inspector.version import Version
+
+    if a == b:
+        return 0
+    try:
+        return int(Version.from_string(a).compare(Version.from_string(b)))
+    except ValueError:
+        # Two spellings may be equal here, too: 1.0+ and 0:1.0+.
+        for relation, sign in (("lt", -1), ("eq", 0)):
+            if proc.run(["dpkg", "--compare-versions", a, relation, b], check=False).returncode == 0:
+                return sign
+        return 1
+
+
+version_key = cmp_to_key(compare_versions)
+
+
+def control(deb: Path) -> dict[str, str]:
+    """The control stanza of a .deb, field names in lower case. Raises PackageError if it is no .deb."""
+    result = proc.run(["dpkg-deb", "--field", deb], check=False)
+    if result.returncode != 0:
+        raise PackageError(
+            f"{deb.name} is no Debian package, or is damaged",
+            proc.tail(result.stderr),
+            "Fetch the file again.",
+        )
+    from debian_inspector.debcon import Debian822
+
+    fields = {key.lower(): value for key, value in Debian822.from_string(result.stdout).items()}
+    if missing := [key for key in ("package", "version", "architecture") if not fields.get(key)]:
+        raise PackageError(f"{deb.name} has a broken control file", f"it lacks: {', '.join(missing)}")
+    return fields
+
+
+def identity(fields: Mapping[str, str]) -> Package:
+    """The package that a control stanza describes."""
+    return Package(fields["package"], fields["version"], fields["architecture"])
+
+
+def file_list(tree: Path, package: Package) -> list[str]:
+    """The paths a package owns, as its .list file names them; empty when the database has none."""
+    for stem in (f"{package.name}:{package.architecture}", package.name):
+        path = database(tree) / "info" / f"{stem}.list"
+        if path.is_file():
+            return path.read_text(errors="surrogateescape").splitlines()
+    return []
+
+
+def diverted(tree: Path) -> set[str]:
+    """The paths that packages give another name (dpkg-divert(1)): of each three lines the first."""
+    listing = database(tree) / "diversions"
+    return set(listing.read_text(errors="surrogateescape").split("\n")[::3]) if listing.is_file() else set()
+
+
+def scripts(tree: Path, package: Package) -> dict[str, str]:
+    """The maintainer scripts of an installed package, by name (policy 6)."""
+    info = database(tree) / "info"
+    found = {}
+    for script in ("preinst", "postinst", "prerm", "postrm", "config"):
+        for stem in (f"{package.name}:{package.architecture}", package.name):
+            path = info / f"{stem}.{script}"
+            if path.is_file() and script not in found:
+                found[script] = path.read_text(errors="surrogateescape")
+    return found
+
+
+def unpack_tar(deb: Path, target: Path, limit: int | None = None) -> None:
+    """Write a .deb's data archive, uncompressed, to ``target``: ``limit`` bytes of it at most.
+
+    Raises PackageError when it is damaged, SpaceError when it is larger.
+    """
+    words = [] if limit is None else ["prlimit", f"--fsize={limit}", "--"]
+    with target.open("wb") as file, proc.spawn([*words, "dpkg-deb", "--fsys-tarfile", deb], stdout=file) as child:
+        assert child.stderr is not None
+        message = child.stderr.read().decode(errors="replace")
+    if child.returncode != 0:
+        if limit is not None and target.stat().st_size >= limit:
+            raise SpaceError(
+                f"too little space to unpack {deb.name}",
+                f"it is larger than the {limit / 1e6:.1f} MB that may be written",
+                "Nothing was changed. Free some space, or leave that package out.",
+            )
+        raise PackageError(f"{deb.name} is damaged", proc.tail(message), "Fetch the file again.")

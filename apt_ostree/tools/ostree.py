@@ -1,0 +1,314 @@
+"""ostree(1): argv in, values out.
+
+ostree prints no JSON before 2025.3, so commit metadata is read from the text form of the commit's GVariant
+and deployments from their files on disk (sysroot.py).
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import ToolError
+from ..host import lifetime, proc
+from ..model import CommitInfo
+
+CHECKSUM = re.compile(r"[0-9a-f]{64}")
+
+METADATA_CHUNK = 100_000
+"""Bytes. The kernel takes at most 128 KiB in one argument (execve(2)); a lock of 2,000 packages is longer."""
+
+
+class Listed(NamedTuple):
+    """One line of ``ostree ls -RC``: numbers as in stat(2), ``checksum`` the content object's or the dirtree's."""
+
+    kind: str
+    mode: int
+    uid: int
+    gid: int
+    checksum: str
+    path: str
+    target: str
+
+
+def run(repo: Path, *words: str | os.PathLike[str], input: str | None = None) -> str:
+    """One ``ostree`` command on ``repo``; returns its standard output. Raises proc.ChildError."""
+    return proc.run(["ostree", words[0], f"--repo={repo}", *words[1:]], input=input).stdout
+
+
+def init(repo: Path, mode: str = "bare") -> None:
+    """Make a repository, or do nothing where one is."""
+    repo.mkdir(parents=True, exist_ok=True)
+    run(repo, "init", f"--mode={mode}")
+
+
+def resolve(repo: Path, revision: str) -> str | None:
+    """The commit checksum of a ref, refspec or checksum; None when there is no such commit."""
+    result = proc.run(["ostree", "rev-parse", f"--repo={repo}", "--", revision], check=False)
+    text = result.stdout.strip()
+    return text if result.returncode == 0 and CHECKSUM.fullmatch(text) else None
+
+
+def refs(repo: Path, prefix: str = "") -> dict[str, str]:
+    """All local refs below ``prefix`` with their commits; names are whole.
+
+    Read from the files: Debian 12's ``ostree refs`` does not print the commits.
+    """
+    top = repo / "refs" / "heads"
+    found = {}
+    for path in sorted((top / prefix).rglob("*")):
+        if path.is_file():
+            found[os.fspath(path.relative_to(top))] = path.read_text().strip()
+    return found
+
+
+def local(repo: Path, ref: str) -> str | None:
+    """The commit of a ref of the repository's own, or of a checksum; ``resolve`` would also find a remote's ref of
+    that name."""
+    checksum = ref if CHECKSUM.fullmatch(ref) else refs(repo).get(ref)
+    return checksum if checksum is not None and commit_info(repo, checksum) is not None else None
+
+
+def delete_ref(repo: Path, ref: str) -> None:
+    """Forget one ref; its objects stay until a prune."""
+    run(repo, "refs", "--delete", ref)
+
+
+def prune(repo: Path) -> None:
+    """Remove every object that no ref reaches (deployments are refs, too)."""
+    run(repo, "prune", "--refs-only")
+
+
+def object_path(repo: Path, checksum: str) -> Path:
+    """Where a bare repository keeps a content object."""
+    return repo / "objects" / checksum[:2] / f"{checksum[2:]}.file"
+
+
+def _metadata_argument(key: str, value: str) -> list[str]:
+    # Long values go into numbered pieces; commit_info puts them together again.
+    pieces = [value[i : i + METADATA_CHUNK] for i in range(0, len(value), METADATA_CHUNK)] or [""]
+    return [f"--add-metadata-string={key if n == 0 else f'{key}.{n}'}={piece}" for n, piece in enumerate(pieces)]
+
+
+def commit(
+    repo: Path,
+    trees: Sequence[str],
+    *,
+    ref: str | None = None,
+    parent: str | None = None,
+    subject: str = "",
+    timestamp: int | None = None,
+    metadata: Mapping[str, str] | None = None,
+    link_speedup: bool = False,
+    bind: str | None = None,
+) -> str:
+    """Commit ``trees`` (``ref=…``, ``dir=…`` or ``tar=…``, later ones over earlier) and return the checksum.
+
+    Nothing is fsynced: the caller syncs the filesystem once before it publishes. Without ``ref`` the commit
+    is an orphan that the next prune removes; ``bind`` is the ref that the commit says it is for. ``metadata``
+    values are stored as strings; ``ostree.bootable`` becomes a boolean, as ostree's tools expect.
+    """
+    words: list[str] = [
+        "--fsync=false",
+        "--no-bindings",
+        f"--parent={parent or 'none'}",
+        f"--subject={subject}",
+    ]  # fmt: skip
+    words += [f"--branch={ref}"] if ref else ["--orphan"]
+    words += [f"--tree={tree}" for tree in trees]
+    if timestamp is not None:
+        words.append(f"--timestamp=@{timestamp}")
+    if link_speedup:
+        words.append("--link-checkout-speedup")
+    if bind is not None:
+        words.append(f"--bind-ref={bind}")
+    for key, value in (metadata or {}).items():
+        if key == "ostree.bootable":
+            words.append(f"--add-metadata={key}={value}")
+        else:
+            words += _metadata_argument(key, value)
+    text = run(repo, "commit", *words).strip()
+    if not CHECKSUM.fullmatch(text):
+        raise ToolError("ostree commit printed no checksum", text)
+    return text
+
+
+def ls(repo: Path, revision: str, path: str = "/", *, recursive: bool = True) -> list[Listed]:
+    """What is below ``path`` in a commit, or only what is in it, with content checksums; ``path`` itself first."""
+    deep = ["--recursive"] if recursive else []
+    return parse_ls(run(repo, "ls", *deep, "--checksum", revision, path))
+
+
+_LS_LINE = re.compile(r"([-dl])(\d+) (\d+) (\d+) +(\d+) ((?:[0-9a-f]{64} ?)+)(/.*)", re.DOTALL)
+
+
+def parse_ls(text: str) -> list[Listed]:
+    """Read the output of ``ostree ls -RC``. A name may hold a newline: what starts no entry continues one."""
+    records: list[str] = []
+    for line in text.removesuffix("\n").split("\n"):
+        if _LS_LINE.fullmatch(line):
+            records.append(line)
+        elif records:
+            records[-1] += "\n" + line
+    listed = []
+    for record in records:
+        match = _LS_LINE.fullmatch(record)
+        assert match is not None
+        kind, mode, uid, gid, _size, checksums, name = match.groups()
+        target = ""
+        if kind == "l":
+            name, _, target = name.partition(" -> ")
+        listed.append(Listed(kind, int(mode, 8), int(uid), int(gid), checksums.split()[0], name, target))
+    return listed
+
+
+def cat(repo: Path, revision: str, path: str) -> str | None:
+    """The text of one file of a commit; None when it has no such file."""
+    result = proc.run(["ostree", "cat", f"--repo={repo}", revision, path], check=False)
+    return result.stdout if result.returncode == 0 else None
+
+
+def checkout(repo: Path, revision: str, target: Path, *, hard_links: bool) -> None:
+    """Check a commit out at ``target``, as hard links to the objects or as copies."""
+    link = ["--require-hardlinks"] if hard_links else ["--force-copy"]
+    run(repo, "checkout", "--fsync=false", *link, revision, target)
+
+
+def content_checksum(repo: Path, revision: str) -> str:
+    """The checksum of what a commit holds, whatever its metadata."""
+    text = run(repo, "show", revision)
+    match = re.search(r"^ContentChecksum: +([0-9a-f]{64})$", text, re.MULTILINE)
+    if match is None:
+        raise ToolError(f"ostree show prints no content checksum of {revision}")
+    return match[1]
+
+
+def commit_info(repo: Path, revision: str) -> CommitInfo | None:
+    """A commit's metadata; None when there is no such commit."""
+    checksum = revision if CHECKSUM.fullmatch(revision) else resolve(repo, revision)
+    if checksum is None or not (repo / "objects" / checksum[:2] / f"{checksum[2:]}.commit").exists():
+        return None
+    return _commit_info(repo, checksum)
+
+
+@functools.lru_cache(maxsize=64)
+def _commit_info(repo: Path, checksum: str) -> CommitInfo:
+    # "show --raw" prints the commit object itself; nothing else prints all of its metadata.
+    return parse_commit(checksum, run(repo, "show", "--raw", checksum))
+
+
+_TOKEN = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[()\[\]{}<>,:]|[^\s'"()\[\]{}<>,:]+""")
+
+
+def parse_commit(checksum: str, text: str) -> CommitInfo:
+    """Read what ``ostree show --raw`` prints: a GVariant of type (a{sv}aya(say)sstayay) in text form.
+
+    Values that are no strings or booleans are left out: nobody here needs them. Raises ToolError.
+    """
+    tokens = _TOKEN.findall(text)
+    try:
+        start = tokens.index("(")
+        fields = _split(tokens[start:])
+        metadata = {
+            ast.literal_eval(entry[0]): value
+            for entry in _split(fields[0])
+            if (value := _scalar(entry[2:])) is not None
+        }
+        parent = _bytes(fields[1])
+        subject = ast.literal_eval(fields[3][0])
+        big_endian = int(fields[5][-1])
+    except (ValueError, IndexError, SyntaxError) as error:
+        raise ToolError(f"cannot read commit {checksum}", str(error)) from error
+    return CommitInfo(checksum, parent.hex() or None, big_endian, subject, _join_chunks(metadata))
+
+
+def _split(tokens: Sequence[str]) -> list[list[str]]:
+    """The comma-separated parts of the first bracketed group in ``tokens``, brackets inside kept."""
+    first = next(i for i, token in enumerate(tokens) if token in "([{<")
+    parts: list[list[str]] = [[]]
+    depth = 0
+    for token in tokens[first:]:
+        if token in {"(", "[", "{", "<"}:
+            depth += 1
+            if depth == 1:
+                continue
+        elif token in {")", "]", "}", ">"}:
+            depth -= 1
+            if depth == 0:
+                break
+        if token == "," and depth == 1:
+            parts.append([])
+        else:
+            parts[-1].append(token)
+    return [part for part in parts if part]
+
+
+def _scalar(tokens: Sequence[str]) -> str | None:
+    inner = [token for token in tokens if token not in "<>"]
+    if len(inner) != 1:
+        return None
+    if inner[0][0] in "'\"":
+        return str(ast.literal_eval(inner[0]))
+    return inner[0] if inner[0] in {"true", "false"} else None
+
+
+def _bytes(tokens: Sequence[str]) -> bytes:
+    # GVariant prints an array of bytes that happens to end in its only zero as a string: b'…'.
+    if tokens[0] == "b":
+        return bytes(ast.literal_eval("b" + tokens[1])) + b"\0"
+    return bytes(int(token, 16) for token in tokens if token.startswith("0x"))
+
+
+def _join_chunks(metadata: Mapping[str, str]) -> dict[str, str]:
+    joined: dict[str, str] = {}
+    for key in sorted(metadata, key=lambda key: (len(key), key)):
+        stem, _, number = key.rpartition(".")
+        if number.isdigit() and stem in joined:
+            joined[stem] += metadata[key]
+        else:
+            joined[key] = metadata[key]
+    return joined
+
+
+def load_json(info: CommitInfo, key: str) -> object:
+    """A JSON document among a commit's metadata; None when it is absent. Raises ToolError."""
+    text = info.metadata.get(key)
+    if text is None:
+        return None
+    try:
+        value: object = json.loads(text)
+        return value
+    except ValueError as error:
+        raise ToolError(f"commit {info.checksum[:12]} has damaged metadata ({key})", str(error)) from error
+
+
+def admin(sysroot: Path, *words: str | os.PathLike[str]) -> str:
+    """One ``ostree admin`` command on ``sysroot``; returns its standard output. Raises proc.ChildError."""
+    return lifetime.outside("ostree", "admin", *words, f"--sysroot={sysroot}").stdout
+
+
+def has_admin(command: str) -> bool:
+    """Whether this ostree knows ``ostree admin COMMAND`` (set-default came after Debian 12's)."""
+    result = proc.run(["ostree", "admin", "--help"], check=False)
+    return re.search(rf"^  {re.escape(command)}\b", result.stdout + result.stderr, re.MULTILINE) is not None
+
+
+def fsck(repo: Path) -> None:
+    """Verify every object. Raises proc.ChildError."""
+    run(repo, "fsck", "--quiet")
+
+
+def exists(repo: Path, revision: str, path: str) -> bool:
+    """Whether a commit has something at ``path``."""
+    return proc.run(["ostree", "ls", f"--repo={repo}", revision, path], check=False).returncode == 0
+
+
+def create_ref(repo: Path, ref: str, checksum: str) -> None:
+    """Name a commit, or do nothing where the ref names it already."""
+    run(repo, "refs", f"--create={ref}", "--force", checksum)

@@ -1,0 +1,118 @@
+"""Debian changelogs (deb-changelog(5)): what is new in a package, from the files that a commit itself ships."""
+
+from __future__ import annotations
+
+import gzip
+import posixpath
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..host import proc
+from ..model import Package
+from ..tools import dpkg, ostree
+
+DOC = "/usr/share/doc"
+
+NAMES = ("changelog.Debian.gz", "changelog.gz")
+"""Of a package that Debian changed, and of one that is Debian's own (policy 12.7)."""
+
+LIMIT = 16 << 20
+"""Bytes of a changelog that are read; the longest there are have two million."""
+
+HOPS = 8
+"""Links on the way to a file: packages of one source often share a directory."""
+
+_HEADER = re.compile(r"\S+ \((?P<version>[^()\s]+)\) [^;\n]*;.*")
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One version's entry, as its maintainer wrote it."""
+
+    version: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What is new in packages that share a changelog, the newest first; None where the commit ships none."""
+
+    packages: tuple[str, ...]
+    releases: tuple[Release, ...] | None
+
+
+def parse(text: str) -> Iterator[Release]:
+    """The entries of a changelog, in its order; what stands before the first is no entry."""
+    version, lines = "", list[str]()
+    for line in [*text.splitlines(), None]:
+        match = _HEADER.fullmatch(line) if line is not None else None
+        if version and (match is not None or line is None):
+            yield Release(version, "\n".join(lines).strip())
+        if match is not None:
+            version, lines = match["version"], []
+        if line is not None:
+            lines.append(line.rstrip())
+
+
+def newer(text: str, than: str) -> tuple[Release, ...]:
+    """The entries before the first one that is not newer than a version."""
+    found = []
+    for release in parse(text):
+        if dpkg.compare_versions(release.version, than) <= 0:
+            break
+        found.append(release)
+    return tuple(found)
+
+
+def news(repo: Path, old: str, new: str, changed: Sequence[tuple[Package, Package]]) -> list[News]:
+    """What is new in the packages that two commits have in different versions."""
+    before = source_versions(repo, old)
+    shared: dict[tuple[Release, ...] | None, list[str]] = {}
+    for package, _ in changed:
+        text = read(repo, new, package.name)
+        found = newer(text, before.get(package.name, package.version)) if text is not None else None
+        shared.setdefault(found, []).append(package.name)
+    return [News(tuple(names), releases) for releases, names in shared.items()]
+
+
+def source_versions(repo: Path, commit: str) -> dict[str, str]:
+    """The version of each package's source, which its changelog counts by; it may differ from the package's own."""
+    for name in dpkg.DATABASES:
+        if (text := ostree.cat(repo, commit, f"/{name}/status")) is not None:
+            return {
+                entry.package.name: match[1] if match is not None else entry.package.version
+                for entry in dpkg.parse_status(text)
+                for match in [re.search(r"\((.+)\)", entry.fields.get("source", ""))]
+            }
+    return {}
+
+
+def read(repo: Path, commit: str, package: str) -> str | None:
+    """The text of a package's changelog in a commit; None where there is none that can be read."""
+    for name in NAMES:
+        if (checksum := _find(repo, commit, f"{DOC}/{package}/{name}")) is None:
+            continue
+        try:
+            with gzip.open(ostree.object_path(repo, checksum)) as file:
+                return file.read(LIMIT).decode(errors="replace")
+        except (OSError, EOFError, zlib.error):
+            continue
+    return None
+
+
+def _find(repo: Path, commit: str, path: str, hops: int = HOPS) -> str | None:
+    """The object of a file; links are followed inside of the documentation, as the tree's own root has them."""
+    parts = path.removeprefix(f"{DOC}/").split("/")
+    for count in range(1, len(parts) + 1):
+        place = "/".join([DOC, *parts[:count]])
+        try:
+            entry = ostree.ls(repo, commit, place, recursive=False)[0]
+        except (proc.ChildError, IndexError):
+            return None
+        if entry.kind == "l":
+            there = posixpath.normpath(posixpath.join(posixpath.dirname(place), entry.target, *parts[count:]))
+            return _find(repo, commit, there, hops - 1) if hops and there.startswith(f"{DOC}/") else None
+    return entry.checksum if entry.kind == "-" else None

@@ -1,0 +1,247 @@
+"""The kernels of a tree, and the initramfs of the one that boots.
+
+OSTree boots /usr/lib/modules/VERSION/{vmlinuz,initramfs.img} and takes the first such pair that it meets;
+Debian's packages put kernels into /boot. So /boot is kept beside the tree while scripts run, under Debian's
+names, and afterwards exactly one kernel gets the names that OSTree looks for. The initramfs is dracut's:
+ostree's module exists for that alone in Debian (package ostree-boot).
+"""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import shutil
+import stat
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import TreeError
+from ..host import proc
+from ..host.fs import beneath, remove_tree
+from ..sandbox.bwrap import Sandbox
+from ..tools import dpkg
+
+MODULES = "usr/lib/modules"
+IMAGE = "vmlinuz"
+UNUSED = "vmlinuz.unused"
+"""The image of a kernel that is installed and does not boot: a name that OSTree does not look for."""
+INITRAMFS = "initramfs.img"
+_WITH_IMAGE = ("config", "System.map")
+"""What lies beside an image in /boot, with the version behind the name; scripts of dkms and others read it."""
+
+WANTED = "initramfs-wanted"
+"""A file in the sandbox's /boot: some script asked for a new initramfs. See stubs.py."""
+
+INPUTS = ("usr/lib/dracut", "usr/etc/dracut.conf", "usr/etc/dracut.conf.d", "usr/lib/firmware")
+"""What an initramfs is made of, besides the kernel's modules; every package may change that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kernels:
+    """The kernels of a finished tree: which one boots, and which others are installed."""
+
+    boots: str
+    others: tuple[str, ...] = ()
+
+
+def versions(boot: Path) -> list[str]:
+    """The kernels that have an image in a /boot, the oldest first."""
+    found = [path.name.removeprefix("vmlinuz-") for path in boot.glob("vmlinuz-*") if _is_file(path)]
+    return sorted(found, key=dpkg.version_key)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is a file itself: a script's link leads to the host's files, its FIFO to nothing, for ever."""
+    return path.is_file() and not path.is_symlink()
+
+
+def populate(tree: Path, boot: Path) -> list[str]:
+    """Fill ``boot`` with copies of a tree's kernels, as Debian has them in /boot; returns their versions."""
+    boot.mkdir(exist_ok=True)
+    modules = beneath(tree, MODULES)
+    for place in sorted(modules.iterdir()) if modules is not None else []:
+        image = next((place / name for name in (IMAGE, UNUSED) if _is_file(place / name)), None)
+        if image is None or place.is_symlink():
+            continue
+        shutil.copyfile(image, boot / f"vmlinuz-{place.name}")
+        for name in _WITH_IMAGE:
+            if _is_file(place / name):
+                shutil.copyfile(place / name, boot / f"{name}-{place.name}")
+    return versions(boot)
+
+
+def read(tree: Path) -> Kernels | None:
+    """The kernels of a finished tree, as ``settle`` returned them when it was made."""
+    modules = tree / MODULES
+    boots = [place.parent.name for place in modules.glob(f"*/{IMAGE}")]
+    others = [place.parent.name for place in modules.glob(f"*/{UNUSED}")]
+    return Kernels(boots[0], tuple(sorted(others, key=dpkg.version_key))) if boots else None
+
+
+def choose(boot: Path, before: Iterable[str]) -> str | None:
+    """Which kernel in ``boot`` is to boot, if there is one: what came besides those of the base rather than they,
+    a later one rather than an earlier."""
+    present, old = versions(boot), set(before)
+    return next(reversed([version for version in present if version not in old] or present), None)
+
+
+def none_left(gone: Iterable[str]) -> TreeError:
+    """The error of a tree that lost its last kernel."""
+    return TreeError(
+        "no kernel would be left to boot",
+        f"the image's own goes ({', '.join(gone)}), and no other comes",
+        "Nothing was changed. Name the one to take its place: 'apt-ostree override remove NAME --install KERNEL'.",
+    )
+
+
+def is_package(name: str) -> bool:
+    """Whether it is the name of a package with a kernel, or that depends on one, in Debian."""
+    return name.startswith("linux-image-")
+
+
+def settle(root: Path, boot: Path, before: Iterable[str]) -> tuple[Kernels | None, bool]:
+    """Make the tree at ``root`` hold the kernels in ``boot``, one of them as OSTree boots it: see ``choose``.
+
+    ``before`` are those of the base. Returns them (None for a tree that never had one), and whether the one that
+    boots is another image than the tree had for booting. Raises TreeError for a kernel without modules, and where
+    the last one is gone.
+    """
+    present, old, boots = versions(boot), set(before), choose(boot, before)
+    for version in sorted(old - set(present)):
+        for name in (IMAGE, UNUSED, INITRAMFS, *_WITH_IMAGE):
+            if left := beneath(root, f"{MODULES}/{version}/{name}"):
+                remove_tree(left)
+    if boots is None:
+        if old:
+            raise none_left(sorted(old))
+        return None, False
+    changed = False
+    for version in present:
+        changed |= _place(root, boot, version, boots=version == boots)
+    return Kernels(boots, tuple(version for version in present if version != boots)), changed
+
+
+def _place(root: Path, boot: Path, version: str, *, boots: bool) -> bool:
+    """Put one kernel where it belongs; returns whether a booting one is new there."""
+    modules = beneath(root, f"{MODULES}/{version}")
+    if modules is None or modules.is_symlink() or not modules.is_dir():
+        raise TreeError(f"kernel {version} has no modules", f"there is no directory /{MODULES}/{version}")
+    image = boot / f"vmlinuz-{version}"
+    wanted, other = (IMAGE, UNUSED) if boots else (UNUSED, IMAGE)
+    place = modules / wanted
+    changed = not _is_file(place) or not filecmp.cmp(place, image, shallow=False)
+    if changed:
+        _replace(image, place)
+    remove_tree(modules / other)
+    if not boots:
+        remove_tree(modules / INITRAMFS)
+    for name in _WITH_IMAGE:
+        source = boot / f"{name}-{version}"
+        if _is_file(source):
+            target = modules / name
+            if not _is_file(target) or not filecmp.cmp(target, source, shallow=False):
+                _replace(source, target)
+    return boots and changed
+
+
+def _replace(source: Path, target: Path) -> None:
+    remove_tree(target)
+    shutil.copyfile(source, target)
+    target.chmod(0o644)
+
+
+def place(root: Path, version: str) -> None:
+    """Move the one kernel of a plain root from its /boot to where OSTree looks for it. Raises TreeError."""
+    _place(root, root / "boot", version, boots=True)
+
+
+def etc_archive(etc: Path, names: Sequence[str], target: Path) -> None:
+    """Write files of an /etc as an initramfs of their own, which the kernel unpacks over the first.
+
+    ``names`` are absolute paths below /etc. The archive (cpio's "newc", Linux's
+    Documentation/driver-api/early-userspace/buffer-format.rst) depends on names, modes, owners and contents
+    alone. Raises TreeError for what is no regular file; a link is not followed.
+    """
+    members: dict[str, tuple[int, int, int, bytes]] = {}
+    for name in sorted(set(names)):
+        inner = name.removeprefix("/etc/")
+        source = beneath(etc, inner)
+        if source is None or not stat.S_ISREG(source.lstat().st_mode):
+            raise TreeError(
+                f"{name} is tracked for the initramfs, and is no regular file",
+                f"looked for in {etc}",
+                f"Make it, or run 'apt-ostree initramfs-etc --untrack {name}'.",
+            )
+        # The kernel gives these to directories that the first one has already.
+        for parent in reversed(Path(inner).parents):
+            status = (etc / parent).lstat()
+            members[os.fspath("etc" / parent)] = (status.st_mode, status.st_uid, status.st_gid, b"")
+        status = source.lstat()
+        members[f"etc/{inner}"] = (status.st_mode, status.st_uid, status.st_gid, source.read_bytes())
+    with target.open("wb") as file:
+        for number, (path, (mode, uid, gid, content)) in enumerate([*members.items(), ("TRAILER!!!", (0, 0, 0, b""))]):
+            encoded = os.fsencode(path) + bytes(1)
+            fields = (number + 1, mode, uid, gid, 1, 0, len(content), 0, 0, 0, 0, len(encoded), 0)
+            header = b"070701" + b"".join(b"%08X" % field for field in fields)
+            for part in (header + encoded, content):
+                file.write(part + bytes(-len(part) % 4))
+
+
+def inputs_changed(layers: Iterable[Path], version: str) -> bool:
+    """Whether layers over a base change what the base's initramfs was made of."""
+    names = (*INPUTS, f"{MODULES}/{version}")
+    return any(beneath(layer, name) is not None for layer in layers for name in names)
+
+
+def has_dracut(tree: Path) -> bool:
+    """Whether a tree can make an initramfs that OSTree boots."""
+    return (tree / "usr/bin/dracut").is_file()
+
+
+def require_dracut(tree: Path) -> None:
+    """Refuse a tree whose initramfs nobody can make. Raises TreeError."""
+    if has_dracut(tree):
+        return
+    has_other = (tree / "usr/sbin/mkinitramfs").exists() or (tree / "usr/sbin/update-initramfs").exists()
+    raise TreeError(
+        "the tree cannot make an initramfs that boots OSTree",
+        f"only dracut can, and {'the tree has initramfs-tools' if has_other else 'the tree has no dracut'}",
+        "Add the packages dracut and ostree-boot to the image.",
+    )
+
+
+def initramfs(sandbox: Sandbox, root: Path, version: str, log: Path, arguments: Sequence[str] = ()) -> None:
+    """Make a kernel's initramfs with dracut in the sandbox: generic, with ostree's module, reproducible.
+
+    ``arguments`` go to dracut(8) besides. Raises TreeError, with dracut's last lines.
+    """
+    require_dracut(root)
+    image = f"/{MODULES}/{version}/{INITRAMFS}"
+    command = [
+        "dracut",
+        # First: a word among the arguments that is no option's would be taken for the image else, and be overwritten.
+        image,
+        version,
+        "--force",
+        "--no-hostonly",
+        "--reproducible",
+        "--add", "ostree",
+        *arguments,
+    ]  # fmt: skip
+    if old := beneath(root, image.lstrip("/")):
+        remove_tree(old)
+    result = sandbox.run(command, log=log, doing=lambda: "dracut")
+    if result.returncode != 0 or not (root / image.lstrip("/")).is_file():
+        raise TreeError(
+            f"dracut made no initramfs for kernel {version}",
+            proc.tail(result.stdout) + f"\nthe whole log: {log}",
+        )
+    modules: list[str] = []
+    sandbox.run(["lsinitrd", "--mod", image], on_line=modules.append)
+    if "ostree" not in modules:
+        raise TreeError(
+            f"the initramfs of kernel {version} could not find a deployment",
+            "dracut left ostree's module out",
+            "The package ostree-boot has it; dracut.conf(5) can omit it.",
+        )

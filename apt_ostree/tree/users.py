@@ -1,0 +1,287 @@
+"""Users and groups of a tree: which numbers they get, and how a machine learns of them.
+
+They stand in /usr/etc, which OSTree merges into /etc. Where an administrator edited /etc/passwd, the edited
+file wins whole and a layer's users would be missing: the unit apt-ostree-accounts-lists brings them back, and a
+sysusers.d file (systemd-sysusers(8)) tells others of them, with fixed ids.
+
+A number, once a name had it on a machine, stays that name's: files in /var know their owner by number alone.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import TreeError
+from ..host import acl
+from ..host.fs import beneath, exchange, walk
+
+SYSUSERS = "usr/lib/sysusers.d"
+
+DYNAMIC_IDS = range(100, 1000)
+"""Ids that packages' scripts hand out on each machine; those below are Debian's own for all (policy 9.2.2)."""
+PEOPLE_IDS = range(1000, 60000)
+"""Ids of people (policy 9.2.2), and of what a script makes with a plain useradd(8). Those above are fixed again."""
+SYSTEM_ID_MAX = 999
+NOBODY = 65534
+
+RECORD = "var/lib/apt-ostree/accounts"
+"""Where a machine remembers whose number is whose: written at boot by settle-accounts, a line "u NAME ID" or
+"g NAME ID" each. An id that is nobody's to hand out (PEOPLE_IDS end below it) only keeps a name's files apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """The lines of passwd(5) and group(5), split into fields, by name."""
+
+    passwd: dict[str, list[str]]
+    group: dict[str, list[str]]
+
+
+def parse(passwd: str, group: str) -> Accounts:
+    """Read the two files' texts; lines with too few fields are left out, as getpwnam(3) does."""
+
+    def table(text: str, fields: int) -> dict[str, list[str]]:
+        lines = (line.split(":") for line in text.splitlines())
+        return {words[0]: words for words in lines if len(words) >= fields and words[0]}
+
+    return Accounts(table(passwd, 7), table(group, 4))
+
+
+def read(etc: Path) -> Accounts:
+    """The accounts of a tree's /etc; a missing file counts as empty, as does a link: its target is not the tree's."""
+    return parse(read_list(etc, "passwd"), read_list(etc, "group"))
+
+
+def read_list(top: Path, name: str) -> str:
+    """The text of one list; a missing file counts as empty, as does a link."""
+    path = beneath(top, name)
+    if path is None or not stat.S_ISREG(path.lstat().st_mode):
+        return ""
+    return path.read_text(errors="surrogateescape")
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Name -> id."""
+
+    users: Mapping[str, int] = field(default_factory=dict)
+    groups: Mapping[str, int] = field(default_factory=dict)
+
+    def over(self, older: Numbers) -> Numbers:
+        """Both, where this one's word about a name counts, and about a number: whoever had that is renamed."""
+
+        def table(newer: Mapping[str, int], older: Mapping[str, int]) -> dict[str, int]:
+            taken = set(newer.values())
+            return {name: number for name, number in older.items() if number not in taken} | dict(newer)
+
+        return Numbers(table(self.users, older.users), table(self.groups, older.groups))
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """What names have on a machine: their numbers, and the texts of its lists of subordinate ids (subids.py)."""
+
+    numbers: Numbers = field(default_factory=Numbers)
+    subids: Mapping[str, str] = field(default_factory=dict)
+
+
+def numbers(accounts: Accounts) -> Numbers:
+    """The ids of all accounts."""
+
+    def table(lines: Mapping[str, list[str]]) -> dict[str, int]:
+        return {name: int(words[2]) for name, words in sorted(lines.items()) if words[2].isdigit()}
+
+    return Numbers(table(accounts.passwd), table(accounts.group))
+
+
+def read_record(root: Path) -> Numbers:
+    """What a machine remembers below ``root``, which holds its /var; lines of another form are left out."""
+    found: dict[str, dict[str, int]] = {"u": {}, "g": {}}
+    for line in read_list(root, RECORD).splitlines():
+        words = line.split(" ")
+        if len(words) == 3 and words[0] in found and words[2].isdigit() and int(words[2]) < PEOPLE_IDS.stop:
+            found[words[0]][words[1]] = int(words[2])
+    return Numbers(found["u"], found["g"])
+
+
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """New numbers for those that scripts picked: old id -> new id; and what to tell about it."""
+
+    users: Mapping[int, int] = field(default_factory=dict)
+    groups: Mapping[int, int] = field(default_factory=dict)
+    conflicts: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.users or self.groups)
+
+
+def settle_numbers(after: Accounts, base: Accounts, reserved: Numbers) -> Moves:
+    """Which numbers a layer's new accounts get instead of those that their scripts picked.
+
+    A name keeps the number that ``reserved`` has for it, and takes no other name's. Where the base gave the
+    number to somebody else meanwhile, the name gets a free one, and ``conflicts`` says so. Raises TreeError
+    when no number is free.
+    """
+    made, old = numbers(after), numbers(base)
+    users, told = _settle("user", _without(made.users, old.users), old.users, reserved.users)
+    groups, told_too = _settle("group", _without(made.groups, old.groups), old.groups, reserved.groups)
+    return Moves(users, groups, (*told, *told_too))
+
+
+def _without(table: Mapping[str, int], names: Mapping[str, int]) -> dict[str, int]:
+    return {name: number for name, number in table.items() if name not in names}
+
+
+def _settle(
+    kind: str, made: Mapping[str, int], base: Mapping[str, int], reserved: Mapping[str, int]
+) -> tuple[dict[int, int], list[str]]:
+    of_base = {number: name for name, number in base.items()}
+    owners = {number: name for name, number in reserved.items()} | of_base
+    settled: dict[str, int] = {}
+    conflicts: list[str] = []
+    for name, picked in made.items():
+        if _pool(picked) is None:
+            if owners.get(picked, name) != name:
+                conflicts.append(f"{kind} {name} has Debian's fixed id {picked}, which {owners[picked]} has here, too")
+            settled[name] = picked
+    for name in made:
+        if name in settled or name not in reserved:
+            continue
+        if (wanted := reserved[name]) in of_base:
+            conflicts.append(f"{kind} {name} had id {wanted}, which the base gives to {of_base[wanted]} now")
+        elif wanted not in settled.values():
+            settled[name] = wanted
+    for name, picked in made.items():
+        if name not in settled and picked not in owners and picked not in settled.values():
+            settled[name] = picked
+    for name, picked in made.items():
+        if name not in settled:
+            settled[name] = _free(kind, name, picked, owners.keys() | set(settled.values()))
+    return {made[name]: number for name, number in settled.items() if made[name] != number}, conflicts
+
+
+def _pool(number: int) -> range | None:
+    """The ids among which a script chose this one; None where it had no choice."""
+    return next((pool for pool in (DYNAMIC_IDS, PEOPLE_IDS) if number in pool), None)
+
+
+def _free(kind: str, name: str, picked: int, taken: Set[int]) -> int:
+    """Another id, from the end where the script looked for ``picked``."""
+    pool = _pool(picked) or DYNAMIC_IDS
+    # adduser(8) counts upwards from 100, useradd(8) and systemd-sysusers(8) downwards from 999; all upwards from 1000.
+    rising = pool is PEOPLE_IDS or picked < (pool.start + pool.stop) // 2
+    free = next((number for number in (pool if rising else reversed(pool)) if number not in taken), None)
+    if free is None:
+        raise TreeError(
+            f"no id is free for {kind} {name}", f"all of {pool.start}-{pool.stop - 1} are taken (policy 9.2.2)"
+        )
+    return free
+
+
+def renumber_passwd(text: str, moves: Moves) -> str:
+    """A passwd(5) file with the moved ids."""
+    return _renumber_fields(text, {2: moves.users, 3: moves.groups})
+
+
+def renumber_group(text: str, moves: Moves) -> str:
+    """A group(5) file with the moved ids."""
+    return _renumber_fields(text, {2: moves.groups})
+
+
+def _renumber_fields(text: str, fields: Mapping[int, Mapping[int, int]]) -> str:
+    lines = []
+    for line in text.splitlines():
+        words = line.split(":")
+        for number, moves in fields.items():
+            if len(words) > number and words[number].isdigit():
+                words[number] = str(moves.get(int(words[number]), words[number]))
+        lines.append(":".join(words))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def renumber_files(tree: Path, moves: Moves, spare: Path) -> None:
+    """Give everything in ``tree`` that belongs to a moved id, or lets it in by its ACL, to the new one.
+
+    A file that is linked to an object becomes one of its own first (``spare``: see fs.exchange).
+    """
+    for entry in walk(tree):
+        status = entry.stat(follow_symlinks=False)
+        uid, gid = moves.users.get(status.st_uid), moves.groups.get(status.st_gid)
+        lists = acl.moved(entry.path, moves.users, moves.groups)
+        if uid is None and gid is None and not lists:
+            continue
+        path = Path(entry.path)
+        if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
+            exchange(path, path, spare)
+        capability = None
+        if "security.capability" in os.listxattr(path, follow_symlinks=False):
+            capability = os.getxattr(path, "security.capability", follow_symlinks=False)
+        os.lchown(path, -1 if uid is None else uid, -1 if gid is None else gid)
+        # chown(2) takes both away.
+        if not stat.S_ISLNK(status.st_mode):
+            path.chmod(stat.S_IMODE(status.st_mode))
+        if capability is not None:
+            os.setxattr(path, "security.capability", capability, follow_symlinks=False)
+        for name, value in lists.items():
+            os.setxattr(path, name, value, follow_symlinks=False)
+
+
+def sysusers(accounts: Accounts, besides: Accounts | None = None) -> str:
+    """The sysusers.d(5) text for the system accounts in ``accounts`` that ``besides`` does not have.
+
+    Groups come first, then users, then memberships: a ``u`` line would otherwise make a group of its own. A user's
+    group stands by name: should its number be somebody else's on a machine, the group gets another there.
+    """
+    known = besides or Accounts({}, {})
+    lines: list[str] = []
+    for name, words in sorted(accounts.group.items()):
+        if name not in known.group and _is_system(words[2]):
+            lines.append(f"g {name} {words[2]}")
+    groups = {words[2]: name for name, words in sorted(accounts.group.items())}
+    for name, words in sorted(accounts.passwd.items()):
+        if name not in known.passwd and _is_system(words[2]):
+            group = groups.get(words[3], words[3])
+            lines.append(f'u {name} {words[2]}:{group} "{_quoted(words[4])}" {_field(words[5])} {_field(words[6])}')
+    for name, words in sorted(accounts.group.items()):
+        before = set(known.group[name][3].split(",")) if name in known.group else set()
+        for member in words[3].split(","):
+            user = accounts.passwd.get(member)
+            # An "m" line makes the user and the group where they are missing: a person's would come back.
+            if member not in before and user is not None and _is_system(user[2]) and _is_system(words[2]):
+                lines.append(f"m {member} {name}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "%%").replace('"', '\\"')
+
+
+def _field(text: str) -> str:
+    """A home or shell as sysusers.d(5) reads it; quotes only where a blank needs them."""
+    if not text:
+        return "-"
+    return f'"{_quoted(text)}"' if any(mark in text for mark in " \t\"'\\") else text.replace("%", "%%")
+
+
+def _is_system(number: str) -> bool:
+    return number.isdigit() and (int(number) <= SYSTEM_ID_MAX or int(number) == NOBODY)
+
+
+def settle_shadow(shadow: str, base: str, day: int) -> str:
+    """Give the accounts that ``base`` lacks one date of change (shadow(5), days since 1970).
+
+    useradd writes today's, and the same layer made tomorrow would be another.
+    """
+    known = {line.split(":", 1)[0] for line in base.splitlines()}
+    lines = []
+    for line in shadow.splitlines():
+        words = line.split(":")
+        if len(words) >= 3 and words[0] not in known and words[2].isdigit():
+            words[2] = str(day)
+        lines.append(":".join(words))
+    return "".join(f"{line}\n" for line in lines)
