@@ -12,7 +12,7 @@ from ..host.fs import remove_tree
 from ..layering import pkgcache
 from ..model import Deployment
 from ..reporter import Reporter
-from ..system import staged, sysroot
+from ..system import publication, reordering, staged, sysroot
 from . import layer
 from . import transaction as tx
 from .transaction import Settings
@@ -47,7 +47,7 @@ def rollback(settings: Settings, to: str | None, reporter: Reporter) -> Done:
         if settings.dry_run:
             return Done(True, f"Would boot {chosen.checksum[:12]} next.", chosen, dry_run=True)
         with current.phase("reorder", "Reordering deployments"):
-            fresh = sysroot.set_default(current.sysroot, chosen.index)
+            fresh = reordering.set_default(current.sysroot, chosen.index)
         return Done(True, f"Deployment {chosen.checksum[:12]} boots next.", fresh.deployments[0])
 
 
@@ -117,7 +117,7 @@ def pin(settings: Settings, index: str, pinned: bool, reporter: Reporter) -> Don
         if settings.dry_run:
             return Done(True, f"{name} would be {state}.", chosen, dry_run=True)
         with current.phase("pin"):
-            fresh = sysroot.pin(current.sysroot, chosen, pinned)
+            fresh = publication.pin(current.sysroot, chosen, pinned)
         return Done(True, f"{name} is {state} now.", fresh.deployments[chosen.index])
 
 
@@ -179,10 +179,10 @@ def cleanup(settings: Settings, parts: Parts, reporter: Reporter) -> Done:
             remove_tree(place)
         for deployment in reversed(gone):
             with current.phase("deploy", f"Removing deployment {deployment.checksum[:12]}"):
-                fresh = sysroot.undeploy(fresh, deployment)
+                fresh = publication.undeploy(fresh, deployment)
         with current.phase("prune"):
             layer.tidy(current.reloaded(fresh))
-            sysroot.prune(fresh.path)
+            publication.prune(fresh.path)
         return Done(True, f"Removed {what}.")
 
 

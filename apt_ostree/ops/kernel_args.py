@@ -16,7 +16,7 @@ from ..inputs import kargs
 from ..inputs.kargs import Edit
 from ..model import Deployment
 from ..reporter import Reporter
-from ..system import origin, sysroot
+from ..system import origin, publication, sysroot
 from ..system.sysroot import Sysroot
 from . import layer
 from . import transaction as tx
@@ -133,7 +133,7 @@ def publish(current: tx.Transaction, words: Sequence[str]) -> Sysroot:
     basis = current.basis
     with current.phase("deploy", "Deploying"):
         tx.hold_bases(current.sysroot)
-        fresh = sysroot.publish(
+        fresh = publication.publish(
             current.sysroot,
             current.osname,
             basis.checksum,

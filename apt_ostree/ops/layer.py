@@ -12,7 +12,7 @@ from ..host.fs import check_space
 from ..inputs import debconf, requests
 from ..layering import assemble, pkgcache
 from ..model import CommitInfo, Deployment, Intent, Package, Plan, Solved
-from ..system import origin, sysroot
+from ..system import origin, publication
 from ..system.inventory import Change, difference, package_list
 from ..tools import apt, dpkg, ostree
 from ..tree import etc, kernel
@@ -321,7 +321,7 @@ def publish(current: Transaction, commit: str, target: Target, outcome: Outcome)
         if current.merge.origin.get("origin", {}).get("unlocked") == "hotfix":
             current.reporter.warn("what was changed in /usr by hand ('ostree admin unlock --hotfix') stays behind")
         new_origin = origin.with_base(current.basis.origin, target.refspec, target.pinned)
-        fresh = sysroot.publish(
+        fresh = publication.publish(
             current.sysroot,
             current.osname,
             commit,

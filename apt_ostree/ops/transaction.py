@@ -18,7 +18,7 @@ from ..inputs.config import Config
 from ..layering import pkgcache
 from ..model import CommitInfo, Deployment, Package
 from ..reporter import Reporter
-from ..system import inventory, journal, origin, sysroot
+from ..system import inventory, journal, origin, publication, reordering, sysroot
 from ..system.inventory import Change
 from ..system.lock import holder, lock
 from ..system.sysroot import Sysroot
@@ -312,7 +312,7 @@ def recover(loaded: Sysroot, reporter: Reporter, *, killed: bool) -> None:
     try:
         pkgcache.drop_incomplete(loaded.repo, loaded.area)
         hold_bases(loaded)
-        sysroot.prune(loaded.path)
+        publication.prune(loaded.path)
         for stateroot, entry in dead:
             boots = next((d.id for d in loaded.deployments if d.osname == stateroot.name), None)
             journal.write(
@@ -345,7 +345,12 @@ def sweep(loaded: Sysroot) -> None:
     Its mounts and processes ended with it: they lived in namespaces of its own (lifetime.py).
     """
     archives = loaded.area / "apt/archives"
-    partial = [loaded.path / "boot" / sysroot.SWAP, *loaded.area.glob(".*"), *archives.glob("*"), *archives.glob(".*")]
+    partial = [
+        loaded.path / "boot" / reordering.SWAP,
+        *loaded.area.glob(".*"),
+        *archives.glob("*"),
+        *archives.glob(".*"),
+    ]
     partial += loaded.path.glob("ostree/deploy/*/deploy/.*.origin.*")
     for left in [*sorted((loaded.area / "tmp").iterdir()), *partial]:
         remove_tree(left)

@@ -1,4 +1,4 @@
-"""A sysroot as its files describe it, and the one place that publishes to it.
+"""A sysroot as its files describe it.
 
 Deployments are read from the loader entries, the boot links and the origin files, as libostree does: its
 command line prints no JSON before 2025.3.
@@ -6,24 +6,15 @@ command line prints no JSON before 2025.3.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
-import struct
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import ChangedError, SysrootError
-from ..host import proc
-from ..host.fs import remove_tree, sync_directory, sync_filesystem, write_atomically
-from ..host.proc import signals_held
+from ..errors import SysrootError
 from ..inputs import kargs
 from ..model import Deployment
-from ..tools import ostree
-from ..tree import kernel
-from . import origin, retention, staged
+from . import origin, staged
 
 _BOOT_LINK = re.compile(r"(?:^| )ostree=(/ostree/boot\.[01](?:\.[01])?/[^ /]+/[^ /]+/\d+)(?= |$)")
 _DEPLOYMENT = re.compile(r"ostree/deploy/(?P<os>[^/]+)/deploy/(?P<checksum>[0-9a-f]{64})\.(?P<serial>\d+)$")
@@ -31,9 +22,6 @@ _REPAIR_ENTRY = (
     "ostree itself works with none of the deployments until that is repaired. Write the entry again after the others "
     "in /boot/loader/entries, with a path in /ostree/boot.*; or remove it: its deployment is forgotten then."
 )
-
-SWAP = ".loader.apt-ostree"
-"""In /boot: the loader link that is about to take the other's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +111,7 @@ def parse_entry(text: str) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class Entry:
     """A loader entry; ``link`` is its /ostree/boot.N/OS/KERNEL/SERIAL, where the kernel is a checksum."""
 
     file: Path
@@ -137,7 +125,7 @@ class _Entry:
         return osname, kernel, serial
 
 
-def _entries(path: Path) -> list[_Entry]:
+def entries(path: Path) -> list[Entry]:
     """The loader entries in boot order. Raises SysrootError for one that cannot be read."""
     found = []
     for file in (path / "boot/loader/entries").glob("ostree-*.conf"):
@@ -148,7 +136,7 @@ def _entries(path: Path) -> list[_Entry]:
         version = entry.get("version", "")
         if not version.isdecimal():
             raise SysrootError(f"cannot read {file}", "it has no version number", _REPAIR_ENTRY)
-        found.append(_Entry(file, int(version), match[1], entry["options"]))
+        found.append(Entry(file, int(version), match[1], entry["options"]))
     return sorted(found, key=lambda entry: (entry.version, entry.link), reverse=True)
 
 
@@ -156,7 +144,7 @@ def _deployments(path: Path) -> tuple[Deployment, ...]:
     root = staged.booted_root()
     found = [_staged(path)] if path == Path("/") else []
     result: list[Deployment] = [d for d in found if d is not None]
-    for entry in _entries(path):
+    for entry in entries(path):
         target = Path(os.path.realpath(path / entry.link.lstrip("/")))
         match = _DEPLOYMENT.search(os.fspath(target))
         if match is None or not target.is_dir():
@@ -218,220 +206,3 @@ def _staged(path: Path) -> Deployment | None:
             "Reboot, or drop it: ostree admin undeploy 0",
         )
     return _deployment(path, 0, match, " ".join(waiting.kargs), waiting=waiting)
-
-
-def publish(
-    before: Sysroot,
-    osname: str,
-    commit: str,
-    new_origin: origin.Origin,
-    *,
-    arguments: Sequence[str] | None = None,
-    keep: int = 2,
-) -> Sysroot:
-    """Deploy ``commit`` as what boots next: the only function that makes an operation's result visible.
-
-    The new deployment's /etc merges from the booted one (or else from the first). Its kernel arguments are
-    ``arguments``, all of them but ``ostree=``; by default those of what boots next, whose intent it follows, too.
-    ``keep`` is how many deployments there may be (retention.py). Files that the origin tracks for the initramfs
-    are taken from that /etc. Raises TreeError when one of them is missing, SpaceError for a /boot that is too
-    small, and ChangedError when anybody changed the deployments since ``before`` was read.
-    """
-    check_unchanged(before)
-    _check_staged(before, osname)
-    own = before.of(osname)
-    merge = before.booted if before.booted is not None and before.booted.osname == osname else own[0]
-    words = kargs.split(own[0].kargs) if arguments is None else arguments
-    text = before.area / "tmp/origin"
-    overlay = before.area / "tmp/initramfs-etc.img"
-    overlays = []
-    try:
-        if tracked := origin.intent(new_origin).initramfs_etc:
-            kernel.etc_archive(before.path / merge.path / "etc", tracked, overlay)
-            overlays = [f"--overlay-initrd={overlay}"]
-        staying = retention.kept(own, merge, keep)
-        size = overlay.stat().st_size if overlays else 0
-        going = retention.first_to_go(before.path, commit, own, staying, size)
-        # Objects were written without fsync; ostree syncs /boot and its own links, we sync what they lead to.
-        sync_filesystem(before.repo)
-        before.unsynced.unlink(missing_ok=True)
-        write_atomically(text, origin.render(new_origin).encode())
-        with signals_held():
-            # The sync may have taken minutes.
-            check_unchanged(before)
-            retention.hold(before.path, own, merge, staying)
-            for deployment in sorted(going, key=lambda d: d.index, reverse=True):
-                ostree.admin(before.path, "undeploy", str(deployment.index))
-            # Without --karg-none ostree takes the arguments of the booted one, and a pending change would be lost.
-            ostree.admin(
-                before.path,
-                "deploy",
-                f"--os={osname}",
-                f"--origin-file={text}",
-                *(["--stage"] if before.booted is not None else []),
-                *overlays,
-                "--karg-none",
-                *(f"--karg-append={word}" for word in words),
-                commit,
-            )
-    finally:
-        text.unlink(missing_ok=True)
-        overlay.unlink(missing_ok=True)
-    return load(before.path)
-
-
-def check_unchanged(before: Sysroot) -> None:
-    """Raises ChangedError where the deployments, their origins, pins or arguments are not what ``before`` says:
-    ostree's own tools know nothing of our lock."""
-    if load(before.path).deployments != before.deployments:
-        raise ChangedError(
-            "the deployments changed while this ran",
-            "another tool deployed, removed, pinned or changed one",
-            "Nothing was published; run the command again.",
-        )
-
-
-def _check_staged(before: Sysroot, osname: str) -> None:
-    """Raises SysrootError where ostree would lose a staged deployment: it keeps one in all, and one whose /etc comes
-    from another staged one is never finalised."""
-    waiting = next((d for d in before.deployments if d.staged), None)
-    if waiting is None:
-        return
-    running = before.booted.osname if before.booted is not None else None
-    if waiting.osname != osname or osname != running:
-        raise SysrootError(
-            "a staged deployment would be lost",
-            f"{waiting.checksum[:12]} of stateroot {waiting.osname} is waiting for the shutdown",
-            "Reboot first, or drop it with 'apt-ostree cleanup -p --stateroot " + waiting.osname + "'.",
-        )
-    if waiting.locked:
-        raise SysrootError(
-            "the staged deployment is locked",
-            f"{waiting.checksum[:12]} waits for being released, which somebody asked for",
-            "'apt-ostree finalize-deployment' releases it and reboots, 'apt-ostree cleanup -p' drops it.",
-        )
-
-
-def set_default(before: Sysroot, index: int) -> Sysroot:
-    """Make deployment ``index`` boot next, as it is, with its own /etc; the order of the others stays.
-
-    Atomic: the loader link is swapped. Raises ChangedError as ``publish`` does.
-    """
-    with signals_held():
-        try:
-            if ostree.has_admin("set-default"):
-                check_unchanged(before)
-                ostree.admin(before.path, "set-default", str(index))
-            else:
-                with _ostree_locked(before.path):
-                    check_unchanged(before)
-                    _reorder(before.path, index)
-                ostree.admin(before.path, "cleanup")
-        except proc.ChildError:
-            # ostree swaps the link and clears away then, which a damaged repository stops. A rollback is the way out.
-            if load(before.path).deployments[0].id != before.deployments[index].id:
-                raise
-    return load(before.path)
-
-
-@contextmanager
-def _ostree_locked(path: Path) -> Iterator[None]:
-    """Hold libostree's own lock, an open file description's (fcntl(2)). Raises ChangedError while ostree has it."""
-    descriptor = os.open(path / "ostree/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        whole = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-        try:
-            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, whole)
-        except (BlockingIOError, PermissionError):
-            raise ChangedError(
-                "ostree itself is changing the deployments", resolution="Nothing was changed; run the command again."
-            ) from None
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _reorder(path: Path, index: int) -> None:
-    """What ``ostree admin set-default`` does, for ostree before it had that (2022.7).
-
-    libostree keeps two sets of everything that boots and one link, /boot/loader, that says which is in force.
-    The other set is written whole, then the link is replaced.
-    """
-    loader = path / "boot/loader"
-    if elsewhere := _menus(path):
-        raise SysrootError(
-            "this ostree is too old to roll back here",
-            f"its boot loader has a menu of its own ({', '.join(elsewhere)}), which only ostree itself can write",
-            "Choose the other entry in the boot menu, or use an ostree with 'ostree admin set-default'.",
-        )
-    now = int(os.readlink(loader).rpartition(".")[2])
-    other = 1 - now
-    links = path / "ostree" / os.readlink(path / f"ostree/boot.{now}")
-    fresh_links, fresh_loader = path / f"ostree/boot.{other}.0", path / f"boot/loader.{other}"
-    for stale in (path / f"ostree/boot.{other}", fresh_links, path / f"ostree/boot.{other}.1", fresh_loader):
-        remove_tree(stale)
-    ordered = _entries(path)
-    ordered.insert(0, ordered.pop(index))
-    (fresh_loader / "entries").mkdir(parents=True)
-    fresh_links.mkdir()
-    counts: dict[str, int] = {}
-    for position, entry in enumerate(ordered):
-        # Deployments of one kernel are numbered in boot order. ostree relies on it: as long as the kernels
-        # stay the same it exchanges the links alone and leaves the entries.
-        osname, kernel, serial = entry.parts
-        number = counts.get(kernel, 0)
-        counts[kernel] = number + 1
-        place = fresh_links / osname / kernel / str(number)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        # The links point upwards by a depth that both sets share.
-        place.symlink_to((links / osname / kernel / serial).readlink())
-        text = entry.file.read_text(errors="surrogateescape")
-        text = re.sub(r"(?m)^version .*$", f"version {len(ordered) - position}", text)
-        text = re.sub(r"(?m)^(title .*\(ostree:(?:[^()]*:)?)\d+\)$", rf"\g<1>{position})", text)
-        text = text.replace(
-            f"ostree={entry.link}",
-            f"ostree=/ostree/boot.{other}/{osname}/{kernel}/{number}",
-        )
-        name = f"ostree-{len(ordered) - position}-{osname}.conf"
-        (fresh_loader / "entries" / name).write_text(text, errors="surrogateescape")
-    (path / f"ostree/boot.{other}").symlink_to(fresh_links.name)
-    sync_filesystem(path)
-    sync_filesystem(path / "boot")
-    swap = path / "boot" / SWAP
-    remove_tree(swap)
-    swap.symlink_to(fresh_loader.name)
-    swap.rename(loader)
-    sync_directory(path / "boot")
-
-
-def _menus(path: Path) -> list[str]:
-    """What ostree writes for a boot loader that does not read the entries themselves."""
-    found = [place.name for place in (path / "boot/loader").iterdir() if place.name != "entries"]
-    for menu in (path / "boot").glob("efi/EFI/*/grub.cfg"):
-        if "ostree=/ostree/boot." in menu.read_text(errors="replace"):
-            found.append(os.fspath(menu))
-    settings = origin.parse((path / "ostree/repo/config").read_text(), "the repository's configuration")
-    kind = settings.get("sysroot", {}).get("bootloader", "auto")
-    return sorted([*found, kind] if kind in {"grub2", "zipl", "aboot"} else found)
-
-
-def undeploy(before: Sysroot, deployment: Deployment) -> Sysroot:
-    """Remove one deployment, a pinned one as well. Raises ChangedError as ``publish`` does, and proc.ChildError when
-    ostree refuses (the booted one)."""
-    with signals_held():
-        check_unchanged(before)
-        ostree.admin(before.path, "undeploy", str(deployment.index))
-    return load(before.path)
-
-
-def pin(before: Sysroot, deployment: Deployment, pinned: bool) -> Sysroot:
-    """Keep a deployment through every pruning, or no longer. Raises ChangedError as ``publish`` does."""
-    with signals_held():
-        check_unchanged(before)
-        retention.write_pin(before.path, deployment, pinned)
-    return load(before.path)
-
-
-def prune(path: Path) -> None:
-    """Free what no deployment and no ref needs."""
-    proc.run(["ostree", "admin", "cleanup", f"--sysroot={path}"])

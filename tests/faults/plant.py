@@ -44,10 +44,10 @@ FUNCTIONS = {
     "apt-download": "tools.apt.download",
     "import-deb": "layering.pkgcache.import_deb",
     "collect": "layering.pkgcache.collect_garbage",
-    "publish": "system.sysroot.publish",
+    "publish": "system.publication.publish",
     "write-pin": "system.retention.write_pin",
-    "set-default": "system.sysroot.set_default",
-    "loader": "system.sysroot._reorder",
+    "set-default": "system.reordering.set_default",
+    "loader": "system.reordering._reorder",
     "sweep": "ops.transaction.sweep",
     "recover": "ops.transaction.recover",
 }

@@ -81,7 +81,9 @@ PUBLISH = """
 import os
 import sys
 from pathlib import Path
-from apt_ostree import errors, ostree, sysroot
+from apt_ostree import errors
+from apt_ostree.system import publication, sysroot
+from apt_ostree.tools import ostree
 admin = ostree.admin
 def killed(path, command, *words):
     if command == "deploy":
@@ -91,7 +93,7 @@ if "killed" in sys.argv:
     ostree.admin = killed
 loaded = sysroot.load(Path(sys.argv[1]))
 try:
-    sysroot.publish(loaded, "debian", sys.argv[2], loaded.deployments[0].origin)
+    publication.publish(loaded, "debian", sys.argv[2], loaded.deployments[0].origin)
 except errors.SpaceError as error:
     sys.exit(f"{error.brief}: {error.detail}")
 """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -230,39 +229,3 @@ def test_the_staged_deployment_is_the_one_of_the_note(tmp_path: Path, monkeypatc
     waiting.rmdir()
     with pytest.raises(SysrootError, match="the staged deployment is not there"):
         sysroot._staged(fake.path)
-
-
-def one(letter: str, index: int, *, osname: str = "debian", **facts: Any) -> Deployment:
-    return Deployment(index, osname, letter * 64, 0, "", {}, **facts)
-
-
-@pytest.mark.parametrize(
-    ("deployments", "osname", "brief"),
-    [
-        ((one("a", 0, booted=True), one("b", 1)), "debian", None),
-        ((one("a", 0, staged=True), one("b", 1, booted=True)), "debian", None),
-        ((one("a", 0, staged=True, locked=True), one("b", 1, booted=True)), "debian", "is locked"),
-        # ostree keeps one staged deployment in all stateroots.
-        ((one("a", 0, staged=True, osname="other"), one("b", 1, booted=True)), "debian", "would be lost"),
-        # Its /etc would come from the staged one, which goes.
-        ((one("a", 0, staged=True, osname="other"), one("b", 1, booted=True)), "other", "would be lost"),
-    ],
-)
-def test_what_is_staged_is_never_lost(deployments: tuple[Deployment, ...], osname: str, brief: str | None) -> None:
-    before = sysroot.Sysroot(Path("/"), deployments)
-    if brief is None:
-        sysroot._check_staged(before, osname)
-    else:
-        with pytest.raises(SysrootError, match=brief):
-            sysroot._check_staged(before, osname)
-
-
-def test_of_equal_versions_a_reordering_means_the_deployment_that_was_shown(tmp_path: Path) -> None:
-    """ostree writes none; whatever wrote them, an index has to mean one deployment."""
-    fake = Fake(tmp_path / "sysroot")
-    for number, letter in enumerate("abc"):
-        fake.deploy(letter * 64, "1", file=f"ostree-{number}.conf")
-    before = load(fake.path).deployments
-    sysroot._reorder(fake.path, 1)
-    after = load(fake.path).deployments
-    assert [d.id for d in after] == [before[1].id, before[0].id, before[2].id]

@@ -1,0 +1,131 @@
+"""What becomes of the deployments of a sysroot: the one place that publishes, removes and pins them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import ChangedError, SysrootError
+from ..host import proc
+from ..host.fs import sync_filesystem, write_atomically
+from ..host.proc import signals_held
+from ..inputs import kargs
+from ..model import Deployment
+from ..tools import ostree
+from ..tree import kernel
+from . import origin, retention
+from .sysroot import Sysroot, load
+
+
+def publish(
+    before: Sysroot,
+    osname: str,
+    commit: str,
+    new_origin: origin.Origin,
+    *,
+    arguments: Sequence[str] | None = None,
+    keep: int = 2,
+) -> Sysroot:
+    """Deploy ``commit`` as what boots next: the only function that makes an operation's result visible.
+
+    The new deployment's /etc merges from the booted one (or else from the first). Its kernel arguments are
+    ``arguments``, all of them but ``ostree=``; by default those of what boots next, whose intent it follows, too.
+    ``keep`` is how many deployments there may be (retention.py). Files that the origin tracks for the initramfs
+    are taken from that /etc. Raises TreeError when one of them is missing, SpaceError for a /boot that is too
+    small, and ChangedError when anybody changed the deployments since ``before`` was read.
+    """
+    check_unchanged(before)
+    _check_staged(before, osname)
+    own = before.of(osname)
+    merge = before.booted if before.booted is not None and before.booted.osname == osname else own[0]
+    words = kargs.split(own[0].kargs) if arguments is None else arguments
+    text = before.area / "tmp/origin"
+    overlay = before.area / "tmp/initramfs-etc.img"
+    overlays = []
+    try:
+        if tracked := origin.intent(new_origin).initramfs_etc:
+            kernel.etc_archive(before.path / merge.path / "etc", tracked, overlay)
+            overlays = [f"--overlay-initrd={overlay}"]
+        staying = retention.kept(own, merge, keep)
+        size = overlay.stat().st_size if overlays else 0
+        going = retention.first_to_go(before.path, commit, own, staying, size)
+        # Objects were written without fsync; ostree syncs /boot and its own links, we sync what they lead to.
+        sync_filesystem(before.repo)
+        before.unsynced.unlink(missing_ok=True)
+        write_atomically(text, origin.render(new_origin).encode())
+        with signals_held():
+            # The sync may have taken minutes.
+            check_unchanged(before)
+            retention.hold(before.path, own, merge, staying)
+            for deployment in sorted(going, key=lambda d: d.index, reverse=True):
+                ostree.admin(before.path, "undeploy", str(deployment.index))
+            # Without --karg-none ostree takes the arguments of the booted one, and a pending change would be lost.
+            ostree.admin(
+                before.path,
+                "deploy",
+                f"--os={osname}",
+                f"--origin-file={text}",
+                *(["--stage"] if before.booted is not None else []),
+                *overlays,
+                "--karg-none",
+                *(f"--karg-append={word}" for word in words),
+                commit,
+            )
+    finally:
+        text.unlink(missing_ok=True)
+        overlay.unlink(missing_ok=True)
+    return load(before.path)
+
+
+def check_unchanged(before: Sysroot) -> None:
+    """Raises ChangedError where the deployments, their origins, pins or arguments are not what ``before`` says:
+    ostree's own tools know nothing of our lock."""
+    if load(before.path).deployments != before.deployments:
+        raise ChangedError(
+            "the deployments changed while this ran",
+            "another tool deployed, removed, pinned or changed one",
+            "Nothing was published; run the command again.",
+        )
+
+
+def _check_staged(before: Sysroot, osname: str) -> None:
+    """Raises SysrootError where ostree would lose a staged deployment: it keeps one in all, and one whose /etc comes
+    from another staged one is never finalised."""
+    waiting = next((d for d in before.deployments if d.staged), None)
+    if waiting is None:
+        return
+    running = before.booted.osname if before.booted is not None else None
+    if waiting.osname != osname or osname != running:
+        raise SysrootError(
+            "a staged deployment would be lost",
+            f"{waiting.checksum[:12]} of stateroot {waiting.osname} is waiting for the shutdown",
+            "Reboot first, or drop it with 'apt-ostree cleanup -p --stateroot " + waiting.osname + "'.",
+        )
+    if waiting.locked:
+        raise SysrootError(
+            "the staged deployment is locked",
+            f"{waiting.checksum[:12]} waits for being released, which somebody asked for",
+            "'apt-ostree finalize-deployment' releases it and reboots, 'apt-ostree cleanup -p' drops it.",
+        )
+
+
+def undeploy(before: Sysroot, deployment: Deployment) -> Sysroot:
+    """Remove one deployment, a pinned one as well. Raises ChangedError as ``publish`` does, and proc.ChildError when
+    ostree refuses (the booted one)."""
+    with signals_held():
+        check_unchanged(before)
+        ostree.admin(before.path, "undeploy", str(deployment.index))
+    return load(before.path)
+
+
+def pin(before: Sysroot, deployment: Deployment, pinned: bool) -> Sysroot:
+    """Keep a deployment through every pruning, or no longer. Raises ChangedError as ``publish`` does."""
+    with signals_held():
+        check_unchanged(before)
+        retention.write_pin(before.path, deployment, pinned)
+    return load(before.path)
+
+
+def prune(path: Path) -> None:
+    """Free what no deployment and no ref needs."""
+    proc.run(["ostree", "admin", "cleanup", f"--sysroot={path}"])

@@ -1,0 +1,126 @@
+"""The order in which deployments boot, changed without deploying anything."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import ChangedError, SysrootError
+from ..host import proc
+from ..host.fs import remove_tree, sync_directory, sync_filesystem
+from ..host.proc import signals_held
+from ..tools import ostree
+from . import origin
+from .publication import check_unchanged
+from .sysroot import Sysroot, entries, load
+
+SWAP = ".loader.apt-ostree"
+"""In /boot: the loader link that is about to take the other's name."""
+
+
+def set_default(before: Sysroot, index: int) -> Sysroot:
+    """Make deployment ``index`` boot next, as it is, with its own /etc; the order of the others stays.
+
+    Atomic: the loader link is swapped. Raises ChangedError as ``publish`` does.
+    """
+    with signals_held():
+        try:
+            if ostree.has_admin("set-default"):
+                check_unchanged(before)
+                ostree.admin(before.path, "set-default", str(index))
+            else:
+                with _ostree_locked(before.path):
+                    check_unchanged(before)
+                    _reorder(before.path, index)
+                ostree.admin(before.path, "cleanup")
+        except proc.ChildError:
+            # ostree swaps the link and clears away then, which a damaged repository stops. A rollback is the way out.
+            if load(before.path).deployments[0].id != before.deployments[index].id:
+                raise
+    return load(before.path)
+
+
+@contextmanager
+def _ostree_locked(path: Path) -> Iterator[None]:
+    """Hold libostree's own lock, an open file description's (fcntl(2)). Raises ChangedError while ostree has it."""
+    descriptor = os.open(path / "ostree/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        whole = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, whole)
+        except (BlockingIOError, PermissionError):
+            raise ChangedError(
+                "ostree itself is changing the deployments", resolution="Nothing was changed; run the command again."
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _reorder(path: Path, index: int) -> None:
+    """What ``ostree admin set-default`` does, for ostree before it had that (2022.7).
+
+    libostree keeps two sets of everything that boots and one link, /boot/loader, that says which is in force.
+    The other set is written whole, then the link is replaced.
+    """
+    loader = path / "boot/loader"
+    if elsewhere := _menus(path):
+        raise SysrootError(
+            "this ostree is too old to roll back here",
+            f"its boot loader has a menu of its own ({', '.join(elsewhere)}), which only ostree itself can write",
+            "Choose the other entry in the boot menu, or use an ostree with 'ostree admin set-default'.",
+        )
+    now = int(os.readlink(loader).rpartition(".")[2])
+    other = 1 - now
+    links = path / "ostree" / os.readlink(path / f"ostree/boot.{now}")
+    fresh_links, fresh_loader = path / f"ostree/boot.{other}.0", path / f"boot/loader.{other}"
+    for stale in (path / f"ostree/boot.{other}", fresh_links, path / f"ostree/boot.{other}.1", fresh_loader):
+        remove_tree(stale)
+    ordered = entries(path)
+    ordered.insert(0, ordered.pop(index))
+    (fresh_loader / "entries").mkdir(parents=True)
+    fresh_links.mkdir()
+    counts: dict[str, int] = {}
+    for position, entry in enumerate(ordered):
+        # Deployments of one kernel are numbered in boot order. ostree relies on it: as long as the kernels
+        # stay the same it exchanges the links alone and leaves the entries.
+        osname, kernel, serial = entry.parts
+        number = counts.get(kernel, 0)
+        counts[kernel] = number + 1
+        place = fresh_links / osname / kernel / str(number)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        # The links point upwards by a depth that both sets share.
+        place.symlink_to((links / osname / kernel / serial).readlink())
+        text = entry.file.read_text(errors="surrogateescape")
+        text = re.sub(r"(?m)^version .*$", f"version {len(ordered) - position}", text)
+        text = re.sub(r"(?m)^(title .*\(ostree:(?:[^()]*:)?)\d+\)$", rf"\g<1>{position})", text)
+        text = text.replace(
+            f"ostree={entry.link}",
+            f"ostree=/ostree/boot.{other}/{osname}/{kernel}/{number}",
+        )
+        name = f"ostree-{len(ordered) - position}-{osname}.conf"
+        (fresh_loader / "entries" / name).write_text(text, errors="surrogateescape")
+    (path / f"ostree/boot.{other}").symlink_to(fresh_links.name)
+    sync_filesystem(path)
+    sync_filesystem(path / "boot")
+    swap = path / "boot" / SWAP
+    remove_tree(swap)
+    swap.symlink_to(fresh_loader.name)
+    swap.rename(loader)
+    sync_directory(path / "boot")
+
+
+def _menus(path: Path) -> list[str]:
+    """What ostree writes for a boot loader that does not read the entries themselves."""
+    found = [place.name for place in (path / "boot/loader").iterdir() if place.name != "entries"]
+    for menu in (path / "boot").glob("efi/EFI/*/grub.cfg"):
+        if "ostree=/ostree/boot." in menu.read_text(errors="replace"):
+            found.append(os.fspath(menu))
+    settings = origin.parse((path / "ostree/repo/config").read_text(), "the repository's configuration")
+    kind = settings.get("sysroot", {}).get("bootloader", "auto")
+    return sorted([*found, kind] if kind in {"grub2", "zipl", "aboot"} else found)
