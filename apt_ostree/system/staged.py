@@ -1,8 +1,5 @@
-"""What libostree notes of deployments in /run, above all of a staged one: a GVariant of type a{sv}, which no tool
-prints.
-
-The form is that of the GVariant Specification 1.0, whose offsets are little-endian everywhere; values of other types
-than those asked for are left alone.
+"""The notes of libostree in /run about deployments, above all about a staged one: GVariants of type a{sv}, which no
+tool prints.
 """
 
 from __future__ import annotations
@@ -12,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import SysrootError
-from ..tools import ostree
+from ..tools import gvariant, ostree
 
 NOTE = Path("/run/ostree/staged-deployment")
 LOCKED = Path("/run/ostree/staged-deployment-locked")
@@ -42,13 +39,13 @@ def read(note: Path = NOTE, lock: Path = LOCKED) -> Staged | None:
     except FileNotFoundError:
         return None
     try:
-        entries = dictionary(data)
-        target = dictionary(entries["target"][1])
+        entries = gvariant.dictionary(data)
+        target = gvariant.dictionary(entries["target"][1])
         return Staged(
-            string(target["osname"]),
-            string(target["name"]),
-            tuple(strings(entries.get("kargs"))),
-            boolean(entries.get("locked")) or lock.exists(),
+            gvariant.string(target["osname"]),
+            gvariant.string(target["name"]),
+            tuple(gvariant.strings(entries.get("kargs"))),
+            gvariant.boolean(entries.get("locked")) or lock.exists(),
         )
     except (ValueError, LookupError) as error:
         raise SysrootError(f"cannot read {note}", str(error), "Reboot, or drop it: ostree admin undeploy 0") from error
@@ -73,7 +70,7 @@ def booted_root(note: Path = BOOTED, root: Path = Path("/")) -> tuple[int, int] 
     except FileNotFoundError:
         return None
     try:
-        kind, content = dictionary(data).get("backing-root-device-inode", ("", b"")) if data else ("", b"")
+        kind, content = gvariant.dictionary(data).get("backing-root-device-inode", ("", b"")) if data else ("", b"")
     except (ValueError, IndexError) as error:
         raise SysrootError(
             f"cannot read {note}", str(error), "Nothing was changed. It is made anew by a boot."
@@ -91,60 +88,3 @@ def unlocked(name: str, origin: Mapping[str, Mapping[str, str]], states: Path = 
         if (states / name / f"unlocked-{kind}").exists():
             return kind
     return origin.get("origin", {}).get("unlocked", "none")
-
-
-def dictionary(data: bytes) -> dict[str, tuple[str, bytes]]:
-    """A GVariant of type a{sv}: each key with the type and the bytes of its value. Raises ValueError, IndexError."""
-    found = {}
-    for entry in _elements(data, alignment=8):
-        width = _width(len(entry))
-        end = int.from_bytes(entry[len(entry) - width :], "little")
-        key, value = entry[: end - 1].decode(), entry[-(-end // 8) * 8 : len(entry) - width]
-        # A variant is its value, a zero, and its type.
-        content, _, kind = value.rpartition(b"\0")
-        found[key] = (kind.decode(), content)
-    return found
-
-
-def strings(value: tuple[str, bytes] | None) -> list[str]:
-    """The items of an ``as``; none where the value is absent or of another type."""
-    if value is None or value[0] != "as":
-        return []
-    return [
-        element.removesuffix(b"\0").decode(errors="surrogateescape") for element in _elements(value[1], alignment=1)
-    ]
-
-
-def string(value: tuple[str, bytes]) -> str:
-    """An ``s``. Raises ValueError for a value of another type."""
-    if value[0] != "s":
-        raise ValueError(f"a string is missing, there is a value of type {value[0]}")
-    return value[1].removesuffix(b"\0").decode()
-
-
-def boolean(value: tuple[str, bytes] | None) -> bool:
-    """A ``b``; False where the value is absent or of another type."""
-    return value == ("b", b"\1")
-
-
-def _elements(data: bytes, alignment: int) -> list[bytes]:
-    """The elements of an array of variable size: their ends stand behind the last one."""
-    if not data:
-        return []
-    width = _width(len(data))
-    last = int.from_bytes(data[-width:], "little")
-    if not 0 <= last <= len(data) - width or (len(data) - last) % width:
-        raise ValueError("its offsets lead out of it")
-    ends = [int.from_bytes(data[at : at + width], "little") for at in range(last, len(data), width)]
-    found, start = [], 0
-    for end in ends:
-        if not start <= end <= last:
-            raise ValueError("its offsets are in disorder")
-        found.append(data[start:end])
-        start = -(-end // alignment) * alignment
-    return found
-
-
-def _width(size: int) -> int:
-    """Bytes of an offset in a container of ``size`` bytes."""
-    return next(width for width, bits in ((1, 8), (2, 16), (4, 32), (8, 64)) if size < 1 << bits)
