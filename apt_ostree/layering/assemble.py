@@ -27,8 +27,8 @@ from ..sandbox import bwrap
 from ..sandbox.guard import LIMITS, Limits
 from ..tools import dpkg, ostree
 from ..tree import bytecode, kernel, opt, state, subids, units, users
-from . import hydrate, overlay, pkgcache, rounds, stubs
-from .pkgcache import Cached
+from . import hollow, hydrate, overlay, rounds, stubs
+from .cache import Cached
 
 DEBS = "/run/apt-ostree"
 """Where the sandbox sees the packages."""
@@ -199,7 +199,7 @@ class _Run:
             name = f"{package.name}_{package.version.replace(':', '%3a')}_{package.architecture}.deb"
             self.files[package] = name
             if package in whole:
-                pkgcache.refill(self.repo, cached, debs / name)
+                hollow.refill(self.repo, cached, debs / name)
             else:
                 os.link(cached.hollow, debs / name)
                 self.hydrator.objects.update(cached.objects)

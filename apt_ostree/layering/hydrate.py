@@ -13,7 +13,9 @@ from pathlib import Path
 from ..errors import PackageError
 from ..host.fs import exchange, walk
 from ..tools import ostree
-from . import overlay, pkgcache
+from . import overlay
+from .cache import Object
+from .hollow import MARKER_SIZE, read_marker
 
 
 class Hydrator:
@@ -24,7 +26,7 @@ class Hydrator:
 
     def __init__(self, repo: Path, base: Path, spare: Path) -> None:
         self.repo, self.base, self.spare = repo, base, spare
-        self.objects: dict[str, pkgcache.Object] = {}
+        self.objects: dict[str, Object] = {}
         self.linked: set[int] = set()
 
     def exchange(self, tree: Path, stubs: Mapping[bytes, Path], *, link: bool) -> None:
@@ -33,7 +35,7 @@ class Hydrator:
 
         Names that were one file stay one, and no others become one: ``cp a b`` would say "are the same file".
         """
-        sizes = {pkgcache.MARKER_SIZE, *map(len, stubs)}
+        sizes = {MARKER_SIZE, *map(len, stubs)}
         done: dict[int, str] = {}
         for entry in walk(tree):
             if not entry.is_file(follow_symlinks=False):
@@ -55,7 +57,7 @@ class Hydrator:
                 done[status.st_ino] = entry.path
 
     def _exchange_marker(self, path: str, content: bytes, status: os.stat_result, *, link: bool) -> bool:
-        checksum = pkgcache.read_marker(content)
+        checksum = read_marker(content)
         # Only what this plan's packages brought: content that merely looks like a marker stays content.
         stored = self.objects.get(checksum) if checksum else None
         if checksum is None or stored is None:

@@ -1,6 +1,6 @@
 """Which packages of a plan are unpacked hollow, and where their unpacking is cut into rounds.
 
-Within a round, files of the packages unpacked so far are markers (pkgcache.py). So nothing that runs in it may
+Within a round, files of the packages unpacked so far are markers (hollow.py). So nothing that runs in it may
 meet one: no script, old or new, and no program or library that dpkg itself needs.
 """
 
@@ -16,7 +16,7 @@ from ..errors import TreeError
 from ..host.fs import resolve
 from ..model import Package, Plan, Round
 from ..tools import dpkg
-from .pkgcache import Cached
+from .cache import Cached
 
 ROUNDS_MAX = 400
 """overlayfs takes 500 layers below a mount (OVL_MAX_STACK), and their names have to fit in a page (mount(2))."""

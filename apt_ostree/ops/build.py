@@ -13,8 +13,8 @@ from pathlib import Path
 from .. import __version__
 from ..host import caller
 from ..host.fs import remove_tree
-from ..layering import assemble, pkgcache
-from ..layering.pkgcache import Cached
+from ..layering import assemble, cache
+from ..layering.cache import Cached
 from ..model import CommitInfo, Intent, Package, Plan
 from ..sandbox.guard import LIMITS
 from ..tools import dpkg, ostree
@@ -30,7 +30,7 @@ def inputs_digest(base: CommitInfo, intent: Intent, plan: Plan) -> str:
     """One digest over all that makes a layer what it is; equal digests mean an equal tree."""
     inputs = {
         "engine": ENGINE,
-        "importer": pkgcache.IMPORTER,
+        "importer": cache.IMPORTER,
         "base": base.checksum,
         "requested": sorted(intent.requested),
         "requested-local": sorted(map(str, intent.requested_local)),

@@ -21,7 +21,7 @@ from ..model import Package
 from ..reporter import Reporter
 from ..sandbox import bwrap
 from ..system import remote
-from ..tools import dpkg, mmdebstrap, ostree
+from ..tools import deb, dpkg, mmdebstrap, ostree
 from ..tree import kernel, layout, state, users
 from .transaction import require_root
 
@@ -92,7 +92,7 @@ def _simulate(
 ) -> Composed:
     reporter.step(f"Resolving {recipe.suite} for {architecture}")
     packages = _bootstrap(work / "root", recipe, architecture, archives, reporter, work / "log", dry_run=True)
-    files = [dpkg.identity(dpkg.control(Path(name))) for name in recipe.packages if is_deb(name)]
+    files = [dpkg.identity(deb.control(Path(name))) for name in recipe.packages if is_deb(name)]
     return Composed(True, recipe.ref, None, version, tuple(sorted({*packages, *files})), dry_run=True)
 
 
@@ -158,7 +158,7 @@ def _install_local(root: Path, recipe: Manifest, log: Path) -> None:
     place = root / "apt-ostree-debs"
     place.mkdir()
     for file in files:
-        dpkg.control(file)
+        deb.control(file)
         shutil.copy(file, place)
     _in_root(root, ["dpkg", "--install", *(f"/{place.name}/{file.name}" for file in files)], log, "local packages")
     remove_tree(place)

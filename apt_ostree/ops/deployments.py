@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import SysrootError
 from ..host.fs import remove_tree
-from ..layering import pkgcache
+from ..layering import cache
 from ..model import Deployment
 from ..reporter import Reporter
 from ..system import publication, reordering, staged, sysroot
@@ -194,7 +194,7 @@ def _unused(current: tx.Transaction, parts: Parts, gone: Sequence[Deployment]) -
         # Where it cannot be told what is needed, nothing goes.
         with contextlib.suppress(SysrootError):
             stay = [d for d in current.sysroot.deployments if d not in gone]
-            found += pkgcache.garbage(area, layer.needed(current.repo, stay))
+            found += cache.garbage(area, layer.needed(current.repo, stay))
     if parts.metadata:
         found += [place for name in ("lists", "cache", "lists.json") if (place := area / "apt" / name).exists()]
     return found

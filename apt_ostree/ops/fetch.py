@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from ..errors import AptOstreeError
 from ..host.fs import take
-from ..layering import pkgcache
-from ..layering.pkgcache import Cached
+from ..layering import cache
+from ..layering.cache import Cached
+from ..layering.importing import import_deb
 from ..model import Package, Plan, Solved
 from ..tools import apt
 from .transaction import Transaction
@@ -22,7 +23,7 @@ def fetch(current: Transaction, solver: apt.Apt, plan: Plan, missing: Sequence[S
         _fetch_missing(current, solver, missing)
     found = {}
     for solved in plan.packages:
-        cached = pkgcache.load(current.area, solved.sha256)
+        cached = cache.load(current.area, solved.sha256)
         assert cached is not None
         found[solved.package] = cached
     return found
@@ -38,14 +39,14 @@ def _fetch_missing(current: Transaction, solver: apt.Apt, missing: Sequence[Solv
         own = current.area / "tmp" / file.name
         try:
             take(file, own)
-            pkgcache.import_deb(current.repo, current.area, own, solved.sha256, anew=True)
+            import_deb(current.repo, current.area, own, solved.sha256, anew=True)
         except AptOstreeError:
             # A damaged download would be taken for the package again and again.
             own.unlink(missing_ok=True)
             file.unlink(missing_ok=True)
             apt.download(solver, [solved.package])
             take(file, own)
-            pkgcache.import_deb(current.repo, current.area, own, solved.sha256, anew=True)
+            import_deb(current.repo, current.area, own, solved.sha256, anew=True)
         finally:
             own.unlink(missing_ok=True)
             file.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import PackageError, ResolveError, SysrootError, UnavailableError
 from ..host.fs import check_space
 from ..inputs import debconf, requests
-from ..layering import assemble, pkgcache
+from ..layering import assemble, cache
 from ..model import CommitInfo, Deployment, Intent, Package, Plan, Solved
 from ..system import origin, publication
 from ..system.inventory import Change, difference, package_list
@@ -165,7 +165,7 @@ def reach(current: Transaction, settings: Settings, target: Target, options: Opt
     missing = [
         s
         for s in plan.packages
-        if pkgcache.load(current.area, s.sha256) is None or (s.name in target.anew and s.sha256 not in given)
+        if cache.load(current.area, s.sha256) is None or (s.name in target.anew and s.sha256 not in given)
     ]
     outcome = Outcome(
         True, "", plan, change, download=sum(s.size for s in missing), dry_run=settings.dry_run, bases=bases
@@ -346,7 +346,7 @@ def tidy(current: Transaction) -> None:
         # What was published is in force; what this deployment needs cannot be told, so nothing goes.
         current.reporter.warn(f"no cached package was removed: {error.brief}")
         return
-    pkgcache.collect_garbage(loaded.repo, loaded.area, keep)
+    cache.collect_garbage(loaded.repo, loaded.area, keep)
 
 
 def needed(repo: Path, deployments: Sequence[Deployment]) -> set[str]:

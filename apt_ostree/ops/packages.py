@@ -8,12 +8,12 @@ from pathlib import Path
 
 from ..errors import PackageError, ResolveError, UsageError
 from ..inputs import debconf, requests
-from ..layering import pkgcache
+from ..layering.importing import import_deb
 from ..model import Intent, LocalPackage, Package
 from ..reporter import Reporter
 from ..system import origin
 from ..system.inventory import package_list
-from ..tools import dpkg
+from ..tools import deb, dpkg
 from . import transaction as tx
 from .layer import Options, Outcome, reach, relayer, standing
 from .transaction import Settings, Transaction
@@ -28,7 +28,7 @@ def install(settings: Settings, edit: Edit, options: Options, reporter: Reporter
     with tx.transaction(settings, reporter) as current:
         target = standing(current)
         after = edit.apply(current, target.intent, anew=again)
-        named = {*map(requests.name_of, edit.names), *(dpkg.control(file)["package"] for file in edit.files)}
+        named = {*map(requests.name_of, edit.names), *(deb.control(file)["package"] for file in edit.files)}
         target = replace(target, intent=after, anew=frozenset(named) if again else frozenset())
         return reach(current, settings, target, options)
 
@@ -211,7 +211,7 @@ def split(packages: Sequence[str]) -> tuple[list[str], list[Path]]:
     if missing := [str(file) for file in files if not file.is_file()]:
         raise PackageError("there is no such file", "\n".join(missing), "Nothing was changed.")
     for file in files:
-        dpkg.control(file)
+        deb.control(file)
     return names, files
 
 
@@ -221,5 +221,5 @@ def import_files(current: Transaction, files: Sequence[Path], *, anew: bool = Fa
         return []
     tx.mark_unsynced(current.sysroot)
     with current.phase("import"):
-        imported = [pkgcache.import_deb(current.repo, current.area, file.absolute(), anew=anew) for file in files]
+        imported = [import_deb(current.repo, current.area, file.absolute(), anew=anew) for file in files]
     return [LocalPackage(cached.sha256, cached.package) for cached in imported]

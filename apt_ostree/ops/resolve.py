@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import AptOstreeError, PackageError, ResolveError, UnavailableError
 from ..host import proc
 from ..inputs import requests
-from ..layering import pkgcache
+from ..layering import cache
 from ..model import CommitInfo, Intent, Package, Plan, Solved
 from ..tools import apt, dpkg, ostree
 from . import transaction as tx
@@ -147,9 +147,9 @@ def _skew(after: Intent, culprits: Sequence[str], unmet: Sequence[apt.Unmet]) ->
 
 def _cached_packages(current: Transaction, after: Intent, lock: Sequence[Solved]) -> Path | None:
     """A Packages file of what the cache has of the lock and of local packages; None when that is nothing."""
-    available = {s.sha256: cached for s in lock if (cached := pkgcache.load(current.area, s.sha256)) is not None}
+    available = {s.sha256: cached for s in lock if (cached := cache.load(current.area, s.sha256)) is not None}
     for entry in after.local:
-        cached = pkgcache.load(current.area, entry.sha256)
+        cached = cache.load(current.area, entry.sha256)
         if cached is None:
             raise PackageError(
                 f"{entry.package.name} is not in the cache any more",
@@ -157,7 +157,7 @@ def _cached_packages(current: Transaction, after: Intent, lock: Sequence[Solved]
                 "Install that file again, or uninstall it.",
             )
         available[entry.sha256] = cached
-    return pkgcache.packages_file(available.values(), current.area / "tmp/Packages") if available else None
+    return cache.packages_file(available.values(), current.area / "tmp/Packages") if available else None
 
 
 def _question(base: Sequence[Package], after: Intent) -> Question:
@@ -228,7 +228,7 @@ def _plan(
     for action in wanted:
         package = action.package
         if package in local:
-            cached = pkgcache.load(current.area, local[package])
+            cached = cache.load(current.area, local[package])
             assert cached is not None
             solved.append(cached.solved())
         elif package in known:

@@ -15,7 +15,7 @@ from ..host import caller, lifetime, mounts
 from ..host.fs import make_beneath, remove_tree, sync_filesystem, write_atomically
 from ..inputs import config
 from ..inputs.config import Config
-from ..layering import pkgcache
+from ..layering import cache
 from ..model import CommitInfo, Deployment, Package
 from ..reporter import Reporter
 from ..system import inventory, journal, origin, publication, reordering, sysroot
@@ -310,7 +310,7 @@ def recover(loaded: Sysroot, reporter: Reporter, *, killed: bool) -> None:
     if not dead and not killed:
         return
     try:
-        pkgcache.drop_incomplete(loaded.repo, loaded.area)
+        cache.drop_incomplete(loaded.repo, loaded.area)
         hold_bases(loaded)
         publication.prune(loaded.path)
         for stateroot, entry in dead:
@@ -387,7 +387,7 @@ def _forget_unsynced(loaded: Sysroot, kept: set[str]) -> None:
     # The files of refs, not ostree: a ref may be damaged, too.
     heads = loaded.repo / "refs/heads"
     remove_tree(heads / PENDING_REF)
-    for directory in (loaded.area / "pkgs", heads / pkgcache.REF):
+    for directory in (loaded.area / "pkgs", heads / cache.REF):
         for place in sorted(directory.iterdir()) if directory.is_dir() else []:
             if place.name not in kept:
                 remove_tree(place)

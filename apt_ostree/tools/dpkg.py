@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cmp_to_key
 from pathlib import Path
 
-from ..errors import PackageError, SpaceError, TreeError
+from ..errors import TreeError
 from ..host import proc
 from ..model import Package
 
@@ -117,23 +117,6 @@ def compare_versions(a: str, b: str) -> int:
 version_key = cmp_to_key(compare_versions)
 
 
-def control(deb: Path) -> dict[str, str]:
-    """The control stanza of a .deb, field names in lower case. Raises PackageError if it is no .deb."""
-    result = proc.run(["dpkg-deb", "--field", deb], check=False)
-    if result.returncode != 0:
-        raise PackageError(
-            f"{deb.name} is no Debian package, or is damaged",
-            proc.tail(result.stderr),
-            "Fetch the file again.",
-        )
-    from debian_inspector.debcon import Debian822
-
-    fields = {key.lower(): value for key, value in Debian822.from_string(result.stdout).items()}
-    if missing := [key for key in ("package", "version", "architecture") if not fields.get(key)]:
-        raise PackageError(f"{deb.name} has a broken control file", f"it lacks: {', '.join(missing)}")
-    return fields
-
-
 def identity(fields: Mapping[str, str]) -> Package:
     """The package that a control stanza describes."""
     return Package(fields["package"], fields["version"], fields["architecture"])
@@ -164,22 +147,3 @@ def scripts(tree: Path, package: Package) -> dict[str, str]:
             if path.is_file() and script not in found:
                 found[script] = path.read_text(errors="surrogateescape")
     return found
-
-
-def unpack_tar(deb: Path, target: Path, limit: int | None = None) -> None:
-    """Write a .deb's data archive, uncompressed, to ``target``: ``limit`` bytes of it at most.
-
-    Raises PackageError when it is damaged, SpaceError when it is larger.
-    """
-    words = [] if limit is None else ["prlimit", f"--fsize={limit}", "--"]
-    with target.open("wb") as file, proc.spawn([*words, "dpkg-deb", "--fsys-tarfile", deb], stdout=file) as child:
-        assert child.stderr is not None
-        message = child.stderr.read().decode(errors="replace")
-    if child.returncode != 0:
-        if limit is not None and target.stat().st_size >= limit:
-            raise SpaceError(
-                f"too little space to unpack {deb.name}",
-                f"it is larger than the {limit / 1e6:.1f} MB that may be written",
-                "Nothing was changed. Free some space, or leave that package out.",
-            )
-        raise PackageError(f"{deb.name} is damaged", proc.tail(message), "Fetch the file again.")

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from apt_ostree.inputs import requests
-from apt_ostree.tools import dpkg, ostree
+from apt_ostree.tools import deb, dpkg, ostree
 
 from . import judge, plain, points, trees
 
@@ -150,7 +150,7 @@ def _in_base(options: argparse.Namespace, name: str) -> bool:
         return False
     status = ostree.cat(options.repo, options.ref, "/usr/lib/sysimage/dpkg/status") or ""
     installed = {(entry.package.name, entry.package.architecture) for entry in dpkg.parse_status(status)}
-    package = dpkg.identity(dpkg.control(Path(name)))
+    package = dpkg.identity(deb.control(Path(name)))
     return (package.name, package.architecture) in installed
 
 

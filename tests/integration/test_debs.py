@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from apt_ostree.errors import PackageError, SpaceError
-from apt_ostree.layering import pkgcache
-from apt_ostree.tools import dpkg
+from apt_ostree.tools import deb as deb_format
 from tests.archive import Archive
 from tests.integration.system import System, output
 from tests.integration.test_hostile import package
@@ -99,16 +98,16 @@ def test_a_file_through_a_packages_own_link_stays_in_the_tree(sysroot: System, t
 def test_a_package_that_unpacks_to_more_than_the_disk_holds_is_refused(tmp_path: Path) -> None:
     deb = Path(package(tmp_path, "large", files={"usr/share/large": "x" * 2_000_000}))
     with pytest.raises(SpaceError, match=r"too little space to unpack large_1\.0_all\.deb"):
-        dpkg.unpack_tar(deb, tmp_path / "data.tar", 1_000_000)
+        deb_format.unpack_tar(deb, tmp_path / "data.tar", 1_000_000)
     assert (tmp_path / "data.tar").stat().st_size <= 1_000_000
-    dpkg.unpack_tar(deb, tmp_path / "data.tar", 3_000_000)
+    deb_format.unpack_tar(deb, tmp_path / "data.tar", 3_000_000)
     assert (tmp_path / "data.tar").stat().st_size > 2_000_000
 
 
 def test_a_control_archive_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deb = Path(package(tmp_path, "plain", {"postinst": "true"}))
-    assert pkgcache._control_archive(deb)
-    monkeypatch.setattr(pkgcache, "CONTROL_BYTES", 1000)
+    assert deb_format.control_archive(deb)
+    monkeypatch.setattr(deb_format, "CONTROL_BYTES", 1000)
     with pytest.raises(PackageError) as caught:
-        pkgcache._control_archive(deb)
+        deb_format.control_archive(deb)
     assert caught.value.detail == "its control archive is larger than 1000 bytes"

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from apt_ostree.layering.cache import Object
+from apt_ostree.layering.hollow import marker
 from apt_ostree.layering.hydrate import Hydrator
-from apt_ostree.layering.pkgcache import Object, marker
 from apt_ostree.tools import ostree
 
 A, B = ("0123456789abcdef" * 4, "fedcba9876543210" * 4)

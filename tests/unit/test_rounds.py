@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from apt_ostree.errors import TreeError
-from apt_ostree.layering.pkgcache import Cached
+from apt_ostree.layering.cache import Cached
 from apt_ostree.layering.rounds import ROUNDS_MAX, arrange, cut, needing_content
 from apt_ostree.model import Package, Plan, Round, Solved
 

@@ -1,0 +1,123 @@
+"""The package cache: what was imported of each .deb, by its SHA-256.
+
+An entry is a directory ``pkgs/SHA256`` of the work area, with the hollow package, and a reference, which keeps the
+objects that its markers name (importing.py).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..host.fs import remove_tree
+from ..model import Package, Solved
+from ..tools import dpkg, ostree
+
+IMPORTER = 4
+"""Raised whenever an import would come out differently; older entries are then imported anew."""
+
+REF = "apt-ostree/pkg"
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """What the object of a marker is stored with; where the unpacked file differs, it is copied."""
+
+    mode: int
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cached:
+    """An imported package. ``control`` is its control stanza, ``objects`` what its markers may name."""
+
+    sha256: str
+    package: Package
+    size: int
+    control: str
+    hollow: Path
+    objects: Mapping[str, Object]
+    control_files: frozenset[str]
+    """The names in its control archive: scripts, templates, triggers…"""
+
+    @property
+    def fields(self) -> dict[str, str]:
+        return next(dpkg.parse_stanzas(self.control))
+
+    def paths(self) -> list[str]:
+        """The names at which the package has markers, as it ships them."""
+        text = paths_file(self.hollow).read_text(errors="surrogateescape")
+        return text.split("\0")[:-1]
+
+    def solved(self) -> Solved:
+        """The package as a plan names it."""
+        size = self.fields.get("installed-size", "0")
+        return Solved(self.package, self.sha256, self.size, int(size) * 1024 if size.isdigit() else 0, "cache")
+
+
+def paths_file(hollow: Path) -> Path:
+    return hollow.with_name("paths")
+
+
+def load(area: Path, sha256: str) -> Cached | None:
+    """The imported package of that digest; None where there is none, or one that a crash left incomplete."""
+    place = area / "pkgs" / sha256
+    try:
+        entry = json.loads((place / "index.json").read_text())
+        sizes = [path.stat().st_size for path in (place / "hollow.deb", paths_file(place / "hollow.deb"))]
+        if entry["importer"] != IMPORTER or sizes != entry["sizes"]:
+            return None
+        return Cached(
+            sha256,
+            Package(*entry["package"]),
+            entry["size"],
+            entry["control"],
+            place / "hollow.deb",
+            {checksum: Object(*numbers) for checksum, numbers in entry["objects"].items()},
+            frozenset(entry["control-files"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def packages_file(entries: Iterable[Cached], target: Path) -> Path:
+    """Write a Packages file of cached packages, so that apt can solve with them and without a network."""
+    text = "".join(
+        f"{cached.control.rstrip()}\nFilename: {cached.sha256}.deb\nSize: {cached.size}\nSHA256: {cached.sha256}\n\n"
+        for cached in entries
+    )
+    target.write_text(text, errors="surrogateescape")
+    return target
+
+
+def garbage(area: Path, keep: set[str]) -> list[Path]:
+    """Every imported package whose digest is not in ``keep``."""
+    places = area / "pkgs"
+    return [place for place in sorted(places.iterdir()) if place.name not in keep] if places.is_dir() else []
+
+
+def collect_garbage(repo: Path, area: Path, keep: set[str]) -> None:
+    """Drop what is ``garbage``; the next prune frees its objects.
+
+    Its directory first: a package that has one counts as whole, with its objects.
+    """
+    for place in garbage(area, keep):
+        remove_tree(place)
+    for ref in ostree.refs(repo, REF):
+        if ref.rpartition("/")[2] not in keep:
+            ostree.delete_ref(repo, ref)
+
+
+def drop_incomplete(repo: Path, area: Path) -> None:
+    """Drop every package that a kill left without a part: its directory, or the reference that keeps its objects."""
+    refs = ostree.refs(repo, REF)
+    for place in sorted((area / "pkgs").iterdir()):
+        cached = load(area, place.name)
+        if cached is None or (cached.objects and f"{REF}/{place.name}" not in refs):
+            remove_tree(place)
+    for ref in refs:
+        if not (area / "pkgs" / ref.rpartition("/")[2]).is_dir():
+            ostree.delete_ref(repo, ref)

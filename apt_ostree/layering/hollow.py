@@ -1,0 +1,68 @@
+"""Hollow packages: each file's content below /usr is a marker that names its object.
+
+dpkg unpacks a hollow package in a fraction of the time and still decides by itself what goes where; afterwards each
+marker is exchanged for a hard link to its object (hydrate.py).
+
+What keeps its content: conffiles and whatever else lies outside /usr, and empty files.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+from typing import IO
+
+from ..tools import deb, ostree
+from .cache import Cached
+
+MARKER = b"apt-ostree object "
+MARKER_SIZE = len(MARKER) + 64 + 1
+
+_OBJECT_DIRECTORIES = {"usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "libo32"}
+
+
+def marker(checksum: str) -> bytes:
+    """The content that stands for an object in a hollow package."""
+    return MARKER + checksum.encode() + b"\n"
+
+
+def read_marker(content: bytes) -> str | None:
+    """The object that a file's content stands for, or None for any other content."""
+    if len(content) != MARKER_SIZE or not content.startswith(MARKER):
+        return None
+    checksum = content[len(MARKER) : -1].decode("ascii", "replace")
+    return checksum if ostree.CHECKSUM.fullmatch(checksum) else None
+
+
+def is_hollowed(member: tarfile.TarInfo, conffiles: set[str]) -> bool:
+    parts = Path(member.name).parts
+    return (
+        member.isfile()
+        and member.size > 0
+        and parts[0] in _OBJECT_DIRECTORIES
+        # Debian has no /usr/etc, but ours is where /etc lives.
+        and parts[:2] != ("usr", "etc")
+        and "/" + "/".join(parts) not in conffiles
+    )
+
+
+def refill(repo: Path, cached: Cached, target: Path) -> None:
+    """Write the whole package again from its hollow twin and its objects.
+
+    For packages whose files dpkg itself compares or runs before the markers are exchanged. The archives in
+    it are not compressed; what dpkg unpacks from it is what it would from the original.
+    """
+    unpacked = target.with_suffix(".tar")
+    deb.unpack_tar(cached.hollow, unpacked)
+    with tarfile.open(unpacked, "r:", errors="surrogateescape") as data:
+
+        def refilled(member: tarfile.TarInfo) -> IO[bytes] | None:
+            if member.size != MARKER_SIZE:
+                return None
+            file = data.extractfile(member)
+            assert file is not None
+            checksum = read_marker(file.read())
+            return ostree.object_path(repo, checksum).open("rb") if checksum and checksum in cached.objects else None
+
+        deb.write(target, deb.control_archive(cached.hollow), data, refilled)
+    unpacked.unlink()

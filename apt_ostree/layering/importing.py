@@ -1,0 +1,231 @@
+"""Import a .deb once: its files become objects, and a hollow twin is kept.
+
+From a .deb come (a) a commit whose files are the contents below /usr, for their objects, and (b) a hollow package:
+the same control archive and the same members, but a marker in the place of each such content (hollow.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import stat
+import subprocess
+import tarfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import PackageError
+from ..host import proc
+from ..host.fs import check_space, remove_tree, scratch_directory
+from ..sandbox import guard
+from ..tools import deb, ostree
+from .cache import IMPORTER, REF, Cached, load, paths_file
+from .hollow import is_hollowed, marker
+
+_IN_VAR = {"var", "opt", "srv", "home", "root", "mnt"}
+_FLEETING = {"dev", "proc", "sys", "run", "tmp", "media"}
+"""Of these, a deployment keeps nothing that lies in them: each boot makes them anew."""
+
+_COMMITTING = threading.Lock()
+"""One ostree commit at a time: another's start may remove the staging directory that one has just made."""
+
+MEMBERS_MAX = 500_000
+"""Files and directories of one package: all of their headers are in memory at once, some 500 MB of them."""
+
+PATH_MAX = 3072
+"""Bytes of a path: the kernel's 4096 (path_resolution(7)), less what the work area and dpkg add before and behind."""
+
+_LEAVE_OUT = "Nothing was changed. Leave that package out; only its maintainer can make one that fits."
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def import_deb(repo: Path, area: Path, file: Path, sha256: str | None = None, *, anew: bool = False) -> Cached:
+    """Import a .file, or return it as imported before, unless that shall be done ``anew``.
+
+    ``sha256`` is what the archive's signed index says; without it the file itself is trusted (a local one).
+    Raises PackageError for a damaged file, for one of another digest, and for what ostree cannot hold.
+    """
+    if not file.is_file():
+        raise PackageError(f"there is no file {file}")
+    found = digest(file)
+    if sha256 is not None and found != sha256:
+        raise PackageError(
+            f"{file.name} is not the file that the archive lists",
+            f"SHA-256 is {found}, expected {sha256}",
+            "Nothing of it was used. Run the command again, or refresh the lists.",
+        )
+    cached = load(area, found)
+    if cached is not None and not anew and (not cached.objects or ostree.resolve(repo, f"{REF}/{found}")):
+        return cached
+    fields = deb.control(file)
+    place = area / "pkgs" / found
+    with scratch_directory(area / "tmp", f"import-{found[:16]}-") as work:
+        deb.unpack_tar(file, work / "data.tar", guard.room(area))
+        with _opened(work / "data.tar", file.name) as data:
+            members = _members(data, file.name)
+            check_space(repo, sum(member.size for member in members), f"the files of {file.name}")
+            control = deb.with_md5sums(file, data, members)
+            conffiles = deb.conffiles(control)
+            hollowed = [member for member in members if is_hollowed(member, conffiles)]
+            checksums = _commit_objects(repo, found, data, hollowed)
+            objects = {
+                checksum: [stat.S_IFREG | member.mode, member.uid, member.gid]
+                for member, checksum in zip(hollowed, checksums, strict=True)
+            }
+            markers = {id(member): marker(checksum) for member, checksum in zip(hollowed, checksums, strict=True)}
+            result = work / "result"
+            result.mkdir()
+            deb.write(
+                result / "hollow.deb",
+                control,
+                data,
+                lambda member: io.BytesIO(markers[id(member)]) if id(member) in markers else None,
+            )
+        # A name of a hard link shows its file's marker.
+        names = [os.path.normpath(m.name) for m in members if id(m) in markers or m.islnk()]
+        listing = "".join(f"{name}\0" for name in names).encode()
+        paths_file(result / "hollow.deb").write_bytes(listing)
+        index = {
+            "importer": IMPORTER,
+            "package": [fields["package"], fields["version"], fields["architecture"]],
+            "size": file.stat().st_size,
+            "control": proc.run(["dpkg-deb", "--field", file]).stdout,
+            "sizes": [(result / "hollow.deb").stat().st_size, len(listing)],
+            "objects": objects,
+            "control-files": sorted(deb.control_files(control)),
+        }
+        (result / "index.json").write_text(json.dumps(index))
+        remove_tree(place)
+        place.parent.mkdir(mode=0o700, exist_ok=True)
+        result.rename(place)
+    cached = load(area, found)
+    assert cached is not None
+    return cached
+
+
+@contextmanager
+def _opened(archive: Path, name: str) -> Iterator[tarfile.TarFile]:
+    """Read a package's data archive. Raises PackageError for one that makes no sense."""
+    try:
+        with tarfile.open(archive, "r:", errors="surrogateescape") as data:
+            yield data
+    except tarfile.TarError as error:
+        raise PackageError(f"{name} is damaged", str(error), "Fetch the file again.") from error
+
+
+def _members(data: tarfile.TarFile, name: str) -> list[tarfile.TarInfo]:
+    """The members of a data archive, each checked to be something that an OSTree commit can hold."""
+    members = []
+    files: set[str] = set()
+    for member in data:
+        members.append(member)
+        if problem := _problem(member, files):
+            raise PackageError(f"{name} cannot be layered", problem, _LEAVE_OUT)
+        if len(members) > MEMBERS_MAX:
+            raise PackageError(
+                f"{name} cannot be layered", f"it has more than {MEMBERS_MAX} files and directories", _LEAVE_OUT
+            )
+        if member.isfile():
+            files.add(os.path.normpath(member.name))
+    return members
+
+
+def _problem(member: tarfile.TarInfo, files: set[str]) -> str | None:
+    """What is wrong with a member that comes after ``files``; None for nothing."""
+    try:
+        size = len(member.name.encode())
+        member.linkname.encode()
+    except UnicodeEncodeError:
+        shown = member.name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        return f"the name {shown} is not UTF-8, which OSTree cannot hold"
+    if size > PATH_MAX:
+        return f"the path {member.name[:60]}… has {size} bytes; {PATH_MAX} are allowed"
+    if not (member.isfile() or member.isdir() or member.issym() or member.islnk()):
+        kind = "a FIFO" if member.isfifo() else "a device node" if member.isdev() else "of an unknown type"
+        return f"{member.name} is {kind}, which OSTree cannot hold"
+    if ".." in Path(member.name).parts or member.name.startswith("/"):
+        return f"the path {member.name} leads out of the tree"
+    if member.islnk() and os.path.normpath(member.linkname) not in files:
+        return f"{member.name} is a hard link to {member.linkname}, which is no file before it in the package"
+    if member.islnk() and _filesystem(member.name) != _filesystem(member.linkname):
+        return f"{member.name} is a hard link to {member.linkname}, and a deployment has them on different filesystems"
+    return _misplaced(member)
+
+
+def _filesystem(name: str) -> str:
+    """Which of a deployment's filesystems a path is on, as far as hard links care: the sandbox has as many."""
+    parts = Path(name).parts
+    if {*parts[:1]} <= _IN_VAR or parts[:2] == ("usr", "local"):
+        return "var"
+    return parts[0] if parts[0] in {"etc", "boot"} else "usr"
+
+
+def _misplaced(member: tarfile.TarInfo) -> str | None:
+    """What is wrong with a member's place; None for nothing. Directories may lie where they do not stay."""
+    parts = Path(member.name).parts
+    if parts[:1] in {("ostree",), ("sysroot",)}:
+        return f"{member.name} lies in OSTree's own place"
+    if parts[:2] == ("usr", "etc"):
+        return f"{member.name} is what a deployment has /etc in; a package ships it as /etc"
+    if parts and parts[0] in _FLEETING and not member.isdir():
+        return f"{member.name} lies where every boot starts with nothing"
+    return None
+
+
+def _commit_objects(repo: Path, sha256: str, data: tarfile.TarFile, members: list[tarfile.TarInfo]) -> list[str]:
+    """Store the contents of ``members``; returns their objects' checksums, in that order.
+
+    The files go in under running numbers, not names: names are dpkg's business, later.
+    """
+    if not members:
+        # ostree refuses to commit nothing.
+        return []
+    with (
+        _COMMITTING,
+        proc.spawn(
+            [
+                "ostree",
+                "commit",
+                f"--repo={repo}",
+                f"--branch={REF}/{sha256}",
+                "--parent=none",
+                "--subject=",
+                "--no-bindings",
+                "--fsync=false",
+                "--tree=tar=-",
+            ],
+            stdin=subprocess.PIPE,
+        ) as child,
+    ):
+        assert child.stdin is not None and child.stdout is not None and child.stderr is not None
+        try:
+            with tarfile.open(fileobj=child.stdin, mode="w|", format=tarfile.GNU_FORMAT, bufsize=deb.BLOCK) as tar:
+                # Without its root, ostree takes the tree for empty.
+                top = tarfile.TarInfo("./")
+                top.type, top.mode = tarfile.DIRTYPE, 0o755
+                tar.addfile(top)
+                for number, member in enumerate(members):
+                    plain = tarfile.TarInfo(f"{number:07}")
+                    plain.size, plain.mode = member.size, member.mode
+                    plain.uid, plain.gid = member.uid, member.gid
+                    tar.addfile(plain, data.extractfile(member))
+            child.stdin.close()
+        except BrokenPipeError:
+            pass  # its message and status say why
+        message = child.stdout.read().decode(), child.stderr.read().decode(errors="replace")
+    if child.returncode != 0:
+        raise PackageError("cannot store a package's files", proc.tail("\n".join(message)))
+    listed = [entry for entry in ostree.ls(repo, message[0].strip()) if entry.kind == "-"]
+    # A truncated stream can leave a smaller tree behind although ostree exits 0.
+    if len(listed) != len(members):
+        raise PackageError("cannot store a package's files", f"{len(listed)} of {len(members)} arrived")
+    return [entry.checksum for entry in sorted(listed, key=lambda entry: entry.path)]

@@ -1,0 +1,101 @@
+"""The package cache's entries on disk, and what they tell."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from apt_ostree.layering import cache
+from apt_ostree.layering.cache import Cached, Object
+from apt_ostree.model import Package, Solved
+
+CHECKSUM = "0123456789abcdef" * 4
+
+
+def cached(name: str, control: str = "", size: int = 7) -> Cached:
+    return Cached(name * 64, Package(name, "1", "all"), size, control, Path(f"/{name}"), {}, frozenset())
+
+
+def test_packages_file_is_what_apt_solves_with(tmp_path: Path) -> None:
+    entries = [
+        cached("a", "Package: a\nVersion: 1\nDescription: x\n long\n\n"),
+        cached("b", "Package: b\nVersion: 2\nMaintainer: \udcff", 8),
+    ]
+    target = tmp_path / "Packages"
+    assert cache.packages_file(entries, target) == target
+    assert target.read_bytes() == (
+        b"Package: a\nVersion: 1\nDescription: x\n long\n"
+        b"Filename: " + b"a" * 64 + b".deb\nSize: 7\nSHA256: " + b"a" * 64 + b"\n\n"
+        b"Package: b\nVersion: 2\nMaintainer: \xff\n"
+        b"Filename: " + b"b" * 64 + b".deb\nSize: 8\nSHA256: " + b"b" * 64 + b"\n\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("control", "size"),
+    [("Package: a\nInstalled-Size: 12\n", 12 * 1024), ("Package: a\n", 0), ("Package: a\nInstalled-Size: x\n", 0)],
+)
+def test_a_cached_package_is_solved_with_its_size_in_bytes(control: str, size: int) -> None:
+    assert cached("a", control).solved() == Solved(Package("a", "1", "all"), "a" * 64, 7, size, "cache")
+
+
+INDEX = {
+    "importer": cache.IMPORTER,
+    "package": ["a", "1:2", "all"],
+    "size": 99,
+    "control": "Package: a\n",
+    "sizes": [6, 11],
+    "objects": {CHECKSUM: [0o100755, 0, 42]},
+    "control-files": ["control", "postinst"],
+}
+
+
+def store(area: Path, index: str) -> Path:
+    place = area / "pkgs/ab"
+    place.mkdir(parents=True)
+    (place / "hollow.deb").write_text("hollow")
+    (place / "paths").write_text("usr/a\0usr\n\0")
+    (place / "index.json").write_text(index)
+    return place
+
+
+def test_load_reads_an_imported_package(tmp_path: Path) -> None:
+    place = store(tmp_path, json.dumps(INDEX))
+    loaded = cache.load(tmp_path, "ab")
+    assert loaded is not None
+    assert loaded.paths() == ["usr/a", "usr\n"]
+    assert loaded == Cached(
+        "ab",
+        Package("a", "1:2", "all"),
+        99,
+        "Package: a\n",
+        place / "hollow.deb",
+        {CHECKSUM: Object(0o100755, 0, 42)},
+        frozenset({"control", "postinst"}),
+    )
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        json.dumps({**INDEX, "importer": cache.IMPORTER - 1}),
+        json.dumps({**INDEX, "sizes": [5, 11]}),
+        json.dumps({**INDEX, "sizes": [6, 9]}),
+        json.dumps({key: value for key, value in INDEX.items() if key != "control"}),
+        json.dumps({**INDEX, "package": ["a"]}),
+        json.dumps(INDEX)[:-1],
+        "[]",
+        "",
+    ],
+)
+def test_load_counts_another_or_a_broken_import_as_none(tmp_path: Path, index: str) -> None:
+    store(tmp_path, index)
+    assert cache.load(tmp_path, "ab") is None
+
+
+def test_load_of_an_absent_package_is_none(tmp_path: Path) -> None:
+    assert cache.load(tmp_path, "ab") is None
+    store(tmp_path, json.dumps(INDEX)).joinpath("hollow.deb").unlink()
+    assert cache.load(tmp_path, "ab") is None
