@@ -79,3 +79,81 @@ def graph() -> dict[str, set[str]]:
 
 def test_the_walk_sees_imports_of_every_form() -> None:
     found = graph()
+    assert {"tools.ostree", "system.origin", "host.proc", "errors"} <= found["system.publication"]
+    assert {"layering.cache", "ops.layer", "ops.transaction"} <= found["ops.deployments"]  # from .., from .
+    assert "ops.packages" in found["cli.packages"]  # inside a function
+    assert "sh" in outside_imports("host.proc")
+
+
+def test_every_folder_of_code_is_a_floor() -> None:
+    assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == set(FLOORS)
+
+
+@pytest.mark.parametrize("folder", FLOORS)
+def test_a_folder_says_what_belongs_in_it(folder: str) -> None:
+    assert ast.get_docstring(TREES[f"{folder}.__init__"])
+
+
+def test_the_design_shows_the_same_picture() -> None:
+    text = (PACKAGE.parent / "docs/design.md").read_text()
+    assert re.findall(r"^\| `(\w+)/` \|", text, re.MULTILINE) == list(reversed(FLOORS))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_its_own_floor_or_lower_ones(module: str) -> None:
+    own = floor_of(module)
+    assert {name: floor_of(name) for name in imports(module) if floor_of(name) > own} == {}
+
+
+def test_no_imports_go_in_a_circle() -> None:
+    try:
+        graphlib.TopologicalSorter(graph()).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+@pytest.mark.parametrize(
+    ("package", "allowed"),
+    [("sh", {"host.proc"}), ("typer", {"cli"}), ("click", {"cli"}), ("rich", {"cli"})],
+)
+def test_a_library_is_imported_where_it_belongs(package: str, allowed: set[str]) -> None:
+    users = {module for module in MODULES if package in outside_imports(module)}
+    assert {module for module in users if not {module, module.partition(".")[0]} & allowed} == set()
+
+
+def ends_or_prints(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        name = ast.unparse(node) if isinstance(node, ast.Name | ast.Attribute) else ""
+        if name in {"print", "exit", "quit", "sys.exit", "os._exit", "SystemExit", "sys.stdout", "sys.stderr"}:
+            yield name
+        if isinstance(node, ast.ImportFrom) and node.module == "sys":
+            yield from (alias.name for alias in node.names if alias.name in {"exit", "stdout", "stderr"})
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if not name.startswith("cli.")])
+def test_only_the_command_line_prints_and_exits(module: str) -> None:
+    # The process that waits for the working one has nothing of its own to say or to clean up.
+    allowed = {"os._exit"} if module == "host.lifetime" else set()
+    assert set(ends_or_prints(TREES[module])) <= allowed
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["print(1)", "import sys\nsys.exit(1)", "from sys import exit", "raise SystemExit(1)", "sys.stdout.write('')"],
+)
+def test_what_prints_or_exits_is_seen(text: str) -> None:
+    assert list(ends_or_prints(ast.parse(text)))
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name != "host.proc"])
+def test_only_proc_starts_children(module: str) -> None:
+    calls = {
+        ast.unparse(node.func)
+        for node in ast.walk(TREES[module])
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    }
+    if module == "host.lifetime":
+        # It divides the command itself in two, and starts no other program.
+        calls -= {"os.fork"}
+    forbidden = {"subprocess.run", "subprocess.Popen", "subprocess.check_output", "os.system", "os.popen", "os.fork"}
+    assert calls & forbidden == set()
