@@ -15,7 +15,7 @@ from ..inputs import requests
 from ..system import origin, sysroot
 from ..system.inventory import package_list
 from ..system.sysroot import Sysroot
-from ..tools import apt, dpkg
+from ..tools import apt_area, apt_failures, dpkg
 from . import transaction as tx
 from .transaction import Settings
 
@@ -84,7 +84,9 @@ def show(settings: Settings, names: Sequence[str]) -> list[Shown]:
                 unknown.append(name)
         if unknown:
             known = run("apt-cache", "pkgnames").stdout.split()
-            near = [f"no archive has {name}{apt.suggestion(known, requests.name_of(name))}" for name in unknown]
+            near = [
+                f"no archive has {name}{apt_failures.suggestion(known, requests.name_of(name))}" for name in unknown
+            ]
             raise ResolveError(
                 "cannot find what was asked for", "\n".join(near), "'apt-ostree search' looks for words."
             )
@@ -107,9 +109,9 @@ def _archives(settings: Settings) -> Iterator[tuple[Callable[..., proc.Result], 
     etc = loaded.path / tx.merge_of(loaded, osname).path / "etc"
     # An area of its own: a transaction may be at work in the other one. Only the lists are that one's.
     with tempfile.TemporaryDirectory(prefix="apt-ostree-") as scratch:
-        target = apt.Target(tree, etc, dpkg.architectures(tree))
+        target = apt_area.Target(tree, etc, dpkg.architectures(tree))
         try:
-            solver = apt.prepare(Path(scratch), target, "status", None, lists=lists)
+            solver = apt_area.prepare(Path(scratch), target, "status", None, lists=lists)
         except PermissionError as error:
             raise NotRootError(
                 "this machine keeps its package sources from you",

@@ -12,10 +12,11 @@ from ..layering.cache import Cached
 from ..layering.importing import import_deb
 from ..model import Package, Plan, Solved
 from ..tools import apt
+from ..tools.apt_area import Apt
 from .transaction import Transaction
 
 
-def fetch(current: Transaction, solver: apt.Apt, plan: Plan, missing: Sequence[Solved]) -> dict[Package, Cached]:
+def fetch(current: Transaction, solver: Apt, plan: Plan, missing: Sequence[Solved]) -> dict[Package, Cached]:
     """Download and import what is new, several at once: a package is imported while others still arrive."""
     if missing:
         size = sum(solved.size for solved in missing) / 1e6
@@ -29,7 +30,7 @@ def fetch(current: Transaction, solver: apt.Apt, plan: Plan, missing: Sequence[S
     return found
 
 
-def _fetch_missing(current: Transaction, solver: apt.Apt, missing: Sequence[Solved]) -> None:
+def _fetch_missing(current: Transaction, solver: Apt, missing: Sequence[Solved]) -> None:
     archives = solver.area / "archives"
     done = 0
 

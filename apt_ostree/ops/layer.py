@@ -15,6 +15,7 @@ from ..model import CommitInfo, Deployment, Intent, Package, Plan, Solved
 from ..system import origin, publication
 from ..system.inventory import Change, difference, package_list
 from ..tools import apt, dpkg, ostree
+from ..tools.apt_area import Apt
 from ..tree import etc, kernel
 from ..tree.etc import Conflict
 from . import build
@@ -215,7 +216,7 @@ def _downloaded(current: Transaction, outcome: Outcome) -> Outcome:
 
 def _solve(
     current: Transaction,
-    solver: apt.Apt,
+    solver: Apt,
     tree: Path,
     target: Target,
     lock: Sequence[Solved],

@@ -11,7 +11,7 @@ from ..host import proc
 from ..inputs import requests
 from ..layering import cache
 from ..model import CommitInfo, Intent, Package, Plan, Solved
-from ..tools import apt, dpkg, ostree
+from ..tools import apt, apt_area, apt_failures, dpkg, ostree
 from . import transaction as tx
 from .transaction import Transaction
 
@@ -26,7 +26,7 @@ def locked(info: CommitInfo) -> list[Solved]:
 
 def prepare_apt(
     current: Transaction, tree: Path, base: CommitInfo, after: Intent, *, cache_only: bool, force: bool = False
-) -> tuple[apt.Apt, AptOstreeError | None]:
+) -> tuple[apt_area.Apt, AptOstreeError | None]:
     """apt over the base, with the merge deployment's sources, and with fresh lists unless ``cache_only``.
 
     ``force`` asks the archives even where the lists are a few hours old. An archive that is dead stops nothing that
@@ -34,9 +34,9 @@ def prepare_apt(
     no answer.
     """
     etc = current.sysroot.path / current.merge.path / "etc"
-    target = apt.Target(tree, etc if etc.is_dir() else tree / "usr/etc", dpkg.architectures(tree))
+    target = apt_area.Target(tree, etc if etc.is_dir() else tree / "usr/etc", dpkg.architectures(tree))
     # apt's area shows at RUN in this namespace: a path that its unprivileged user can reach.
-    solver = apt.prepare(tx.RUN, target, base.checksum, after.recommends)
+    solver = apt_area.prepare(tx.RUN, target, base.checksum, after.recommends)
     if not cache_only:
         try:
             if apt.refresh(solver, force=force):
@@ -64,7 +64,7 @@ class Question:
 
 def resolve(
     current: Transaction,
-    solver: apt.Apt,
+    solver: apt_area.Apt,
     tree: Path,
     after: Intent,
     lock: Sequence[Solved],
@@ -88,7 +88,7 @@ def resolve(
         return replace(plan, left_out=tuple(sorted(left_out)))
 
 
-def _resolve(current: Transaction, solver: apt.Apt, tree: Path, after: Intent, lock: Sequence[Solved]) -> Plan:
+def _resolve(current: Transaction, solver: apt_area.Apt, tree: Path, after: Intent, lock: Sequence[Solved]) -> Plan:
     base = [entry.package for entry in dpkg.installed(tree)]
     local = {entry.package: entry.sha256 for entry in after.local}
     sources = _cached_packages(current, after, lock)
@@ -106,20 +106,20 @@ def _resolve(current: Transaction, solver: apt.Apt, tree: Path, after: Intent, l
     apt.write_pins(solver, locked_pins)
     free = apt.simulate(solver, question.requests, sources, replacing=replacing)
     if isinstance(free, list) and (culprits := touches_base(free, question)):
-        raise _skew(after, culprits, apt.unmet(actions) if isinstance(actions, proc.Result) else [])
+        raise _skew(after, culprits, apt_failures.unmet(actions) if isinstance(actions, proc.Result) else [])
     failed = free if not isinstance(free, list) else actions
     if isinstance(failed, list):
         raise ResolveError("apt found no solution over this base", resolution="Nothing was changed.")
     layered = {s.name for s in lock}
-    unmet = apt.unmet(failed)
+    unmet = apt_failures.unmet(failed)
     if tied := [entry for entry in unmet if entry.name in layered]:
         raise _tied(tied)
     if skewed := [entry for entry in unmet if entry.name in {package.name for package in base}]:
         raise _skew(after, [], skewed)
-    raise apt.explain_failure(solver, failed, after)
+    raise apt_failures.explain_failure(solver, failed, after)
 
 
-def _tied(unmet: Sequence[apt.Unmet]) -> ResolveError:
+def _tied(unmet: Sequence[apt_failures.Unmet]) -> ResolveError:
     """Only an upgrade lets go of the versions of what is layered, and of those that it names."""
     packages = ", ".join(sorted({entry.package for entry in unmet}))
     names = " ".join(sorted({entry.name for entry in unmet}))
@@ -130,7 +130,7 @@ def _tied(unmet: Sequence[apt.Unmet]) -> ResolveError:
     )
 
 
-def _skew(after: Intent, culprits: Sequence[str], unmet: Sequence[apt.Unmet]) -> ResolveError:
+def _skew(after: Intent, culprits: Sequence[str], unmet: Sequence[apt_failures.Unmet]) -> ResolveError:
     """The archives are ahead of the base, or behind it: which packages hold things up, and the ways out.
 
     ``culprits`` says what apt would do to the base if it might.
@@ -214,7 +214,7 @@ def touches_base(actions: Sequence[apt.Action], question: Question) -> list[str]
 
 def _plan(
     current: Transaction,
-    solver: apt.Apt,
+    solver: apt_area.Apt,
     actions: Sequence[apt.Action],
     known: Mapping[Package, Solved],
     local: Mapping[Package, str],

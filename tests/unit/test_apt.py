@@ -10,8 +10,9 @@ import pytest
 from apt_ostree.errors import ResolveError
 from apt_ostree.host import proc
 from apt_ostree.model import Intent, Package, Round, Solved
-from apt_ostree.tools import apt
-from apt_ostree.tools.apt import Action, Target, parse_simulation, rounds
+from apt_ostree.tools import apt, apt_area, apt_failures
+from apt_ostree.tools.apt import Action, parse_simulation, rounds
+from apt_ostree.tools.apt_area import Target
 
 STABLE = "Debian:13.7/stable"
 
@@ -185,7 +186,7 @@ Binary::apt::APT::Default-Release "sid";
 
 
 def test_parse_configuration_takes_what_decides_the_fetching_and_nothing_else() -> None:
-    assert {key: value for key, value in apt.parse_configuration(DUMP).items() if value} == {
+    assert {key: value for key, value in apt_area.parse_configuration(DUMP).items() if value} == {
         "APT::Install-Recommends": "false",
         "APT::Install-Suggests": "0",
         "APT::Default-Release": "trixie",
@@ -215,7 +216,7 @@ def test_parse_configuration_takes_what_decides_the_fetching_and_nothing_else() 
     ],
 )
 def test_parse_configuration_leaves_behind(line: str) -> None:
-    assert apt.parse_configuration(line) == {}
+    assert apt_area.parse_configuration(line) == {}
 
 
 @pytest.mark.parametrize(
@@ -249,7 +250,7 @@ class Keys:
         return f"{self.keyrings}/{hashlib.sha256(path.encode()).hexdigest()[:12]}-{Path(path).name}"
 
     def relocate(self, text: str) -> str:
-        return apt._relocate_keys(text, self.keyrings, Target(self.tree, self.etc, ("amd64",)))
+        return apt_area._relocate_keys(text, self.keyrings, Target(self.tree, self.etc, ("amd64",)))
 
     @property
     def copied(self) -> dict[str, str]:
@@ -337,7 +338,7 @@ def failed(stdout: str = "", stderr: str = "") -> proc.Result:
 
 
 @pytest.fixture
-def solver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> apt.Apt:
+def solver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> apt_area.Apt:
     """An apt that knows three packages; no child runs."""
     answers = {
         "apt-cache pkgnames": "vim\nvim-tiny\nemacs\n",
@@ -348,7 +349,7 @@ def solver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> apt.Apt:
         return proc.Result(tuple(argv), 0, answers[" ".join(argv)], "")
 
     monkeypatch.setattr(proc, "run", run)
-    return apt.Apt(tmp_path, tmp_path / "apt.conf", "")
+    return apt_area.Apt(tmp_path, tmp_path / "apt.conf", "")
 
 
 @pytest.mark.parametrize(
@@ -370,20 +371,20 @@ def solver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> apt.Apt:
         ),
     ],
 )
-def test_explain_failure_names_what_is_not_there(solver: apt.Apt, stderr: str, detail: str) -> None:
-    error = apt.explain_failure(solver, failed(stderr=stderr), Intent(("vim",)))
+def test_explain_failure_names_what_is_not_there(solver: apt_area.Apt, stderr: str, detail: str) -> None:
+    error = apt_failures.explain_failure(solver, failed(stderr=stderr), Intent(("vim",)))
     assert isinstance(error, ResolveError)
     assert (error.brief, error.detail) == ("cannot find what was asked for", detail)
 
 
-def test_explain_failure_shows_unmet_dependencies(solver: apt.Apt) -> None:
+def test_explain_failure_shows_unmet_dependencies(solver: apt_area.Apt) -> None:
     stdout = (
         "Reading package lists...\nSome packages could not be installed.\n"
         "The following packages have unmet dependencies:\n"
         " toy:i386 : PreDepends: toy-pre:i386 but it is not installable\n"
     )
     stderr = "E: Unable to correct problems, you have held broken packages.\n"
-    error = apt.explain_failure(solver, failed(stdout, stderr), Intent(("toy:i386", "vim")))
+    error = apt_failures.explain_failure(solver, failed(stdout, stderr), Intent(("toy:i386", "vim")))
     assert error.brief == "cannot lay toy:i386, vim over this base"
     assert error.detail == (
         "The following packages have unmet dependencies:\n"
@@ -404,7 +405,7 @@ def test_a_link_of_the_target_never_means_a_file_of_the_running_system(tmp_path:
     (sources / "b.list").symlink_to(outside)
     (sources / "c.list").symlink_to("../../../outside")
     (sources / "d.list").write_text("plain")
-    found = apt._listed(Target(tree, etc, ("amd64",)), "sources.list", "sources.list.d")
+    found = apt_area._listed(Target(tree, etc, ("amd64",)), "sources.list", "sources.list.d")
     assert [(name, source.read_text()) for name, source in found] == [
         ("sources.list", "main"),
         ("sources.list.d/a.list", "vendor"),

@@ -11,7 +11,7 @@ from apt_ostree.host import proc
 from apt_ostree.model import Package, Solved
 from apt_ostree.system import origin, remote
 from apt_ostree.system.remote import Refspec, Remote
-from apt_ostree.tools import apt
+from apt_ostree.tools import apt_failures
 
 A = "a" * 64
 HERE = Refspec("debian", "debian/13")
@@ -110,7 +110,7 @@ E: Unable to correct problems, you have held broken packages.
 
 
 def test_version_conflicts_are_read_from_apts_words() -> None:
-    found = apt.unmet(proc.Result((), 100, UNMET, ""))
+    found = apt_failures.unmet(proc.Result((), 100, UNMET, ""))
     assert list(map(str, found)) == [
         "needs needs lib (>= 2), and there is 1.0",
         "needs needs other (= 3), and there is 2:1~b",

@@ -1,0 +1,94 @@
+"""What apt says when it fails, told in our words."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..errors import ResolveError, UnavailableError
+from ..host import proc
+from ..model import Intent
+from . import dpkg
+from .apt_area import Apt
+
+_UNMET = re.compile(
+    r"^ (?:(?P<package>[^\s:]+)(?::\S+)?)? *:? (?:Pre)?Depends: (?P<dependency>.+?)"
+    r" but (?P<found>\S+) is to be installed$"
+)
+
+
+def suggestion(known: Sequence[str], name: str) -> str:
+    """The end of a message about ``name``: which of the known names look like it, the nearest first."""
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.7)
+    return f"; did you mean {', '.join(near)}?" if near else ""
+
+
+def said(result: proc.Result) -> str:
+    """The errors that apt printed, each once; its warnings where it printed no error."""
+    lines = [line[3:] for line in result.stderr.splitlines() if line.startswith(("E: ", "W: "))]
+    errors = [line[3:] for line in result.stderr.splitlines() if line.startswith("E: ")]
+    return "\n".join(dict.fromkeys(errors or lines))
+
+
+def explain_failure(apt: Apt, failed: proc.Result, intent: Intent) -> ResolveError:
+    """The error for a request that apt cannot fulfil: names it does not know, all at once, with near ones."""
+    essential = re.search(r"essential packages will be removed\.\n.*\n((?: +.*\n)+)", failed.stdout)
+    if essential and "--allow-remove-essential" in failed.stderr:
+        return ResolveError(
+            "essential packages would be removed",
+            " ".join(essential[1].split()),
+            "Nothing was changed. They can be replaced, not removed.",
+        )
+    if problems := _unavailable(apt, failed):
+        return UnavailableError(list(problems), "\n".join(problems.values()))
+    unmet = re.search(r"(The following packages have unmet dependencies:.*)", failed.stdout, re.DOTALL)
+    detail = proc.tail((unmet[1] if unmet else failed.stdout) + "\n" + said(failed))
+    return ResolveError(f"cannot lay {', '.join(intent.names)} over this base", detail, "Nothing was changed.")
+
+
+def _unavailable(apt: Apt, failed: proc.Result) -> dict[str, str]:
+    """The names that no archive can serve as asked -> what is wrong with each."""
+    problems = {}
+    for name in re.findall(r"^E: Unable to locate package (\S+)$", failed.stderr, re.MULTILINE):
+        known = apt.run("apt-cache", "pkgnames").stdout.split()
+        problems[name] = f"no package is named {name}{suggestion(known, name)}"
+    for version, name in re.findall(r"^E: Version '(.+?)' for '(.+?)' was not found$", failed.stderr, re.MULTILINE):
+        have = sorted(
+            {f["version"] for f in dpkg.parse_stanzas(apt.run("apt-cache", "show", name, check=False).stdout)},
+            key=dpkg.version_key,
+        )
+        problems[name] = f"{name} has no version {version}; there is {', '.join(have) or 'none'}"
+    for release, name in re.findall(r"^E: Release '(.+?)' for '(.+?)' was not found$", failed.stderr, re.MULTILINE):
+        problems[name] = f"{name} is in no suite {release}"
+    for name in re.findall(r"^E: Package '(\S+?)' has no installation candidate$", failed.stderr, re.MULTILINE):
+        problems[name] = f"{name} is a virtual package or is in no archive; name the package that provides it"
+    return {name.partition(":")[0]: problem for name, problem in problems.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Unmet:
+    """A dependency that apt could not fulfil; ``found`` is the version that stands in its way."""
+
+    package: str
+    dependency: str
+    found: str
+
+    @property
+    def name(self) -> str:
+        """The package that the dependency is on."""
+        return re.split("[ :]", self.dependency, maxsplit=1)[0]
+
+    def __str__(self) -> str:
+        return f"{self.package} needs {self.dependency}, and there is {self.found}"
+
+
+def unmet(failed: proc.Result) -> list[Unmet]:
+    """The version conflicts in what ``apt-get install`` prints when it finds no solution."""
+    found, package = [], ""
+    for line in failed.stdout.splitlines():
+        if match := _UNMET.match(line):
+            package = match["package"] or package
+            found.append(Unmet(package, match["dependency"], match["found"]))
+    return found
