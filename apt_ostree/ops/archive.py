@@ -16,6 +16,7 @@ from ..system import origin, sysroot
 from ..system.inventory import package_list
 from ..system.sysroot import Sysroot
 from ..tools import apt_area, apt_failures, dpkg
+from . import commits
 from . import transaction as tx
 from .transaction import Settings
 
@@ -129,7 +130,7 @@ def _standings(loaded: Sysroot, osname: str) -> dict[str, Standing]:
     basis = loaded.of(osname)[0]
     base, present = (
         {package.name: package.version for package in package_list(loaded.repo, commit)}
-        for commit in (tx.base_of(loaded.repo, basis).checksum, basis.checksum)
+        for commit in (commits.base_of(loaded.repo, basis).checksum, basis.checksum)
     )
     intent = origin.intent(basis.origin)
     asked = {*map(requests.name_of, intent.requested), *(entry.package.name for entry in intent.local)}

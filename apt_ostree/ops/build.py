@@ -19,7 +19,7 @@ from ..model import CommitInfo, Intent, Package, Plan
 from ..sandbox.guard import LIMITS
 from ..tools import dpkg, ostree
 from ..tree import kernel, layout, subids, users
-from . import transaction as tx
+from . import commits
 from .transaction import Transaction
 
 ENGINE = 5
@@ -108,7 +108,7 @@ def build(
             base.checksum,
             functools.partial(
                 ostree.commit,
-                ref=tx.PENDING_REF,
+                ref=commits.PENDING_REF,
                 subject=f"Layer {', '.join(intent.names) or 'an initramfs'}",
                 metadata=_metadata(tree, base, intent, plan, inputs, built.kernels),
             ),

@@ -13,7 +13,7 @@ from ..layering import cache
 from ..model import Deployment
 from ..reporter import Reporter
 from ..system import publication, reordering, staged, sysroot
-from . import layer
+from . import commits, layer
 from . import transaction as tx
 from .transaction import Settings
 
@@ -67,7 +67,7 @@ def choices(settings: Settings, to: str | None) -> list[Choice]:
     loaded = sysroot.load(settings.sysroot.absolute())
     own = loaded.of(loaded.stateroot(settings.stateroot))
     chosen = _choose(own, to) if to is not None or len(own) > 1 else None
-    infos = [tx.commit_of(loaded.repo, deployment) for deployment in own]
+    infos = [commits.commit_of(loaded.repo, deployment) for deployment in own]
     return [Choice(d, info.version, info.timestamp, d is chosen) for d, info in zip(own, infos, strict=True)]
 
 

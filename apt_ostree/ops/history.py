@@ -12,6 +12,7 @@ from ..errors import CancelError, JournalError, LockedError
 from ..reporter import Reporter
 from ..system import boots, journal, sysroot
 from ..system.lock import Holder, holder, locked_file
+from . import recovery
 from . import transaction as tx
 from .deployments import Done
 from .transaction import Settings
@@ -53,7 +54,7 @@ def history(settings: Settings, count: int | None) -> History:
 def _as_it_is(entry: journal.Entry | journal.Unreadable, running: str) -> journal.Entry | journal.Unreadable:
     """A document that says "running" while nobody does was left by a kill; the next transaction writes so."""
     if isinstance(entry, journal.Entry) and entry.state == journal.RUNNING and entry.id != running:
-        return replace(entry, state=journal.INTERRUPTED, error=tx.KILLED)
+        return replace(entry, state=journal.INTERRUPTED, error=recovery.KILLED)
     return entry
 
 

@@ -18,7 +18,7 @@ from ..model import Deployment
 from ..reporter import Reporter
 from ..system import origin, publication, sysroot
 from ..system.sysroot import Sysroot
-from . import layer
+from . import commits, layer
 from . import transaction as tx
 from .transaction import Settings
 
@@ -132,7 +132,7 @@ def publish(current: tx.Transaction, words: Sequence[str]) -> Sysroot:
     """What boots next, once more, with these arguments."""
     basis = current.basis
     with current.phase("deploy", "Deploying"):
-        tx.hold_bases(current.sysroot)
+        commits.hold_bases(current.sysroot)
         fresh = publication.publish(
             current.sysroot,
             current.osname,

@@ -18,8 +18,7 @@ from ..tools import apt, dpkg, ostree
 from ..tools.apt_area import Apt
 from ..tree import etc, kernel
 from ..tree.etc import Conflict
-from . import build
-from . import transaction as tx
+from . import build, commits, recovery
 from .fetch import fetch
 from .resolve import locked, prepare_apt, resolve
 from .transaction import Settings, Transaction
@@ -85,7 +84,7 @@ def standing(current: Transaction) -> Target:
     """The target that would change nothing: what boots next, as it is. Raises SysrootError."""
     deployment = current.basis
     return Target(
-        tx.base_of(current.repo, deployment),
+        commits.base_of(current.repo, deployment),
         origin.refspec(deployment.origin),
         origin.intent(deployment.origin),
         origin.pinned(deployment.origin),
@@ -105,7 +104,7 @@ def reach(current: Transaction, settings: Settings, target: Target, options: Opt
     """
     now = standing(current)
     base, before = target.base, now.intent
-    old_info = tx.commit_of(current.repo, current.basis)
+    old_info = commits.commit_of(current.repo, current.basis)
     if old_info.layered and before.empty:
         raise SysrootError(
             f"deployment {current.basis.index} has lost its requests",
@@ -186,7 +185,7 @@ def reach(current: Transaction, settings: Settings, target: Target, options: Opt
         sum(s.installed_size for s in plan.packages) + 2 * sum(s.size for s in missing),
         "the packages",
     )
-    tx.mark_unsynced(current.sysroot)
+    recovery.mark_unsynced(current.sysroot)
     cached = fetch(current, solver, plan, missing)
     if options.download_only:
         return _downloaded(current, outcome)
@@ -270,7 +269,7 @@ def kept_in_etc(current: Transaction, base: CommitInfo, *, alone: bool) -> tuple
     With packages over it (not ``alone``) only the bases are compared: what scripts will make of /etc is not known.
     """
     merge = current.merge
-    old = merge.checksum if alone else tx.base_of(current.repo, merge).checksum
+    old = merge.checksum if alone else commits.base_of(current.repo, merge).checksum
     return tuple(etc.conflicts(current.repo, current.sysroot.path / merge.path, old, base.checksum))
 
 
@@ -318,7 +317,7 @@ def _drop_provided(after: Intent, before: Intent, tree: Path, options: Options) 
 def publish(current: Transaction, commit: str, target: Target, outcome: Outcome) -> Outcome:
     """Deploy a commit with this target on record; the last step of every operation on base and packages."""
     with current.phase("deploy", "Deploying"):
-        tx.hold_bases(current.sysroot, also=target.base.checksum)
+        commits.hold_bases(current.sysroot, also=target.base.checksum)
         if current.merge.origin.get("origin", {}).get("unlocked") == "hotfix":
             current.reporter.warn("what was changed in /usr by hand ('ostree admin unlock --hotfix') stays behind")
         new_origin = origin.with_base(current.basis.origin, target.refspec, target.pinned)
@@ -338,9 +337,9 @@ def publish(current: Transaction, commit: str, target: Target, outcome: Outcome)
 def tidy(current: Transaction) -> None:
     """Drop what no deployment needs any more: refs, cached packages, objects."""
     loaded = current.sysroot
-    if tx.PENDING_REF in ostree.refs(loaded.repo, "apt-ostree"):
-        ostree.delete_ref(loaded.repo, tx.PENDING_REF)
-    tx.hold_bases(loaded)
+    if commits.PENDING_REF in ostree.refs(loaded.repo, "apt-ostree"):
+        ostree.delete_ref(loaded.repo, commits.PENDING_REF)
+    commits.hold_bases(loaded)
     try:
         keep = needed(loaded.repo, loaded.deployments)
     except SysrootError as error:
@@ -354,6 +353,6 @@ def needed(repo: Path, deployments: Sequence[Deployment]) -> set[str]:
     """The digests of the packages that these deployments are made of. Raises SysrootError where that cannot be told."""
     keep = set()
     for deployment in deployments:
-        keep |= {s.sha256 for s in locked(tx.commit_of(repo, deployment))}
+        keep |= {s.sha256 for s in locked(commits.commit_of(repo, deployment))}
         keep |= {entry.sha256 for entry in origin.intent(deployment.origin).local}
     return keep

@@ -14,6 +14,7 @@ from ..reporter import Reporter
 from ..system import origin
 from ..system.inventory import package_list
 from ..tools import deb, dpkg
+from . import commits, recovery
 from . import transaction as tx
 from .layer import Options, Outcome, reach, relayer, standing
 from .transaction import Settings, Transaction
@@ -186,7 +187,7 @@ def native_architecture(current: Transaction) -> str:
 
 
 def _base_packages(current: Transaction) -> list[Package]:
-    return package_list(current.repo, tx.base_of(current.repo, current.basis).checksum)
+    return package_list(current.repo, commits.base_of(current.repo, current.basis).checksum)
 
 
 def override_reset(
@@ -219,7 +220,7 @@ def import_files(current: Transaction, files: Sequence[Path], *, anew: bool = Fa
     """Put files that the user handed over into the package cache. Raises PackageError."""
     if not files:
         return []
-    tx.mark_unsynced(current.sysroot)
+    recovery.mark_unsynced(current.sysroot)
     with current.phase("import"):
         imported = [import_deb(current.repo, current.area, file.absolute(), anew=anew) for file in files]
     return [LocalPackage(cached.sha256, cached.package) for cached in imported]

@@ -22,6 +22,7 @@ from ..tools import dpkg, ostree
 from ..tree import changelog, etc
 from ..tree.changelog import News
 from ..tree.etc import Conflict
+from . import commits
 from . import transaction as tx
 from .available import Update, cached
 from .resolve import inactive_overrides, locked
@@ -73,8 +74,8 @@ def status(path: Path, stateroot: str | None = None, *, detailed: bool = False) 
     booted = loaded.booted
     found = []
     for deployment in chosen:
-        info = tx.commit_of(loaded.repo, deployment)
-        base = tx.base_of(loaded.repo, deployment) if info.layered else info
+        info = commits.commit_of(loaded.repo, deployment)
+        base = commits.base_of(loaded.repo, deployment) if info.layered else info
         intent = origin.intent(deployment.origin)
         layered = tuple(locked(info))
         found.append(

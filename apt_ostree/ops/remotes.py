@@ -12,6 +12,7 @@ from ..reporter import Reporter
 from ..system import remote
 from ..system.remote import Remote
 from ..system.sysroot import Sysroot
+from . import commits
 from . import transaction as tx
 from .deployments import Done
 from .transaction import Settings
@@ -109,7 +110,7 @@ def delete(settings: Settings, name: str, reporter: Reporter, *, if_exists: bool
             )
         if settings.dry_run:
             return Done(True, f"Would delete the remote {name}.", dry_run=True)
-        tx.hold_bases(current.sysroot, also=tx.base_of(current.repo, current.basis).checksum)
+        commits.hold_bases(current.sysroot, also=commits.base_of(current.repo, current.basis).checksum)
         remote.delete(current.repo, name)
         return Done(True, f"Deleted the remote {name}.")
 

@@ -10,34 +10,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import AptOstreeError, Interrupted, NotRootError, SpaceError, SysrootError, ToolError, UsageError
+from ..errors import AptOstreeError, Interrupted, NotRootError, SpaceError, ToolError, UsageError
 from ..host import caller, lifetime, mounts
-from ..host.fs import make_beneath, remove_tree, sync_filesystem, write_atomically
+from ..host.fs import make_beneath, remove_tree, sync_filesystem
 from ..inputs import config
 from ..inputs.config import Config
-from ..layering import cache
-from ..model import CommitInfo, Deployment, Package
+from ..model import Deployment, Package
 from ..reporter import Reporter
-from ..system import inventory, journal, origin, publication, reordering, sysroot
+from ..system import inventory, journal, sysroot
 from ..system.inventory import Change
 from ..system.lock import holder, lock
 from ..system.sysroot import Sysroot
-from ..tools import ostree
+from .recovery import prepare_area, recover, sweep
 
 RUN = Path("/run/apt-ostree")
 """Where a transaction's own mount namespace shows apt's area: a path that the unprivileged fetcher can reach,
 wherever the sysroot lies."""
 
 LOCK = "ostree/apt-ostree.lock"
-
-KILLED = "the process was killed, or the machine stopped"
-"""What the journal says of a transaction that could not say so itself."""
-
-PENDING_REF = "apt-ostree/pending"
-"""Holds a new layer between its commit and its deployment, so that no concurrent prune takes it."""
-
-BASE_REF = "apt-ostree/base"
-
 
 AS_CONFIGURED = -1.0
 """Seconds to wait for the lock where the command line does not say."""
@@ -288,155 +278,3 @@ def _packages(loaded: Sysroot, osname: str) -> list[Package]:
 
 def stateroot_of(loaded: Sysroot, osname: str) -> Path:
     return loaded.path / "ostree/deploy" / osname
-
-
-def recover(loaded: Sysroot, reporter: Reporter, *, killed: bool) -> None:
-    """After a transaction that was killed: say so in the journal, and remove what only it knew of.
-
-    ``killed`` tells that the lock's holder left its note behind; a document that says "running" tells the same.
-    That is: references without an owner, packages that are not whole, and with them every object and every tree
-    that nothing needs. Complete packages stay: the command will be run again.
-    """
-    dead = []
-    for stateroot in sorted((loaded.path / "ostree/deploy").iterdir()):
-        # It is worth less than the operation, which warns where it cannot be written either.
-        with contextlib.suppress(OSError):
-            journal.tidy(stateroot)
-        try:
-            found = journal.read(stateroot)
-        except OSError:
-            continue
-        dead += [(stateroot, e) for e in found if isinstance(e, journal.Entry) and e.state == journal.RUNNING]
-    if not dead and not killed:
-        return
-    try:
-        cache.drop_incomplete(loaded.repo, loaded.area)
-        hold_bases(loaded)
-        publication.prune(loaded.path)
-        for stateroot, entry in dead:
-            boots = next((d.id for d in loaded.deployments if d.osname == stateroot.name), None)
-            journal.write(
-                stateroot,
-                replace(
-                    entry,
-                    state=journal.INTERRUPTED,
-                    ended=journal.now(),
-                    new=boots if boots != entry.old else None,
-                    error=KILLED,
-                ),
-            )
-    except (AptOstreeError, OSError) as error:
-        # The next command tries again: the documents still say that it is due.
-        reporter.warn(f"what an earlier command left cannot all be removed: {error}")
-
-
-def prepare_area(loaded: Sysroot) -> None:
-    """Make the work area: root's alone, except for apt's, into which the fetcher writes and whose lists anybody may
-    search. What lies beside them there holds setuid programs and files of other systems that nobody shall reach."""
-    for name, mode in (("", 0o711), ("apt", 0o755), ("base", 0o700), ("pkgs", 0o700), ("tmp", 0o700)):
-        place = loaded.area / name
-        place.mkdir(parents=True, exist_ok=True)
-        place.chmod(mode)
-
-
-def sweep(loaded: Sysroot) -> None:
-    """Remove what a killed run left: its work directories, its downloads and its unpublished commit.
-
-    Its mounts and processes ended with it: they lived in namespaces of its own (lifetime.py).
-    """
-    archives = loaded.area / "apt/archives"
-    partial = [
-        loaded.path / "boot" / reordering.SWAP,
-        *loaded.area.glob(".*"),
-        *archives.glob("*"),
-        *archives.glob(".*"),
-    ]
-    partial += loaded.path.glob("ostree/deploy/*/deploy/.*.origin.*")
-    for left in [*sorted((loaded.area / "tmp").iterdir()), *partial]:
-        remove_tree(left)
-    if loaded.unsynced.exists():
-        # Damaged, it names another boot than this one, and nothing that was synced. What a deployment asks for was,
-        # before that was published; and a package that was given as a file can be fetched from nowhere.
-        boot, *kept = loaded.unsynced.read_text(errors="replace").split() or [""]
-        if boot != _boot_id():
-            given = {entry.sha256 for d in loaded.deployments for entry in origin.intent(d.origin).local}
-            _forget_unsynced(loaded, {*kept, *given})
-    if PENDING_REF in ostree.refs(loaded.repo, "apt-ostree"):
-        ostree.delete_ref(loaded.repo, PENDING_REF)
-
-
-def mark_unsynced(loaded: Sysroot) -> None:
-    """Note that objects will be written without fsync from here on, until they are synced all at once; and
-    which packages were imported, and synced, before."""
-    if not loaded.unsynced.exists():
-        known = sorted(place.name for place in (loaded.area / "pkgs").iterdir())
-        write_atomically(loaded.unsynced, "\n".join([_boot_id(), *known]).encode())
-
-
-def _boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-
-
-def _forget_unsynced(loaded: Sysroot, kept: set[str]) -> None:
-    """After a power cut: drop every object that was written without fsync and not published.
-
-    OSTree takes an object that exists for whole, so a damaged one would go into later commits. Deployments
-    were synced, and so were the packages in ``kept``; what only others and an unpublished layer reach goes.
-    """
-    remove_tree(loaded.area / "base")
-    # The files of refs, not ostree: a ref may be damaged, too.
-    heads = loaded.repo / "refs/heads"
-    remove_tree(heads / PENDING_REF)
-    for directory in (loaded.area / "pkgs", heads / cache.REF):
-        for place in sorted(directory.iterdir()) if directory.is_dir() else []:
-            if place.name not in kept:
-                remove_tree(place)
-    ostree.prune(loaded.repo)
-    loaded.unsynced.unlink()
-
-
-def base_of(repo: Path, deployment: Deployment) -> CommitInfo:
-    """The base commit of a deployment: its own where nothing is layered. Raises SysrootError."""
-    info = commit_of(repo, deployment)
-    if not info.layered:
-        return info
-    base = ostree.commit_info(repo, info.parent) if info.parent else None
-    if base is None:
-        raise SysrootError(
-            f"the base of deployment {deployment.index} is missing",
-            f"commit {info.parent} is not in {repo}",
-            "Pull it again, or deploy another commit.",
-        )
-    return base
-
-
-def commit_of(repo: Path, deployment: Deployment) -> CommitInfo:
-    """A deployment's own commit. Raises SysrootError when the repository lost it."""
-    info = ostree.commit_info(repo, deployment.checksum)
-    if info is None:
-        raise SysrootError(
-            f"the commit of deployment {deployment.index} is missing",
-            f"{deployment.checksum} is not in {repo}",
-            "Pull it again (ostree pull), or boot another deployment ('apt-ostree rollback --list').",
-        )
-    return info
-
-
-def hold_bases(loaded: Sysroot, also: str | None = None) -> None:
-    """Keep the base commits of all deployments (and ``also``) through a prune, and no others of ours.
-
-    Where a deployment's cannot be told, none is let go.
-    """
-    wanted, known = set() if also is None else {also}, also is None
-    for deployment in loaded.deployments:
-        try:
-            wanted.add(base_of(loaded.repo, deployment).checksum)
-        except SysrootError:
-            known = False
-    held = {ref: ref.rpartition("/")[2] for ref in ostree.refs(loaded.repo, BASE_REF)}
-    for checksum in sorted(wanted - set(held.values())):
-        ostree.create_ref(loaded.repo, f"{BASE_REF}/{checksum}", checksum)
-    if known:
-        for ref, checksum in held.items():
-            if checksum not in wanted:
-                ostree.delete_ref(loaded.repo, ref)

@@ -13,6 +13,7 @@ from ..reporter import Reporter
 from ..system import origin, remote
 from ..system.remote import Refspec
 from ..tools import ostree
+from . import commits
 from . import transaction as tx
 from .layer import Options, Outcome, Target, reach, standing
 from .packages import Edit
@@ -58,7 +59,7 @@ def upgrade(settings: Settings, scope: Scope, edit: Edit, options: Options, repo
 
 def let_go(current: Transaction, names: Sequence[str]) -> frozenset[Package]:
     """The layered packages whose locked versions an upgrade lets go: all, or those named. Raises ResolveError."""
-    lock = [solved.package for solved in locked(tx.commit_of(current.repo, current.basis))]
+    lock = [solved.package for solved in locked(commits.commit_of(current.repo, current.basis))]
     for name in names:
         requests.parse_expression(name)
     if unknown := [name for name in names if name not in {package.name for package in lock}]:
@@ -137,7 +138,7 @@ def _bring(current: Transaction, refspec: Refspec, wanted: CommitInfo, *, of_ref
     if refspec.remote and not _is_here(current, wanted.checksum):
         with current.phase("pull", f"Pulling {refspec} {wanted.version}".rstrip()):
             remote.pull(current.repo, refspec, wanted.checksum, current.reporter.progress, of_ref=of_ref)
-    tx.hold_bases(current.sysroot, also=wanted.checksum)
+    commits.hold_bases(current.sysroot, also=wanted.checksum)
     info = ostree.commit_info(current.repo, wanted.checksum)
     assert info is not None
     return info
@@ -259,7 +260,7 @@ def _local_history(current: Transaction, refspec: Refspec) -> Iterator[CommitInf
         info = ostree.commit_info(current.repo, info.parent) if info.parent else None
     for deployment in current.sysroot.of(current.osname):
         if origin.refspec(deployment.origin) == str(refspec):
-            yield tx.base_of(current.repo, deployment)
+            yield commits.base_of(current.repo, deployment)
 
 
 def described(info: CommitInfo) -> str:

@@ -48,8 +48,8 @@ FUNCTIONS = {
     "write-pin": "system.retention.write_pin",
     "set-default": "system.reordering.set_default",
     "loader": "system.reordering._reorder",
-    "sweep": "ops.transaction.sweep",
-    "recover": "ops.transaction.recover",
+    "sweep": "ops.recovery.sweep",
+    "recover": "ops.recovery.recover",
 }
 """A name for each function that may be met by a fault. In ``sandbox`` bwrap's first process waits for a word."""
 

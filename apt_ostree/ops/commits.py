@@ -1,0 +1,62 @@
+"""The commits behind deployments, and the refs that keep them through a prune."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import SysrootError
+from ..model import CommitInfo, Deployment
+from ..system.sysroot import Sysroot
+from ..tools import ostree
+
+PENDING_REF = "apt-ostree/pending"
+"""Holds a new layer between its commit and its deployment, so that no concurrent prune takes it."""
+
+BASE_REF = "apt-ostree/base"
+
+
+def base_of(repo: Path, deployment: Deployment) -> CommitInfo:
+    """The base commit of a deployment: its own where nothing is layered. Raises SysrootError."""
+    info = commit_of(repo, deployment)
+    if not info.layered:
+        return info
+    base = ostree.commit_info(repo, info.parent) if info.parent else None
+    if base is None:
+        raise SysrootError(
+            f"the base of deployment {deployment.index} is missing",
+            f"commit {info.parent} is not in {repo}",
+            "Pull it again, or deploy another commit.",
+        )
+    return base
+
+
+def commit_of(repo: Path, deployment: Deployment) -> CommitInfo:
+    """A deployment's own commit. Raises SysrootError when the repository lost it."""
+    info = ostree.commit_info(repo, deployment.checksum)
+    if info is None:
+        raise SysrootError(
+            f"the commit of deployment {deployment.index} is missing",
+            f"{deployment.checksum} is not in {repo}",
+            "Pull it again (ostree pull), or boot another deployment ('apt-ostree rollback --list').",
+        )
+    return info
+
+
+def hold_bases(loaded: Sysroot, also: str | None = None) -> None:
+    """Keep the base commits of all deployments (and ``also``) through a prune, and no others of ours.
+
+    Where a deployment's cannot be told, none is let go.
+    """
+    wanted, known = set() if also is None else {also}, also is None
+    for deployment in loaded.deployments:
+        try:
+            wanted.add(base_of(loaded.repo, deployment).checksum)
+        except SysrootError:
+            known = False
+    held = {ref: ref.rpartition("/")[2] for ref in ostree.refs(loaded.repo, BASE_REF)}
+    for checksum in sorted(wanted - set(held.values())):
+        ostree.create_ref(loaded.repo, f"{BASE_REF}/{checksum}", checksum)
+    if known:
+        for ref, checksum in held.items():
+            if checksum not in wanted:
+                ostree.delete_ref(loaded.repo, ref)

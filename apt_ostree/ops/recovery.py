@@ -1,0 +1,124 @@
+"""What killed runs leave: swept, said in the journal, and after a power cut not taken for whole."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from pathlib import Path
+
+from ..errors import AptOstreeError
+from ..host.fs import remove_tree, write_atomically
+from ..layering import cache
+from ..reporter import Reporter
+from ..system import journal, origin, publication, reordering
+from ..system.sysroot import Sysroot
+from ..tools import ostree
+from .commits import PENDING_REF, hold_bases
+
+KILLED = "the process was killed, or the machine stopped"
+"""What the journal says of a transaction that could not say so itself."""
+
+
+def recover(loaded: Sysroot, reporter: Reporter, *, killed: bool) -> None:
+    """After a transaction that was killed: say so in the journal, and remove what only it knew of.
+
+    ``killed`` tells that the lock's holder left its note behind; a document that says "running" tells the same.
+    That is: references without an owner, packages that are not whole, and with them every object and every tree
+    that nothing needs. Complete packages stay: the command will be run again.
+    """
+    dead = []
+    for stateroot in sorted((loaded.path / "ostree/deploy").iterdir()):
+        # It is worth less than the operation, which warns where it cannot be written either.
+        with contextlib.suppress(OSError):
+            journal.tidy(stateroot)
+        try:
+            found = journal.read(stateroot)
+        except OSError:
+            continue
+        dead += [(stateroot, e) for e in found if isinstance(e, journal.Entry) and e.state == journal.RUNNING]
+    if not dead and not killed:
+        return
+    try:
+        cache.drop_incomplete(loaded.repo, loaded.area)
+        hold_bases(loaded)
+        publication.prune(loaded.path)
+        for stateroot, entry in dead:
+            boots = next((d.id for d in loaded.deployments if d.osname == stateroot.name), None)
+            journal.write(
+                stateroot,
+                replace(
+                    entry,
+                    state=journal.INTERRUPTED,
+                    ended=journal.now(),
+                    new=boots if boots != entry.old else None,
+                    error=KILLED,
+                ),
+            )
+    except (AptOstreeError, OSError) as error:
+        # The next command tries again: the documents still say that it is due.
+        reporter.warn(f"what an earlier command left cannot all be removed: {error}")
+
+
+def prepare_area(loaded: Sysroot) -> None:
+    """Make the work area: root's alone, except for apt's, into which the fetcher writes and whose lists anybody may
+    search. What lies beside them there holds setuid programs and files of other systems that nobody shall reach."""
+    for name, mode in (("", 0o711), ("apt", 0o755), ("base", 0o700), ("pkgs", 0o700), ("tmp", 0o700)):
+        place = loaded.area / name
+        place.mkdir(parents=True, exist_ok=True)
+        place.chmod(mode)
+
+
+def sweep(loaded: Sysroot) -> None:
+    """Remove what a killed run left: its work directories, its downloads and its unpublished commit.
+
+    Its mounts and processes ended with it: they lived in namespaces of its own (lifetime.py).
+    """
+    archives = loaded.area / "apt/archives"
+    partial = [
+        loaded.path / "boot" / reordering.SWAP,
+        *loaded.area.glob(".*"),
+        *archives.glob("*"),
+        *archives.glob(".*"),
+    ]
+    partial += loaded.path.glob("ostree/deploy/*/deploy/.*.origin.*")
+    for left in [*sorted((loaded.area / "tmp").iterdir()), *partial]:
+        remove_tree(left)
+    if loaded.unsynced.exists():
+        # Damaged, it names another boot than this one, and nothing that was synced. What a deployment asks for was,
+        # before that was published; and a package that was given as a file can be fetched from nowhere.
+        boot, *kept = loaded.unsynced.read_text(errors="replace").split() or [""]
+        if boot != _boot_id():
+            given = {entry.sha256 for d in loaded.deployments for entry in origin.intent(d.origin).local}
+            _forget_unsynced(loaded, {*kept, *given})
+    if PENDING_REF in ostree.refs(loaded.repo, "apt-ostree"):
+        ostree.delete_ref(loaded.repo, PENDING_REF)
+
+
+def mark_unsynced(loaded: Sysroot) -> None:
+    """Note that objects will be written without fsync from here on, until they are synced all at once; and
+    which packages were imported, and synced, before."""
+    if not loaded.unsynced.exists():
+        known = sorted(place.name for place in (loaded.area / "pkgs").iterdir())
+        write_atomically(loaded.unsynced, "\n".join([_boot_id(), *known]).encode())
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _forget_unsynced(loaded: Sysroot, kept: set[str]) -> None:
+    """After a power cut: drop every object that was written without fsync and not published.
+
+    OSTree takes an object that exists for whole, so a damaged one would go into later commits. Deployments
+    were synced, and so were the packages in ``kept``; what only others and an unpublished layer reach goes.
+    """
+    remove_tree(loaded.area / "base")
+    # The files of refs, not ostree: a ref may be damaged, too.
+    heads = loaded.repo / "refs/heads"
+    remove_tree(heads / PENDING_REF)
+    for directory in (loaded.area / "pkgs", heads / cache.REF):
+        for place in sorted(directory.iterdir()) if directory.is_dir() else []:
+            if place.name not in kept:
+                remove_tree(place)
+    ostree.prune(loaded.repo)
+    loaded.unsynced.unlink()
