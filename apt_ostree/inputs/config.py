@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ConfigError
-from ..host.fs import beneath
+from ..host.paths import beneath
 from ..sandbox.guard import LIMITS
 from .tables import Source
 

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from ..errors import ScriptError, SpaceError, TreeError
 from ..host import mounts, proc
-from ..host.fs import beneath, check_space, copy_metadata, exchange, make_beneath, remove_tree, sync_filesystem, walk
+from ..host.files import check_space, copy_metadata, exchange, remove_tree, sync_filesystem
+from ..host.paths import beneath, make_beneath, walk
 from ..inputs import debconf
 from ..model import Package, Plan
 from ..reporter import Reporter

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..host.fs import remove_tree
+from ..host.files import remove_tree
 from ..model import Package, Solved
 from ..tools import dpkg, ostree
 

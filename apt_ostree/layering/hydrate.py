@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import PackageError
-from ..host.fs import exchange, walk
+from ..host.files import exchange
+from ..host.paths import walk
 from ..tools import ostree
 from . import overlay
 from .cache import Object

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ..errors import PackageError
 from ..host import proc
-from ..host.fs import check_space, remove_tree, scratch_directory
+from ..host.files import check_space, remove_tree, scratch_directory
 from ..sandbox import guard
 from ..tools import deb, ostree
 from .cache import IMPORTER, REF, Cached, load, paths_file

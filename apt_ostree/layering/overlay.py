@@ -13,7 +13,8 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..host.fs import beneath, copy_metadata, remove_tree, walk
+from ..host.files import copy_metadata, remove_tree
+from ..host.paths import beneath, walk
 
 PREFIX = "trusted.overlay."
 _OPAQUE = PREFIX + "opaque"

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from ..errors import TreeError
-from ..host.fs import resolve
+from ..host.paths import resolve
 from ..model import Package, Plan, Round
 from ..tools import dpkg
 from .cache import Cached

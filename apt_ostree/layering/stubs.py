@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from ..host.fs import beneath, exchange, resolve, walk
+from ..host.files import exchange
+from ..host.paths import beneath, resolve, walk
 from . import overlay
 
 STUBS = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..host.fs import write_atomically
+from ..host.files import write_atomically
 from ..model import Deployment, Package
 from ..system import origin
 from ..system.inventory import Change

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..host import caller
-from ..host.fs import remove_tree
+from ..host.files import remove_tree
 from ..layering import assemble, cache
 from ..layering.cache import Cached
 from ..model import CommitInfo, Intent, Package, Plan

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from ..errors import ScriptError, SysrootError, ToolError, TreeError, UsageError, without_credentials
 from ..host import lifetime, proc
-from ..host.fs import remove_tree, resolve, scratch_directory, sync_filesystem
+from ..host.files import remove_tree, scratch_directory, sync_filesystem
+from ..host.paths import resolve
 from ..inputs import manifest
 from ..inputs.manifest import Manifest
 from ..model import Package

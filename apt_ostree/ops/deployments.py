@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import SysrootError
-from ..host.fs import remove_tree
+from ..host.files import remove_tree
 from ..layering import cache
 from ..model import Deployment
 from ..reporter import Reporter

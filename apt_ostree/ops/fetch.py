@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from ..errors import AptOstreeError
-from ..host.fs import take
+from ..host.files import take
 from ..layering import cache
 from ..layering.cache import Cached
 from ..layering.importing import import_deb

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..errors import PackageError, ResolveError, SysrootError, UnavailableError
-from ..host.fs import check_space
+from ..host.files import check_space
 from ..inputs import debconf, requests
 from ..layering import assemble, cache
 from ..model import CommitInfo, Deployment, Intent, Package, Plan, Solved

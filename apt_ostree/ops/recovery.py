@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import AptOstreeError
-from ..host.fs import remove_tree, write_atomically
+from ..host.files import remove_tree, write_atomically
 from ..layering import cache
 from ..reporter import Reporter
 from ..system import journal, origin, publication, reordering

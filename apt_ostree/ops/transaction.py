@@ -12,7 +12,8 @@ from pathlib import Path
 
 from ..errors import AptOstreeError, Interrupted, NotRootError, SpaceError, ToolError, UsageError
 from ..host import caller, lifetime, mounts
-from ..host.fs import make_beneath, remove_tree, sync_filesystem
+from ..host.files import remove_tree, sync_filesystem
+from ..host.paths import make_beneath
 from ..inputs import config
 from ..inputs.config import Config
 from ..model import Deployment, Package

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..errors import ScriptError
 from ..host import proc
-from ..host.fs import beneath
+from ..host.paths import beneath
 from ..host.proc import PATH
 from . import seccomp
 from .guard import LIMITS, NOTHING_CHANGED, Guard, Limits

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..host.fs import beneath
+from ..host.paths import beneath
 
 PLACE = "var/lib/apt-ostree/boots"
 """Below the stateroot."""

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import redact
-from ..host.fs import directory_beneath, make_beneath, write_atomically
+from ..host.files import write_atomically
+from ..host.paths import directory_beneath, make_beneath
 from ..model import Package
 from ..reporter import Reporter
 from .inventory import Change

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import ChangedError, SysrootError
 from ..host import proc
-from ..host.fs import sync_filesystem, write_atomically
+from ..host.files import sync_filesystem, write_atomically
 from ..host.proc import signals_held
 from ..inputs import kargs
 from ..model import Deployment

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from ..errors import RemoteError, UsageError
 from ..host import proc
-from ..host.fs import beneath, scratch_directory
+from ..host.files import scratch_directory
+from ..host.paths import beneath
 from ..model import CommitInfo
 from ..tools import ostree
 from . import origin

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..errors import ChangedError, SysrootError
 from ..host import proc
-from ..host.fs import remove_tree, sync_directory, sync_filesystem
+from ..host.files import remove_tree, sync_directory, sync_filesystem
 from ..host.proc import signals_held
 from ..tools import ostree
 from . import origin

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import SpaceError
-from ..host.fs import write_atomically
+from ..host.files import write_atomically
 from ..model import Deployment
 from ..tools import ostree
 from . import origin

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..errors import DownloadError
 from ..host import proc
-from ..host.fs import check_space
+from ..host.files import check_space
 from ..model import Package, Round, Solved
 from . import apt_failures, dpkg
 from .apt_area import Apt, write

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from ..errors import ToolError
 from ..host import proc
-from ..host.fs import remove_tree, resolve
+from ..host.files import remove_tree
+from ..host.paths import resolve
 from . import dpkg
 
 _CONFIGURATION = re.compile(r'^(?P<key>[A-Za-z0-9_:./+-]+) "(?P<value>.*)";$')

@@ -10,7 +10,8 @@ import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from ..host.fs import exchange, walk
+from ..host.files import exchange
+from ..host.paths import walk
 from . import opt
 
 CACHE = "__pycache__"
@@ -45,7 +46,7 @@ def _as_listed(name: str) -> str:
 
 def settle_file(path: Path, spare: Path) -> None:
     """Set the source time in a timestamp-based .pyc to 0; others, and what is none, stay. Never writes to a shared
-    file: ``spare`` is for a copy, see fs.exchange."""
+    file: ``spare`` is for a copy, see files.exchange."""
     with path.open("rb") as file:
         header = file.read(16)
     if not has_time(header) or header[8:12] == bytes(4):

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from ..errors import TreeError
 from ..host import proc
-from ..host.fs import beneath, remove_tree
+from ..host.files import remove_tree
+from ..host.paths import beneath
 from ..sandbox.bwrap import Sandbox
 from ..tools import dpkg
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import TreeError
-from ..host.fs import copy_metadata, remove_tree
+from ..host.files import copy_metadata, remove_tree
 from ..tools import ostree
 from . import bytecode, opt, state, units, users
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..host.fs import beneath, walk
+from ..host.paths import beneath, walk
 from . import state
 
 PLACES = {"opt": "usr/lib/opt", "usrlocal": "usr/lib/usrlocal"}

@@ -18,7 +18,8 @@ from itertools import count, pairwise
 from pathlib import Path
 
 from ..errors import TreeError
-from ..host.fs import beneath, copy_entry, make_beneath, remove_tree, walk
+from ..host.files import copy_entry, remove_tree
+from ..host.paths import beneath, make_beneath, walk
 
 SYSIMAGE = "usr/lib/sysimage"
 FACTORY = "usr/share/factory/var"

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
-from ..host.fs import beneath, remove_tree
+from ..host.files import remove_tree
+from ..host.paths import beneath
 from . import state
 
 IDENTITY = {

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from ..errors import TreeError
 from ..host import acl
-from ..host.fs import beneath, exchange, walk
+from ..host.files import exchange
+from ..host.paths import beneath, walk
 
 SYSUSERS = "usr/lib/sysusers.d"
 
@@ -207,7 +208,7 @@ def _renumber_fields(text: str, fields: Mapping[int, Mapping[int, int]]) -> str:
 def renumber_files(tree: Path, moves: Moves, spare: Path) -> None:
     """Give everything in ``tree`` that belongs to a moved id, or lets it in by its ACL, to the new one.
 
-    A file that is linked to an object becomes one of its own first (``spare``: see fs.exchange).
+    A file that is linked to an object becomes one of its own first (``spare``: see files.exchange).
     """
     for entry in walk(tree):
         status = entry.stat(follow_symlinks=False)

@@ -33,8 +33,8 @@ PHASES = ("pull", "resolve", "download", "import", "script", "commit", "deploy",
 
 FUNCTIONS = {
     "journal": "system.journal.write",
-    "write": "host.fs.write_atomically",
-    "sync": "host.fs.sync_filesystem",
+    "write": "host.files.write_atomically",
+    "sync": "host.files.sync_filesystem",
     "ostree-commit": "tools.ostree.commit",
     "ostree-admin": "tools.ostree.admin",
     "create-ref": "tools.ostree.create_ref",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from apt_ostree.host import proc
-from apt_ostree.host.fs import remove_tree
+from apt_ostree.host.files import remove_tree
 from apt_ostree.inputs import requests
 from apt_ostree.layering import stubs
 from apt_ostree.tools import ostree

@@ -11,7 +11,7 @@ from tests.integration.system import REPOSITORY
 OPEN = """
 import sys
 from pathlib import Path
-from apt_ostree import mounts
+from apt_ostree.host import mounts
 place = Path(sys.argv[1])
 mounts.enter_private_namespace()
 mounts.make_writable(place)
@@ -38,12 +38,13 @@ def test_a_read_only_mount_of_the_same_filesystem_is_opened_for_us_alone(tmp_pat
 REMOVE = """
 import sys
 from pathlib import Path
-from apt_ostree import errors, fs, mounts
+from apt_ostree import errors
+from apt_ostree.host import files, mounts
 place = Path(sys.argv[1])
 assert str(place / "in" / "b d\\u00e9\\u0142\\udcff") in mounts.points(), mounts.points()
 for path in (place, place / "in", place / "in/b d\\u00e9\\u0142\\udcff", place / "link"):
     try:
-        fs.remove_tree(path)
+        files.remove_tree(path)
     except errors.ToolError as error:
         print(error.detail.encode(errors="surrogateescape"))
 """

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from apt_ostree.errors import ScriptError
-from apt_ostree.host.fs import resolve
+from apt_ostree.host.paths import resolve
 from apt_ostree.sandbox import bwrap
 
 

@@ -1,4 +1,4 @@
-"""Files: whole-file writes, walks and copies that follow no link, free space."""
+"""Files: contents written whole, copied and replaced without following a link; directories removed; free space."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import SpaceError, ToolError, TreeError
+from ..errors import SpaceError, ToolError
 from . import lifetime, mounts, proc
+
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -83,104 +85,6 @@ def remove_tree(path: Path) -> None:
         path.unlink()
 
 
-def beneath(top: Path, name: str | os.PathLike[str]) -> Path | None:
-    """The entry ``name`` below ``top``, if it exists and every directory on the way is a real one.
-
-    Trees that scripts wrote may hold links anywhere; a path joined blindly could lead to the host's own
-    files. The entry itself may be a link: callers that open it must look.
-    """
-    # One look settles most cases: this is asked for every name of every layer.
-    if not os.path.lexists(f"{os.fspath(top)}/{os.fspath(name)}"):
-        return None
-    path = top
-    for part in Path(name).parts:
-        if part == ".." or not path.is_dir() or path.is_symlink():
-            return None
-        path = path / part
-    return path if os.path.lexists(path) else None
-
-
-def resolve(path: str, tree: Path, etc: Path) -> tuple[str, Path] | None:
-    """What an absolute path means where ``tree`` is the root and ``etc`` its /etc: the path there of an entry that is
-    no link, with no link on the way, and where that entry lies here. None where there is none; a link never leads to
-    the host's own files."""
-    for _ in range(_LINKS_MAX):
-        parts = Path(os.path.normpath(path)).parts[1:]
-        place = tree
-        for number, part in enumerate(parts, 1):
-            place = etc if parts[:number] == ("etc",) else place / part
-            if place.is_symlink():
-                path = os.path.join("/", *parts[: number - 1], os.readlink(place), *parts[number:])
-                break
-            if not os.path.lexists(place):
-                return None
-        else:
-            return os.path.join("/", *parts), place
-    return None
-
-
-_LINKS_MAX = 40
-"""Links in a row before a name counts as missing, as for the kernel (path_resolution(7))."""
-
-
-@contextmanager
-def directory_beneath(top: Path, name: str) -> Iterator[int]:
-    """A descriptor of the directory ``name`` below ``top``, for work on its entries by their names alone.
-
-    Raises NotADirectoryError where a link or a file is in the way, and FileNotFoundError.
-    """
-    descriptor = os.open(top, _DIRECTORY)
-    try:
-        for part in Path(name).parts:
-            inner = os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
-            os.close(descriptor)
-            descriptor = inner
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-
-
-def make_beneath(top: Path, name: str | os.PathLike[str]) -> Path | None:
-    """The directory ``name`` below ``top``, made with its parents where it is missing; None where a link or a
-    file is in the way: nothing is made through it."""
-    path = top
-    for part in Path(name).parts:
-        path = path / part
-        if part == ".." or path.is_symlink() or (path.exists() and not path.is_dir()):
-            return None
-        path.mkdir(exist_ok=True)
-    return path
-
-
-def walk(top: Path) -> Iterator[os.DirEntry[str]]:
-    """Every entry below ``top``, parents before children, in the order of their names, following no link.
-
-    Raises TreeError where directories lie deeper in each other than a path can name.
-    """
-    waiting = [iter(_sorted_entries(top))]
-    while waiting:
-        entry = next(waiting[-1], None)
-        if entry is None:
-            waiting.pop()
-            continue
-        yield entry
-        if entry.is_dir(follow_symlinks=False):
-            waiting.append(iter(_sorted_entries(entry.path)))
-
-
-def _sorted_entries(directory: str | Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(directory) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
-            raise
-        raise TreeError("a directory lies too deep", f"{os.fspath(directory)[:80]}…: no path names it") from error
-
-
 def copy_metadata(source: str | Path, target: str | Path) -> None:
     """Give ``target`` the owner, mode and xattrs of ``source``; neither is followed if it is a link."""
     status = os.lstat(source)
@@ -240,9 +144,6 @@ def take(source: Path, target: Path) -> None:
             raise ToolError(f"cannot read {source}", "it is no regular file")
         with os.fdopen(os.open(target, _NEW_FILE, 0o600), "wb") as new:
             shutil.copyfileobj(old, new, 1 << 20)
-
-
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def check_space(path: Path, needed: int, what: str) -> None:
