@@ -40,7 +40,7 @@ def compose_tree(
 
     Example: apt-ostree compose tree --repo /srv/repo examples/debian-13-minimal.toml
     """
-    from ..ops import compose
+    from ..ops import compose_tree
 
     metadata = {}
     for item in add_metadata or ():
@@ -48,8 +48,8 @@ def compose_tree(
         if not key or not separator:
             raise UsageError(f"--add-metadata takes KEY=VALUE, not '{item}'")
         metadata[key] = value
-    options = compose.TreeOptions(repo, call.dry_run, no_parent, metadata, write_commitid_to)
-    result = call.perform(lambda reporter: compose.tree(manifest, options, reporter))
+    options = compose_tree.TreeOptions(repo, call.dry_run, no_parent, metadata, write_commitid_to)
+    result = call.perform(lambda reporter: compose_tree.tree(manifest, options, reporter))
     if call.as_json:
         render.document(
             {
@@ -92,11 +92,11 @@ def compose_sysroot(
 
     Example: apt-ostree compose sysroot --repo /srv/repo debian/13/x86_64/minimal /mnt
     """
-    from ..ops import compose
+    from ..ops import compose_sysroot as operation
 
-    upstream = compose.Upstream(remote_url, gpg_import, no_gpg_verify)
+    upstream = operation.Upstream(remote_url, gpg_import, no_gpg_verify)
     result = call.perform(
-        lambda reporter: compose.make_sysroot(repo, ref, path, stateroot, karg or (), upstream, reporter),
+        lambda reporter: operation.make_sysroot(repo, ref, path, stateroot, karg or (), upstream, reporter),
     )
     if call.as_json:
         render.document({"sysroot": str(result.path), "stateroot": result.stateroot, "commit": result.commit})

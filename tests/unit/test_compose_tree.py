@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from apt_ostree.errors import UsageError
-from apt_ostree.ops import compose
+from apt_ostree.ops import compose_tree
 
 
 @pytest.fixture
@@ -32,19 +32,19 @@ def root(tmp_path: Path) -> Path:
     ],
 )
 def test_a_file_is_written_where_the_trees_links_lead(root: Path, name: str, place: str) -> None:
-    assert compose._make_parents(root, name) == root / place
+    assert compose_tree._make_parents(root, name) == root / place
     assert (root / place).parent.is_dir()
 
 
 @pytest.mark.parametrize("name", ["/up/file", "/away/file", "/up/more/file"])
 def test_no_link_leads_out_of_the_tree(root: Path, name: str) -> None:
     with pytest.raises(UsageError, match=f"cannot write {name}"):
-        compose._make_parents(root, name)
+        compose_tree._make_parents(root, name)
     assert list((root.parent / "outside").iterdir()) == []
 
 
 def test_an_image_knows_where_it_came_from_and_no_password(root: Path) -> None:
-    compose._write_sources(root, ["deb https://me:secret@example.org/debian trixie main contrib"])
+    compose_tree._write_sources(root, ["deb https://me:secret@example.org/debian trixie main contrib"])
     text = (root / "etc/apt/sources.list.d/debian.sources").read_text()
     assert "URIs: https://example.org/debian\nSuites: trixie\nComponents: main contrib\n" in text
     assert "secret" not in text

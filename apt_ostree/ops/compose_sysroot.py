@@ -1,0 +1,105 @@
+"""A sysroot from a commit: a directory whose file system boots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import SysrootError, ToolError, UsageError
+from ..host import proc
+from ..host.fs import remove_tree
+from ..reporter import Reporter
+from ..system import remote
+from ..tools import ostree
+from .transaction import require_root
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """A sysroot with its first deployment."""
+
+    path: Path
+    stateroot: str
+    ref: str
+    commit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """Where a new system gets its updates: from ``url``, signed by ``key`` unless it is ``trusted``; or, where there
+    is no URL, from the repository that it was made of."""
+
+    url: str | None = None
+    key: Path | None = None
+    trusted: bool = False
+
+
+def make_sysroot(
+    repo: Path,
+    ref: str,
+    path: Path,
+    stateroot: str,
+    kargs: Sequence[str],
+    upstream: Upstream,
+    reporter: Reporter,
+) -> Deployed:
+    """Make a sysroot directory with ``ref`` of ``repo`` deployed in it.
+
+    The origin's remote has the stateroot's name. Raises UsageError, and SysrootError where ``path`` holds anything
+    or ``ref`` is unknown; nothing is left behind then.
+    """
+    if upstream.url is not None and not (upstream.key or upstream.trusted):
+        raise UsageError(
+            "whose signatures count for that URL is not known",
+            resolution="Say it with --gpg-import FILE, or trust whatever comes from there with --no-gpg-verify.",
+        )
+    if upstream.url is None and upstream.key is not None:
+        raise UsageError("--gpg-import goes with --remote-url")
+    require_root()
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise SysrootError(f"{path} exists and is not empty", resolution="Name a directory that does not exist.")
+    if not (repo / "config").is_file():
+        raise SysrootError(f"{repo} is no OSTree repository")
+    commit = ostree.resolve(repo, ref)
+    if commit is None:
+        known = ", ".join(name for name in ostree.refs(repo) if not name.startswith("apt-ostree/"))
+        raise SysrootError(f"{repo} has no ref {ref}", f"it has: {known or 'none'}")
+    with ExitStack() as undo:
+        undo.callback(_discard, path)
+        reporter.step(f"Making the sysroot {path}")
+        path.mkdir(parents=True, exist_ok=True)
+        proc.run(["ostree", "admin", "init-fs", path])
+        ostree.admin(path, "os-init", stateroot)
+        target = path / "ostree/repo"
+        # Who can name a repository on this disk can write to it: it needs no signature.
+        trusted = upstream.trusted or upstream.url is None
+        url = upstream.url or f"file://{repo.absolute()}"
+        remote.add(target, stateroot, url, upstream.key, None, ["gpg-verify=false"] if trusted else [])
+        ostree.run(target, "pull-local", f"--remote={stateroot}", str(repo.absolute()), ref)
+        info = ostree.commit_info(target, commit)
+        assert info is not None
+        recorded = ostree.load_json(info, "apt-ostree.kernel-args")
+        arguments = [*(recorded if isinstance(recorded, list) else []), *kargs]
+        reporter.step("Deploying")
+        try:
+            ostree.admin(
+                path,
+                "deploy",
+                f"--os={stateroot}",
+                *(f"--karg={word}" for word in arguments),
+                f"{stateroot}:{ref}",
+            )
+        except ToolError as error:
+            raise SysrootError(f"cannot deploy {ref}", error.detail) from error
+        undo.pop_all()
+    return Deployed(path, stateroot, ref, commit)
+
+
+def _discard(path: Path) -> None:
+    """Remove a half-made sysroot; ostree marks deployment roots immutable."""
+    for deployment in path.glob("ostree/deploy/*/deploy/*.[0-9]*"):
+        if deployment.is_dir():
+            proc.run(["chattr", "-i", deployment], check=False)
+    remove_tree(path)
