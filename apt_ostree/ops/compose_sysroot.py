@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import SysrootError, ToolError, UsageError
 from ..host import proc
-from ..host.fs import remove_tree
+from ..host.files import remove_tree
 from ..reporter import Reporter
 from ..system import remote
 from ..tools import ostree
