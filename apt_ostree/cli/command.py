@@ -18,9 +18,9 @@ from . import progress, render
 if TYPE_CHECKING:
     from ..ops.apply import Applied
     from ..ops.deployments import Done
+    from ..ops.intents import IntentEdit
     from ..ops.kernel_args import Changed
     from ..ops.layer import Options, Outcome
-    from ..ops.packages import Edit
     from ..ops.transaction import Settings
     from ..reporter import Reporter
 
@@ -75,13 +75,13 @@ class Call:
         """Whether it is no error that something to drop is gone already."""
         return self.idempotent or self.unchanged_exit_77
 
-    def edit(self, installing: Sequence[str] | None, uninstalling: Sequence[str] | None) -> Edit:
+    def edit(self, installing: Sequence[str] | None, uninstalling: Sequence[str] | None) -> IntentEdit:
         """For an operation that changes what is requested. Raises NotRootError before it looks at any file."""
-        from ..ops.packages import Edit
+        from ..ops.intents import IntentEdit
         from ..ops.transaction import require_root
 
         require_root()
-        return Edit.of(installing or (), uninstalling or (), self.recommends, lenient=self.lenient)
+        return IntentEdit.of(installing or (), uninstalling or (), self.recommends, lenient=self.lenient)
 
     @property
     def settings(self) -> Settings:

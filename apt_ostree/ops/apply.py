@@ -15,8 +15,8 @@ from ..system import origin
 from ..tools import ostree
 from . import kernel_args
 from . import transaction as tx
+from .intents import check_overrides, import_files, native_architecture, split
 from .layer import Options, Outcome, relayer
-from .packages import check_overrides, import_files, native_architecture, split
 from .transaction import Settings, Transaction
 
 T = TypeVar("T", str, LocalPackage)

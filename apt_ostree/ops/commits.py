@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import SysrootError
-from ..model import CommitInfo, Deployment
+from ..model import CommitInfo, Deployment, Package, Solved
 from ..system.sysroot import Sysroot
 from ..tools import ostree
 
@@ -60,3 +60,17 @@ def hold_bases(loaded: Sysroot, also: str | None = None) -> None:
         for ref, checksum in held.items():
             if checksum not in wanted:
                 ostree.delete_ref(loaded.repo, ref)
+
+
+def locked(info: CommitInfo) -> list[Solved]:
+    """The solved set that a layer's commit carries; empty for a base."""
+    entries = ostree.load_json(info, "apt-ostree.lock")
+    if not isinstance(entries, list):
+        return []
+    return [Solved(Package(*entry[:3]), *entry[3:]) for entry in entries]
+
+
+def left_out(info: CommitInfo) -> list[str]:
+    """The requests that no archive could fulfil when a layer was made."""
+    value = ostree.load_json(info, "apt-ostree.left-out")
+    return value if isinstance(value, list) else []

@@ -13,7 +13,7 @@ from ..layering import cache
 from ..model import Deployment
 from ..reporter import Reporter
 from ..system import publication, reordering, staged, sysroot
-from . import commits, layer
+from . import commits, finish
 from . import transaction as tx
 from .transaction import Settings
 
@@ -181,7 +181,7 @@ def cleanup(settings: Settings, parts: Parts, reporter: Reporter) -> Done:
             with current.phase("deploy", f"Removing deployment {deployment.checksum[:12]}"):
                 fresh = publication.undeploy(fresh, deployment)
         with current.phase("prune"):
-            layer.tidy(current.reloaded(fresh))
+            finish.drop_unneeded(current.reloaded(fresh))
             publication.prune(fresh.path)
         return Done(True, f"Removed {what}.")
 
@@ -194,7 +194,7 @@ def _unused(current: tx.Transaction, parts: Parts, gone: Sequence[Deployment]) -
         # Where it cannot be told what is needed, nothing goes.
         with contextlib.suppress(SysrootError):
             stay = [d for d in current.sysroot.deployments if d not in gone]
-            found += cache.garbage(area, layer.needed(current.repo, stay))
+            found += cache.garbage(area, finish.needed(current.repo, stay))
     if parts.metadata:
         found += [place for name in ("lists", "cache", "lists.json") if (place := area / "apt" / name).exists()]
     return found

@@ -12,7 +12,8 @@ from ..reporter import Reporter
 from ..system import origin
 from ..tree import kernel
 from . import transaction as tx
-from .layer import Options, Outcome, publish, relayer, standing
+from .goal import as_is
+from .layer import Options, Outcome, publish, relayer
 from .transaction import Settings
 
 
@@ -62,7 +63,7 @@ def track(
             raise UsageError(f"'{name}' is no plain path below /etc", resolution="Write /etc/NAME.")
     tx.require_root()
     with tx.transaction(settings, reporter) as current:
-        target = standing(current)
+        target = as_is(current)
         after = _tracking(target.intent, tracking, untracking, every)
         if after == target.intent:
             return Outcome(False, "No change: everything asked for is already so.")

@@ -18,7 +18,7 @@ from ..model import Deployment
 from ..reporter import Reporter
 from ..system import origin, publication, sysroot
 from ..system.sysroot import Sysroot
-from . import commits, layer
+from . import commits, finish
 from . import transaction as tx
 from .transaction import Settings
 
@@ -142,5 +142,5 @@ def publish(current: tx.Transaction, words: Sequence[str]) -> Sysroot:
             keep=current.config.deployments,
         )
     with current.phase("prune"):
-        layer.tidy(current.reloaded(fresh))
+        finish.drop_unneeded(current.reloaded(fresh))
     return fresh

@@ -18,9 +18,10 @@ from ..tools import apt, dpkg, ostree
 from ..tools.apt_area import Apt
 from ..tree import etc, kernel
 from ..tree.etc import Conflict
-from . import build, commits, recovery
+from . import build, commits, finish, recovery
 from .fetch import fetch
-from .resolve import locked, prepare_apt, resolve
+from .goal import Goal, as_is
+from .resolve import prepare_apt, resolve
 from .transaction import Settings, Transaction
 
 
@@ -40,22 +41,6 @@ class Options:
     """Go on without recorded requests that no archive has any more; they stay on record."""
     security: bool = False
     """Say which changes are security updates."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What the next deployment is to be, as an operation states it before anything is solved."""
-
-    base: CommitInfo
-    refspec: str
-    """Where the base comes from, and where the next ``upgrade`` looks."""
-    intent: Intent
-    pinned: str = ""
-    """The checksum that ``deploy`` chose rather than the newest; ``upgrade`` lets go of it."""
-    free: frozenset[Package] = frozenset()
-    """Layered packages whose locked versions are let go."""
-    anew: frozenset[str] = frozenset()
-    """Names of packages to fetch and import again; the layer is then built even if its inputs are the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,29 +65,18 @@ class Outcome:
     """In a preview: files of /etc that were changed here and that the new base, as far as is known, changes too."""
 
 
-def standing(current: Transaction) -> Target:
-    """The target that would change nothing: what boots next, as it is. Raises SysrootError."""
-    deployment = current.basis
-    return Target(
-        commits.base_of(current.repo, deployment),
-        origin.refspec(deployment.origin),
-        origin.intent(deployment.origin),
-        origin.pinned(deployment.origin),
-    )
-
-
 def relayer(current: Transaction, settings: Settings, after: Intent, options: Options) -> Outcome:
     """Another intent over the same base, with the versions of what is layered: see ``reach``."""
-    return reach(current, settings, replace(standing(current), intent=after), options)
+    return reach(current, settings, replace(as_is(current), intent=after), options)
 
 
-def reach(current: Transaction, settings: Settings, target: Target, options: Options) -> Outcome:
+def reach(current: Transaction, settings: Settings, target: Goal, options: Options) -> Outcome:
     """Make the next deployment what ``target`` states: the one path of all operations on base and packages.
 
     Raises ResolveError, DownloadError, PackageError, ScriptError, SpaceError, TreeError, SysrootError; nothing
     has changed then.
     """
-    now = standing(current)
+    now = as_is(current)
     base, before = target.base, now.intent
     old_info = commits.commit_of(current.repo, current.basis)
     if old_info.layered and before.empty:
@@ -148,7 +122,7 @@ def reach(current: Transaction, settings: Settings, target: Target, options: Opt
         kernel.require_dracut(tree)
     # A file that is not asked for any more does not stand for the archive's package of that version.
     dropped = {entry.sha256 for entry in before.local} - {entry.sha256 for entry in after.local}
-    lock = [s for s in locked(old_info) if s.sha256 not in dropped and s.package not in target.free]
+    lock = [s for s in commits.locked(old_info) if s.sha256 not in dropped and s.package not in target.free]
     with current.phase("resolve", "Resolving dependencies"):
         solver, dead = prepare_apt(current, tree, base, after, cache_only=options.cache_only, force=options.refresh)
         try:
@@ -217,7 +191,7 @@ def _solve(
     current: Transaction,
     solver: Apt,
     tree: Path,
-    target: Target,
+    target: Goal,
     lock: Sequence[Solved],
     before: Intent,
     old_info: CommitInfo,
@@ -229,7 +203,7 @@ def _solve(
     if options.skip_missing:
         optional = before.requested
     elif not options.refresh:
-        optional = left_out(old_info)
+        optional = commits.left_out(old_info)
     try:
         return resolve(current, solver, tree, target.intent, lock, optional=optional)
     except UnavailableError as error:
@@ -244,13 +218,7 @@ def _solve(
         ) from None
 
 
-def left_out(info: CommitInfo) -> list[str]:
-    """The requests that no archive could fulfil when a layer was made."""
-    value = ostree.load_json(info, "apt-ostree.left-out")
-    return value if isinstance(value, list) else []
-
-
-def _security(current: Transaction, target: Target, outcome: Outcome, options: Options) -> tuple[Package, ...]:
+def _security(current: Transaction, target: Goal, outcome: Outcome, options: Options) -> tuple[Package, ...]:
     """What of a change came as security updates: the layer knows where its packages are from, the lists those of
     the base."""
     new = {*outcome.change.added, *(package for _, package in outcome.change.changed)}
@@ -314,7 +282,7 @@ def _drop_provided(after: Intent, before: Intent, tree: Path, options: Options) 
     return replace(after, requested=tuple(kept)), messages
 
 
-def publish(current: Transaction, commit: str, target: Target, outcome: Outcome) -> Outcome:
+def publish(current: Transaction, commit: str, target: Goal, outcome: Outcome) -> Outcome:
     """Deploy a commit with this target on record; the last step of every operation on base and packages."""
     with current.phase("deploy", "Deploying"):
         commits.hold_bases(current.sysroot, also=target.base.checksum)
@@ -330,29 +298,5 @@ def publish(current: Transaction, commit: str, target: Target, outcome: Outcome)
             keep=current.config.deployments,
         )
     with current.phase("prune"):
-        tidy(current.reloaded(fresh))
+        finish.drop_unneeded(current.reloaded(fresh))
     return replace(outcome, deployment=fresh.of(current.osname)[0], commit=commit)
-
-
-def tidy(current: Transaction) -> None:
-    """Drop what no deployment needs any more: refs, cached packages, objects."""
-    loaded = current.sysroot
-    if commits.PENDING_REF in ostree.refs(loaded.repo, "apt-ostree"):
-        ostree.delete_ref(loaded.repo, commits.PENDING_REF)
-    commits.hold_bases(loaded)
-    try:
-        keep = needed(loaded.repo, loaded.deployments)
-    except SysrootError as error:
-        # What was published is in force; what this deployment needs cannot be told, so nothing goes.
-        current.reporter.warn(f"no cached package was removed: {error.brief}")
-        return
-    cache.collect_garbage(loaded.repo, loaded.area, keep)
-
-
-def needed(repo: Path, deployments: Sequence[Deployment]) -> set[str]:
-    """The digests of the packages that these deployments are made of. Raises SysrootError where that cannot be told."""
-    keep = set()
-    for deployment in deployments:
-        keep |= {s.sha256 for s in locked(commits.commit_of(repo, deployment))}
-        keep |= {entry.sha256 for entry in origin.intent(deployment.origin).local}
-    return keep

@@ -25,7 +25,7 @@ from ..tree.etc import Conflict
 from . import commits
 from . import transaction as tx
 from .available import Update, cached
-from .resolve import inactive_overrides, locked
+from .resolve import inactive_overrides
 from .transaction import Settings
 
 
@@ -77,7 +77,7 @@ def status(path: Path, stateroot: str | None = None, *, detailed: bool = False) 
         info = commits.commit_of(loaded.repo, deployment)
         base = commits.base_of(loaded.repo, deployment) if info.layered else info
         intent = origin.intent(deployment.origin)
-        layered = tuple(locked(info))
+        layered = tuple(commits.locked(info))
         found.append(
             DeploymentStatus(
                 deployment,

@@ -11,17 +11,9 @@ from ..host import proc
 from ..inputs import requests
 from ..layering import cache
 from ..model import CommitInfo, Intent, Package, Plan, Solved
-from ..tools import apt, apt_area, apt_failures, dpkg, ostree
+from ..tools import apt, apt_area, apt_failures, dpkg
 from . import transaction as tx
 from .transaction import Transaction
-
-
-def locked(info: CommitInfo) -> list[Solved]:
-    """The solved set that a layer's commit carries; empty for a base."""
-    entries = ostree.load_json(info, "apt-ostree.lock")
-    if not isinstance(entries, list):
-        return []
-    return [Solved(Package(*entry[:3]), *entry[3:]) for entry in entries]
 
 
 def prepare_apt(

@@ -13,12 +13,13 @@ from ..reporter import Reporter
 from ..system import remote
 from ..system.inventory import Change, difference, package_list
 from ..tools import apt, ostree
+from . import bases
 from . import transaction as tx
 from .available import Update, cached, remember
-from .layer import Options, Outcome, reach, standing
+from .goal import as_is, let_go
+from .layer import Options, Outcome, reach
 from .resolve import prepare_apt
 from .transaction import Settings, Transaction
-from .upgrade import known, let_go
 
 
 def check(settings: Settings, options: Options, reporter: Reporter) -> Update:
@@ -49,7 +50,7 @@ def refresh(settings: Settings, reporter: Reporter, *, force: bool) -> Update:
     """
     tx.require_root()
     with tx.transaction(settings, reporter) as current:
-        now = standing(current)
+        now = as_is(current)
         if settings.dry_run:
             return _base(current, Options())
         failure: AptOstreeError | None = None
@@ -71,13 +72,13 @@ def refresh(settings: Settings, reporter: Reporter, *, force: bool) -> Update:
 
 
 def _base(current: Transaction, options: Options) -> Update:
-    now = standing(current)
+    now = as_is(current)
     update = Update(current.basis.checksum, now.base.checksum, now.refspec, int(datetime.now(UTC).timestamp()))
     refspec = remote.parse(now.refspec) if now.refspec else None
     if refspec is None or refspec.fixed:
         return update
     if not refspec.remote:
-        return _compared(current, update, now.base, known(current, refspec, now), current.repo)
+        return _compared(current, update, now.base, bases.known(current, refspec, now), current.repo)
     if options.cache_only:
         # The last look is all that can be told without another one.
         seen = cached(current.sysroot, current.basis, now.base.checksum)
@@ -106,7 +107,7 @@ def _compared(current: Transaction, update: Update, base: CommitInfo, newest: Co
 
 def _layered(current: Transaction, options: Options) -> Change:
     """What an upgrade of the layers alone would change."""
-    target = replace(standing(current), free=let_go(current, ()))
+    target = replace(as_is(current), free=let_go(current, ()))
     settings = Settings(current.sysroot.path, current.osname, dry_run=True)
     outcome: Outcome = reach(current, settings, target, replace(options, refresh=True, skip_missing=True))
     return outcome.change

@@ -80,7 +80,7 @@ def graph() -> dict[str, set[str]]:
 def test_the_walk_sees_imports_of_every_form() -> None:
     found = graph()
     assert {"tools.ostree", "system.origin", "host.proc", "errors"} <= found["system.publication"]
-    assert {"layering.cache", "ops.layer", "ops.transaction"} <= found["ops.deployments"]  # from .., from .
+    assert {"layering.cache", "ops.finish", "ops.transaction"} <= found["ops.deployments"]  # from .., from .
     assert "ops.packages" in found["cli.packages"]  # inside a function
     assert "sh" in outside_imports("host.proc")
 

@@ -1,0 +1,144 @@
+"""The commits of a ref that may become the next base: the newest, or one by its checksum or version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from ..errors import RemoteError, UsageError
+from ..model import CommitInfo
+from ..system import origin, remote
+from ..system.remote import Refspec
+from ..tools import ostree
+from . import commits
+from .goal import Goal
+from .transaction import Transaction
+
+SHORTEST = 7
+"""Hexadecimal digits that may stand for a commit."""
+
+KNOWN_SHOWN = 10
+"""Versions that an error lists."""
+
+
+def newest(current: Transaction, refspec: Refspec, now: Goal, cache_only: bool, *, allow_downgrade: bool) -> CommitInfo:
+    """The newest commit of a ref, here and whole. Raises RemoteError, also for one that is older than that of
+    ``now``."""
+    found = _look(current, refspec, now, cache_only)
+    # As ostree's own upgrade judges it; a version is a text without order.
+    if found.timestamp < now.base.timestamp and not allow_downgrade:
+        raise RemoteError(
+            f"{refspec} is older than the base in use",
+            f"in use is {described(now.base)}\n{refspec} is {described(found)}",
+            "Nothing was changed. --allow-downgrade takes it all the same.",
+        )
+    return _bring(current, refspec, found)
+
+
+def _look(current: Transaction, refspec: Refspec, now: Goal, cache_only: bool) -> CommitInfo:
+    if not refspec.remote or cache_only:
+        return known(current, refspec, now)
+    current.reporter.step(f"Looking at {refspec}")
+    with remote.looking(current.repo, current.area) as child:
+        return remote.newest(child, refspec)
+
+
+def known(current: Transaction, refspec: Refspec, now: Goal) -> CommitInfo:
+    """The newest commit of a ref that is here: a local ref's own, or what was fetched of a remote's. Raises
+    RemoteError where there is none."""
+    if not refspec.remote:
+        return _local(current, refspec)
+    fetched = ostree.commit_info(current.repo, str(refspec))
+    if str(refspec) == now.refspec and (fetched is None or fetched.timestamp < now.base.timestamp):
+        # What is deployed came from there, too, and later.
+        return now.base
+    if fetched is None:
+        raise RemoteError(
+            f"nothing of {refspec} was fetched", resolution="Nothing was changed. Run it without --cache-only."
+        )
+    return fetched
+
+
+def _local(current: Transaction, refspec: Refspec) -> CommitInfo:
+    checksum = ostree.local(current.repo, refspec.ref)
+    info = ostree.commit_info(current.repo, checksum) if checksum is not None else None
+    if info is None:
+        raise RemoteError(
+            f"the local repository has no {refspec}",
+            "its refs: "
+            + (", ".join(r for r in ostree.refs(current.repo) if not r.startswith("apt-ostree/")) or "none"),
+            "A ref of a remote is written REMOTE:REF.",
+        )
+    return info
+
+
+def _bring(current: Transaction, refspec: Refspec, wanted: CommitInfo, *, of_ref: bool = True) -> CommitInfo:
+    """Fetch a commit unless it is here, and keep it through a prune until it is deployed."""
+    if refspec.remote and not _is_here(current, wanted.checksum):
+        with current.phase("pull", f"Pulling {refspec} {wanted.version}".rstrip()):
+            remote.pull(current.repo, refspec, wanted.checksum, current.reporter.progress, of_ref=of_ref)
+    commits.hold_bases(current.sysroot, also=wanted.checksum)
+    info = ostree.commit_info(current.repo, wanted.checksum)
+    assert info is not None
+    return info
+
+
+def _is_here(current: Transaction, checksum: str) -> bool:
+    """Whether a commit is here with all its files: ostree keeps a note beside one that is not."""
+    partial = current.repo / "state" / f"{checksum}.commitpartial"
+    return ostree.commit_info(current.repo, checksum) is not None and not partial.exists()
+
+
+def find(
+    current: Transaction, refspec: Refspec, revision: str, cache_only: bool, *, skip_branch_check: bool
+) -> CommitInfo:
+    """A commit by checksum, by the start of one, or by version, in the history of a ref; by which, a prefix may say."""
+    kind, equals, wanted = revision.partition("=")
+    if not equals or kind not in {"version", "revision"}:
+        kind, wanted = "", revision
+    if not wanted:
+        raise UsageError("name a revision: a version, or a commit's checksum")
+    if skip_branch_check and ostree.CHECKSUM.fullmatch(wanted):
+        if refspec.remote and not cache_only and not _is_here(current, wanted):
+            with current.phase("pull", f"Pulling {wanted[:12]}"):
+                remote.pull(current.repo, refspec, wanted, current.reporter.progress, of_ref=False)
+        return _local(current, Refspec("", wanted))
+    seen = []
+    with remote.looking(current.repo, current.area) as child:
+        if refspec.remote and not cache_only:
+            current.reporter.step(f"Looking through {refspec}")
+            commits = remote.history(child, refspec)
+        else:
+            commits = _local_history(current, refspec)
+        for info in commits:
+            by_checksum = kind != "version" and len(wanted) >= SHORTEST and info.checksum.startswith(wanted)
+            if by_checksum or (kind != "revision" and info.version == wanted):
+                found = info
+                break
+            seen.append(info.version or info.checksum[:12])
+        else:
+            more = ", …" if len(seen) > KNOWN_SHOWN else ""
+            raise RemoteError(
+                f"{wanted} is not in the history of {refspec}",
+                f"it has: {', '.join(seen[:KNOWN_SHOWN])}{more}",
+                "--skip-branch-check takes a commit of another ref, by its whole checksum.",
+            )
+    return _bring(current, refspec, found, of_ref=False)
+
+
+def _local_history(current: Transaction, refspec: Refspec) -> Iterator[CommitInfo]:
+    """What is here of a ref: its commits, and the bases of the deployments that follow it."""
+    start = str(refspec) if refspec.remote else ostree.local(current.repo, refspec.ref)
+    info = ostree.commit_info(current.repo, start) if start is not None else None
+    while info is not None:
+        yield info
+        info = ostree.commit_info(current.repo, info.parent) if info.parent else None
+    for deployment in current.sysroot.of(current.osname):
+        if origin.refspec(deployment.origin) == str(refspec):
+            yield commits.base_of(current.repo, deployment)
+
+
+def described(info: CommitInfo) -> str:
+    """A base for people: its version, or the start of its checksum, and its time."""
+    moment = datetime.fromtimestamp(info.timestamp, UTC)
+    return f"{info.version or info.checksum[:12]} ({moment:%Y-%m-%d %H:%M} UTC)"

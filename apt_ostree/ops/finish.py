@@ -1,0 +1,38 @@
+"""The end of an operation that changes something: drop what no deployment needs any longer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import SysrootError
+from ..layering import cache
+from ..model import Deployment
+from ..system import origin
+from ..tools import ostree
+from . import commits
+from .transaction import Transaction
+
+
+def drop_unneeded(current: Transaction) -> None:
+    """Drop what no deployment needs any more: refs, cached packages, objects."""
+    loaded = current.sysroot
+    if commits.PENDING_REF in ostree.refs(loaded.repo, "apt-ostree"):
+        ostree.delete_ref(loaded.repo, commits.PENDING_REF)
+    commits.hold_bases(loaded)
+    try:
+        keep = needed(loaded.repo, loaded.deployments)
+    except SysrootError as error:
+        # What was published is in force; what this deployment needs cannot be told, so nothing goes.
+        current.reporter.warn(f"no cached package was removed: {error.brief}")
+        return
+    cache.collect_garbage(loaded.repo, loaded.area, keep)
+
+
+def needed(repo: Path, deployments: Sequence[Deployment]) -> set[str]:
+    """The digests of the packages that these deployments are made of. Raises SysrootError where that cannot be told."""
+    keep = set()
+    for deployment in deployments:
+        keep |= {s.sha256 for s in commits.locked(commits.commit_of(repo, deployment))}
+        keep |= {entry.sha256 for entry in origin.intent(deployment.origin).local}
+    return keep

@@ -1,0 +1,113 @@
+"""Edits of the intent: requests to add and to drop, files to import, overrides to check."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..errors import PackageError, ResolveError, UsageError
+from ..inputs import requests
+from ..layering.importing import import_deb
+from ..model import Intent, LocalPackage, Package
+from ..system.inventory import package_list
+from ..tools import deb, dpkg
+from . import commits, recovery
+from .transaction import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class IntentEdit:
+    """Requests to add and to drop, checked in their form before a transaction begins."""
+
+    names: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+    dropping: tuple[str, ...] = ()
+    recommends: bool | None = None
+    lenient: bool = False
+    """Whether what nobody requested counts as dropped already."""
+
+    @classmethod
+    def of(
+        cls,
+        packages: Sequence[str],
+        uninstall: Sequence[str],
+        recommends: bool | None = None,
+        *,
+        lenient: bool = False,
+    ) -> IntentEdit:
+        """Raises UsageError for what is no package expression, and PackageError for a file that is no package."""
+        names, files = split(packages)
+        for name in [*names, *uninstall]:
+            requests.parse_expression(name)
+        return cls(tuple(names), tuple(files), tuple(uninstall), recommends, lenient)
+
+    def apply(self, current: Transaction, intent: Intent, *, anew: bool = False) -> Intent:
+        """The intent with these changes; files are imported. Raises ResolveError and PackageError."""
+        after = intent
+        if self.dropping or self.names or self.files:
+            native = native_architecture(current)
+            after = requests.drop(after, self.dropping, native, lenient=self.lenient)
+            after = requests.add(after, self.names, import_files(current, self.files, anew=anew), native)
+        return with_recommends(current, intent, after, self.recommends)
+
+
+def with_recommends(current: Transaction, before: Intent, after: Intent, said: bool | None) -> Intent:
+    """The intent ``after`` with the choice about recommended packages: what was said now, or on record, or set."""
+    if said is not None:
+        return replace(after, recommends=said)
+    if after != before and after.recommends is None:
+        # Only with a change: the setting alone must not lay anything anew.
+        return replace(after, recommends=current.config.recommends)
+    return after
+
+
+def split(packages: Sequence[str]) -> tuple[list[str], list[Path]]:
+    """Expressions and files. Raises PackageError for a file that is missing or is no package."""
+    names = [name for name in packages if not requests.is_file(name)]
+    files = [Path(name) for name in packages if requests.is_file(name)]
+    if missing := [str(file) for file in files if not file.is_file()]:
+        raise PackageError("there is no such file", "\n".join(missing), "Nothing was changed.")
+    for file in files:
+        deb.control(file)
+    return names, files
+
+
+def import_files(current: Transaction, files: Sequence[Path], *, anew: bool = False) -> list[LocalPackage]:
+    """Put files that the user handed over into the package cache. Raises PackageError."""
+    if not files:
+        return []
+    recovery.mark_unsynced(current.sysroot)
+    with current.phase("import"):
+        imported = [import_deb(current.repo, current.area, file.absolute(), anew=anew) for file in files]
+    return [LocalPackage(cached.sha256, cached.package) for cached in imported]
+
+
+def check_names(words: Sequence[str]) -> None:
+    for word in words:
+        match = requests.parse_expression(word)
+        if match["version"] is not None or match["suite"] is not None:
+            raise UsageError(f"'{word}' is no package name", resolution="Write NAME or NAME:ARCH alone.")
+
+
+def check_overrides(current: Transaction, before: Intent, after: Intent) -> None:
+    """Raises ResolveError for overrides of packages that the base does not have, unless they are on record already:
+    another base makes those inactive."""
+    base = _base_packages(current)
+    native = dpkg.native(base)
+    known = {requests.key_of(package, native) for package in base} | requests.overridden(before, native)
+    if absent := sorted(requests.overridden(after, native) - known):
+        raise ResolveError(
+            f"not in the base: {', '.join(absent)}",
+            resolution="Layered packages come and go with 'apt-ostree install' and 'uninstall', or in the same step "
+            "with --install.",
+        )
+
+
+def native_architecture(current: Transaction) -> str:
+    """The native architecture of the base in use, which requests need not name (dpkg.native). Raises TreeError."""
+    return dpkg.native(_base_packages(current))
+
+
+def _base_packages(current: Transaction) -> list[Package]:
+    return package_list(current.repo, commits.base_of(current.repo, current.basis).checksum)
