@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from .. import changes
 from ..errors import UsageError
 from . import render
 from .command import TELLING, Call, command, group
@@ -58,7 +59,7 @@ def compose_tree(
                 "ref": result.ref,
                 "commit": result.commit,
                 "version": result.version,
-                "packages": [render.package_json(package) for package in result.packages],
+                "packages": [changes.package_document(package) for package in result.packages],
             }
         )
     elif result.dry_run:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from .. import changes
 from . import render
 from .command import LOOKING, Call, command, group
 
@@ -95,7 +96,7 @@ def db_diff(
     result = query.db_diff(call.settings, revisions or (), changelogs=changelogs)
     lines = render.change_lines(result.change)
     if call.as_json:
-        difference = {"from": result.old, "to": result.new, "difference": render.change_json(result.change)}
+        difference = {"from": result.old, "to": result.new, "difference": changes.document(result.change)}
         render.document({**difference, "changelogs": render.news_json(result.news)})
     else:
         render.line(f"{result.old[:12]} -> {result.new[:12]}")

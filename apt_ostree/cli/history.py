@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .. import changes
 from . import render
 from .command import CHANGING, LOOKING, Call, app, command
 
@@ -127,5 +128,5 @@ def _entry_json(entry: Entry | Unreadable, boots: Mapping[str, int] | None) -> d
         "old-deployment": entry.old,
         "new-deployment": entry.new,
         "boots": boots.get(entry.new, 0) if boots is not None and entry.new is not None else None,
-        "difference": render.change_json(entry.change),
+        "difference": changes.document(entry.change),
     }

@@ -11,11 +11,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from .. import changes
 from ..errors import AptOstreeError
 from ..model import CommitInfo, Package, Plan
 from .streams import ERROR, say, tell
 
 if TYPE_CHECKING:
+    from ..changes import Change
     from ..ops.apply import Applied
     from ..ops.available import Update
     from ..ops.deployments import Choice, Done
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from ..ops.kernel_args import Changed
     from ..ops.layer import Outcome
     from ..ops.query import PackageDetails
-    from ..system.inventory import Change
     from ..system.remote import Remote
     from ..tree.changelog import News
     from ..tree.etc import Conflict
@@ -105,14 +106,6 @@ def change_lines(change: Change, security: Sequence[Package] = ()) -> list[str]:
     return lines
 
 
-def change_json(change: Change) -> dict[str, Any]:
-    return {
-        "added": [package_json(package) for package in change.added],
-        "removed": [package_json(package) for package in change.removed],
-        "changed": [{"old": package_json(old), "new": package_json(new)} for old, new in change.changed],
-    }
-
-
 def news_json(news: Sequence[News] | None) -> list[dict[str, Any]] | None:
     if news is None:
         return None
@@ -140,13 +133,9 @@ def news_lines(news: Sequence[News]) -> Iterable[str]:
             yield from (f"  {text}".rstrip() for text in release.text.splitlines())
 
 
-def package_json(package: Package) -> dict[str, str]:
-    return {"name": package.name, "version": package.version, "architecture": package.architecture}
-
-
 def plan_json(plan: Plan) -> list[dict[str, Any]]:
     return [
-        {**package_json(s.package), "sha256": s.sha256, "size": s.size, "installed-size": s.installed_size}
+        {**changes.package_document(s.package), "sha256": s.sha256, "size": s.size, "installed-size": s.installed_size}
         for s in plan.packages
     ]
 
@@ -254,13 +243,13 @@ def outcome_json(result: Outcome) -> dict[str, Any]:
         "dry-run": result.dry_run,
         "message": result.message,
         "packages": plan_json(result.plan),
-        "difference": change_json(result.change),
+        "difference": changes.document(result.change),
         "commit": result.commit,
         "reused": result.reused,
         "deployment": result.deployment.id if result.deployment else None,
         "base": base_json(result.bases[1]) if result.bases else None,
         "previous-base": base_json(result.bases[0]) if result.bases else None,
-        "security": None if result.security is None else [package_json(p) for p in result.security],
+        "security": None if result.security is None else [changes.package_document(p) for p in result.security],
         "etc-conflicts": etc_json(result.etc),
     }
 
@@ -422,7 +411,7 @@ def details_json(details: Sequence[PackageDetails]) -> list[dict[str, Any]]:
     )
     return [
         {
-            **package_json(entry.package),
+            **changes.package_document(entry.package),
             "description": entry.fields.get("description", ""),
             "relations": {name: entry.fields[name] for name in relations if name in entry.fields},
             "conffiles": [text.split()[0] for text in entry.fields.get("conffiles", "").splitlines() if text.strip()],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from .. import changes
 from ..inputs.kargs import split as split_kargs
 from . import render
 
@@ -129,17 +130,18 @@ def _deployment_json(entry: DeploymentStatus) -> dict[str, Any]:
         "pinned": deployment.pinned,
         "finalization-locked": deployment.locked,
         "unlocked": entry.unlocked,
-        "packages": [render.package_json(solved.package) for solved in entry.layered],
+        "packages": [changes.package_document(solved.package) for solved in entry.layered],
         "requested-packages": list(entry.intent.requested),
         "requested-local-packages": [
-            {**render.package_json(local.package), "sha256": local.sha256} for local in entry.intent.requested_local
+            {**changes.package_document(local.package), "sha256": local.sha256}
+            for local in entry.intent.requested_local
         ],
         "inactive-requests": [
             {"request": request, "reason": reason} for request, reason in sorted(entry.inactive.items())
         ],
-        "base-removals": [render.package_json(package) for package in entry.removed],
+        "base-removals": [changes.package_document(package) for package in entry.removed],
         "base-replacements": [
-            {"old": render.package_json(old), "new": render.package_json(new)} for old, new in entry.replaced
+            {"old": changes.package_document(old), "new": changes.package_document(new)} for old, new in entry.replaced
         ],
         "kargs": deployment.kargs,
         "kernel": entry.commit.metadata.get("ostree.linux"),

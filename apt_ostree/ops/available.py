@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from .. import changes
+from ..changes import Change
 from ..host.files import write_atomically
-from ..model import Deployment, Package
+from ..model import Deployment
 from ..system import origin
-from ..system.inventory import Change
 from ..system.sysroot import Sysroot
 
 
@@ -56,8 +57,8 @@ def cached(loaded: Sysroot, deployment: Deployment, base: str) -> Update | None:
             note["checksum"],
             note["version"] or "",
             note["timestamp"] or 0,
-            _read_change(note["difference"]) if note["difference"] is not None else None,
-            _read_change(note["layered"]),
+            changes.read(note["difference"]) if note["difference"] is not None else None,
+            changes.read(note["layered"]),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -83,28 +84,6 @@ def document(update: Update) -> dict[str, Any]:
         "checksum": update.base,
         "version": update.version or None,
         "timestamp": update.timestamp or None,
-        "difference": _change(update.difference) if update.difference is not None else None,
-        "layered": _change(update.layered),
+        "difference": changes.document(update.difference) if update.difference is not None else None,
+        "layered": changes.document(update.layered),
     }
-
-
-def _change(change: Change) -> dict[str, Any]:
-    def named(package: Package) -> dict[str, str]:
-        return {"name": package.name, "version": package.version, "architecture": package.architecture}
-
-    return {
-        "added": [named(package) for package in change.added],
-        "removed": [named(package) for package in change.removed],
-        "changed": [{"old": named(old), "new": named(new)} for old, new in change.changed],
-    }
-
-
-def _read_change(value: dict[str, Any]) -> Change:
-    def package(fields: dict[str, str]) -> Package:
-        return Package(fields["name"], fields["version"], fields["architecture"])
-
-    return Change(
-        tuple(map(package, value["added"])),
-        tuple(map(package, value["removed"])),
-        tuple((package(entry["old"]), package(entry["new"])) for entry in value["changed"]),
-    )

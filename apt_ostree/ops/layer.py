@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ..changes import Change, difference
 from ..errors import PackageError, ResolveError, SysrootError, UnavailableError
 from ..host.files import check_space
 from ..inputs import debconf, requests
 from ..layering import assemble, cache
 from ..model import CommitInfo, Deployment, Intent, Package, Plan, Solved
 from ..system import origin, publication
-from ..system.inventory import Change, difference, package_list
+from ..system.inventory import package_list
 from ..tools import apt, dpkg, ostree
 from ..tools.apt_area import Apt
 from ..tree import etc, kernel

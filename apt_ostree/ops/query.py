@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..changes import Change, difference
 from ..errors import SysrootError, UsageError
 from ..host import proc
 from ..inputs import requests
 from ..model import CommitInfo, Deployment, Intent, Package, Solved
 from ..system import journal, origin, staged, sysroot
-from ..system.inventory import Change, difference, no_database, package_list
+from ..system.inventory import no_database, package_list
 from ..system.lock import Holder, holder
 from ..system.sysroot import Sysroot
 from ..tools import dpkg, ostree

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..changes import Change, difference
 from ..errors import AptOstreeError, Interrupted, NotRootError, SpaceError, ToolError, UsageError
 from ..host import caller, lifetime, mounts
 from ..host.files import remove_tree, sync_filesystem
@@ -19,7 +20,6 @@ from ..inputs.config import Config
 from ..model import Deployment, Package
 from ..reporter import Reporter
 from ..system import inventory, journal, sysroot
-from ..system.inventory import Change
 from ..system.lock import holder, lock
 from ..system.sysroot import Sysroot
 from .recovery import prepare_area, recover, sweep
@@ -218,7 +218,7 @@ def _recorded(writer: journal.Writer, loaded: Sysroot, osname: str) -> Iterator[
         try:
             fresh = sysroot.load(loaded.path)
             changed = _order(fresh) != _order(loaded)
-            change = inventory.difference(had, _packages(fresh, osname)) if changed else Change()
+            change = difference(had, _packages(fresh, osname)) if changed else Change()
             writer.end(state, fresh.of(osname)[0].id if changed else None, change, error)
         except AptOstreeError:
             # The operation's own error is the one to show.

@@ -6,12 +6,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ..changes import Change, difference
 from ..errors import AptOstreeError, TreeError
 from ..layering import assemble
 from ..model import CommitInfo
 from ..reporter import Reporter
 from ..system import remote
-from ..system.inventory import Change, difference, package_list
+from ..system.inventory import package_list
 from ..tools import apt, ostree
 from . import bases
 from . import transaction as tx

@@ -1,24 +1,13 @@
-"""What packages a commit holds, and what two sets of them differ in."""
+"""The packages of a commit."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import TreeError
 from ..model import Package
 from ..tools import dpkg, ostree
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What differs between two package sets. ``changed`` pairs old and new."""
-
-    added: tuple[Package, ...] = ()
-    removed: tuple[Package, ...] = ()
-    changed: tuple[tuple[Package, Package], ...] = ()
 
 
 def package_list(repo: Path, commit: str) -> list[Package]:
@@ -48,18 +37,4 @@ def no_database(commit: str) -> TreeError:
         f"commit {commit[:12]} has no dpkg database",
         f"its metadata lists no packages, and it has none of {', '.join(f'/{name}' for name in dpkg.DATABASES)}",
         "That takes an image of Debian: 'apt-ostree status' shows those here, 'apt-ostree compose tree' makes one.",
-    )
-
-
-def difference(before: Sequence[Package], after: Sequence[Package]) -> Change:
-    """What two package sets differ in, by name and architecture."""
-
-    def keyed(packages: Sequence[Package]) -> dict[tuple[str, str], Package]:
-        return {(p.name, p.architecture): p for p in packages}
-
-    old, new = keyed(before), keyed(after)
-    return Change(
-        tuple(sorted(new[key] for key in new.keys() - old.keys())),
-        tuple(sorted(old[key] for key in old.keys() - new.keys())),
-        tuple(sorted((old[key], new[key]) for key in old.keys() & new.keys() if old[key] != new[key])),
     )

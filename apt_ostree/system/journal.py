@@ -10,19 +10,19 @@ import errno
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from .. import changes
+from ..changes import Change
 from ..errors import redact
 from ..host.files import write_atomically
 from ..host.paths import directory_beneath, make_beneath
-from ..model import Package
 from ..reporter import Reporter
-from .inventory import Change
 
 SCHEMA = 1
 KEPT = 100
@@ -92,7 +92,7 @@ def identify() -> str:
 
 def render(entry: Entry) -> str:
     """The document of an entry."""
-    return json.dumps({"schema": SCHEMA, **asdict(entry)}, indent=1)
+    return json.dumps({"schema": SCHEMA, **asdict(entry), "change": changes.record(entry.change)}, indent=1)
 
 
 def parse(name: str, text: str) -> Entry | Unreadable:
@@ -103,7 +103,6 @@ def parse(name: str, text: str) -> Entry | Unreadable:
             return Unreadable(name, "it holds no entry")
         if isinstance(found["schema"], int) and found["schema"] > SCHEMA:
             return Unreadable(name, f"a later version of apt-ostree wrote it (schema {found['schema']})")
-        change = found["change"]
         entry = Entry(
             str(found["id"]),
             int(found["pid"]),
@@ -115,11 +114,7 @@ def parse(name: str, text: str) -> Entry | Unreadable:
             tuple(Phase(str(phase["name"]), str(phase["begun"])) for phase in found["phases"]),
             _text(found["old"]),
             _text(found["new"]),
-            Change(
-                _packages(change["added"]),
-                _packages(change["removed"]),
-                tuple((_package(old), _package(new)) for old, new in change["changed"]),
-            ),
+            changes.read(found["change"]),
             str(found["error"]),
         )
         for moment in (entry.begun, *(phase.begun for phase in entry.phases), entry.ended):
@@ -134,14 +129,6 @@ def parse(name: str, text: str) -> Entry | Unreadable:
 
 def _text(value: object) -> str | None:
     return None if value is None else str(value)
-
-
-def _packages(values: Sequence[Any]) -> tuple[Package, ...]:
-    return tuple(map(_package, values))
-
-
-def _package(value: Any) -> Package:
-    return Package(str(value["name"]), str(value["version"]), str(value["architecture"]))
 
 
 def read(stateroot: Path) -> list[Entry | Unreadable]:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from apt_ostree.changes import Change
 from apt_ostree.model import Deployment, Package
 from apt_ostree.ops import available
 from apt_ostree.ops.available import Update
-from apt_ostree.system.inventory import Change
 from apt_ostree.system.sysroot import Sysroot
 
 BASE = "e" * 64

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from apt_ostree import __version__
+from apt_ostree.changes import Change
 from apt_ostree.cli import main as cli
 from apt_ostree.cli import progress, render
 from apt_ostree.cli.status import status_json, status_text
@@ -22,7 +23,6 @@ from apt_ostree.model import CommitInfo, Deployment, Intent, LocalPackage, Packa
 from apt_ostree.ops import query
 from apt_ostree.ops.layer import Outcome
 from apt_ostree.ops.query import DeploymentStatus, PackageDetails, Status
-from apt_ostree.system.inventory import Change
 from apt_ostree.system.lock import Holder
 from apt_ostree.tree.etc import Conflict
 from tests.unit.fake import Fake

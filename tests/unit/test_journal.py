@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apt_ostree.changes import Change
 from apt_ostree.errors import redact
 from apt_ostree.host import caller
 from apt_ostree.model import Package
 from apt_ostree.reporter import Silent
 from apt_ostree.system import journal
-from apt_ostree.system.inventory import Change
 
 VIM, JQ = Package("vim", "2", "amd64"), Package("jq", "1", "amd64")
 ENTRY = journal.Entry(
@@ -55,6 +56,28 @@ def files(stateroot: Path) -> list[str]:
 def test_what_was_written_is_read(tmp_path: Path) -> None:
     journal.write(tmp_path, ENTRY)
     assert journal.read(tmp_path) == [ENTRY]
+
+
+def test_the_form_of_a_document_is_fixed() -> None:
+    """Programs of others read them, and so do earlier versions after a rollback."""
+    text = journal.render(replace(ENTRY, phases=ENTRY.phases[:1], change=Change((VIM,), (), ((JQ, VIM),))))
+    assert text.startswith('{\n "schema": 1,\n "id": "20260102T030405Z-77",\n "pid": 77,\n "uid": 1000,\n')
+    vim, jq = ({"name": p.name, "version": p.version, "architecture": p.architecture} for p in (VIM, JQ))
+    assert json.loads(text) == {
+        "schema": 1,
+        "id": "20260102T030405Z-77",
+        "pid": 77,
+        "uid": 1000,
+        "command": ["apt-ostree", "install", "vim"],
+        "begun": "2026-01-02T03:04:05.000+00:00",
+        "state": "done",
+        "ended": "2026-01-02T03:04:07.500+00:00",
+        "phases": [{"name": "lock", "begun": "2026-01-02T03:04:05.000+00:00"}],
+        "old": "debian-a.0",
+        "new": "debian-b.0",
+        "change": {"added": [vim], "removed": [], "changed": [[jq, vim]]},
+        "error": "",
+    }
 
 
 def test_anybody_may_read_the_journal(tmp_path: Path) -> None:

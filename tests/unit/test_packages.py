@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apt_ostree.changes import Change, difference
 from apt_ostree.errors import ResolveError, UsageError
 from apt_ostree.inputs import requests
 from apt_ostree.inputs.requests import is_file, parse_expression
 from apt_ostree.model import CommitInfo, Intent, LocalPackage, Package, Plan, Round, Solved
 from apt_ostree.ops import build, commits, fetch, resolve
 from apt_ostree.ops.resolve import Question
-from apt_ostree.system.inventory import Change, difference
 from apt_ostree.tools.apt import Action
 
 
