@@ -39,7 +39,7 @@ MTIME = (1980, 1, 1, 0, 0, 0)
 CHECK = """
 import importlib, pkgutil, sys
 sys.path.insert(0, sys.argv[1])
-import apt_ostree, apt_ostree.cli.render
+import apt_ostree, apt_ostree.cli.progress
 for module in pkgutil.walk_packages(apt_ostree.__path__, "apt_ostree."):
     if not module.name.endswith("__main__"):
         importlib.import_module(module.name)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import render
+from . import documents, layout, streams
 from .command import LOOKING, Call, app, command
 
 if TYPE_CHECKING:
@@ -34,11 +34,11 @@ def search(
     found = archive.search(call.settings, terms)
     if call.as_json:
         entries = [{"name": p.name, "summary": p.summary, **_standing_json(p.standing)} for p in found]
-        render.document({"packages": entries})
+        documents.write({"packages": entries})
         return
     for package in found:
         mark = _mark(package.standing)
-        render.line(f"{package.name} - {package.summary}" + (f"  [{mark}]" if mark else ""))
+        streams.line(f"{package.name} - {package.summary}" + (f"  [{mark}]" if mark else ""))
 
 
 @command(app, LOOKING)
@@ -60,11 +60,11 @@ def show(
             {"name": p.name, "versions": [dict(stanza) for stanza in p.stanzas], **_standing_json(p.standing)}
             for p in found
         ]
-        render.document({"packages": entries})
+        documents.write({"packages": entries})
         return
     for package in found:
         for text in _text(package, every=call.verbose):
-            render.line(text)
+            streams.line(text)
 
 
 def _text(package: Shown, *, every: bool) -> Iterable[str]:
@@ -72,13 +72,13 @@ def _text(package: Shown, *, every: bool) -> Iterable[str]:
     yield f"  {package.name:<60} {mark}".rstrip()
     for stanza in package.stanzas if every else package.stanzas[:1]:
         summary = stanza.get("description") or stanza.get("description-en", "")
-        yield render.field("Version", f"{stanza['version']}  ({stanza.get('architecture', '?')})")
-        yield render.field("Summary", summary.partition("\n")[0])
+        yield layout.field("Version", f"{stanza['version']}  ({stanza.get('architecture', '?')})")
+        yield layout.field("Summary", summary.partition("\n")[0])
         if stanza.get("size", "").isdecimal():
-            yield render.field("Download", render.size(int(stanza["size"])))
+            yield layout.field("Download", layout.size(int(stanza["size"])))
         for name in FIELDS:
             if name in stanza:
-                yield render.field(name.capitalize(), " ".join(stanza[name].split()))
+                yield layout.field(name.capitalize(), " ".join(stanza[name].split()))
 
 
 def _mark(standing: Standing) -> str:

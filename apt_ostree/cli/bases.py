@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import UsageError
-from . import render
+from . import available, documents, streams
 from .command import CHANGING, LOOKING, RESOLVING, UNCHANGED, Call, app, command, file_option, group
+
+if TYPE_CHECKING:
+    from ..system.remote import Remote
 
 remote_app = group("remote", "Where bases come from, and whose signatures count.", "list --show-urls")
 
@@ -65,7 +69,7 @@ def upgrade(
         _goes_without("--layers-only", allow_downgrade=allow_downgrade)
     if check:
         found = call.perform(lambda reporter: updates.check(call.settings, call.options(), reporter))
-        render.update(found, as_json=call.as_json)
+        available.show(found, as_json=call.as_json)
         if not found.any:
             raise typer.Exit(UNCHANGED)
         return
@@ -157,7 +161,7 @@ def refresh_md(
     from ..ops import updates
 
     found = call.perform(lambda reporter: updates.refresh(call.settings, reporter, force=force))
-    render.update(found, as_json=call.as_json)
+    available.show(found, as_json=call.as_json)
     call.finish(changed=found.any)
 
 
@@ -223,4 +227,29 @@ def remote_list(
     """
     from ..ops import remotes
 
-    render.remotes(remotes.listed(call.settings), urls=urls, as_json=call.as_json)
+    _show_remotes(remotes.listed(call.settings), urls=urls, as_json=call.as_json)
+
+
+def _show_remotes(found: Sequence[Remote], *, urls: bool, as_json: bool) -> None:
+    """What ``remote list`` prints."""
+    if as_json:
+        documents.write(
+            {
+                "remotes": [
+                    {
+                        "name": r.name,
+                        "url": r.url,
+                        "gpg-verify": r.gpg_verify,
+                        "sign-verify": r.sign_verify,
+                        "file": str(r.file) if r.file is not None else None,
+                    }
+                    for r in found
+                ]
+            }
+        )
+        return
+    width = max((len(entry.name) for entry in found), default=0)
+    for entry in found:
+        verified = "" if entry.gpg_verify or entry.sign_verify else "  (not verified)"
+        place = f"  (in {entry.file})" if entry.file is not None else ""
+        streams.line(f"{entry.name:<{width}}  {entry.url}{verified}{place}" if urls else entry.name)

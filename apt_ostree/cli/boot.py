@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import UsageError
-from . import render
+from . import documents, streams
 from .command import DEPLOYING, Call, app, command
+
+if TYPE_CHECKING:
+    from ..ops.initramfs import State
 
 
 @command(app, DEPLOYING)
@@ -30,7 +35,7 @@ def initramfs(
     if enable is None:
         if arguments:
             raise UsageError("--arg goes with --enable")
-        render.initramfs(operation.state(call.settings), as_json=call.as_json)
+        _show_initramfs(operation.state(call.settings), as_json=call.as_json)
         return
     call.show(call.perform(lambda reporter: operation.configure(call.settings, enable, arguments or (), reporter)))
 
@@ -51,7 +56,7 @@ def initramfs_etc(
     from ..ops import initramfs as operation
 
     if not (track or untrack or untrack_all):
-        render.initramfs(operation.state(call.settings), as_json=call.as_json)
+        _show_initramfs(operation.state(call.settings), as_json=call.as_json)
         return
     call.show(
         call.perform(
@@ -121,8 +126,34 @@ def kargs(
         raise UsageError("Cannot reboot when kernel arguments not changed")
     start = kernel_args.Start(index, running)
     if edit.empty and not editor:
-        render.kargs(kernel_args.show(call.settings, start), as_json=call.as_json)
+        _show_arguments(kernel_args.show(call.settings, start), as_json=call.as_json)
     elif editor:
         call.show(call.perform(lambda reporter: kernel_args.edit_by_hand(call.settings, start, reporter)))
     else:
         call.show(call.perform(lambda reporter: kernel_args.change(call.settings, start, edit, reporter)))
+
+
+def _show_arguments(words: Sequence[str], *, as_json: bool) -> None:
+    """What ``kargs`` alone prints: the line of arguments."""
+    if as_json:
+        documents.write({"kargs": list(words)})
+    else:
+        streams.line(" ".join(words))
+
+
+def _show_initramfs(state: State, *, as_json: bool) -> None:
+    """What ``initramfs`` and ``initramfs-etc`` print where they are asked for nothing."""
+    if as_json:
+        documents.write(
+            {
+                "regenerate-initramfs": state.enabled,
+                "initramfs-args": list(state.arguments),
+                "initramfs-etc": list(state.tracked),
+            }
+        )
+        return
+    made = "on this machine, at each deployment" if state.enabled else "by the image, or with a layer that changes it"
+    streams.line(f"Made         {made}")
+    if state.arguments:
+        streams.line(f"Arguments    {shlex.join(state.arguments)}")
+    streams.line(f"Tracked      {'  '.join(state.tracked) or 'none'}")

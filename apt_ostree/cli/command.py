@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from ..errors import UsageError
-from . import progress, render
+from . import progress, results
 
 if TYPE_CHECKING:
     from ..ops.apply import Applied
@@ -107,7 +107,7 @@ class Call:
 
     def show(self, result: Outcome | Applied | Done | Changed) -> None:
         """Print what became of an operation, and end with the status it asks for."""
-        render.result(result, as_json=self.as_json)
+        results.show(result, as_json=self.as_json)
         if self.reboot and result.deployment is not None and result.changed and not result.dry_run:
             from ..ops.transaction import reboot
 

@@ -9,7 +9,7 @@ import typer
 
 from .. import changes
 from ..errors import UsageError
-from . import render
+from . import documents, streams
 from .command import TELLING, Call, command, group
 
 compose_app = group(
@@ -52,7 +52,7 @@ def compose_tree(
     options = compose_tree.TreeOptions(repo, call.dry_run, no_parent, metadata, write_commitid_to)
     result = call.perform(lambda reporter: compose_tree.tree(manifest, options, reporter))
     if call.as_json:
-        render.document(
+        documents.write(
             {
                 "changed": result.changed,
                 "dry-run": result.dry_run,
@@ -64,12 +64,12 @@ def compose_tree(
         )
     elif result.dry_run:
         for package in result.packages:
-            render.line(f"{package.name} {package.version} {package.architecture}")
-        render.line(f"Would compose {result.ref}: version {result.version}, {len(result.packages)} packages.")
+            streams.line(f"{package.name} {package.version} {package.architecture}")
+        streams.line(f"Would compose {result.ref}: version {result.version}, {len(result.packages)} packages.")
     elif result.changed:
-        render.line(f"{result.ref} is {result.commit}: version {result.version}, {len(result.packages)} packages.")
+        streams.line(f"{result.ref} is {result.commit}: version {result.version}, {len(result.packages)} packages.")
     else:
-        render.line(f"No change: {result.ref} has this very content already.")
+        streams.line(f"No change: {result.ref} has this very content already.")
     call.finish(changed=result.changed)
 
 
@@ -100,6 +100,6 @@ def compose_sysroot(
         lambda reporter: operation.make_sysroot(repo, ref, path, stateroot, karg or (), upstream, reporter),
     )
     if call.as_json:
-        render.document({"sysroot": str(result.path), "stateroot": result.stateroot, "commit": result.commit})
+        documents.write({"sysroot": str(result.path), "stateroot": result.stateroot, "commit": result.commit})
     else:
-        render.line(f"{result.path} boots {result.ref} ({result.commit[:12]}).")
+        streams.line(f"{result.path} boots {result.ref} ({result.commit[:12]}).")

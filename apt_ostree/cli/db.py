@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .. import changes
-from . import render
+from . import difference, documents, streams
 from .command import LOOKING, Call, command, group
 
 db_app = group("db", "Packages of commits, and differences of two.", "diff 1 0")
@@ -32,16 +32,14 @@ def db_list(
 
     if call.as_json:
         found = query.db_details(call.settings, revisions or ())
-        render.document(
-            {"commits": [{"checksum": c, "packages": render.details_json(details)} for c, details in found]}
-        )
+        documents.write({"commits": [{"checksum": c, "packages": documents.details(details)} for c, details in found]})
         return
     listed = query.db_list(call.settings, revisions or ())
     for commit, packages in listed:
         if len(listed) > 1:
-            render.line(f"{commit}:")
+            streams.line(f"{commit}:")
         for package in packages:
-            render.line(f"{package.name} {package.version} {package.architecture}")
+            streams.line(f"{package.name} {package.version} {package.architecture}")
 
 
 @command(db_app, LOOKING, "version")
@@ -69,11 +67,11 @@ def db_version(
             }
             for each in found
         ]
-        render.document({"commits": entries})
+        documents.write({"commits": entries})
         return
     for each in found:
         version = each.commit.version or "(none)"
-        render.line(f"{each.commit.checksum[:12]}  {version}  {each.packages} packages, sha256 {each.digest[:12]}")
+        streams.line(f"{each.commit.checksum[:12]}  {version}  {each.packages} packages, sha256 {each.digest[:12]}")
 
 
 @command(db_app, ("unchanged_exit_77", *LOOKING), "diff")
@@ -94,12 +92,12 @@ def db_diff(
     from ..ops import query
 
     result = query.db_diff(call.settings, revisions or (), changelogs=changelogs)
-    lines = render.change_lines(result.change)
+    lines = difference.lines(result.change)
     if call.as_json:
-        difference = {"from": result.old, "to": result.new, "difference": changes.document(result.change)}
-        render.document({**difference, "changelogs": render.news_json(result.news)})
+        shown = {"from": result.old, "to": result.new, "difference": changes.document(result.change)}
+        documents.write({**shown, "changelogs": documents.news(result.news)})
     else:
-        render.line(f"{result.old[:12]} -> {result.new[:12]}")
-        for text in [*(lines or ["No package differs."]), *render.news_lines(result.news or ())]:
-            render.line(text)
+        streams.line(f"{result.old[:12]} -> {result.new[:12]}")
+        for text in [*(lines or ["No package differs."]), *difference.news(result.news or ())]:
+            streams.line(text)
     call.finish(changed=bool(lines))

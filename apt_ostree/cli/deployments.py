@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import UsageError
-from . import render
+from . import documents, layout, streams
 from .command import CHANGING, DEPLOYING, LOOKING, UNCHANGED, Call, app, command
 from .status import status_json, status_text
+
+if TYPE_CHECKING:
+    from ..ops.deployments import Choice
 
 
 @command(app, LOOKING)
@@ -41,14 +45,14 @@ def status(
     if booted:
         result = dataclasses.replace(result, deployments=only)
     if path is not None:
-        render.selected(select({"schema": render.SCHEMA, **status_json(result)}, path))
+        documents.write_selected(select({"schema": documents.SCHEMA, **status_json(result)}, path))
     elif call.as_json:
-        render.document(status_json(result))
+        documents.write(status_json(result))
     elif booted and not only:
-        render.line("No deployment is booted.")
+        streams.line("No deployment is booted.")
     else:
-        for text in status_text(result, verbose=call.verbose, width=render.width()):
-            render.line(text)
+        for text in status_text(result, verbose=call.verbose, width=streams.columns()):
+            streams.line(text)
     if pending_exit_77 and pending:
         raise typer.Exit(UNCHANGED)
 
@@ -71,7 +75,7 @@ def rollback(
     from ..ops import deployments
 
     if listing:
-        render.choices(deployments.choices(call.settings, to), as_json=call.as_json)
+        _show_choices(deployments.choices(call.settings, to), as_json=call.as_json)
         return
     call.show(call.perform(lambda reporter: deployments.rollback(call.settings, to, reporter)))
 
@@ -148,3 +152,32 @@ def cleanup(
         raise UsageError("say what to clean up: -p, -r, -b or -m")
     parts = deployments.Parts(pending, previous, base, metadata)
     call.show(call.perform(lambda reporter: deployments.cleanup(call.settings, parts, reporter)))
+
+
+def _show_choices(found: Sequence[Choice], *, as_json: bool) -> None:
+    """What ``rollback --list`` prints: a line a deployment, an arrow at the one that it would boot."""
+    if as_json:
+        entries = [
+            {
+                "index": each.deployment.index,
+                "id": each.deployment.id,
+                "version": each.version or None,
+                "timestamp": each.timestamp,
+                "booted": each.deployment.booted,
+                "chosen": each.chosen,
+            }
+            for each in found
+        ]
+        documents.write({"deployments": entries})
+        return
+    for each in found:
+        deployment = each.deployment
+        name = f"{deployment.checksum[:12]}.{deployment.serial}"
+        facts = " ".join(
+            word for word, holds in (("booted", deployment.booted), ("pinned", deployment.pinned)) if holds
+        )
+        mark = "->" if each.chosen else "  "
+        version = each.version or "(none)"
+        streams.line(
+            f"{mark} {deployment.index}  {name}  {version}  ({layout.moment(each.timestamp)})  {facts}".rstrip()
+        )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import changes
-from . import render
+from . import difference, documents, layout, streams
 from .command import CHANGING, LOOKING, Call, app, command
 
 if TYPE_CHECKING:
@@ -35,10 +35,10 @@ def history(
 
     found = operation.history(call.settings, count)
     if call.as_json:
-        render.document(_json(found))
+        documents.write(_json(found))
         return
     for text in _text(found, verbose=call.verbose):
-        render.line(text)
+        streams.line(text)
 
 
 @command(app, CHANGING)
@@ -66,17 +66,17 @@ def _text(history: History, *, verbose: bool) -> Iterable[str]:
             continue
         begun = datetime.fromisoformat(entry.begun)
         yield f"{begun.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC  uid {entry.uid}  {shlex.join(entry.command)}"
-        yield render.field("Result", _result(entry))
+        yield layout.field("Result", _result(entry))
         if entry.new is not None:
-            yield render.field("Boots next", f"{entry.new}  (before: {entry.old})")
+            yield layout.field("Boots next", f"{entry.new}  (before: {entry.old})")
             if history.boots is not None:
-                yield render.field("Booted", _times(history.boots.get(entry.new, 0)))
-        for text in render.change_lines(entry.change):
-            yield render.field("", text)
+                yield layout.field("Booted", _times(history.boots.get(entry.new, 0)))
+        for text in difference.lines(entry.change):
+            yield layout.field("", text)
         if verbose:
-            yield render.field("Transaction", entry.id)
+            yield layout.field("Transaction", entry.id)
             for name, seconds in _phases(entry):
-                yield render.field("", f"{name:<9}{seconds:8.2f} s" if seconds is not None else name)
+                yield layout.field("", f"{name:<9}{seconds:8.2f} s" if seconds is not None else name)
 
 
 def _times(count: int) -> str:

@@ -1,4 +1,4 @@
-"""The command line: parses words, calls one operation, renders its result, and sets the exit status."""
+"""The command line: parses words, calls one operation, shows its result, and sets the exit status."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import typer
 
 from .. import __version__
 from ..errors import AptOstreeError, UsageError
+from . import failure, streams
 from .command import app, root
 
 # In the order in which --help lists the commands.
 # isort: off
-from . import deployments, packages, bases, boot, history, archive, db, compose, render  # noqa: F401
+from . import deployments, packages, bases, boot, history, archive, db, compose  # noqa: F401
 # isort: on
 
 # What the parser says of words that it cannot read; typer gives the class no name of its own.
@@ -24,7 +25,7 @@ _Misread: Any = typer.BadParameter.__mro__[1]
 
 def _version(value: bool) -> None:
     if value:
-        render.line(f"apt-ostree {__version__}")
+        streams.line(f"apt-ostree {__version__}")
         raise typer.Exit()
 
 
@@ -35,17 +36,6 @@ def program(
     ] = False,
 ) -> None:
     pass
-
-
-def _usage(failure: Any) -> AptOstreeError:
-    """An error of the parser in the three parts of ours."""
-    message = failure.format_message().rstrip(".")
-    context = failure.ctx
-    return UsageError(
-        message[:1].lower() + message[1:],
-        context.get_usage(),
-        f"'{context.command_path} --help' shows its forms.",
-    )
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -69,18 +59,18 @@ def main(arguments: list[str] | None = None) -> None:
                 shown = word.encode(errors="surrogateescape").decode(errors="backslashreplace")
                 raise UsageError(f"the argument {shown} is not UTF-8") from None
         sys.exit(app(args=words or ["--help"], prog_name="apt-ostree", standalone_mode=False) or 0)
-    except _Misread as failure:
-        render.error(_usage(failure), as_json=as_json)
+    except _Misread as error:
+        failure.show(failure.misread(error), as_json=as_json)
         sys.exit(UsageError.exit_code)
-    except AptOstreeError as failure:
-        render.error(failure, as_json=as_json)
-        sys.exit(failure.exit_code)
+    except AptOstreeError as error:
+        failure.show(error, as_json=as_json)
+        sys.exit(error.exit_code)
     except BrokenPipeError:
         # The reader of our output is gone; nothing can be said to it.
         sys.exit(1)
-    except OSError as failure:
-        where = f": {failure.filename}" if failure.filename else ""
-        render.error(AptOstreeError(f"{failure.strerror or failure}{where}"), as_json=as_json)
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        failure.show(AptOstreeError(f"{error.strerror or error}{where}"), as_json=as_json)
         sys.exit(1)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import changes
 from ..inputs.kargs import split as split_kargs
-from . import render
+from . import available, difference, documents, layout
 
 if TYPE_CHECKING:
     from ..ops.query import DeploymentStatus, Status
@@ -21,12 +21,12 @@ def status_text(status: Status, *, verbose: bool, width: int | None = None) -> I
         yield from _deployment_lines(entry, verbose=verbose, width=width)
     if status.update is not None:
         yield ""
-        yield render.update_line(status.update)
+        yield available.line(status.update)
     if status.transaction is not None:
         yield ""
         yield f"In progress: {status.transaction}"
         if status.entry is not None:
-            yield render.field("Phase", f"{status.entry.phases[-1].name}  (transaction {status.entry.id})")
+            yield layout.field("Phase", f"{status.entry.phases[-1].name}  (transaction {status.entry.id})")
 
 
 def _deployment_lines(entry: DeploymentStatus, *, verbose: bool, width: int | None) -> Iterable[str]:
@@ -38,40 +38,40 @@ def _deployment_lines(entry: DeploymentStatus, *, verbose: bool, width: int | No
         yield first
     else:
         yield f"{mark} {name}"
-        yield render.field("", flags)
+        yield layout.field("", flags)
     version = entry.base.version or "(none)"
-    yield render.field("Version", f"{version}  ({render.moment(entry.base.timestamp)})")
+    yield layout.field("Version", f"{version}  ({layout.moment(entry.base.timestamp)})")
     layer = f"Layer  {entry.commit.checksum[:12]}" if entry.commit.layered else "(no layer)"
-    yield render.field("Base", f"{entry.base.checksum[:12]}   {layer}")
-    yield from render.fields("Requested", entry.intent.requested, width)
+    yield layout.field("Base", f"{entry.base.checksum[:12]}   {layer}")
+    yield from layout.fields("Requested", entry.intent.requested, width)
     local = [f"{e.package.name} {e.package.version}" for e in entry.intent.requested_local]
-    yield from render.fields("Local", local, width)
+    yield from layout.fields("Local", local, width)
     if entry.layered:
         total = sum(solved.installed_size for solved in entry.layered)
         count = len(entry.layered)
-        yield render.field("Layered", f"{count} package{'s' if count != 1 else ''}, {render.size(total)}")
+        yield layout.field("Layered", f"{count} package{'s' if count != 1 else ''}, {layout.size(total)}")
     changes = [f"- {package.name}" for package in entry.removed]
     changes += [f"{old.name} {old.version} -> {new.version}" for old, new in entry.replaced]
-    yield from render.fields("Overrides", changes, width, "   ")
+    yield from layout.fields("Overrides", changes, width, "   ")
     for request, reason in sorted(entry.inactive.items()):
-        yield from render.fields("Inactive", f"{request}: {reason}".split(" "), width, " ")
+        yield from layout.fields("Inactive", f"{request}: {reason}".split(" "), width, " ")
     made = " ".join(["made on this machine", *entry.intent.initramfs_args]) if entry.intent.initramfs else ""
-    yield from render.fields("Initramfs", [made] if made else [], width)
-    yield from render.fields("Tracked", entry.intent.initramfs_etc, width)
+    yield from layout.fields("Initramfs", [made] if made else [], width)
+    yield from layout.fields("Tracked", entry.intent.initramfs_etc, width)
     if verbose:
         yield from _more_lines(entry, width)
 
 
 def _more_lines(entry: DeploymentStatus, width: int | None) -> Iterable[str]:
-    yield from render.fields("Kargs", split_kargs(entry.deployment.kargs), width, " ")
+    yield from layout.fields("Kargs", split_kargs(entry.deployment.kargs), width, " ")
     if command := entry.commit.metadata.get("apt-ostree.command"):
         who = f"uid {entry.commit.metadata.get('apt-ostree.uid', '?')}: {command}"
-        yield from render.fields("Made by", who.split(" "), width, " ")
+        yield from layout.fields("Made by", who.split(" "), width, " ")
     label = "Packages"
     for solved in entry.layered:
-        yield render.field(label, f"{solved.package.name} {solved.package.version} {solved.package.architecture}")
+        yield layout.field(label, f"{solved.package.name} {solved.package.version} {solved.package.architecture}")
         label = ""
-    yield from render.etc_lines(entry.etc, width)
+    yield from difference.kept_in_etc(entry.etc, width)
 
 
 def _flags(entry: DeploymentStatus) -> list[str]:
@@ -160,9 +160,9 @@ def _detailed_json(entry: DeploymentStatus) -> dict[str, Any]:
         "message": entry.commit.subject,
         "uid": int(uid) if (uid := metadata.get("apt-ostree.uid", "")).isdecimal() else None,
         "command": metadata.get("apt-ostree.command"),
-        "packages": render.details_json(entry.details or ()),
+        "packages": documents.details(entry.details or ()),
     }
     return {
         "layer": layer if entry.commit.layered else None,
-        "etc-conflicts": render.etc_json(entry.etc),
+        "etc-conflicts": documents.etc_conflicts(entry.etc),
     }

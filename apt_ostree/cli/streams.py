@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from typing import Any, TextIO
 
@@ -49,6 +50,16 @@ def tell(stream: TextIO | None, text: str) -> None:
     # File names may not be UTF-8; a message must never fail for it.
     to.write(text.encode(errors="surrogateescape").decode(errors="backslashreplace") + "\n")
     to.flush()
+
+
+def line(text: str = "") -> None:
+    """A line of data on standard output."""
+    tell(sys.stdout, text)
+
+
+def columns() -> int | None:
+    """The columns of standard output where that is a terminal; nothing else gets its lines wrapped."""
+    return shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None
 
 
 def say(level: int, text: str) -> None:

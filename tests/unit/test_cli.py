@@ -15,8 +15,8 @@ import pytest
 
 from apt_ostree import __version__
 from apt_ostree.changes import Change
+from apt_ostree.cli import difference, documents, layout, progress, results
 from apt_ostree.cli import main as cli
-from apt_ostree.cli import progress, render
 from apt_ostree.cli.status import status_json, status_text
 from apt_ostree.errors import AptOstreeError, Interrupted, ResolveError
 from apt_ostree.model import CommitInfo, Deployment, Intent, LocalPackage, Package, Plan, Solved
@@ -353,12 +353,12 @@ def test_a_change_exits_0_even_where_77_was_asked_for(
     ],
 )  # fmt: skip
 def test_size(count: int, text: str) -> None:
-    assert render.size(count) == text
+    assert layout.size(count) == text
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "1970-01-01 00:00 UTC"), (1_700_000_000, "2023-11-14 22:13 UTC")])
 def test_moment_is_in_utc(seconds: int, text: str) -> None:
-    assert render.moment(seconds) == text
+    assert layout.moment(seconds) == text
 
 
 A, B = "a" * 64, "b" * 64
@@ -531,10 +531,10 @@ CHANGE = Change((JQ,), (AGENT,), ((Package("vim", "1", "amd64"), Package("vim", 
 
 
 def test_change_lines() -> None:
-    assert render.change_lines(CHANGE) == [
+    assert difference.lines(CHANGE) == [
         "Added:", "  jq 1.7.1-6 amd64", "Removed:", "  agent 1:2 all", "Changed:", "  vim 1 -> 2"
     ]  # fmt: skip
-    assert render.change_lines(Change()) == []
+    assert difference.lines(Change()) == []
 
 
 DEPLOYED = Deployment(0, "debian", A, 0, "", {})
@@ -565,12 +565,12 @@ ROLLBACK = "It boots next; 'apt-ostree rollback' undoes it."
     ],
 )
 def test_outcome(capsys: pytest.CaptureFixture[str], result: Outcome, out: str) -> None:
-    render.outcome(result, as_json=False)
+    results.show(result, as_json=False)
     assert capsys.readouterr() == (out, "")
 
 
 def test_outcome_as_json(capsys: pytest.CaptureFixture[str]) -> None:
-    render.outcome(Outcome(True, "", PLAN, Change((JQ,)), DEPLOYED, A, download=7), as_json=True)
+    results.show(Outcome(True, "", PLAN, Change((JQ,)), DEPLOYED, A, download=7), as_json=True)
     assert json.loads(capsys.readouterr().out) == {
         "schema": 1,
         "changed": True,
@@ -599,7 +599,7 @@ def test_outcome_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_details_json_names_relations_and_conffiles() -> None:
     fields = {"description": "x\n long", "depends": "libc6", "conffiles": "\n /etc/a 01\n /etc/b 02 obsolete", "x": "y"}
-    assert render.details_json([PackageDetails(JQ, fields, ("/.", "/usr/bin/jq"), {"postinst": "#!/bin/sh\n"})]) == [
+    assert documents.details([PackageDetails(JQ, fields, ("/.", "/usr/bin/jq"), {"postinst": "#!/bin/sh\n"})]) == [
         {
             "name": "jq",
             "version": "1.7.1-6",
@@ -683,13 +683,13 @@ def test_progress_goes_to_a_file_descriptor_as_lines_of_json(capsys: pytest.Capt
 
 
 SPEAK = """
-from apt_ostree.cli import progress, render
+from apt_ostree.cli import failure, progress
 from apt_ostree.errors import ResolveError
 reporter = progress.reporter(quiet=False, verbose=True)
 reporter.step("Deploying")
 reporter.log("a script's line")
 reporter.warn("old lists")
-render.error(ResolveError("no", "why\\nmore", "do this"), as_json=False)
+failure.show(ResolveError("no", "why\\nmore", "do this"), as_json=False)
 """
 
 

@@ -1,0 +1,53 @@
+"""What differs between two trees, for people: packages, their changelogs, files of /etc."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from ..model import Package
+from . import layout
+
+if TYPE_CHECKING:
+    from ..changes import Change
+    from ..tree.changelog import News
+    from ..tree.etc import Conflict
+
+
+def lines(change: Change, security: Sequence[Package] = ()) -> list[str]:
+    """The difference of two package sets, for people; the new packages in ``security`` are marked."""
+
+    def mark(package: Package) -> str:
+        return "  (security)" if package in security else ""
+
+    found = []
+    for title, packages in (("Added", change.added), ("Removed", change.removed)):
+        if packages:
+            found.append(f"{title}:")
+            found += [f"  {p.name} {p.version} {p.architecture}{mark(p)}" for p in packages]
+    if change.changed:
+        found.append("Changed:")
+        found += [f"  {old.name} {old.version} -> {new.version}{mark(new)}" for old, new in change.changed]
+    return found
+
+
+def news(found: Sequence[News]) -> Iterable[str]:
+    """What is new in packages, in their maintainers' words."""
+    for each in found:
+        yield ""
+        yield f"{', '.join(each.packages)}:"
+        if each.releases is None:
+            yield "  The image ships no changelog."
+        elif not each.releases:
+            yield "  The changelog has nothing newer."
+        for release in each.releases or ():
+            yield from (f"  {text}".rstrip() for text in release.text.splitlines())
+
+
+def kept_in_etc(conflicts: Sequence[Conflict], width: int | None = None) -> Iterable[str]:
+    """Files that somebody changed here and that the new tree changed, too."""
+    label = "Kept in /etc"
+    for conflict in conflicts:
+        words = f"{conflict.path} ({conflict.here} here, {conflict.there} by the new tree)".split(" ")
+        yield from layout.fields(label, words, width, " ")
+        label = ""

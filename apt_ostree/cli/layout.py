@@ -1,0 +1,41 @@
+"""How values look in text for people: times, sizes, and records of labelled lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+COLUMN = 15
+"""Where the values of a record begin, and go on in further lines."""
+
+
+def moment(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def size(count: int) -> str:
+    """Bytes in the unit that fits."""
+    value = float(count)
+    for unit in ("B", "kB", "MB"):
+        # What would be rounded to 1000.0 belongs to the next unit.
+        if value < 999.95:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"
+
+
+def fields(label: str, items: Sequence[str], width: int | None, gap: str = "  ") -> Iterable[str]:
+    """A record's line of several values; on a terminal as many lines as they need."""
+    lines: list[str] = []
+    for item in items:
+        if lines and (width is None or COLUMN + len(lines[-1] + gap + item) <= width):
+            lines[-1] += gap + item
+        else:
+            lines.append(item)
+    for number, text in enumerate(lines):
+        yield field("" if number else label, text)
+
+
+def field(label: str, value: str) -> str:
+    """A line of a record, its label right-aligned."""
+    return f"{label:>{COLUMN - 2}}  {value}".rstrip()
