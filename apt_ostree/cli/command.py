@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from ..ops.transaction import Settings
     from ..reporter import Reporter
 
+DEBUG_VARIABLE = "APT_OSTREE_DEBUG"
+"""Set to 1, it traces as --debug does."""
+
 UNCHANGED = 77
 """The exit status for "nothing to do", where it was asked for."""
 
@@ -54,6 +57,7 @@ class Call:
     stateroot: str | None = None
     quiet: bool = False
     verbose: bool = False
+    debug: bool = False
     as_json: bool = False
     dry_run: bool = False
     unchanged_exit_77: bool = False
@@ -99,7 +103,9 @@ class Call:
 
     def perform(self, work: Callable[[Reporter], T]) -> T:
         """Run an operation whose events are shown as the options say."""
-        chosen = progress.reporter(quiet=self.quiet, verbose=self.verbose, progress_fd=self.progress_fd)
+        chosen = progress.reporter(
+            quiet=self.quiet, verbose=self.verbose, debug=self.debug, progress_fd=self.progress_fd
+        )
         try:
             return work(chosen)
         finally:
@@ -223,12 +229,24 @@ _SHARED = {
             "verbose",
             Annotated[bool, typer.Option("-v", "--verbose", help="Tell more: of a change, what its scripts print.")],
         ),
+        _parameter(
+            "debug",
+            Annotated[
+                bool,
+                typer.Option(
+                    "--debug",
+                    envvar=DEBUG_VARIABLE,
+                    show_envvar=False,
+                    help=f"Trace commands that are run and decisions to stderr (also {DEBUG_VARIABLE}=1).",
+                ),
+            ],
+        ),
         _parameter("as_json", Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]),
     )
 }
 
 WHERE = ("sysroot", "stateroot")
-TELLING = ("quiet", "verbose", "as_json")
+TELLING = ("quiet", "verbose", "debug", "as_json")
 LOOKING = (*WHERE, *TELLING)
 """What every question about a sysroot takes."""
 CHANGING = (*WHERE, "dry_run", "unchanged_exit_77", "wait", "wait_timeout", "progress_fd", *TELLING)
@@ -239,7 +257,7 @@ EDITING = ("idempotent", *DEPLOYING)
 """What every command takes that drops something by its name."""
 RESOLVING = ("cache_only", "download_only", "recommends", *DEPLOYING)
 """What every command takes that may add packages."""
-EARLY = ("sysroot", "stateroot", "quiet", "verbose")
+EARLY = ("sysroot", "stateroot", "quiet", "verbose", "debug")
 """What is accepted before the command, too; what comes after it wins."""
 
 
@@ -257,7 +275,12 @@ def command(
             early = context.find_root().obj
             said = {option: value for option in options if (value := values.pop(option)) is not None}
             before = {option: early[option] for option in EARLY if early.get(option) and not said.get(option)}
-            function(Call(**{**said, **before}), **values)
+            call = Call(**{**said, **before})
+            if call.debug:
+                from . import trace
+
+                trace.begin()
+            function(call, **values)
 
         parent.command(name)(_with_parameters(run, own, options))
         return function

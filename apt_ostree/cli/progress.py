@@ -139,12 +139,15 @@ class Terminal:
             self._step = ""
 
 
-def reporter(*, quiet: bool, verbose: bool, progress_fd: int | None = None) -> Plain | Terminal | Events:
+def reporter(
+    *, quiet: bool, verbose: bool, debug: bool = False, progress_fd: int | None = None
+) -> Plain | Terminal | Events:
     """The reporter that fits standard error; NO_COLOR and TERM=dumb are honoured (no-color.org).
 
     Raises UsageError where ``progress_fd`` is no open file descriptor.
     """
-    shown = _shown(quiet=quiet, verbose=verbose)
+    # A trace would tear the bar of a terminal apart.
+    shown = Plain(quiet=quiet, verbose=verbose) if debug else _shown(quiet=quiet, verbose=verbose)
     if progress_fd is None:
         return shown
     try:

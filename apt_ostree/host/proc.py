@@ -10,12 +10,15 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import logging
 import os
 import re
+import shlex
 import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +28,8 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import ToolError, redact
+
+_log = logging.getLogger(__name__)
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 TAIL_LINES = 20
@@ -37,6 +42,9 @@ print a tenth of it: more is a mistake, or an attempt to fill disk or memory."""
 
 _BLOCK = 1 << 16
 """Bytes; also the longest line that is handed over in one piece."""
+
+_TRACED_CHARACTERS = 160
+"""How much of a word the trace shows: the metadata of a commit are words of many kilobytes."""
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -57,12 +65,7 @@ class ChildError(ToolError):
 
     def __init__(self, result: Result) -> None:
         tool = Path(result.argv[0]).name
-        how = (
-            f"exit status {result.returncode}"
-            if result.returncode >= 0
-            else f"signal {signal.Signals(-result.returncode).name}"
-        )
-        super().__init__(f"{tool} failed ({how})", tail(result.stderr or result.stdout))
+        super().__init__(f"{tool} failed ({_how_it_ended(result.returncode)})", tail(result.stderr or result.stdout))
         self.result = result
 
 
@@ -107,6 +110,37 @@ def _registered(pid: int) -> Iterator[None]:
         yield
     finally:
         _children.discard(pid)
+
+
+@contextmanager
+def _traced(
+    pid: int, argv: Sequence[str], env: Mapping[str, str] | None, status: Callable[[], int | None]
+) -> Iterator[None]:
+    """Log a child's words, the variables that it gets in addition, its ``status`` and its time. Never its input."""
+    if not _log.isEnabledFor(logging.DEBUG):
+        yield
+        return
+    words = [*(f"{name}={value}" for name, value in (env or {}).items()), *argv]
+    _log.debug("child %d: %s", pid, " ".join(map(_for_trace, words)))
+    begun = time.monotonic()
+    try:
+        yield
+    finally:
+        code = status()
+        how = "killed" if code is None else _how_it_ended(code)
+        _log.debug("child %d: %s after %.3f s", pid, how, time.monotonic() - begun)
+
+
+def _for_trace(word: str) -> str:
+    # First without credentials: a URI that is cut would show them.
+    shown = redact(word).replace("\n", "\\n")
+    if len(shown) > _TRACED_CHARACTERS:
+        shown = f"{shown[:_TRACED_CHARACTERS]}[+{len(shown) - _TRACED_CHARACTERS}]"
+    return shlex.quote(shown)
+
+
+def _how_it_ended(status: int) -> str:
+    return f"exit status {status}" if status >= 0 else f"signal {signal.Signals(-status).name}"
 
 
 @contextmanager
@@ -178,7 +212,7 @@ def run(
         _preexec_fn=partial(die_with, os.getpid()),
         _decode_errors="surrogateescape",
     )
-    with _registered(running.pid):
+    with _registered(running.pid), _traced(running.pid, words, env, lambda: running.process.exit_code):
         done = running.wait()
     result = Result(
         tuple(words),
@@ -197,6 +231,7 @@ def on_terminal(argv: Sequence[str | os.PathLike[str]]) -> int:
     Raises ToolError when there is no such program.
     """
     words = [os.fspath(word) for word in argv]
+    _log.debug("on the terminal: %s", " ".join(map(_for_trace, words)))
     try:
         return subprocess.run(words, check=False).returncode
     except OSError as error:
@@ -233,7 +268,7 @@ def spawn(
             f"{words[0]} is not installed", resolution=f"Install the package that ships {words[0]}."
         ) from None
     try:
-        with _registered(child.pid):
+        with _registered(child.pid), _traced(child.pid, words, env, lambda: child.returncode):
             yield child
             child.wait()
     except BaseException:
