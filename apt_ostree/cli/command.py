@@ -276,10 +276,7 @@ def command(
             said = {option: value for option in options if (value := values.pop(option)) is not None}
             before = {option: early[option] for option in EARLY if early.get(option) and not said.get(option)}
             call = Call(**{**said, **before})
-            if call.debug:
-                from . import trace
-
-                trace.begin()
+            _trace(call.debug)
             function(call, **values)
 
         parent.command(name)(_with_parameters(run, own, options))
@@ -302,18 +299,27 @@ def _with_parameters(
     return function
 
 
+def _trace(debug: bool) -> None:
+    if debug:
+        from . import trace
+
+        trace.begin()
+
+
 def root(parent: typer.Typer) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a function the program itself: the options that may come before a command are its own, too."""
+    """Make a function the program itself: it gets the context and ``verbose``, then its own parameters. It runs
+    before the command does, and the options that may come before a command are its own, too."""
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
-        own = list(inspect.signature(function, eval_str=True).parameters.values())
+        own = list(inspect.signature(function, eval_str=True).parameters.values())[2:]
 
         @functools.wraps(function)
         def run(context: typer.Context, **values: Any) -> None:
             context.obj = {option: values.pop(option) for option in EARLY}
-            function(**values)
+            _trace(context.obj["debug"])
+            function(context, context.obj["verbose"], **values)
 
-        parent.callback()(_with_parameters(run, own, EARLY))
+        parent.callback(invoke_without_command=True)(_with_parameters(run, own, EARLY))
         return function
 
     return register

@@ -23,19 +23,29 @@ from . import deployments, packages, bases, boot, history, archive, db, compose 
 _Misread: Any = typer.BadParameter.__mro__[1]
 
 
-def _version(value: bool) -> None:
-    if value:
-        streams.line(f"apt-ostree {__version__}")
-        raise typer.Exit()
-
-
 @root(app)
 def program(
+    context: typer.Context,
+    verbose: bool,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", help="Print the version; with -v, also those of the tools it runs.")
     ] = False,
 ) -> None:
-    pass
+    if version:
+        _print_versions(tools=verbose)
+        raise typer.Exit()
+    if context.invoked_subcommand is None:
+        context.fail("Missing command.")
+
+
+def _print_versions(*, tools: bool) -> None:
+    """The program's own version, and a line for each of its ``tools`` where they were asked for."""
+    streams.line(f"apt-ostree {__version__}")
+    if tools:
+        from ..ops import versions
+
+        for found in versions.of_tools():
+            streams.line(f"{found.tool} {found.version or '(not found)'}")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 from ..changes import Change, difference
 from ..errors import SysrootError, UsageError
-from ..host import proc
 from ..inputs import requests
 from ..model import CommitInfo, Deployment, Intent, Package, Solved
 from ..system import journal, origin, staged, sysroot
@@ -302,17 +301,3 @@ def db_details(settings: Settings, words: Sequence[str]) -> list[tuple[str, list
         names = [package.name for package in _matching(package_list(loaded.repo, commit), patterns)]
         found.append((commit, package_details(loaded.repo, commit, names) if names else []))
     return found
-
-
-def tools() -> str:
-    """The versions of the tools this runs, for bug reports."""
-    lines = []
-    for argv in (
-        ["ostree", "--version"],
-        ["bwrap", "--version"],
-        ["apt-get", "--version"],
-        ["dpkg", "--version"],
-    ):
-        result = proc.run(argv, check=False)
-        lines.append(result.stdout.strip().splitlines()[0] if result.stdout.strip() else f"{argv[0]}: not found")
-    return "\n".join(lines)

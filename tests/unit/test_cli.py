@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import platform
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,7 +19,8 @@ from apt_ostree.changes import Change
 from apt_ostree.cli import difference, documents, layout, progress, results
 from apt_ostree.cli import main as cli
 from apt_ostree.cli.status import status_json, status_text
-from apt_ostree.errors import AptOstreeError, Interrupted, ResolveError
+from apt_ostree.errors import AptOstreeError, Interrupted, ResolveError, ToolError
+from apt_ostree.host import proc
 from apt_ostree.model import CommitInfo, Deployment, Intent, LocalPackage, Package, Plan, Solved
 from apt_ostree.ops import query
 from apt_ostree.ops.layer import Outcome
@@ -44,6 +46,39 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int | str | No
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "--version") == (0, f"apt-ostree {__version__}\n", "")
+
+
+@pytest.mark.parametrize("words", [["--version", "-v"], ["-v", "--version"], ["--verbose", "--version"]])
+def test_version_in_detail_lists_the_tools_those_that_are_missing_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    printed = {
+        "ostree": "libostree:\n Version: '2025.2'\n Git: abc\n",
+        "apt-get": "apt 3.0.3 (amd64)\nSupported modules:\n",
+        "dpkg": "Debian 'dpkg' package management program version 1.22.21 (amd64).\n",
+        "mmdebstrap": "",
+        "systemctl": "systemd 257 (257.8-1~deb13u2)\n",
+    }
+
+    def answer(argv: tuple[str, ...], *, check: bool) -> proc.Result:
+        if argv[0] not in printed:
+            raise ToolError(f"{argv[0]} is not installed")
+        return proc.Result(argv, 1 if argv[0] == "dpkg" else 0, printed[argv[0]], "")
+
+    monkeypatch.setattr(proc, "run", answer)
+    monkeypatch.setattr(platform, "python_version", lambda: "3.13.5")
+    monkeypatch.setattr(platform, "release", lambda: "6.12.48+deb13-amd64")
+    assert run(capsys, *words) == (
+        0,
+        f"apt-ostree {__version__}\nostree 2025.2\nbwrap (not found)\napt 3.0.3\ndpkg 1.22.21\n"
+        "mmdebstrap (not found)\nsystemd 257\npython 3.13.5\nkernel 6.12.48+deb13-amd64\n",
+        "",
+    )
+
+
+def test_an_option_alone_is_no_command(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run(capsys, "-v")
+    assert (status, out, err.splitlines()[0]) == (2, "", "error: missing command")
 
 
 @pytest.mark.parametrize(
