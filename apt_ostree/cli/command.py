@@ -18,9 +18,10 @@ from . import progress, results
 if TYPE_CHECKING:
     from ..ops.apply import Applied
     from ..ops.deployments import Done
+    from ..ops.goal import Options
     from ..ops.intents import IntentEdit
     from ..ops.kernel_args import Changed
-    from ..ops.layer import Options, Outcome
+    from ..ops.layer import Outcome
     from ..ops.transaction import Settings
     from ..reporter import Reporter
 
@@ -97,7 +98,7 @@ class Call:
 
     def options(self, **more: Any) -> Options:
         """For an operation that resolves packages."""
-        from ..ops.layer import Options
+        from ..ops.goal import Options
 
         return Options(self.cache_only, self.download_only, self.recommends, **more)
 

@@ -15,8 +15,9 @@ from ..system import origin
 from ..tools import ostree
 from . import kernel_args
 from . import transaction as tx
+from .goal import Options
 from .intents import check_overrides, import_files, native_architecture, split
-from .layer import Options, Outcome, relayer
+from .layer import Outcome, relayer
 from .transaction import Settings, Transaction
 
 T = TypeVar("T", str, LocalPackage)
@@ -111,7 +112,7 @@ def _without(words: Sequence[str], absent: Sequence[str]) -> list[str]:
 def _arguments_alone(current: Transaction, settings: Settings, words: Sequence[str]) -> Outcome:
     if settings.dry_run:
         return Outcome(True, "Would change:", dry_run=True)
-    fresh = kernel_args.publish(current, words)
+    fresh = kernel_args.deploy_with(current, words)
     return Outcome(True, "", deployment=fresh.of(current.osname)[0], commit=current.basis.checksum)
 
 

@@ -1,4 +1,4 @@
-"""The end of an operation that changes something: drop what no deployment needs any longer."""
+"""The end of an operation that changes something: deploy a commit, and drop what no deployment needs any longer."""
 
 from __future__ import annotations
 
@@ -8,10 +8,40 @@ from pathlib import Path
 from ..errors import SysrootError
 from ..layering import cache
 from ..model import Deployment
-from ..system import origin
+from ..system import origin, publication
+from ..system.origin import Origin
+from ..system.sysroot import Sysroot
 from ..tools import ostree
 from . import commits
 from .transaction import Transaction
+
+
+def deploy(
+    current: Transaction,
+    commit: str,
+    new_origin: Origin,
+    *,
+    base: str | None = None,
+    arguments: Sequence[str] | None = None,
+) -> Sysroot:
+    """Publish a commit with its origin, and return the sysroot as it is then.
+
+    ``base`` is the commit below a layer that no deployment has yet, ``arguments`` are all kernel arguments; without
+    them the transaction's stay. Raises what ``publication.publish`` raises; nothing has changed then.
+    """
+    with current.phase("deploy", "Deploying"):
+        commits.hold_bases(current.sysroot, also=base)
+        fresh = publication.publish(
+            current.sysroot,
+            current.osname,
+            commit,
+            new_origin,
+            arguments=current.kargs if arguments is None else arguments,
+            keep=current.config.deployments,
+        )
+    with current.phase("prune"):
+        drop_unneeded(current.reloaded(fresh))
+    return fresh
 
 
 def drop_unneeded(current: Transaction) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import ResolveError
 from ..inputs import requests
@@ -29,8 +29,49 @@ class Goal:
     """Names of packages to fetch and import again; the layer is then built even if its inputs are the same."""
 
 
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How packages are resolved: ``recommends`` None is what the deployment recorded, or the target's setting."""
+
+    cache_only: bool = False
+    download_only: bool = False
+    recommends: bool | None = None
+    allow_inactive: bool = False
+    answers: str = ""
+    """What debconf is answered besides what it was before (debconf.py)."""
+    refresh: bool = False
+    """Ask the archives for their lists, however fresh those at hand are."""
+    skip_missing: bool = False
+    """Go on without recorded requests that no archive has any more; they stay on record."""
+    security: bool = False
+    """Say which changes are security updates."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where an operation begins: what boots next, and how another deployment is to be reached from it."""
+
+    current: Transaction
+    options: Options
+    dry_run: bool
+    goal: Goal
+    """The goal that would change nothing."""
+    commit: CommitInfo
+    """What is deployed: a layer, or the base itself."""
+
+
+def is_reached(goal: Goal, now: Goal, *, refresh: bool) -> bool:
+    """True if ``goal`` differs in nothing from ``now``, so that nothing has to be solved.
+
+    With ``refresh`` the archives are asked again, and what is layered may be newer then; the base alone may not.
+    """
+    if goal.intent.empty:
+        return replace(goal, free=now.free, anew=now.anew) == now
+    return goal == now and not refresh
+
+
 def as_is(current: Transaction) -> Goal:
-    """The target that would change nothing: what boots next, as it is. Raises SysrootError."""
+    """The goal that would change nothing: what boots next, as it is. Raises SysrootError."""
     deployment = current.basis
     return Goal(
         commits.base_of(current.repo, deployment),

@@ -12,8 +12,8 @@ from ..reporter import Reporter
 from ..system import origin
 from ..tree import kernel
 from . import transaction as tx
-from .goal import as_is
-from .layer import Options, Outcome, publish, relayer
+from .goal import Options, as_is
+from .layer import Outcome, deploy_goal, relayer
 from .transaction import Settings
 
 
@@ -72,7 +72,7 @@ def track(
         )
         if settings.dry_run:
             return Outcome(True, f"Would track: {', '.join(after.initramfs_etc) or 'nothing'}.", dry_run=True)
-        return publish(current, current.basis.checksum, replace(target, intent=after), Outcome(True, ""))
+        return deploy_goal(current, current.basis.checksum, replace(target, intent=after), Outcome(True, ""))
 
 
 def _tracking(before: Intent, tracking: Sequence[str], untracking: Sequence[str], every: bool) -> Intent:

@@ -16,9 +16,9 @@ from ..inputs import kargs
 from ..inputs.kargs import Edit
 from ..model import Deployment
 from ..reporter import Reporter
-from ..system import origin, publication, sysroot
+from ..system import origin, sysroot
 from ..system.sysroot import Sysroot
-from . import commits, finish
+from . import finish
 from . import transaction as tx
 from .transaction import Settings
 
@@ -122,25 +122,14 @@ def _deploy(
             return Changed(False, "No changes.", tuple(now), tuple(now))
         if settings.dry_run:
             return Changed(True, "Would change the kernel arguments:", tuple(now), tuple(wanted), dry_run=True)
-        fresh = publish(current, wanted)
+        fresh = deploy_with(current, wanted)
         deployment = fresh.of(current.osname)[0]
         message = f"Deployed {deployment.checksum[:12]} with other kernel arguments. It boots next."
         return Changed(True, message, tuple(now), tuple(wanted), deployment)
 
 
-def publish(current: tx.Transaction, words: Sequence[str]) -> Sysroot:
-    """What boots next, once more, with these arguments."""
+def deploy_with(current: tx.Transaction, words: Sequence[str]) -> Sysroot:
+    """Deploy what boots next once more, with these arguments; return the sysroot as it is then."""
     basis = current.basis
-    with current.phase("deploy", "Deploying"):
-        commits.hold_bases(current.sysroot)
-        fresh = publication.publish(
-            current.sysroot,
-            current.osname,
-            basis.checksum,
-            origin.with_intent(basis.origin, origin.intent(basis.origin)),
-            arguments=words,
-            keep=current.config.deployments,
-        )
-    with current.phase("prune"):
-        finish.drop_unneeded(current.reloaded(fresh))
-    return fresh
+    same = origin.with_intent(basis.origin, origin.intent(basis.origin))
+    return finish.deploy(current, basis.checksum, same, arguments=words)

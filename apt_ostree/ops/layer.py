@@ -5,43 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from ..changes import Change, difference
-from ..errors import PackageError, ResolveError, SysrootError, UnavailableError
+from ..errors import PackageError, SysrootError
 from ..host.files import check_space
-from ..inputs import debconf, requests
+from ..inputs import debconf
 from ..layering import assemble, cache
+from ..layering.cache import Cached
 from ..model import CommitInfo, Deployment, Intent, Package, Plan, Solved
-from ..system import origin, publication
+from ..system import origin
 from ..system.inventory import package_list
-from ..tools import apt, dpkg, ostree
-from ..tools.apt_area import Apt
+from ..tools import apt, ostree
 from ..tree import etc, kernel
 from ..tree.etc import Conflict
 from . import build, commits, finish, recovery
 from .fetch import fetch
-from .goal import Goal, as_is
-from .resolve import prepare_apt, resolve
+from .goal import Goal, Options, Start, as_is, is_reached
+from .resolve import prepare_apt
+from .solution import Solution, leave_to_base, solve
 from .transaction import Settings, Transaction
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How packages are resolved: ``recommends`` None is what the deployment recorded, or the target's setting."""
-
-    cache_only: bool = False
-    download_only: bool = False
-    recommends: bool | None = None
-    allow_inactive: bool = False
-    answers: str = ""
-    """What debconf is answered besides what it was before (debconf.py)."""
-    refresh: bool = False
-    """Ask the archives for their lists, however fresh those at hand are."""
-    skip_missing: bool = False
-    """Go on without recorded requests that no archive has any more; they stay on record."""
-    security: bool = False
-    """Say which changes are security updates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,90 +48,125 @@ class Outcome:
     """In a preview: files of /etc that were changed here and that the new base, as far as is known, changes too."""
 
 
+NOTHING_TO_DO = Outcome(False, "No change: everything asked for is already so.")
+
+
 def relayer(current: Transaction, settings: Settings, after: Intent, options: Options) -> Outcome:
-    """Another intent over the same base, with the versions of what is layered: see ``reach``."""
+    """Reach another intent over the same base, with the versions of what is layered: see ``reach``."""
     return reach(current, settings, replace(as_is(current), intent=after), options)
 
 
-def reach(current: Transaction, settings: Settings, target: Goal, options: Options) -> Outcome:
-    """Make the next deployment what ``target`` states: the one path of all operations on base and packages.
+def reach(current: Transaction, settings: Settings, goal: Goal, options: Options) -> Outcome:
+    """Make the next deployment what ``goal`` states: the one path of all operations on base and packages.
 
     Raises ResolveError, DownloadError, PackageError, ScriptError, SpaceError, TreeError, SysrootError; nothing
     has changed then.
     """
-    now = as_is(current)
-    base, before = target.base, now.intent
-    old_info = commits.commit_of(current.repo, current.basis)
-    if old_info.layered and before.empty:
+    start = _start(current, options, dry_run=settings.dry_run)
+    answers = debconf.merge(_answers(current, start.goal.intent), options.answers)
+    goal = _with_answers(goal, answers)
+    if is_reached(goal, start.goal, refresh=options.refresh):
+        return NOTHING_TO_DO
+    if goal.intent.empty:
+        return _take_base(start, goal)
+    tree = assemble.base_checkout(current.repo, current.area, goal.base.checksum)
+    goal, provided = leave_to_base(start, goal, tree)
+    if provided and goal == start.goal:
+        return Outcome(False, "No change: " + "; ".join(provided) + ".")
+    solution = solve(start, goal, tree)
+    if _is_deployed(start, solution):
+        return Outcome(False, "No change: the base and everything layered are the newest there is.", solution.plan)
+    _check_kernels(solution)
+    missing = _missing(start, solution)
+    outcome = _preview(start, solution, missing)
+    if start.dry_run:
+        return outcome
+    cached = _fetch(start, solution, missing)
+    if options.download_only:
+        return _downloaded(current, outcome)
+    if (commit := _made_before(start, solution)) is not None:
+        return deploy_goal(current, commit, goal, replace(outcome, reused=True))
+    commit = build.build(current, tree, goal.base, goal.intent, solution.plan, cached, solution.inputs, answers)
+    return deploy_goal(current, commit, goal, outcome)
+
+
+def _start(current: Transaction, options: Options, *, dry_run: bool) -> Start:
+    """Read what boots next. Raises SysrootError, also where its origin does not say what its layer was made for."""
+    goal = as_is(current)
+    commit = commits.commit_of(current.repo, current.basis)
+    if commit.layered and goal.intent.empty:
         raise SysrootError(
             f"deployment {current.basis.index} has lost its requests",
             f"{current.basis.path}.origin records none, and its commit was made for: "
-            + " ".join(json.loads(old_info.metadata.get("apt-ostree.packages", "[]"))),
+            + " ".join(json.loads(commit.metadata.get("apt-ostree.packages", "[]"))),
             "Write 'requested=NAME;NAME;' under [packages] there, or boot the one before ('apt-ostree rollback').",
         )
-    answers = debconf.merge(_answers(current, before), options.answers)
-    after = replace(target.intent, debconf="" if target.intent.empty else debconf.digest(answers))
-    target = replace(target, intent=after)
-    # What is already so may be different tomorrow where the archives are asked anew.
-    if target == now and not options.refresh:
-        return Outcome(False, "No change: everything asked for is already so.")
-    bases = (now.base, base)
-    if after.empty:
-        if replace(target, free=now.free, anew=now.anew) == now:
-            return Outcome(False, "No change: everything asked for is already so.")
-        change = difference(_packages_of(current, old_info), _packages_of(current, base))
-        outcome = Outcome(True, "", change=change, bases=bases, dry_run=settings.dry_run)
-        if options.security:
-            outcome = replace(outcome, security=_security(current, target, outcome, options))
-        if settings.dry_run:
-            same = base == now.base
-            return replace(
-                outcome,
-                message="Would return to the base." if same else "Would take the base alone:",
-                etc=kept_in_etc(current, base, alone=True),
-            )
-        if options.download_only:
-            return _downloaded(current, outcome)
-        return publish(current, base.checksum, target, outcome)
-    tree = assemble.base_checkout(current.repo, current.area, base.checksum)
-    base_packages = [entry.package for entry in dpkg.installed(tree)]
-    after, provided = _drop_provided(after, before, tree, options)
-    target = replace(target, intent=after)
-    if provided and target == now:
-        return Outcome(False, "No change: " + "; ".join(provided) + ".")
-    for message in provided:
-        current.reporter.warn(message)
-    if after.initramfs:
-        kernel.require_dracut(tree)
-    # A file that is not asked for any more does not stand for the archive's package of that version.
-    dropped = {entry.sha256 for entry in before.local} - {entry.sha256 for entry in after.local}
-    lock = [s for s in commits.locked(old_info) if s.sha256 not in dropped and s.package not in target.free]
-    with current.phase("resolve", "Resolving dependencies"):
-        solver, dead = prepare_apt(current, tree, base, after, cache_only=options.cache_only, force=options.refresh)
-        try:
-            plan = _solve(current, solver, tree, target, lock, before, old_info, options)
-        except ResolveError as error:
-            raise dead or error from None
-    inputs = build.inputs_digest(base, after, plan)
-    same = inputs == old_info.metadata.get("apt-ostree.inputs-sha256")
-    if same and replace(target, free=now.free) == now:
-        return Outcome(False, "No change: the base and everything layered are the newest there is.", plan)
-    change = difference(_packages_of(current, old_info), plan.present(base_packages))
-    _check_kernels(plan, base_packages, tree)
-    given = {entry.sha256 for entry in after.local}
-    missing = [
+    return Start(current, options, dry_run, goal, commit)
+
+
+def _with_answers(goal: Goal, answers: str) -> Goal:
+    """The goal with the digest of these answers on record; the base alone has nobody to answer."""
+    digest = "" if goal.intent.empty else debconf.digest(answers)
+    return replace(goal, intent=replace(goal.intent, debconf=digest))
+
+
+def _take_base(start: Start, goal: Goal) -> Outcome:
+    """Deploy the base alone: nothing is solved and nothing is built."""
+    current, base = start.current, goal.base
+    change = difference(_packages_of(current, start.commit), _packages_of(current, base))
+    outcome = Outcome(True, "", change=change, bases=(start.goal.base, base), dry_run=start.dry_run)
+    outcome = _with_security(start, goal, outcome)
+    if start.dry_run:
+        same = base == start.goal.base
+        return replace(
+            outcome,
+            message="Would return to the base." if same else "Would take the base alone:",
+            etc=kept_in_etc(current, base, alone=True),
+        )
+    if start.options.download_only:
+        return _downloaded(current, outcome)
+    return deploy_goal(current, base.checksum, goal, outcome)
+
+
+def _is_deployed(start: Start, solution: Solution) -> bool:
+    """True if what boots next was made from the very same inputs, and nothing is to be built again."""
+    same = solution.inputs == start.commit.metadata.get("apt-ostree.inputs-sha256")
+    return same and replace(solution.goal, free=start.goal.free) == start.goal
+
+
+def _missing(start: Start, solution: Solution) -> list[Solved]:
+    """The packages of the plan to be fetched; a file that the user handed over is here."""
+    goal = solution.goal
+    given = {entry.sha256 for entry in goal.intent.local}
+    return [
         s
-        for s in plan.packages
-        if cache.load(current.area, s.sha256) is None or (s.name in target.anew and s.sha256 not in given)
+        for s in solution.plan.packages
+        if cache.load(start.current.area, s.sha256) is None or (s.name in goal.anew and s.sha256 not in given)
     ]
+
+
+def _preview(start: Start, solution: Solution, missing: Sequence[Solved]) -> Outcome:
+    """What reaching the goal changes; a dry run ends with it."""
+    current, base = start.current, solution.goal.base
     outcome = Outcome(
-        True, "", plan, change, download=sum(s.size for s in missing), dry_run=settings.dry_run, bases=bases
+        True,
+        "",
+        solution.plan,
+        difference(_packages_of(current, start.commit), solution.plan.present(solution.base)),
+        download=sum(s.size for s in missing),
+        dry_run=start.dry_run,
+        bases=(start.goal.base, base),
     )
-    if options.security:
-        outcome = replace(outcome, security=_security(current, target, outcome, options))
-    if settings.dry_run:
+    outcome = _with_security(start, solution.goal, outcome)
+    if start.dry_run:
         return replace(outcome, message="Would change:", etc=kept_in_etc(current, base, alone=False))
-    if options.cache_only and missing:
+    return outcome
+
+
+def _fetch(start: Start, solution: Solution, missing: Sequence[Solved]) -> dict[Package, Cached]:
+    """Bring the packages of the plan into the cache. Raises PackageError, SpaceError, DownloadError."""
+    current = start.current
+    if start.options.cache_only and missing:
         raise PackageError(
             "not in the cache: " + ", ".join(s.name for s in missing),
             resolution="Run it without -C, or 'apt-ostree install' with a network.",
@@ -157,25 +174,24 @@ def reach(current: Transaction, settings: Settings, target: Goal, options: Optio
     # The unpacked files are written once; their packages are kept besides while they are imported.
     check_space(
         current.repo,
-        sum(s.installed_size for s in plan.packages) + 2 * sum(s.size for s in missing),
+        sum(s.installed_size for s in solution.plan.packages) + 2 * sum(s.size for s in missing),
         "the packages",
     )
     recovery.mark_unsynced(current.sysroot)
-    cached = fetch(current, solver, plan, missing)
-    if options.download_only:
-        return _downloaded(current, outcome)
-    commit = None if target.anew else build.find(current, inputs)
-    if commit is not None:
-        return publish(current, commit, target, replace(outcome, reused=True))
-    commit = build.build(current, tree, base, after, plan, cached, inputs, answers)
-    return publish(current, commit, target, outcome)
+    return fetch(current, solution.solver, solution.plan, missing)
 
 
-def _check_kernels(plan: Plan, base: Sequence[Package], tree: Path) -> None:
+def _made_before(start: Start, solution: Solution) -> str | None:
+    """A deployed commit that is made from the same inputs, unless its scripts shall run again."""
+    return None if solution.goal.anew else build.find(start.current, solution.inputs)
+
+
+def _check_kernels(solution: Solution) -> None:
     """Refuse by its packages' names, before anything is done, what no machine could boot. Raises TreeError."""
-    names = {package.name for package in plan.present(base)}
+    plan = solution.plan
+    names = {package.name for package in plan.present(solution.base)}
     if any(kernel.is_package(s.name) for s in plan.packages) and "dracut" not in names:
-        kernel.require_dracut(tree)
+        kernel.require_dracut(solution.tree)
     gone = [package.name for package in plan.removed if kernel.is_package(package.name)]
     if gone and not any(map(kernel.is_package, names)):
         raise kernel.none_left(gone)
@@ -188,48 +204,20 @@ def _downloaded(current: Transaction, outcome: Outcome) -> Outcome:
     return replace(outcome, message="Downloaded; nothing else was done.")
 
 
-def _solve(
-    current: Transaction,
-    solver: Apt,
-    tree: Path,
-    target: Goal,
-    lock: Sequence[Solved],
-    before: Intent,
-    old_info: CommitInfo,
-    options: Options,
-) -> Plan:
-    """Resolve the target; requests on record may stay on record although no archive has them any more: all where
-    that was said, and those that were left out before where nobody asks the archives anew."""
-    optional: Sequence[str] = ()
-    if options.skip_missing:
-        optional = before.requested
-    elif not options.refresh:
-        optional = commits.left_out(old_info)
-    try:
-        return resolve(current, solver, tree, target.intent, lock, optional=optional)
-    except UnavailableError as error:
-        gone = [name for name in error.names if name in map(requests.name_of, before.requested)]
-        if not gone or not options.refresh:
-            raise
-        raise UnavailableError(
-            error.names,
-            error.detail,
-            f"Nothing was changed. Drop them with 'apt-ostree uninstall {' '.join(gone)}', or add --skip-missing, "
-            "which keeps them on record and leaves them out this time.",
-        ) from None
-
-
-def _security(current: Transaction, target: Goal, outcome: Outcome, options: Options) -> tuple[Package, ...]:
-    """What of a change came as security updates: the layer knows where its packages are from, the lists those of
-    the base."""
+def _with_security(start: Start, goal: Goal, outcome: Outcome) -> Outcome:
+    """The outcome with what of its change came as security updates, where that was asked: the layer knows where its
+    packages are from, the lists those of the base."""
+    if not start.options.security:
+        return outcome
+    current = start.current
     new = {*outcome.change.added, *(package for _, package in outcome.change.changed)}
     found = {s.package for s in outcome.plan.packages if s.from_security}
     rest = new - {s.package for s in outcome.plan.packages}
     if rest:
-        tree = assemble.base_checkout(current.repo, current.area, target.base.checksum)
-        solver, _ = prepare_apt(current, tree, target.base, target.intent, cache_only=options.cache_only)
+        tree = assemble.base_checkout(current.repo, current.area, goal.base.checksum)
+        solver, _ = prepare_apt(current, tree, goal.base, goal.intent, cache_only=start.options.cache_only)
         found |= apt.from_security(solver, rest)
-    return tuple(sorted(found & new))
+    return replace(outcome, security=tuple(sorted(found & new)))
 
 
 def kept_in_etc(current: Transaction, base: CommitInfo, *, alone: bool) -> tuple[Conflict, ...]:
@@ -261,43 +249,10 @@ def _packages_of(current: Transaction, info: CommitInfo) -> list[Package]:
     return package_list(current.repo, info.checksum)
 
 
-def _drop_provided(after: Intent, before: Intent, tree: Path, options: Options) -> tuple[Intent, list[str]]:
-    """Leave out new requests that the base fulfils by itself, unless they were asked to be kept."""
-    if options.allow_inactive:
-        return after, []
-    native = dpkg.architectures(tree)[0]
-    have = {requests.key_of(entry.package, native): entry.package for entry in dpkg.installed(tree)}
-    kept, messages = [], []
-    for request in after.requested:
-        match = requests.parse_expression(request)
-        found = have.get(requests.key(request, native))
-        if (
-            request in before.requested
-            or found is None
-            or match["version"] not in (None, found.version)
-            or match["suite"]
-        ):
-            kept.append(request)
-        else:
-            messages.append(f"{match['name']} {found.version} is part of the base")
-    return replace(after, requested=tuple(kept)), messages
-
-
-def publish(current: Transaction, commit: str, target: Goal, outcome: Outcome) -> Outcome:
-    """Deploy a commit with this target on record; the last step of every operation on base and packages."""
-    with current.phase("deploy", "Deploying"):
-        commits.hold_bases(current.sysroot, also=target.base.checksum)
-        if current.merge.origin.get("origin", {}).get("unlocked") == "hotfix":
-            current.reporter.warn("what was changed in /usr by hand ('ostree admin unlock --hotfix') stays behind")
-        new_origin = origin.with_base(current.basis.origin, target.refspec, target.pinned)
-        fresh = publication.publish(
-            current.sysroot,
-            current.osname,
-            commit,
-            origin.with_intent(new_origin, target.intent),
-            arguments=current.kargs,
-            keep=current.config.deployments,
-        )
-    with current.phase("prune"):
-        finish.drop_unneeded(current.reloaded(fresh))
+def deploy_goal(current: Transaction, commit: str, goal: Goal, outcome: Outcome) -> Outcome:
+    """Deploy a commit with this goal on record; the last step of every operation on base and packages."""
+    if current.merge.origin.get("origin", {}).get("unlocked") == "hotfix":
+        current.reporter.warn("what was changed in /usr by hand ('ostree admin unlock --hotfix') stays behind")
+    new_origin = origin.with_base(current.basis.origin, goal.refspec, goal.pinned)
+    fresh = finish.deploy(current, commit, origin.with_intent(new_origin, goal.intent), base=goal.base.checksum)
     return replace(outcome, deployment=fresh.of(current.osname)[0], commit=commit)

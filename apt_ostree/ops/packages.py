@@ -14,9 +14,9 @@ from ..system import origin
 from ..tools import deb
 from . import intents
 from . import transaction as tx
-from .goal import as_is
+from .goal import Options, as_is
 from .intents import IntentEdit
-from .layer import Options, Outcome, reach, relayer
+from .layer import Outcome, reach, relayer
 from .transaction import Settings
 
 

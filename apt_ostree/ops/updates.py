@@ -17,8 +17,8 @@ from ..tools import apt, ostree
 from . import bases
 from . import transaction as tx
 from .available import Update, cached, remember
-from .goal import as_is, let_go
-from .layer import Options, Outcome, reach
+from .goal import Options, as_is, let_go
+from .layer import Outcome, reach
 from .resolve import prepare_apt
 from .transaction import Settings, Transaction
 

@@ -11,9 +11,9 @@ from ..system.remote import Refspec
 from ..tools import ostree
 from . import bases
 from . import transaction as tx
-from .goal import Goal, as_is, let_go
+from .goal import Goal, Options, as_is, let_go
 from .intents import IntentEdit
-from .layer import Options, Outcome, reach
+from .layer import Outcome, reach
 from .transaction import Settings
 
 

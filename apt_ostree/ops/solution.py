@@ -1,0 +1,116 @@
+"""What apt makes of a goal: which requests it is asked for, which versions it prefers, and its plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..errors import ResolveError, UnavailableError
+from ..inputs import requests
+from ..model import Intent, Package, Plan, Solved
+from ..tools import dpkg
+from ..tools.apt_area import Apt
+from ..tree import kernel
+from . import build, commits
+from .goal import Goal, Options, Start
+from .resolve import prepare_apt, resolve
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """What apt made of a goal over ``tree``, a checkout of its base."""
+
+    goal: Goal
+    tree: Path
+    base: tuple[Package, ...]
+    """What the base has installed."""
+    solver: Apt
+    plan: Plan
+    inputs: str
+    """The digest of all that makes the layer (build.inputs_digest)."""
+
+
+def leave_to_base(start: Start, goal: Goal, tree: Path) -> tuple[Goal, list[str]]:
+    """The goal without new requests that the base fulfils, and a message for each; the user hears of them."""
+    if start.options.allow_inactive:
+        return goal, []
+    native = dpkg.architectures(tree)[0]
+    base = [entry.package for entry in dpkg.installed(tree)]
+    requested, provided = without_provided(goal.intent.requested, start.goal.intent.requested, base, native)
+    goal = replace(goal, intent=replace(goal.intent, requested=tuple(requested)))
+    if goal != start.goal:
+        for message in provided:
+            start.current.reporter.warn(message)
+    return goal, provided
+
+
+def without_provided(
+    requested: Sequence[str], before: Sequence[str], base: Sequence[Package], native: str
+) -> tuple[list[str], list[str]]:
+    """The requests without those that ``base`` fulfils by itself, and a message for each of these.
+
+    What was on record ``before`` stays on record: another base may lack it.
+    """
+    have = {requests.key_of(package, native): package for package in base}
+    kept, messages = [], []
+    for request in requested:
+        match = requests.parse_expression(request)
+        found = have.get(requests.key(request, native))
+        if request in before or found is None or match["version"] not in (None, found.version) or match["suite"]:
+            kept.append(request)
+        else:
+            messages.append(f"{match['name']} {found.version} is part of the base")
+    return kept, messages
+
+
+def solve(start: Start, goal: Goal, tree: Path) -> Solution:
+    """Let apt resolve the goal. Raises ResolveError, UnavailableError, PackageError, TreeError."""
+    current, options = start.current, start.options
+    if goal.intent.initramfs:
+        kernel.require_dracut(tree)
+    base = tuple(entry.package for entry in dpkg.installed(tree))
+    lock = kept_lock(commits.locked(start.commit), start.goal.intent, goal)
+    optional = optional_requests(start.goal.intent.requested, commits.left_out(start.commit), options)
+    with current.phase("resolve", "Resolving dependencies"):
+        solver, dead = prepare_apt(
+            current, tree, goal.base, goal.intent, cache_only=options.cache_only, force=options.refresh
+        )
+        try:
+            plan = resolve(current, solver, tree, goal.intent, lock, optional=optional)
+        except UnavailableError as error:
+            raise dead or _gone(error, start) from None
+        except ResolveError as error:
+            raise dead or error from None
+    return Solution(goal, tree, base, solver, plan, build.inputs_digest(goal.base, goal.intent, plan))
+
+
+def kept_lock(lock: Sequence[Solved], before: Intent, goal: Goal) -> list[Solved]:
+    """The part of a layer's lock that the next one prefers: without what the goal lets go.
+
+    A file that is not asked for any more does not stand for the archive's package of that version.
+    """
+    dropped = {entry.sha256 for entry in before.local} - {entry.sha256 for entry in goal.intent.local}
+    return [solved for solved in lock if solved.sha256 not in dropped and solved.package not in goal.free]
+
+
+def optional_requests(requested: Sequence[str], left_out: Sequence[str], options: Options) -> Sequence[str]:
+    """Of the requests on record, those that may stay there although no archive has them any more: all where that was
+    said, and those that were left out before where nobody asks the archives anew."""
+    if options.skip_missing:
+        return requested
+    return () if options.refresh else left_out
+
+
+def _gone(error: UnavailableError, start: Start) -> UnavailableError:
+    """The error with the ways out for requests on record that the archives, asked anew, do not have any more."""
+    on_record = set(map(requests.name_of, start.goal.intent.requested))
+    gone = [name for name in error.names if name in on_record]
+    if not gone or not start.options.refresh:
+        return error
+    return UnavailableError(
+        error.names,
+        error.detail,
+        f"Nothing was changed. Drop them with 'apt-ostree uninstall {' '.join(gone)}', or add --skip-missing, "
+        "which keeps them on record and leaves them out this time.",
+    )
