@@ -117,7 +117,7 @@ def copy_entry(source: Path, target: Path) -> None:
     copy_metadata(source, target)
 
 
-def exchange(target: Path, source: Path, spare: Path) -> None:
+def replace_content(target: Path, source: Path, spare: Path) -> None:
     """Give ``target`` the content of ``source`` and keep its owner, mode and xattrs, as a file of its own.
 
     ``spare`` is a free name on the same filesystem, outside every tree that a script wrote: a name inside

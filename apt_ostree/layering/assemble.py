@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ..errors import ScriptError, SpaceError, TreeError
 from ..host import mounts, proc
-from ..host.files import check_space, copy_metadata, exchange, remove_tree, sync_filesystem
+from ..host.files import check_space, copy_metadata, remove_tree, replace_content, sync_filesystem
 from ..host.paths import beneath, make_beneath, walk
 from ..inputs import debconf
 from ..model import Package, Plan
@@ -106,7 +106,7 @@ def _separate_names(tree: Path, spare: Path) -> None:
         if not entry.is_file(follow_symlinks=False):
             continue
         if entry.inode() in seen:
-            exchange(Path(entry.path), Path(entry.path), spare)
+            replace_content(Path(entry.path), Path(entry.path), spare)
         seen.add(entry.inode())
 
 
@@ -426,7 +426,7 @@ class _Run:
     def _rewrite(self, path: Path, text: str) -> None:
         fresh = self.work / "fresh"
         fresh.write_text(text, errors="surrogateescape")
-        exchange(path, fresh, self.spare)
+        replace_content(path, fresh, self.spare)
 
     def _settle_accounts(self, view: _View, top: Path, day: int) -> bool:
         """Write what the machine has to know of new accounts; returns whether there are any."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import PackageError
-from ..host.files import exchange
+from ..host.files import replace_content
 from ..host.paths import walk
 from ..tools import ostree
 from . import overlay
@@ -51,7 +51,7 @@ class Hydrator:
             with open(entry.path, "rb") as file:
                 content = file.read()
             if (real := stubs.get(content)) is not None:
-                exchange(Path(entry.path), real, self.spare)
+                replace_content(Path(entry.path), real, self.spare)
             elif not self._exchange_marker(entry.path, content, status, link=link):
                 continue
             if status.st_nlink > 1:
@@ -77,7 +77,7 @@ class Hydrator:
         else:
             # dpkg gave it another owner or mode than the archive has (dpkg-statoverride(1), an owner's name that
             # has another number here), or the tree has the object by another name: a file of its own.
-            exchange(Path(path), source, self.spare)
+            replace_content(Path(path), source, self.spare)
         return True
 
     def _take(self, source: Path) -> bool:

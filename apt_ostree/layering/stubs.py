@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from ..host.files import exchange
+from ..host.files import replace_content
 from ..host.paths import beneath, resolve, walk
 from . import overlay
 
@@ -78,7 +78,7 @@ def cover(root: Path, policy: str, release: str, find: Callable[[str], Path | No
             inner = os.fspath(found[1].relative_to(root))
             if (real := find(inner)) is not None:
                 fresh.write_text(text)
-                exchange(found[1], fresh, root / ".apt-ostree-spare")
+                replace_content(found[1], fresh, root / ".apt-ostree-spare")
                 covers.append(Cover(inner, text.encode(), real))
         elif name == POLICY:
             above = resolve(f"/{os.path.dirname(name)}", root, root / "usr/etc")

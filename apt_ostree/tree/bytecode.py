@@ -10,7 +10,7 @@ import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from ..host.files import exchange
+from ..host.files import replace_content
 from ..host.paths import walk
 from . import opt
 
@@ -46,13 +46,13 @@ def _as_listed(name: str) -> str:
 
 def settle_file(path: Path, spare: Path) -> None:
     """Set the source time in a timestamp-based .pyc to 0; others, and what is none, stay. Never writes to a shared
-    file: ``spare`` is for a copy, see files.exchange."""
+    file: ``spare`` is for a copy, see files.replace_content."""
     with path.open("rb") as file:
         header = file.read(16)
     if not has_time(header) or header[8:12] == bytes(4):
         return
     if path.stat().st_nlink > 1:
-        exchange(path, path, spare)
+        replace_content(path, path, spare)
     with path.open("r+b") as file:
         file.seek(8)
         file.write(bytes(4))

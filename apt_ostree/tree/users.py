@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ..errors import TreeError
 from ..host import acl
-from ..host.files import exchange
+from ..host.files import replace_content
 from ..host.paths import beneath, walk
 
 SYSUSERS = "usr/lib/sysusers.d"
@@ -208,7 +208,7 @@ def _renumber_fields(text: str, fields: Mapping[int, Mapping[int, int]]) -> str:
 def renumber_files(tree: Path, moves: Moves, spare: Path) -> None:
     """Give everything in ``tree`` that belongs to a moved id, or lets it in by its ACL, to the new one.
 
-    A file that is linked to an object becomes one of its own first (``spare``: see files.exchange).
+    A file that is linked to an object becomes one of its own first (``spare``: see files.replace_content).
     """
     for entry in walk(tree):
         status = entry.stat(follow_symlinks=False)
@@ -218,7 +218,7 @@ def renumber_files(tree: Path, moves: Moves, spare: Path) -> None:
             continue
         path = Path(entry.path)
         if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
-            exchange(path, path, spare)
+            replace_content(path, path, spare)
         capability = None
         if "security.capability" in os.listxattr(path, follow_symlinks=False):
             capability = os.getxattr(path, "security.capability", follow_symlinks=False)
