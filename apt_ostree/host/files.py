@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 import shutil
@@ -13,11 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import SpaceError, ToolError
-from . import lifetime, mounts, proc
+from . import lifetime, mounts, proc, syscalls
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def write_atomically(path: Path, content: bytes, mode: int = 0o644, *, durable: bool = True) -> None:
@@ -55,8 +52,9 @@ def sync_filesystem(path: Path) -> None:
     """Put everything written to the filesystem of ``path`` on disk (syncfs(2))."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        if _libc.syncfs(descriptor) != 0:
-            raise ToolError(f"cannot sync {path}", os.strerror(ctypes.get_errno()))
+        syscalls.sync_filesystem(descriptor)
+    except OSError as error:
+        raise ToolError(f"cannot sync {path}", error.strerror or "") from error
     finally:
         os.close(descriptor)
 

@@ -8,7 +8,6 @@ done by the first process of a pid namespace: when that is gone, the kernel has 
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import select
@@ -20,10 +19,7 @@ from types import FrameType
 from typing import NoReturn
 
 from ..errors import Interrupted, ToolError
-from . import mounts, proc
-
-CLONE_NEWPID = 0x20000000  # linux/sched.h
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+from . import mounts, proc, syscalls
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PASSED_ON = (*_ENDING, signal.SIGCONT)
@@ -35,8 +31,6 @@ _waiting: socket.socket | None = None
 
 _processes: int | None = None
 """The /proc that everybody sees, once another one may be mounted here."""
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @contextmanager
@@ -72,20 +66,21 @@ def contained() -> Iterator[None]:
 def _enter_namespace() -> None:
     global _command, _worker, _processes, _waiting
     own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-    if _libc.unshare(CLONE_NEWPID) != 0:
-        raise ToolError("cannot make a process namespace", os.strerror(ctypes.get_errno()))
+    try:
+        syscalls.unshare(syscalls.CLONE_NEWPID)
+    except OSError as error:
+        raise ToolError("cannot make a process namespace", error.strerror or "") from error
     _command = command()
     here, there = socket.socketpair()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (*_PASSED_ON, signal.SIGTSTP))
     worker = os.fork()
     if worker != 0:
         here.close()
-        # What this process starts is to be where it is itself.
-        _libc.setns(own, CLONE_NEWPID)
+        _start_children_in(own, worker)
         _wait_for(worker, there, before)
     there.close()
     os.close(own)
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    syscalls.die_with_parent()
     # Dead before that was asked for, it has closed its end.
     gone = select.poll()
     gone.register(here, 0)
@@ -97,6 +92,16 @@ def _enter_namespace() -> None:
     mounts.enter_private_namespace()
     mounts.mount_proc()
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start_children_in(namespace: int, worker: int) -> None:
+    """Let what this process starts be where it is itself, not where the worker is; without that, nothing begins."""
+    try:
+        syscalls.setns(namespace, syscalls.CLONE_NEWPID)
+    except OSError as error:
+        os.kill(worker, signal.SIGKILL)
+        os.waitpid(worker, 0)
+        raise ToolError("cannot return to this command's process namespace", error.strerror or "") from error
 
 
 def _wait_for(worker: int, asked: socket.socket, mask: Collection[int]) -> NoReturn:

@@ -7,7 +7,6 @@ newer releases refuse option values over 256 bytes, too short for the lower dire
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -15,40 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import ToolError
+from . import syscalls
 
-# linux/sched.h, linux/mount.h
-CLONE_NEWNS = 0x00020000
-MS_RDONLY = 1
-MS_NOSUID = 2
-MS_NODEV = 4
-MS_NOEXEC = 8
-MS_REMOUNT = 32
-MS_BIND = 4096
-MS_REC = 16384
-MS_PRIVATE = 1 << 18
-MNT_DETACH = 2
-AT_FDCWD = -100
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _call(what: str, status: int) -> None:
-    if status != 0:
-        code = ctypes.get_errno()
-        raise ToolError(f"cannot {what}", os.strerror(code))
-
-
-def _mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
-    _call(
-        f"mount {kind or source} on {target}",
-        _libc.mount(
-            os.fsencode(source),
-            os.fsencode(target),
-            kind.encode() if kind else None,
-            ctypes.c_ulong(flags),
-            os.fsencode(data) if data else None,
-        ),
-    )
+_ESCAPE = re.compile(rb"\\([0-7]{3})")
+"""How the kernel writes a blank, a tab, a newline and a backslash of a name (proc_pid_mountinfo(5))."""
 
 
 def enter_private_namespace() -> None:
@@ -57,13 +26,14 @@ def enter_private_namespace() -> None:
     In it, the files of /dev can be used but not changed: bwrap shows the host's own /dev/null to scripts, and root
     needs no capability for a chmod. Raises ToolError without CAP_SYS_ADMIN.
     """
-    _call("make a mount namespace", _libc.unshare(CLONE_NEWNS))
+    with _named("make a mount namespace"):
+        syscalls.unshare(syscalls.CLONE_NEWNS)
     for place in tops(points()):
-        _mount("none", place, None, MS_REC | MS_PRIVATE)
+        _mount("none", place, None, syscalls.MS_REC | syscalls.MS_PRIVATE)
     if not os.path.ismount("/dev"):
-        _mount("/dev", "/dev", None, MS_BIND | MS_REC)
+        _mount("/dev", "/dev", None, syscalls.MS_BIND | syscalls.MS_REC)
     kept = os.statvfs("/dev").f_flag & (os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC)
-    _mount("none", "/dev", None, MS_REMOUNT | MS_BIND | MS_RDONLY | kept)
+    _mount("none", "/dev", None, syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_RDONLY | kept)
 
 
 def tops(found: list[str]) -> list[str]:
@@ -77,9 +47,6 @@ def points() -> list[str]:
     return [os.fsdecode(_ESCAPE.sub(lambda found: bytes([int(found[1], 8)]), line.split(b" ")[4])) for line in lines]
 
 
-_ESCAPE = re.compile(rb"\\([0-7]{3})")
-
-
 def at_or_below(path: Path) -> list[str]:
     """What is mounted on a directory or on something in it; bind mounts of the same filesystem, too, which no
     device's number tells (os.path.ismount)."""
@@ -89,12 +56,12 @@ def at_or_below(path: Path) -> list[str]:
 
 def mount_proc() -> None:
     """Show at /proc the processes of one's own pid namespace: tools look for themselves there. Raises ToolError."""
-    _mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    _mount("proc", "/proc", "proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
 
 
 def bind(source: Path, target: Path) -> None:
     """Show ``source`` at ``target``, until the namespace ends. Raises ToolError."""
-    _mount(os.fspath(source), os.fspath(target), None, MS_BIND)
+    _mount(os.fspath(source), os.fspath(target), None, syscalls.MS_BIND)
 
 
 @contextmanager
@@ -129,11 +96,26 @@ def overlay(area: Path, lower: Sequence[str], upper: str, work: str, target: str
     try:
         yield area / target
     finally:
-        _call(f"unmount {target}", _libc.umount2(os.fsencode(area / target), MNT_DETACH))
+        with _named(f"unmount {area / target}"):
+            syscalls.unmount(area / target, syscalls.MNT_DETACH)
 
 
 def make_writable(path: Path) -> None:
     """Let this namespace write below the mount point ``path``, whatever the host may; fine if it is none."""
     # Not ismount(3): / and /sysroot of a booted deployment are the same filesystem, which it takes for no mount.
     if os.fspath(path) in points() and os.statvfs(path).f_flag & os.ST_RDONLY:
-        _mount("none", os.fspath(path), None, MS_REMOUNT | MS_BIND)
+        _mount("none", os.fspath(path), None, syscalls.MS_REMOUNT | syscalls.MS_BIND)
+
+
+def _mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
+    with _named(f"mount {kind or source} on {target}"):
+        syscalls.mount(source, target, kind, flags, data)
+
+
+@contextmanager
+def _named(action: str) -> Iterator[None]:
+    """Say which ``action`` failed, in a ToolError."""
+    try:
+        yield
+    except OSError as error:
+        raise ToolError(f"cannot {action}", error.strerror or "") from error

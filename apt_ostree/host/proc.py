@@ -8,7 +8,6 @@ tool turns that into the domain's own error, so no CLI code ever meets it.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import logging
 import os
@@ -28,6 +27,7 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import ToolError, redact
+from . import syscalls
 
 _log = logging.getLogger(__name__)
 
@@ -46,8 +46,9 @@ _BLOCK = 1 << 16
 _TRACED_CHARACTERS = 160
 """How much of a word the trace shows: the metadata of a commit are words of many kilobytes."""
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_libc = ctypes.CDLL(None, use_errno=True)
+_CURSOR_MOVES = re.compile(rb"[\r\n]+|\x1b(?:[78]|\[[0-9;]*[A-HJKsu])")
+_COLOURS = re.compile(rb"\x1b\[[0-9;]*m")
+"""Line ends and escape sequences (console_codes(4)) by which a program redraws a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 def die_with(parent: int) -> None:
     """Run in the child before exec: a kill -9 of apt-ostree must leave no process behind (prctl(2))."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    syscalls.die_with_parent()
     if os.getppid() != parent:
         # It was killed before it could be asked.
         os.kill(os.getpid(), signal.SIGKILL)
@@ -364,10 +365,6 @@ def watch(argv: Sequence[str | os.PathLike[str]], on_text: Callable[[str], None]
         errors.seek(0)
         text = _COLOURS.sub(b"", _last_block(errors)).decode(errors="surrogateescape")
     return Result(tuple(os.fspath(word) for word in argv), child.returncode, "", text)
-
-
-_CURSOR_MOVES = re.compile(rb"[\r\n]+|\x1b(?:[78]|\[[0-9;]*[A-HJKsu])")
-_COLOURS = re.compile(rb"\x1b\[[0-9;]*m")
 
 
 def _read_terminal(shown: IO[bytes]) -> bytes:

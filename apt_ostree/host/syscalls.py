@@ -1,0 +1,67 @@
+"""System calls that Python has no function for, each checked: one that fails raises OSError with its errno.
+
+The caller knows what was tried, and says so. What Python's os module wraps is called there.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+
+CLONE_NEWNS = 0x00020000  # linux/sched.h
+CLONE_NEWPID = 0x20000000
+
+MS_RDONLY = 1  # linux/mount.h
+MS_NOSUID = 2
+MS_NODEV = 4
+MS_NOEXEC = 8
+MS_REMOUNT = 32
+MS_BIND = 4096
+MS_REC = 16384
+MS_PRIVATE = 1 << 18
+MNT_DETACH = 2
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def unshare(kinds: int) -> None:
+    """Give this process new namespaces of these kinds, CLONE_NEW… (unshare(2))."""
+    _check(_libc.unshare(kinds))
+
+
+def setns(descriptor: int, kind: int) -> None:
+    """Let this process, or for pids its children, be in the namespace that ``descriptor`` stands for (setns(2))."""
+    _check(_libc.setns(descriptor, kind))
+
+
+def mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
+    """mount(2): ``kind`` is the type of filesystem, ``data`` its options; None where ``flags`` ask for no new one."""
+    words = [None if word is None else os.fsencode(word) for word in (source, target, kind, data)]
+    _check(_libc.mount(words[0], words[1], words[2], ctypes.c_ulong(flags), words[3]))
+
+
+def unmount(target: str | os.PathLike[str], flags: int) -> None:
+    """umount2(2)."""
+    _check(_libc.umount2(os.fsencode(target), flags))
+
+
+def sync_filesystem(descriptor: int) -> None:
+    """Put everything written to the filesystem of an open file on disk (syncfs(2))."""
+    _check(_libc.syncfs(descriptor))
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when the thread that started it ends (PR_SET_PDEATHSIG(2const)).
+
+    A parent that ended before this call is not noticed: the caller has to look afterwards.
+    """
+    _check(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
+
+
+def _check(status: int) -> None:
+    if status != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
