@@ -211,3 +211,18 @@ class Deployment:
     @property
     def path(self) -> str:
         return f"ostree/deploy/{self.osname}/deploy/{self.checksum}.{self.serial}"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one run in a sandbox may take."""
+
+    seconds: float = 3600
+    """A desktop of hundreds of packages is configured in minutes, with kernel modules built on a slow machine, too."""
+    tasks: int = 4096
+    """Processes and threads. make -j starts some hundreds; a kernel's default pid_max is 32768."""
+    reserve: int = 512 << 20
+    """Bytes of the disk that stay free, or a share of a small one: logs and databases of the host need some."""
+
+
+LIMITS = Limits()

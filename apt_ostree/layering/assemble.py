@@ -22,10 +22,9 @@ from ..host import mounts, proc
 from ..host.files import check_space, copy_metadata, remove_tree, replace_content, sync_filesystem
 from ..host.paths import beneath, make_beneath, walk
 from ..inputs import debconf
-from ..model import Package, Plan
+from ..model import LIMITS, Limits, Package, Plan
 from ..reporter import Reporter
 from ..sandbox import bwrap
-from ..sandbox.guard import LIMITS, Limits
 from ..tools import dpkg, ostree
 from ..tree import bytecode, kernel, opt, state, subids, units, users
 from . import hollow, hydrate, overlay, rounds, stubs

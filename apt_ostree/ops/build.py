@@ -15,8 +15,7 @@ from ..host import caller
 from ..host.files import remove_tree
 from ..layering import assemble, cache
 from ..layering.cache import Cached
-from ..model import CommitInfo, Intent, Package, Plan
-from ..sandbox.guard import LIMITS
+from ..model import LIMITS, CommitInfo, Intent, Package, Plan
 from ..tools import dpkg, ostree
 from ..tree import kernel, layout, subids, users
 from . import commits

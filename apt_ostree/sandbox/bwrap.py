@@ -17,8 +17,9 @@ from ..errors import ScriptError
 from ..host import proc
 from ..host.paths import beneath
 from ..host.proc import PATH
+from ..model import LIMITS, Limits
 from . import seccomp
-from .guard import LIMITS, NOTHING_CHANGED, Guard, Limits
+from .guard import NOTHING_CHANGED, Guard
 
 CAPABILITIES = (
     "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID",

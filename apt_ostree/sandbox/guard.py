@@ -17,13 +17,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from ..errors import AptOstreeError, ScriptError, SpaceError, ToolError
 from ..host import cgroup
+from ..model import LIMITS, Limits
 
 NOTHING_CHANGED = "Nothing was changed."
 
@@ -31,22 +31,8 @@ INTERVAL = 0.1
 """Seconds between two looks. A disk that takes 2 GB/s gets 200 MB in that time: less than RESERVE."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much one run in a sandbox may take."""
-
-    seconds: float = 3600
-    """A desktop of hundreds of packages is configured in minutes, with kernel modules built on a slow machine, too."""
-    tasks: int = 4096
-    """Processes and threads. make -j starts some hundreds; a kernel's default pid_max is 32768."""
-    reserve: int = 512 << 20
-    """Bytes of the disk that stay free, or RESERVE_SHARE of a small one: logs and databases of the host need some."""
-
-
 RESERVE_SHARE = 0.03
 """The share that ostree itself leaves free (min-free-space-percent, ostree.repo-config(5)); of the inodes, too."""
-
-LIMITS = Limits()
 
 
 class Guard:

@@ -205,8 +205,8 @@ def machine(template: System, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def limited(more: str = "", **limits: float) -> list[str]:
     """The command under test with other limits than its own: as a module, whose constants can be changed."""
     text = ", ".join(f"{name}={value}" for name, value in limits.items())
-    code = "from apt_ostree.host import cgroup\nfrom apt_ostree.sandbox import guard\n"
-    code += f"guard.LIMITS = guard.Limits({text})\n{more}\n"
+    code = "from apt_ostree import model\nfrom apt_ostree.host import cgroup\n"
+    code += f"model.LIMITS = model.Limits({text})\n{more}\n"
     return [sys.executable, "-c", f"{code}from apt_ostree.cli.main import main; raise SystemExit(main())"]
 
 
