@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import shutil
 import stat
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import SpaceError, ToolError
-from . import lifetime, mounts, proc, syscalls
+from . import mounts, syscalls
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -22,8 +23,8 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o644, *, durable: 
 
     On disk when this returns, unless it need not be ``durable``: an fsync waits for all that others wrote.
     """
-    temporary = path.with_name(f".{path.name}.{lifetime.command()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
+    descriptor = os.open(temporary, _NEW_FILE, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(file.fileno(), mode)
@@ -76,11 +77,46 @@ def remove_tree(path: Path) -> None:
         except (OSError, RecursionError) as error:
             if isinstance(error, OSError) and error.errno not in (errno.ENAMETOOLONG, errno.EMFILE):
                 raise
-            # Directories in each other by the thousand, which a script makes in a second, take another way to go:
-            # rm(1) keeps neither a descriptor nor a frame for each, and follows no link either.
-            proc.run(["rm", "-rf", "--one-file-system", "--", path])
+            _remove_deep(path)
     else:
         path.unlink()
+
+
+def _remove_deep(path: Path) -> None:
+    """Remove directories that lie in each other by the thousand, as a script makes them in a second.
+
+    Each is moved up into ``path`` before it is emptied, so that no level needs a descriptor, a frame or a longer path
+    of its own. Not for every tree: overlayfs refuses to move a directory of a lower layer.
+    """
+    with _opened(path) as top:
+        names = (f".{os.urandom(8).hex()}" for _ in itertools.count())
+        while waiting := _unlink_all_but_directories(top):
+            for name in waiting:
+                with _opened(name, top) as directory:
+                    for inner in _unlink_all_but_directories(directory):
+                        os.rename(inner, next(names), src_dir_fd=directory, dst_dir_fd=top)
+                os.rmdir(name, dir_fd=top)
+    path.rmdir()
+
+
+def _unlink_all_but_directories(directory: int) -> list[str]:
+    """Empty a directory but for those in it, whose names are returned."""
+    with os.scandir(directory) as found:
+        entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in found]
+    for name, is_directory in entries:
+        if not is_directory:
+            os.unlink(name, dir_fd=directory)
+    return [name for name, is_directory in entries if is_directory]
+
+
+@contextmanager
+def _opened(name: str | Path, parent: int | None = None) -> Iterator[int]:
+    """A descriptor of a directory, of a link never."""
+    descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def copy_metadata(source: str | Path, target: str | Path) -> None:
@@ -157,16 +193,17 @@ def check_space(path: Path, needed: int, what: str) -> None:
 
 
 @contextmanager
-def scratch_directory(parent: Path, prefix: str, mode: int = 0o700) -> Iterator[Path]:
-    """A directory that exists as long as the block; an error while removing it after a failure is dropped."""
-    path = parent / f"{prefix}{lifetime.command()}"
+def scratch_directory(path: Path) -> Iterator[Path]:
+    """An empty directory that exists as long as the block, in the place of whatever was there.
+
+    An error while removing it after a failure is dropped.
+    """
     remove_tree(path)
-    path.mkdir(mode=mode, parents=True)
-    path.chmod(mode)
+    path.mkdir(mode=0o700, parents=True)
     try:
         yield path
     except BaseException:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ToolError):
             remove_tree(path)
         raise
     remove_tree(path)

@@ -68,7 +68,7 @@ def import_deb(repo: Path, area: Path, file: Path, sha256: str | None = None, *,
         return cached
     fields = deb.control(file)
     place = area / "pkgs" / found
-    with scratch_directory(area / "tmp", f"import-{found[:16]}-") as work:
+    with scratch_directory(area / "tmp" / f"import-{found[:16]}") as work:
         deb.unpack_tar(file, work / "data.tar", guard.room(area))
         with _opened(work / "data.tar", file.name) as data:
             members = _members(data, file.name)

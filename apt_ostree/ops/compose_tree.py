@@ -69,7 +69,7 @@ def tree(path: Path, options: TreeOptions, reporter: Reporter) -> Composed:
             return _simulate(recipe, architecture, archives, version, place, reporter)
     with lifetime.contained():
         ostree.init(options.repo)
-        with scratch_directory(_work_parent(options.repo), "compose-") as work:
+        with scratch_directory(_work_parent(options.repo) / f"compose-{lifetime.command()}") as work:
             log = options.repo / "extensions/apt-ostree/compose.log"
             log.unlink(missing_ok=True)
             root = work / "root"

@@ -151,7 +151,7 @@ def check_name(name: str) -> None:
 @contextmanager
 def looking(repo: Path, area: Path) -> Iterator[Path]:
     """A scratch repository, child of ``repo``, for what is only looked at."""
-    with scratch_directory(area / "tmp", "remote-") as place:
+    with scratch_directory(area / "tmp/remote") as place:
         child = place / "repo"
         ostree.init(child)
         config = "[core]\nrepo_version=1\nmode=bare\nparent={}\n"

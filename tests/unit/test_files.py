@@ -1,0 +1,235 @@
+"""Files are written whole, and neither written, copied nor removed through a link that somebody put in the way."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from apt_ostree.errors import SpaceError, ToolError
+from apt_ostree.host import files, mounts
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    """A file of the host's, which no call may read, change or remove."""
+    path = tmp_path / "outside"
+    path.write_text("the host's")
+    path.chmod(0o640)
+    return path
+
+
+def untouched(path: Path) -> bool:
+    return path.read_text() == "the host's" and stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_a_file_is_replaced_whole_with_the_mode_that_was_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("a longer content")
+    files.write_atomically(tmp_path / "file", b"new", 0o600)
+    assert (tmp_path / "file").read_bytes() == b"new"
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o600
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError("no space")
+
+    (tmp_path / "file").write_text("old")
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="no space"):
+        files.write_atomically(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_link_in_the_place_of_the_temporary_file_is_neither_written_through_nor_removed(
+    tmp_path: Path, outside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "urandom", lambda count: bytes(count))
+    planted = tmp_path / f".file.{'00' * 8}"
+    planted.symlink_to(outside)
+    with pytest.raises(FileExistsError):
+        files.write_atomically(tmp_path / "file", b"new")
+    assert planted.is_symlink()
+    assert untouched(outside)
+
+
+def test_two_writers_of_one_file_use_different_temporary_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names: list[str] = []
+    rename = Path.rename
+
+    def noted(temporary: Path, target: Path) -> Path:
+        names.append(temporary.name)
+        return rename(temporary, target)
+
+    monkeypatch.setattr(Path, "rename", noted)
+    for _ in range(2):
+        files.write_atomically(tmp_path / "file", b"", durable=False)
+    assert len(set(names)) == len(names) == 2
+
+
+def test_a_link_is_replaced_itself(tmp_path: Path, outside: Path) -> None:
+    (tmp_path / "link").symlink_to(outside)
+    files.write_atomically(tmp_path / "link", b"new")
+    assert not (tmp_path / "link").is_symlink()
+    assert untouched(outside)
+
+
+def test_replacing_a_content_keeps_the_mode_and_changes_no_other_name_of_the_file(tmp_path: Path) -> None:
+    target, source = tmp_path / "target", tmp_path / "source"
+    target.write_text("old")
+    target.chmod(0o750)
+    os.link(target, tmp_path / "other name")
+    source.write_text("new")
+    files.replace_content(target, source, tmp_path / "spare")
+    assert target.read_text() == "new"
+    assert stat.S_IMODE(target.stat().st_mode) == 0o750
+    assert (tmp_path / "other name").read_text() == "old"
+    assert not (tmp_path / "spare").exists()
+
+
+def test_replacing_a_content_writes_through_no_link_in_the_spare_place(tmp_path: Path, outside: Path) -> None:
+    (tmp_path / "target").write_text("old")
+    (tmp_path / "source").write_text("new")
+    (tmp_path / "spare").symlink_to(outside)
+    files.replace_content(tmp_path / "target", tmp_path / "source", tmp_path / "spare")
+    assert (tmp_path / "target").read_text() == "new"
+    assert untouched(outside)
+
+
+@pytest.mark.parametrize("copy", [files.copy_entry, files.take])
+def test_a_copy_writes_through_no_link(copy: Callable[[Path, Path], None], tmp_path: Path, outside: Path) -> None:
+    (tmp_path / "source").write_text("new")
+    (tmp_path / "target").symlink_to(outside)
+    with pytest.raises(OSError):
+        copy(tmp_path / "source", tmp_path / "target")
+    assert untouched(outside)
+
+
+def test_a_link_is_copied_as_a_link(tmp_path: Path, outside: Path) -> None:
+    (tmp_path / "source").symlink_to(outside)
+    files.copy_entry(tmp_path / "source", tmp_path / "target")
+    assert (tmp_path / "target").readlink() == outside
+    assert untouched(outside)
+
+
+def test_an_entry_is_copied_with_its_mode_and_a_directory_without_its_entries(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("content")
+    (tmp_path / "file").chmod(0o4711)
+    (tmp_path / "directory").mkdir(mode=0o710)
+    (tmp_path / "directory/inner").touch()
+    files.copy_entry(tmp_path / "file", tmp_path / "new file")
+    files.copy_entry(tmp_path / "directory", tmp_path / "new directory")
+    assert (tmp_path / "new file").read_text() == "content"
+    assert stat.S_IMODE((tmp_path / "new file").stat().st_mode) == 0o4711
+    assert stat.S_IMODE((tmp_path / "new directory").stat().st_mode) == 0o710
+    assert os.listdir(tmp_path / "new directory") == []
+
+
+def test_what_a_commit_cannot_hold_is_not_copied(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(ToolError, match="cannot copy"):
+        files.copy_entry(tmp_path / "fifo", tmp_path / "target")
+
+
+def test_the_metadata_of_a_file_is_not_put_on_the_target_of_a_link(tmp_path: Path, outside: Path) -> None:
+    (tmp_path / "source").touch(mode=0o777)
+    (tmp_path / "target").symlink_to(outside)
+    with pytest.raises(ToolError, match="is a link"):
+        files.copy_metadata(tmp_path / "source", tmp_path / "target")
+    assert untouched(outside)
+
+
+def test_a_file_that_may_still_change_is_taken_unless_it_is_a_link_or_something_else(
+    tmp_path: Path, outside: Path
+) -> None:
+    files.take(outside, tmp_path / "taken")
+    assert (tmp_path / "taken").read_text() == "the host's"
+    (tmp_path / "link").symlink_to(outside)
+    os.mkfifo(tmp_path / "fifo")
+    for name in ("link", "fifo", "missing"):
+        with pytest.raises(ToolError, match="cannot read"):
+            files.take(tmp_path / name, tmp_path / "copy")
+        assert not (tmp_path / "copy").exists()
+
+
+def test_of_a_link_to_a_directory_the_link_alone_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept/file").touch()
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/link").symlink_to(tmp_path / "kept")
+    (tmp_path / "link").symlink_to(tmp_path / "kept")
+    for name in ("tree", "link", "missing"):
+        files.remove_tree(tmp_path / name)
+    assert os.listdir(tmp_path) == ["kept"]
+    assert os.listdir(tmp_path / "kept") == ["file"]
+
+
+def test_nothing_is_removed_below_which_something_is_mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tree/mounted").mkdir(parents=True)
+    (tmp_path / "tree/file").touch()
+    monkeypatch.setattr(mounts, "points", lambda: ["/", str(tmp_path / "tree/mounted")])
+    with pytest.raises(ToolError, match="tree"):
+        files.remove_tree(tmp_path / "tree")
+    assert (tmp_path / "tree/file").exists()
+
+
+def nest(top: Path, depth: int, kept: Path) -> None:
+    """Directories in each other, some with a file and a link to ``kept``, deeper than a path can name."""
+    top.mkdir()
+    directory = os.open(top, os.O_RDONLY)
+    for level in range(depth):
+        os.mkdir("d", dir_fd=directory)
+        inner = os.open("d", os.O_RDONLY, dir_fd=directory)
+        os.close(directory)
+        directory = inner
+        if level % 500 == 0:
+            os.close(os.open("file", os.O_WRONLY | os.O_CREAT, dir_fd=directory))
+            os.symlink(kept, "link", dir_fd=directory)
+    os.close(directory)
+
+
+def test_directories_in_each_other_by_the_thousand_are_removed_and_no_link_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept/file").touch()
+    nest(tmp_path / "tree", 2100, tmp_path / "kept")
+    files.remove_tree(tmp_path / "tree")
+    assert os.listdir(tmp_path) == ["kept"]
+    assert os.listdir(tmp_path / "kept") == ["file"]
+
+
+def test_a_scratch_directory_is_empty_ours_alone_and_gone_at_the_end(tmp_path: Path) -> None:
+    place = tmp_path / "parent/scratch"
+    place.mkdir(parents=True, mode=0o755)
+    (place / "left").touch()
+    with files.scratch_directory(place) as scratch:
+        assert scratch == place
+        assert os.listdir(scratch) == []
+        assert stat.S_IMODE(scratch.stat().st_mode) == 0o700
+        (scratch / "new").touch()
+    assert not place.exists()
+
+
+def test_a_failure_in_a_scratch_directory_is_not_hidden_by_one_of_removing_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        with files.scratch_directory(tmp_path / "scratch"):
+            monkeypatch.setattr(mounts, "points", lambda: [str(tmp_path / "scratch")])
+            raise SpaceError("the first failure")
+
+    with pytest.raises(SpaceError, match="the first failure"):
+        fail()
+
+
+def test_too_little_space_is_told_with_both_sizes(tmp_path: Path) -> None:
+    files.check_space(tmp_path, 0, "the plan")
+    with pytest.raises(SpaceError, match="the plan") as caught:
+        files.check_space(tmp_path, 10**20, "the plan")
+    assert "100000000000000.0 MB" in caught.value.detail
