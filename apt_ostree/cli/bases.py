@@ -108,14 +108,14 @@ def rebase(
     Example: apt-ostree rebase example:debian/13/x86_64/minimal
     """
     from ..ops import upgrade as operation
+    from ..ops.bases import Revision
 
     edit = call.edit(installing, uninstalling)
+    wanted = Revision.of(revision, any_branch=skip_branch_check) if revision is not None else None
     options = call.options(skip_missing=skip_missing, security=security)
     call.show(
         call.perform(
-            lambda reporter: operation.rebase(
-                call.settings, refspec, revision, edit, options, reporter, skip_branch_check=skip_branch_check
-            ),
+            lambda reporter: operation.rebase(call.settings, refspec, wanted, edit, options, reporter),
         )
     )
 
@@ -137,14 +137,14 @@ def deploy(
     Example: apt-ostree deploy 13.20261106.1
     """
     from ..ops import upgrade as operation
+    from ..ops.bases import Revision
 
     edit = call.edit(installing, uninstalling)
+    wanted = Revision.of(revision, any_branch=skip_branch_check)
     options = call.options(skip_missing=skip_missing, security=security)
     call.show(
         call.perform(
-            lambda reporter: operation.deploy(
-                call.settings, revision, edit, options, reporter, skip_branch_check=skip_branch_check
-            ),
+            lambda reporter: operation.deploy(call.settings, wanted, edit, options, reporter),
         )
     )
 

@@ -96,9 +96,8 @@ def compose_sysroot(
     from ..ops import compose_sysroot as operation
 
     upstream = operation.Upstream(remote_url, gpg_import, no_gpg_verify)
-    result = call.perform(
-        lambda reporter: operation.make_sysroot(repo, ref, path, stateroot, karg or (), upstream, reporter),
-    )
+    wanted = operation.NewSystem(path, stateroot, tuple(karg or ()), upstream)
+    result = call.perform(lambda reporter: operation.make_sysroot(repo, ref, wanted, reporter))
     if call.as_json:
         documents.write({"sysroot": str(result.path), "stateroot": result.stateroot, "commit": result.commit})
     else:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ..errors import RemoteError, UsageError
@@ -21,18 +22,48 @@ KNOWN_SHOWN = 10
 """Versions that an error lists."""
 
 
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A certain commit: its version, its checksum, or the start of that; ``kind`` says which, where it is not empty."""
+
+    wanted: str
+    kind: str = ""
+    any_branch: bool = False
+    """The commit may be of another ref, where its whole checksum is given."""
+
+    @classmethod
+    def of(cls, text: str, *, any_branch: bool = False) -> Revision:
+        """Read VERSION, CHECKSUM, version=VERSION or revision=CHECKSUM. Raises UsageError for an empty one."""
+        kind, equals, wanted = text.partition("=")
+        if not equals or kind not in {"version", "revision"}:
+            kind, wanted = "", text
+        if not wanted:
+            raise UsageError("name a revision: a version, or a commit's checksum")
+        return cls(wanted, kind, any_branch)
+
+    def matches(self, info: CommitInfo) -> bool:
+        by_checksum = self.kind != "version" and len(self.wanted) >= SHORTEST and info.checksum.startswith(self.wanted)
+        return by_checksum or (self.kind != "revision" and info.version == self.wanted)
+
+
 def newest(current: Transaction, refspec: Refspec, now: Goal, cache_only: bool, *, allow_downgrade: bool) -> CommitInfo:
     """The newest commit of a ref, here and whole. Raises RemoteError, also for one that is older than that of
     ``now``."""
     found = _look(current, refspec, now, cache_only)
+    if not allow_downgrade:
+        refuse_older(refspec, found, now.base)
+    return _bring(current, refspec, found)
+
+
+def refuse_older(refspec: Refspec, found: CommitInfo, used: CommitInfo) -> None:
+    """Raise RemoteError where the commit ``found`` is older than the base in use."""
     # As ostree's own upgrade judges it; a version is a text without order.
-    if found.timestamp < now.base.timestamp and not allow_downgrade:
+    if found.timestamp < used.timestamp:
         raise RemoteError(
             f"{refspec} is older than the base in use",
-            f"in use is {described(now.base)}\n{refspec} is {described(found)}",
+            f"in use is {described(used)}\n{refspec} is {described(found)}",
             "Nothing was changed. --allow-downgrade takes it all the same.",
         )
-    return _bring(current, refspec, found)
 
 
 def _look(current: Transaction, refspec: Refspec, now: Goal, cache_only: bool) -> CommitInfo:
@@ -89,41 +120,39 @@ def _is_here(current: Transaction, checksum: str) -> bool:
     return ostree.commit_info(current.repo, checksum) is not None and not partial.exists()
 
 
-def find(
-    current: Transaction, refspec: Refspec, revision: str, cache_only: bool, *, skip_branch_check: bool
-) -> CommitInfo:
-    """A commit by checksum, by the start of one, or by version, in the history of a ref; by which, a prefix may say."""
-    kind, equals, wanted = revision.partition("=")
-    if not equals or kind not in {"version", "revision"}:
-        kind, wanted = "", revision
-    if not wanted:
-        raise UsageError("name a revision: a version, or a commit's checksum")
-    if skip_branch_check and ostree.CHECKSUM.fullmatch(wanted):
-        if refspec.remote and not cache_only and not _is_here(current, wanted):
-            with current.phase("pull", f"Pulling {wanted[:12]}"):
-                remote.pull(current.repo, refspec, wanted, current.reporter.progress, of_ref=False)
-        return _local(current, Refspec("", wanted))
-    seen = []
+def find(current: Transaction, refspec: Refspec, revision: Revision, cache_only: bool) -> CommitInfo:
+    """The commit of a ref that ``revision`` names, here and whole. Raises RemoteError where its history has none."""
+    if revision.any_branch and ostree.CHECKSUM.fullmatch(revision.wanted):
+        return _of_any_branch(current, refspec, revision.wanted, cache_only)
     with remote.looking(current.repo, current.area) as child:
         if refspec.remote and not cache_only:
             current.reporter.step(f"Looking through {refspec}")
-            commits = remote.history(child, refspec)
+            found = in_history(revision, remote.history(child, refspec), refspec)
         else:
-            commits = _local_history(current, refspec)
-        for info in commits:
-            by_checksum = kind != "version" and len(wanted) >= SHORTEST and info.checksum.startswith(wanted)
-            if by_checksum or (kind != "revision" and info.version == wanted):
-                found = info
-                break
-            seen.append(info.version or info.checksum[:12])
-        else:
-            more = ", …" if len(seen) > KNOWN_SHOWN else ""
-            raise RemoteError(
-                f"{wanted} is not in the history of {refspec}",
-                f"it has: {', '.join(seen[:KNOWN_SHOWN])}{more}",
-                "--skip-branch-check takes a commit of another ref, by its whole checksum.",
-            )
+            found = in_history(revision, _local_history(current, refspec), refspec)
     return _bring(current, refspec, found, of_ref=False)
+
+
+def _of_any_branch(current: Transaction, refspec: Refspec, checksum: str, cache_only: bool) -> CommitInfo:
+    if refspec.remote and not cache_only and not _is_here(current, checksum):
+        with current.phase("pull", f"Pulling {checksum[:12]}"):
+            remote.pull(current.repo, refspec, checksum, current.reporter.progress, of_ref=False)
+    return _local(current, Refspec("", checksum))
+
+
+def in_history(revision: Revision, history: Iterable[CommitInfo], refspec: Refspec) -> CommitInfo:
+    """The first commit of a history that is meant; no more of it is read. Raises RemoteError where none is."""
+    seen = []
+    for info in history:
+        if revision.matches(info):
+            return info
+        seen.append(info.version or info.checksum[:12])
+    more = ", …" if len(seen) > KNOWN_SHOWN else ""
+    raise RemoteError(
+        f"{revision.wanted} is not in the history of {refspec}",
+        f"it has: {', '.join(seen[:KNOWN_SHOWN])}{more}",
+        "--skip-branch-check takes a commit of another ref, by its whole checksum.",
+    )
 
 
 def _local_history(current: Transaction, refspec: Refspec) -> Iterator[CommitInfo]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,20 +35,23 @@ class Upstream:
     trusted: bool = False
 
 
-def make_sysroot(
-    repo: Path,
-    ref: str,
-    path: Path,
-    stateroot: str,
-    kargs: Sequence[str],
-    upstream: Upstream,
-    reporter: Reporter,
-) -> Deployed:
+@dataclass(frozen=True, slots=True)
+class NewSystem:
+    """A sysroot to make at ``path``: the name of its OS, its further kernel arguments, and where updates come from."""
+
+    path: Path
+    stateroot: str
+    kargs: tuple[str, ...]
+    upstream: Upstream
+
+
+def make_sysroot(repo: Path, ref: str, wanted: NewSystem, reporter: Reporter) -> Deployed:
     """Make a sysroot directory with ``ref`` of ``repo`` deployed in it.
 
-    The origin's remote has the stateroot's name. Raises UsageError, and SysrootError where ``path`` holds anything
+    The origin's remote has the stateroot's name. Raises UsageError, and SysrootError where its path holds anything
     or ``ref`` is unknown; nothing is left behind then.
     """
+    path, stateroot, upstream = wanted.path, wanted.stateroot, wanted.upstream
     if upstream.url is not None and not (upstream.key or upstream.trusted):
         raise UsageError(
             "whose signatures count for that URL is not known",
@@ -81,7 +83,7 @@ def make_sysroot(
         info = ostree.commit_info(target, commit)
         assert info is not None
         recorded = ostree.load_json(info, "apt-ostree.kernel-args")
-        arguments = [*(recorded if isinstance(recorded, list) else []), *kargs]
+        arguments = [*(recorded if isinstance(recorded, list) else []), *wanted.kargs]
         reporter.step("Deploying")
         try:
             ostree.admin(

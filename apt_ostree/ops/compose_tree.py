@@ -16,7 +16,7 @@ from ..host import lifetime, proc
 from ..host.files import remove_tree, scratch_directory, sync_filesystem
 from ..host.paths import resolve
 from ..inputs import manifest
-from ..inputs.manifest import Manifest
+from ..inputs.manifest import File, Manifest
 from ..model import Package
 from ..reporter import Reporter
 from ..sandbox import bwrap
@@ -24,10 +24,8 @@ from ..tools import deb, dpkg, mmdebstrap, ostree
 from ..tree import kernel, layout, state, users
 from .transaction import require_root
 
-# The variant with apt, and nothing else beyond the essential packages: the manifest says the rest.
 VARIANT = "apt"
-
-LOG_LINES = 20
+"""The variant with apt, and nothing else beyond the essential packages: the manifest says the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +51,31 @@ class Composed:
     dry_run: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """What is composed: a manifest, and what it leaves to the host and to the day."""
+
+    recipe: Manifest
+    version: str
+    architecture: str
+    archives: tuple[str, ...]
+    """One-line entries (sources.list(5))."""
+
+    @property
+    def root(self) -> mmdebstrap.Root:
+        """The plain root that the tree is made of."""
+        recipe = self.recipe
+        return mmdebstrap.Root(
+            recipe.suite,
+            self.architecture,
+            self.archives,
+            tuple(_included(recipe)),
+            VARIANT,
+            recipe.recommends,
+            None if _signed(self.archives) else mmdebstrap.KEYRING,
+        )
+
+
 def tree(path: Path, options: TreeOptions, reporter: Reporter) -> Composed:
     """Compose the tree that the manifest at ``path`` describes and commit it to its ref.
 
@@ -61,12 +84,11 @@ def tree(path: Path, options: TreeOptions, reporter: Reporter) -> Composed:
     recipe = manifest.load(path)
     version = recipe.expand_version(datetime.now(UTC))
     architecture = recipe.architecture or proc.run(["dpkg", "--print-architecture"]).stdout.strip()
-    archives = _archives(recipe)
+    composition = Composition(recipe, version, architecture, tuple(_archives(recipe)))
     require_root()
     if options.dry_run:
         with tempfile.TemporaryDirectory(prefix="apt-ostree-") as scratch:
-            place = Path(scratch)
-            return _simulate(recipe, architecture, archives, version, place, reporter)
+            return _simulate(composition, Path(scratch), reporter)
     with lifetime.contained():
         ostree.init(options.repo)
         with scratch_directory(_work_parent(options.repo) / f"compose-{lifetime.command()}") as work:
@@ -74,50 +96,24 @@ def tree(path: Path, options: TreeOptions, reporter: Reporter) -> Composed:
             log.unlink(missing_ok=True)
             root = work / "root"
             reporter.step(f"Bootstrapping {recipe.suite} for {architecture}")
-            _bootstrap(root, recipe, architecture, archives, reporter, log)
+            mmdebstrap.bootstrap(composition.root, root, log, reporter)
             _install_local(root, recipe, log)
-            _customise(root, recipe, archives, path, log, reporter)
+            _customise(root, composition, log, reporter)
             booting = _place_kernel(root)
             reporter.step("Arranging the tree")
             layout.convert(root)
             if booting is not None:
                 reporter.step(f"Making the initramfs of kernel {booting}")
                 _make_initramfs(root, booting, work, log)
-            return _commit(root, recipe, version, booting, options, reporter)
+            return _commit(root, composition, booting, options, reporter)
 
 
-def _simulate(
-    recipe: Manifest, architecture: str, archives: Sequence[str], version: str, work: Path, reporter: Reporter
-) -> Composed:
-    reporter.step(f"Resolving {recipe.suite} for {architecture}")
-    packages = _bootstrap(work / "root", recipe, architecture, archives, reporter, work / "log", dry_run=True)
+def _simulate(composition: Composition, work: Path, reporter: Reporter) -> Composed:
+    recipe = composition.recipe
+    reporter.step(f"Resolving {recipe.suite} for {composition.architecture}")
+    packages = mmdebstrap.simulate(composition.root, work, work / "log", reporter)
     files = [dpkg.identity(deb.control(Path(name))) for name in recipe.packages if is_deb(name)]
-    return Composed(True, recipe.ref, None, version, tuple(sorted({*packages, *files})), dry_run=True)
-
-
-def _bootstrap(
-    root: Path,
-    recipe: Manifest,
-    architecture: str,
-    archives: Sequence[str],
-    reporter: Reporter,
-    log: Path,
-    *,
-    dry_run: bool = False,
-) -> list[Package]:
-    return mmdebstrap.bootstrap(
-        root,
-        recipe.suite,
-        architecture,
-        archives,
-        _included(recipe),
-        variant=VARIANT,
-        recommends=recipe.recommends,
-        keyring=None if _signed(archives) else mmdebstrap.KEYRING,
-        reporter=reporter,
-        log=log,
-        dry_run=dry_run,
-    )
+    return Composed(True, recipe.ref, None, composition.version, tuple(sorted({*packages, *files})), dry_run=True)
 
 
 def is_deb(name: str) -> bool:
@@ -174,29 +170,39 @@ def _in_root(root: Path, command: list[str], log: Path, what: str) -> None:
         )
 
 
-def _customise(
-    root: Path, recipe: Manifest, archives: Sequence[str], path: Path, log: Path, reporter: Reporter
-) -> None:
-    _write_sources(root, archives)
+def _customise(root: Path, composition: Composition, log: Path, reporter: Reporter) -> None:
+    """Write the sources and the manifest's files, and run its scripts."""
+    recipe = composition.recipe
+    _write_sources(root, composition.archives)
     if not recipe.recommends:
         # What is layered later follows the image's own choice (apt.conf(5)).
         place = _make_parents(root, "/etc/apt/apt.conf.d/20recommends")
         remove_tree(place)
         place.write_text('APT::Install-Recommends "false";\n')
     for file in recipe.files:
-        place = _make_parents(root, file.path)
-        if place.is_symlink() or place.is_file():
-            place.unlink()
-        content = file.content.encode() if file.content is not None else (file.source or path).read_bytes()
-        place.write_bytes(content)
-        owner, _, group = file.owner.partition(":")
-        place.chmod(file.mode)
-        accounts = users.read(root / "etc")
-        shutil.chown(place, _number(accounts.passwd, owner), _number(accounts.group, group or owner))
-        place.chmod(file.mode)
+        _write_file(root, file)
     for number, script in enumerate(recipe.postprocess):
         reporter.step(f"Running postprocess script {number + 1}")
         _in_root(root, ["/bin/sh", "-ec", script], log, f"postprocess script {number + 1}")
+
+
+def _write_file(root: Path, file: File) -> None:
+    """Write a file of the manifest with its mode and owner. Raises UsageError."""
+    place = _make_parents(root, file.path)
+    if place.is_symlink() or place.is_file():
+        place.unlink()
+    if file.content is not None:
+        content = file.content.encode()
+    else:
+        assert file.source is not None
+        content = file.source.read_bytes()
+    place.write_bytes(content)
+    owner, _, group = file.owner.partition(":")
+    place.chmod(file.mode)
+    accounts = users.read(root / "etc")
+    shutil.chown(place, _number(accounts.passwd, owner), _number(accounts.group, group or owner))
+    # Another owner clears the bits that make a program setuid (chown(2)).
+    place.chmod(file.mode)
 
 
 def _make_parents(root: Path, name: str) -> Path:
@@ -266,24 +272,27 @@ def _make_initramfs(root: Path, version: str, work: Path, log: Path) -> None:
     mount_point.rmdir()
 
 
-def _commit(
-    root: Path,
-    recipe: Manifest,
-    version: str,
-    kernel_version: str | None,
-    options: TreeOptions,
-    reporter: Reporter,
-) -> Composed:
-    reporter.step("Committing")
-    present = tuple(entry.package for entry in dpkg.installed(root))
-    metadata = {
-        "version": version,
-        "apt-ostree.pkglist": json.dumps([[p.name, p.version, p.architecture] for p in present]),
-        "apt-ostree.kernel-args": json.dumps(list(recipe.kernel_args)),
+def metadata(
+    composition: Composition, packages: Sequence[Package], booting: str | None, added: Mapping[str, str]
+) -> dict[str, str]:
+    """What the commit says of itself; the manifest's own keys and ``added`` ones win."""
+    found = {
+        "version": composition.version,
+        "apt-ostree.pkglist": json.dumps([[p.name, p.version, p.architecture] for p in packages]),
+        "apt-ostree.kernel-args": json.dumps(list(composition.recipe.kernel_args)),
     }
-    if kernel_version is not None:
-        metadata |= {"ostree.bootable": "true", "ostree.linux": kernel_version}
-    metadata |= {**recipe.metadata, **(options.metadata or {})}
+    if booting is not None:
+        found |= {"ostree.bootable": "true", "ostree.linux": booting}
+    return {**found, **composition.recipe.metadata, **added}
+
+
+def _commit(
+    root: Path, composition: Composition, booting: str | None, options: TreeOptions, reporter: Reporter
+) -> Composed:
+    """Commit the tree to its ref, unless that has the same content already. Raises TreeError."""
+    reporter.step("Committing")
+    recipe, version = composition.recipe, composition.version
+    present = tuple(entry.package for entry in dpkg.installed(root))
     before = ostree.resolve(options.repo, recipe.ref)
     parent = None if options.no_parent else before
     commit = ostree.commit(
@@ -293,7 +302,7 @@ def _commit(
         bind=recipe.ref,
         parent=parent,
         subject=f"{recipe.ref} {version}",
-        metadata=metadata,
+        metadata=metadata(composition, present, booting, options.metadata or {}),
     )
     try:
         layout.audit(options.repo, commit)

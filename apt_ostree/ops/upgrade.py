@@ -11,6 +11,7 @@ from ..system.remote import Refspec
 from ..tools import ostree
 from . import bases
 from . import transaction as tx
+from .bases import Revision
 from .goal import Goal, Options, as_is, let_go
 from .intents import IntentEdit
 from .layer import Outcome, reach
@@ -57,14 +58,7 @@ def _followed(target: Goal) -> Refspec:
 
 
 def rebase(
-    settings: Settings,
-    where: str,
-    revision: str | None,
-    edit: IntentEdit,
-    options: Options,
-    reporter: Reporter,
-    *,
-    skip_branch_check: bool = False,
+    settings: Settings, where: str, revision: Revision | None, edit: IntentEdit, options: Options, reporter: Reporter
 ) -> Outcome:
     """Follow another ref from now on, at its newest commit or at ``revision``; what is layered is laid over it.
 
@@ -80,7 +74,7 @@ def rebase(
         if revision is None:
             base = bases.newest(current, refspec, now, options.cache_only, allow_downgrade=True)
         else:
-            base = bases.find(current, refspec, revision, options.cache_only, skip_branch_check=skip_branch_check)
+            base = bases.find(current, refspec, revision, options.cache_only)
         pinned = base.checksum if revision is not None else ""
         target = replace(now, base=base, refspec=str(refspec), pinned=pinned, intent=after)
         if (base.checksum, str(refspec)) != (now.base.checksum, now.refspec):
@@ -94,15 +88,7 @@ def rebase(
         return replace(outcome, message=f"No change: this is {refspec} {bases.described(base)}.")
 
 
-def deploy(
-    settings: Settings,
-    revision: str,
-    edit: IntentEdit,
-    options: Options,
-    reporter: Reporter,
-    *,
-    skip_branch_check: bool = False,
-) -> Outcome:
+def deploy(settings: Settings, revision: Revision, edit: IntentEdit, options: Options, reporter: Reporter) -> Outcome:
     """Take a commit of the origin's ref by its checksum or version, older or newer; ``upgrade`` moves on from it.
 
     Raises UsageError, RemoteError, and what ``layer.reach`` raises; nothing has changed then.
@@ -111,7 +97,7 @@ def deploy(
     with tx.transaction(settings, reporter) as current:
         now = as_is(current)
         target = replace(now, intent=edit.apply(current, now.intent))
-        base = bases.find(current, _followed(now), revision, options.cache_only, skip_branch_check=skip_branch_check)
+        base = bases.find(current, _followed(now), revision, options.cache_only)
         if base.checksum != now.base.checksum:
             target = replace(target, base=base, pinned=base.checksum, free=let_go(current, ()))
         outcome = reach(current, settings, target, replace(options, refresh=base.checksum != now.base.checksum))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ResolveError, UsageError
@@ -14,6 +15,22 @@ from . import apt
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 """Where the package debian-archive-keyring keeps the archive's keys, here and in the image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A plain root to make."""
+
+    suite: str
+    architecture: str
+    sources: tuple[str, ...]
+    """One-line entries (sources.list(5))."""
+    packages: tuple[str, ...]
+    """What comes with those of the variant; a name with a minus behind it stays out (apt-get(8))."""
+    variant: str
+    recommends: bool
+    keyring: str | None
+    """The keys that sign the sources, where these do not name their own."""
 
 
 def default_sources(suite: str, components: Sequence[str]) -> list[str]:
@@ -41,56 +58,57 @@ def host_archives(targets: Sequence[dict[str, str]]) -> list[tuple[str, str]]:
     return list(dict.fromkeys(found))
 
 
-def bootstrap(
-    root: Path,
-    suite: str,
-    architecture: str,
-    sources: Sequence[str],
-    packages: Sequence[str],
-    *,
-    variant: str,
-    recommends: bool,
-    keyring: str | None,
-    reporter: Reporter,
-    log: Path,
-    dry_run: bool = False,
-) -> list[Package]:
-    """Make a plain root at ``root``; with ``dry_run`` only say which packages it would have.
+def bootstrap(wanted: Root, root: Path, log: Path, reporter: Reporter) -> list[Package]:
+    """Make a plain root at ``root``; return its packages.
 
     The kernel package's hook makes no initramfs: that comes once, at the end, with ostree's module. Raises
     ResolveError with mmdebstrap's last lines.
     """
-    listing = root.parent / "bootstrap.list"
-    listing.write_text("".join(f"{line}\n" for line in sources))
-    command = [
-        "mmdebstrap",
-        f"--variant={variant}",
-        "--mode=root",
-        *(["--simulate", "--verbose", "--format=null"] if dry_run else ["--format=directory"]),
-        f"--architectures={architecture}",
-        f'--aptopt=APT::Install-Recommends "{str(recommends).lower()}"',
-        '--aptopt=Acquire::Languages "none"',
-        # The root is thrown away if anything fails: fsync would only cost a third of the time.
-        "--dpkgopt=force-unsafe-io",
-        *([f"--keyring={keyring}"] if keyring else []),
-        *([f"--include={','.join(packages)}"] if packages else []),
-        suite,
-        "/dev/null" if dry_run else str(root),
-        str(listing),
-    ]
+    packages = _run(wanted, ["--format=directory"], root, root.parent, log, reporter)
+    for setting in ("etc/apt/apt.conf.d/99mmdebstrap", "etc/dpkg/dpkg.cfg.d/99mmdebstrap"):
+        (root / setting).unlink(missing_ok=True)
+    return packages
+
+
+def simulate(wanted: Root, work: Path, log: Path, reporter: Reporter) -> list[Package]:
+    """The packages that such a root would have; only the directory ``work`` is written to. Raises ResolveError."""
+    return _run(wanted, ["--simulate", "--verbose", "--format=null"], Path("/dev/null"), work, log, reporter)
+
+
+def _run(wanted: Root, mode: Sequence[str], target: Path, work: Path, log: Path, reporter: Reporter) -> list[Package]:
+    listing = work / "bootstrap.list"
+    listing.write_text("".join(f"{line}\n" for line in wanted.sources))
     found: set[Package] = set()
 
     def on_line(line: str) -> None:
         reporter.log(line)
         found.update(action.package for action in apt.parse_simulation(line) if action.verb == "Inst")
 
-    result = proc.logged(command, log, on_line, env={"INITRD": "No"})
+    result = proc.logged(arguments(wanted, mode, target, listing), log, on_line, env={"INITRD": "No"})
     if result.returncode != 0:
         raise ResolveError(
-            "cannot bootstrap the root",
+            f"cannot bootstrap {wanted.suite}",
             proc.tail(result.stdout) + f"\nthe whole log: {log}",
             "Nothing was changed.",
         )
-    for setting in ("etc/apt/apt.conf.d/99mmdebstrap", "etc/dpkg/dpkg.cfg.d/99mmdebstrap"):
-        (root / setting).unlink(missing_ok=True)
     return sorted(found)
+
+
+def arguments(wanted: Root, mode: Sequence[str], target: Path, listing: Path) -> list[str]:
+    """The command that makes a root; ``listing`` is a file of its sources."""
+    return [
+        "mmdebstrap",
+        f"--variant={wanted.variant}",
+        "--mode=root",
+        *mode,
+        f"--architectures={wanted.architecture}",
+        f'--aptopt=APT::Install-Recommends "{str(wanted.recommends).lower()}"',
+        '--aptopt=Acquire::Languages "none"',
+        # The root is thrown away if anything fails: fsync would only cost a third of the time.
+        "--dpkgopt=force-unsafe-io",
+        *([f"--keyring={wanted.keyring}"] if wanted.keyring else []),
+        *([f"--include={','.join(wanted.packages)}"] if wanted.packages else []),
+        wanted.suite,
+        str(target),
+        str(listing),
+    ]  # fmt: skip
