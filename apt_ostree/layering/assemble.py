@@ -19,15 +19,16 @@ from pathlib import Path
 
 from ..errors import ScriptError, SpaceError, TreeError
 from ..host import mounts, proc
-from ..host.files import check_space, copy_metadata, remove_tree, replace_content, sync_filesystem
+from ..host.files import check_space, copy_metadata, remove_tree, replace_content
 from ..host.paths import beneath, make_beneath, walk
 from ..inputs import debconf
 from ..model import LIMITS, Limits, Package, Plan
 from ..reporter import Reporter
 from ..sandbox import bwrap
-from ..tools import dpkg, ostree
+from ..tools import ostree
 from ..tree import bytecode, kernel, opt, state, subids, units, users
 from . import hollow, hydrate, overlay, rounds, stubs
+from .base import BaseTree
 from .cache import Cached
 
 DEBS = "/run/apt-ostree"
@@ -77,42 +78,10 @@ def _links(base: Path) -> dict[str, str]:
     return {name: os.readlink(base / name) for name in sorted(names) if (base / name).is_symlink()}
 
 
-def base_checkout(repo: Path, area: Path, checksum: str) -> Path:
-    """The base as a tree of hard links, made once and kept; others' checkouts are dropped.
-
-    OSTree stores equal files once, so two names may be one file there; in the checkout each name is a file
-    of its own, or a script's ``cp a b`` fails with "are the same file".
-    """
-    target = area / "base" / checksum
-    target.parent.mkdir(mode=0o700, exist_ok=True)
-    for other in target.parent.iterdir():
-        if other != target:
-            remove_tree(other)
-    if not target.is_dir():
-        fresh = area / "tmp" / "base"
-        remove_tree(fresh)
-        ostree.checkout(repo, checksum, fresh, hard_links=True)
-        _separate_names(fresh, fresh.with_name(f"{fresh.name}.spare"))
-        # It is used for months: a power cut now must not leave empty copies in it.
-        sync_filesystem(fresh)
-        fresh.rename(target)
-    return target
-
-
-def _separate_names(tree: Path, spare: Path) -> None:
-    seen: set[int] = set()
-    for entry in walk(tree):
-        if not entry.is_file(follow_symlinks=False):
-            continue
-        if entry.inode() in seen:
-            replace_content(Path(entry.path), Path(entry.path), spare)
-        seen.add(entry.inode())
-
-
 def assemble(
     repo: Path,
     work: Path,
-    base: Path,
+    base: BaseTree,
     plan: Plan,
     cached: Mapping[Package, Cached],
     reporter: Reporter,
@@ -132,7 +101,7 @@ def assemble(
     that is made in any case, ``limits`` are those of each run in the sandbox. Raises ScriptError when a maintainer
     script or dpkg fails, and TreeError where the base cannot take answers; then nothing outside ``work`` has changed.
     """
-    run = _Run(repo, work, base, cached, reporter, log, limits, total=2 * len(plan.packages))
+    run = _Run(repo, work, base.path, cached, reporter, log, limits, total=2 * len(plan.packages))
     cuts, whole = rounds.arrange(base, plan, cached)
     run.prepare(plan, whole)
     pending: tuple[Package, ...] = ()
@@ -155,15 +124,15 @@ def assemble(
         _audit_database(run, sandbox)
     kernels, outdated = run.settle_kernels()
     run.check_written()
-    run.finish(plan, settled_day, reserved)
+    run.finish(plan, base.native, settled_day, reserved)
     if kernels is not None and (outdated or initramfs is not None):
         run.make_initramfs(kernels.boots, initramfs or ())
     overlay.settle_whiteouts(run.layers)
-    union = overlay.is_union(base, run.layers)
+    union = overlay.is_union(base.path, run.layers)
     if union:
         for layer in run.layers:
             overlay.strip(layer)
-    return Assembled(base, tuple(run.layers), union, kernels)
+    return Assembled(base.path, tuple(run.layers), union, kernels)
 
 
 class _Run:
@@ -364,7 +333,7 @@ class _Run:
                 f"left out, since a deployment's /boot is OSTree's: {', '.join(f'/boot/{name}' for name in left)}"
             )
 
-    def finish(self, plan: Plan, settled_day: int, reserved: users.Reserved) -> None:
+    def finish(self, plan: Plan, native: str, settled_day: int, reserved: users.Reserved) -> None:
         """Take out of the layers what the sandbox and dpkg's housekeeping left there; add /var's part."""
         for layer in self.layers:
             _remove_litter(layer, self.base)
@@ -390,7 +359,7 @@ class _Run:
         if self.answers is not None:
             state.make_parents(top, top / debconf.PLACE)
             self.answers.rename(top / debconf.PLACE)
-        self._mark_automatic(plan, top)
+        self._mark_automatic(plan, native, top)
         self.layers.append(top)
         info = f"{state.SYSIMAGE}/dpkg/info"
         lists = [path for layer in self.layers if (found := beneath(layer, info)) for path in found.glob("*.list")]
@@ -443,12 +412,11 @@ class _Run:
             self._rewrite(shadow, users.settle_shadow(shadow.read_text(errors="surrogateescape"), before_text, day))
         return bool(text)
 
-    def _mark_automatic(self, plan: Plan, top: Path) -> None:
+    def _mark_automatic(self, plan: Plan, native: str, top: Path) -> None:
         """Tell apt which packages came only because others need them, as its own run would (apt-mark(8))."""
         known = beneath(self.base, f"{state.SYSIMAGE}/extended_states")
         if not plan.automatic or not (self.base / state.SYSIMAGE).is_dir():
             return
-        native = dpkg.architectures(self.base)[0]
         place = top / state.SYSIMAGE / "extended_states"
         state.make_parents(top, place)
         stanzas = [

@@ -7,8 +7,8 @@ objects that its markers name (importing.py).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..host.files import remove_tree
@@ -19,6 +19,9 @@ IMPORTER = 4
 """Raised whenever an import would come out differently; older entries are then imported anew."""
 
 REF = "apt-ostree/pkg"
+
+HOLLOW = "hollow.deb"
+"""The hollow package in an entry's directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ def load(area: Path, sha256: str) -> Cached | None:
     place = area / "pkgs" / sha256
     try:
         entry = json.loads((place / "index.json").read_text())
-        sizes = [path.stat().st_size for path in (place / "hollow.deb", paths_file(place / "hollow.deb"))]
+        sizes = [path.stat().st_size for path in (place / HOLLOW, paths_file(place / HOLLOW))]
         if entry["importer"] != IMPORTER or sizes != entry["sizes"]:
             return None
         return Cached(
@@ -75,12 +78,43 @@ def load(area: Path, sha256: str) -> Cached | None:
             Package(*entry["package"]),
             entry["size"],
             entry["control"],
-            place / "hollow.deb",
+            place / HOLLOW,
             {checksum: Object(*numbers) for checksum, numbers in entry["objects"].items()},
             frozenset(entry["control-files"]),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def store(area: Path, fresh: Path, entry: Cached, paths: Sequence[str]) -> Cached:
+    """Make the directory ``fresh``, which holds a hollow package, the entry of that package; returns it as loaded.
+
+    ``paths`` are the names at which it has markers.
+    """
+    hollow = fresh / HOLLOW
+    listing = "".join(f"{path}\0" for path in paths).encode()
+    paths_file(hollow).write_bytes(listing)
+    index = {
+        "importer": IMPORTER,
+        "package": [entry.package.name, entry.package.version, entry.package.architecture],
+        "size": entry.size,
+        "control": entry.control,
+        "sizes": [hollow.stat().st_size, len(listing)],
+        "objects": {checksum: [stored.mode, stored.uid, stored.gid] for checksum, stored in entry.objects.items()},
+        "control-files": sorted(entry.control_files),
+    }
+    (fresh / "index.json").write_text(json.dumps(index))
+    place = area / "pkgs" / entry.sha256
+    remove_tree(place)
+    place.parent.mkdir(mode=0o700, exist_ok=True)
+    fresh.rename(place)
+    return replace(entry, hollow=place / HOLLOW)
+
+
+def load_all(area: Path, digests: Iterable[str]) -> dict[str, Cached]:
+    """Those of the packages that are imported, by digest."""
+    loaded = {sha256: load(area, sha256) for sha256 in dict.fromkeys(digests)}
+    return {sha256: cached for sha256, cached in loaded.items() if cached is not None}
 
 
 def packages_file(entries: Iterable[Cached], target: Path) -> Path:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import stat
 import subprocess
@@ -20,10 +19,10 @@ from pathlib import Path
 
 from ..errors import PackageError
 from ..host import proc
-from ..host.files import check_space, remove_tree, scratch_directory
+from ..host.files import check_space, scratch_directory
 from ..sandbox import guard
 from ..tools import deb, ostree
-from .cache import IMPORTER, REF, Cached, load, paths_file
+from .cache import HOLLOW, REF, Cached, Object, load, store
 from .hollow import is_hollowed, marker
 
 _IN_VAR = {"var", "opt", "srv", "home", "root", "mnt"}
@@ -63,11 +62,11 @@ def import_deb(repo: Path, area: Path, file: Path, sha256: str | None = None, *,
             f"SHA-256 is {found}, expected {sha256}",
             "Nothing of it was used. Run the command again, or refresh the lists.",
         )
-    cached = load(area, found)
-    if cached is not None and not anew and (not cached.objects or ostree.resolve(repo, f"{REF}/{found}")):
-        return cached
-    fields = deb.control(file)
-    place = area / "pkgs" / found
+    if not anew:
+        cached = load(area, found)
+        if cached is not None and (not cached.objects or ostree.resolve(repo, f"{REF}/{found}")):
+            return cached
+    stanza = deb.control(file)
     with scratch_directory(area / "tmp" / f"import-{found[:16]}") as work:
         deb.unpack_tar(file, work / "data.tar", guard.room(area))
         with _opened(work / "data.tar", file.name) as data:
@@ -77,39 +76,30 @@ def import_deb(repo: Path, area: Path, file: Path, sha256: str | None = None, *,
             conffiles = deb.conffiles(control)
             hollowed = [member for member in members if is_hollowed(member, conffiles)]
             checksums = _commit_objects(repo, found, data, hollowed)
-            objects = {
-                checksum: [stat.S_IFREG | member.mode, member.uid, member.gid]
-                for member, checksum in zip(hollowed, checksums, strict=True)
-            }
             markers = {id(member): marker(checksum) for member, checksum in zip(hollowed, checksums, strict=True)}
-            result = work / "result"
-            result.mkdir()
+            fresh = work / "result"
+            fresh.mkdir()
             deb.write(
-                result / "hollow.deb",
+                fresh / HOLLOW,
                 control,
                 data,
                 lambda member: io.BytesIO(markers[id(member)]) if id(member) in markers else None,
             )
+        entry = Cached(
+            found,
+            stanza.package,
+            file.stat().st_size,
+            stanza.text,
+            fresh / HOLLOW,
+            {
+                checksum: Object(stat.S_IFREG | member.mode, member.uid, member.gid)
+                for member, checksum in zip(hollowed, checksums, strict=True)
+            },
+            frozenset(deb.control_files(control)),
+        )
         # A name of a hard link shows its file's marker.
         names = [os.path.normpath(m.name) for m in members if id(m) in markers or m.islnk()]
-        listing = "".join(f"{name}\0" for name in names).encode()
-        paths_file(result / "hollow.deb").write_bytes(listing)
-        index = {
-            "importer": IMPORTER,
-            "package": [fields["package"], fields["version"], fields["architecture"]],
-            "size": file.stat().st_size,
-            "control": proc.run(["dpkg-deb", "--field", file]).stdout,
-            "sizes": [(result / "hollow.deb").stat().st_size, len(listing)],
-            "objects": objects,
-            "control-files": sorted(deb.control_files(control)),
-        }
-        (result / "index.json").write_text(json.dumps(index))
-        remove_tree(place)
-        place.parent.mkdir(mode=0o700, exist_ok=True)
-        result.rename(place)
-    cached = load(area, found)
-    assert cached is not None
-    return cached
+        return store(area, fresh, entry, names)
 
 
 @contextmanager

@@ -16,13 +16,14 @@ from ..errors import TreeError
 from ..host.paths import resolve
 from ..model import Package, Plan, Round
 from ..tools import dpkg
+from .base import BaseTree
 from .cache import Cached
 
 ROUNDS_MAX = 400
 """overlayfs takes 500 layers below a mount (OVL_MAX_STACK), and their names have to fit in a page (mount(2))."""
 
 
-def arrange(base: Path, plan: Plan, cached: Mapping[Package, Cached]) -> tuple[list[Round], set[Package]]:
+def arrange(base: BaseTree, plan: Plan, cached: Mapping[Package, Cached]) -> tuple[list[Round], set[Package]]:
     """The rounds of a plan over ``base``, and the packages that are unpacked whole. Raises TreeError.
 
     A round begins with each package whose unpacking runs a script: its own preinst; those of what it takes files
@@ -41,20 +42,20 @@ def arrange(base: Path, plan: Plan, cached: Mapping[Package, Cached]) -> tuple[l
     return rounds, whole | further
 
 
-def needing_content(base: Path, plan: Plan, cached: Mapping[Package, Cached]) -> set[Package]:
+def needing_content(base: BaseTree, plan: Plan, cached: Mapping[Package, Cached]) -> set[Package]:
     """Packages that are needed, read or compared while they are being unpacked.
 
     What has a file where the base has one, or where it had one that was diverted (dpkg-divert(1)), may be in the
     place of a program of the base. dpkg runs scripts of both versions of a package, and compares files that
     several instances of a name share (Multi-Arch: same).
     """
-    names = Counter(entry.package.name for entry in dpkg.installed(base))
+    names = Counter(package.name for package in base.packages)
     names.update(solved.name for solved in plan.packages)
-    diverted = dpkg.diverted(base)
+    diverted = dpkg.diverted(base.path)
 
     @functools.cache
     def place(directory: str) -> Path | None:
-        found = resolve(f"/{directory}", base, base / "usr/etc")
+        found = resolve(f"/{directory}", base.path, base.path / "usr/etc")
         return found[1] if found is not None else None
 
     def is_taken(path: str) -> bool:

@@ -110,7 +110,7 @@ def _archives(settings: Settings) -> Iterator[tuple[Callable[..., proc.Result], 
     etc = loaded.path / tx.merge_of(loaded, osname).path / "etc"
     # An area of its own: a transaction may be at work in the other one. Only the lists are that one's.
     with tempfile.TemporaryDirectory(prefix="apt-ostree-") as scratch:
-        target = apt_area.Target(tree, etc, dpkg.architectures(tree))
+        target = apt_area.Target(tree, etc, dpkg.architectures(tree, (entry.package for entry in dpkg.installed(tree))))
         try:
             solver = apt_area.prepare(Path(scratch), target, "status", None, lists=lists)
         except PermissionError as error:

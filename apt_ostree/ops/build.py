@@ -7,16 +7,16 @@ import hashlib
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from .. import __version__
 from ..host import caller
 from ..host.files import remove_tree
 from ..layering import assemble, cache
+from ..layering.base import BaseTree
 from ..layering.cache import Cached
 from ..model import LIMITS, CommitInfo, Intent, Package, Plan
-from ..tools import dpkg, ostree
+from ..tools import ostree
 from ..tree import kernel, layout, subids, users
 from . import commits
 from .transaction import Transaction
@@ -59,38 +59,44 @@ def find(current: Transaction, inputs: str) -> str | None:
     return None
 
 
-def build(
-    current: Transaction,
-    tree: Path,
-    base: CommitInfo,
-    intent: Intent,
-    plan: Plan,
-    cached: Mapping[Package, Cached],
-    inputs: str,
-    answers: str,
-) -> str:
-    """Lay the plan's packages over ``tree``, a checkout of ``base``, and commit the result; returns the commit,
-    which PENDING_REF holds. ``inputs`` is its digest, ``answers`` what debconf is told.
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a layer is to be made of."""
+
+    base: CommitInfo
+    tree: BaseTree
+    intent: Intent
+    plan: Plan
+    cached: Mapping[Package, Cached]
+    """The packages of the plan, imported."""
+    answers: str
+    """What debconf is told before it asks."""
+    inputs: str
+    """The digest of all this: see ``inputs_digest``."""
+
+
+def build(current: Transaction, order: Order) -> str:
+    """Lay the plan's packages over the base and commit the result; returns the commit, which PENDING_REF holds.
 
     Raises ScriptError, PackageError, SpaceError and TreeError; the log of the scripts stays then.
     """
     work = current.area / "tmp/layer"
     work.mkdir(mode=0o700)
-    day = base.timestamp // 86400
-    what = f"Laying {len(plan.packages)} packages over the base" if plan.packages else "Building the layer"
+    day = order.base.timestamp // 86400
+    what = f"Laying {len(order.plan.packages)} packages over the base" if order.plan.packages else "Building the layer"
     with current.phase("script", what):
         built = assemble.assemble(
             current.repo,
             work,
-            tree,
-            plan,
-            cached,
+            order.tree,
+            order.plan,
+            order.cached,
             current.reporter,
             current.log,
             settled_day=day,
             reserved=_reserved(current),
-            answers=answers,
-            initramfs=intent.initramfs_args if intent.initramfs else None,
+            answers=order.answers,
+            initramfs=order.intent.initramfs_args if order.intent.initramfs else None,
             limits=replace(LIMITS, seconds=current.config.script_time),
         )
     before = kernel.read(current.sysroot.path / current.basis.path)
@@ -104,16 +110,16 @@ def build(
             current.repo,
             work,
             built,
-            base.checksum,
+            order.base.checksum,
             functools.partial(
                 ostree.commit,
                 ref=commits.PENDING_REF,
-                subject=f"Layer {', '.join(intent.names) or 'an initramfs'}",
-                metadata=_metadata(tree, base, intent, plan, inputs, built.kernels),
+                subject=f"Layer {', '.join(order.intent.names) or 'an initramfs'}",
+                metadata=_metadata(order, built.kernels),
             ),
         )
         remove_tree(work)
-        layout.audit(current.repo, commit, base.checksum)
+        layout.audit(current.repo, commit, order.base.checksum)
     return commit
 
 
@@ -131,10 +137,10 @@ def _reserved(current: Transaction) -> users.Reserved:
     )
 
 
-def _metadata(
-    tree: Path, base: CommitInfo, intent: Intent, plan: Plan, inputs: str, kernels: kernel.Kernels | None
-) -> dict[str, str]:
-    present = plan.present(entry.package for entry in dpkg.installed(tree))
+def _metadata(order: Order, kernels: kernel.Kernels | None) -> dict[str, str]:
+    """The metadata of a layer's commit."""
+    base, intent, plan = order.base, order.intent, order.plan
+    present = plan.present(order.tree.packages)
     kept = {
         key: value
         for key, value in base.metadata.items()
@@ -148,13 +154,13 @@ def _metadata(
         # Who asked, and in which words: of the person behind sudo, where there is one.
         "apt-ostree.uid": str(caller.uid()),
         "apt-ostree.command": shlex.join(caller.words()),
-        "apt-ostree.packages": json.dumps(intent.names),
+        "apt-osorder.tree.packages": json.dumps(intent.names),
         "apt-ostree.left-out": json.dumps(plan.left_out),
         "apt-ostree.removed-base-packages": json.dumps([_identity(package) for package in plan.removed]),
         "apt-ostree.replaced-base-packages": json.dumps(
             [[_identity(old), _identity(new)] for old, new in plan.replaced]
         ),
-        "apt-ostree.inputs-sha256": inputs,
+        "apt-ostree.inputs-sha256": order.inputs,
         "apt-ostree.lock": json.dumps(
             [[*_identity(s.package), s.sha256, s.size, s.installed_size, s.sources] for s in plan.packages]
         ),

@@ -112,7 +112,7 @@ def _simulate(composition: Composition, work: Path, reporter: Reporter) -> Compo
     recipe = composition.recipe
     reporter.step(f"Resolving {recipe.suite} for {composition.architecture}")
     packages = mmdebstrap.simulate(composition.root, work, work / "log", reporter)
-    files = [dpkg.identity(deb.control(Path(name))) for name in recipe.packages if is_deb(name)]
+    files = [deb.control(Path(name)).package for name in recipe.packages if is_deb(name)]
     return Composed(True, recipe.ref, None, composition.version, tuple(sorted({*packages, *files})), dry_run=True)
 
 

@@ -7,47 +7,40 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from ..errors import AptOstreeError
 from ..host.files import take
-from ..layering import cache
 from ..layering.cache import Cached
 from ..layering.importing import import_deb
-from ..model import Package, Plan, Solved
+from ..model import Solved
 from ..tools import apt
 from ..tools.apt_area import Apt
 from .transaction import Transaction
 
 
-def fetch(current: Transaction, solver: Apt, plan: Plan, missing: Sequence[Solved]) -> dict[Package, Cached]:
-    """Download and import what is new, several at once: a package is imported while others still arrive."""
-    if missing:
-        size = sum(solved.size for solved in missing) / 1e6
-        current.reporter.step(f"Downloading and importing {len(missing)} packages ({size:.1f} MB)")
-        _fetch_missing(current, solver, missing)
-    found = {}
-    for solved in plan.packages:
-        cached = cache.load(current.area, solved.sha256)
-        assert cached is not None
-        found[solved.package] = cached
-    return found
+def fetch(current: Transaction, solver: Apt, missing: Sequence[Solved]) -> dict[str, Cached]:
+    """Download and import what is new, several at once: a package is imported while others still arrive.
 
-
-def _fetch_missing(current: Transaction, solver: Apt, missing: Sequence[Solved]) -> None:
+    Returns the imported packages by their digests. Raises DownloadError and what ``import_deb`` raises.
+    """
+    if not missing:
+        return {}
+    size = sum(solved.size for solved in missing) / 1e6
+    current.reporter.step(f"Downloading and importing {len(missing)} packages ({size:.1f} MB)")
     archives = solver.area / "archives"
-    done = 0
+    found: dict[str, Cached] = {}
 
-    def importing(solved: Solved) -> None:
+    def importing(solved: Solved) -> Cached:
         file = archives / apt.archive_name(solved.package)
         # What the unprivileged fetcher may still change is copied first, and judged as copied.
         own = current.area / "tmp" / file.name
         try:
             take(file, own)
-            import_deb(current.repo, current.area, own, solved.sha256, anew=True)
+            return import_deb(current.repo, current.area, own, solved.sha256, anew=True)
         except AptOstreeError:
             # A damaged download would be taken for the package again and again.
             own.unlink(missing_ok=True)
             file.unlink(missing_ok=True)
             apt.download(solver, [solved.package])
             take(file, own)
-            import_deb(current.repo, current.area, own, solved.sha256, anew=True)
+            return import_deb(current.repo, current.area, own, solved.sha256, anew=True)
         finally:
             own.unlink(missing_ok=True)
             file.unlink(missing_ok=True)
@@ -69,13 +62,14 @@ def _fetch_missing(current: Transaction, solver: Apt, missing: Sequence[Solved])
             # Most of it is done by now: what has arrived is imported while the rest arrives.
             with current.phase("import"):
                 for imported in as_completed(pending):
-                    imported.result()
-                    done += 1
-                    current.reporter.progress(done, len(missing))
+                    cached = imported.result()
+                    found[cached.sha256] = cached
+                    current.reporter.progress(len(found), len(missing))
         except BaseException:
             downloads.shutdown(wait=False, cancel_futures=True)
             imports.shutdown(wait=False, cancel_futures=True)
             raise
+    return found
 
 
 def _batches(missing: Sequence[Solved], workers: int) -> list[list[Solved]]:

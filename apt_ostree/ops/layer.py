@@ -10,7 +10,7 @@ from ..changes import Change, difference
 from ..errors import PackageError, SysrootError
 from ..host.files import check_space
 from ..inputs import debconf
-from ..layering import assemble, cache
+from ..layering.base import checkout
 from ..layering.cache import Cached
 from ..model import CommitInfo, Deployment, Intent, Package, Plan, Solved
 from ..system import origin
@@ -69,7 +69,7 @@ def reach(current: Transaction, settings: Settings, goal: Goal, options: Options
         return NOTHING_TO_DO
     if goal.intent.empty:
         return _take_base(start, goal)
-    tree = assemble.base_checkout(current.repo, current.area, goal.base.checksum)
+    tree = checkout(current.repo, current.area, goal.base.checksum)
     goal, provided = leave_to_base(start, goal, tree)
     if provided and goal == start.goal:
         return Outcome(False, "No change: " + "; ".join(provided) + ".")
@@ -86,7 +86,8 @@ def reach(current: Transaction, settings: Settings, goal: Goal, options: Options
         return _downloaded(current, outcome)
     if (commit := _made_before(start, solution)) is not None:
         return deploy_goal(current, commit, goal, replace(outcome, reused=True))
-    commit = build.build(current, tree, goal.base, goal.intent, solution.plan, cached, solution.inputs, answers)
+    order = build.Order(goal.base, tree, goal.intent, solution.plan, cached, answers, solution.inputs)
+    commit = build.build(current, order)
     return deploy_goal(current, commit, goal, outcome)
 
 
@@ -141,7 +142,7 @@ def _missing(start: Start, solution: Solution) -> list[Solved]:
     return [
         s
         for s in solution.plan.packages
-        if cache.load(start.current.area, s.sha256) is None or (s.name in goal.anew and s.sha256 not in given)
+        if s.sha256 not in solution.cached or (s.name in goal.anew and s.sha256 not in given)
     ]
 
 
@@ -152,7 +153,7 @@ def _preview(start: Start, solution: Solution, missing: Sequence[Solved]) -> Out
         True,
         "",
         solution.plan,
-        difference(_packages_of(current, start.commit), solution.plan.present(solution.base)),
+        difference(_packages_of(current, start.commit), solution.plan.present(solution.tree.packages)),
         download=sum(s.size for s in missing),
         dry_run=start.dry_run,
         bases=(start.goal.base, base),
@@ -178,7 +179,8 @@ def _fetch(start: Start, solution: Solution, missing: Sequence[Solved]) -> dict[
         "the packages",
     )
     recovery.mark_unsynced(current.sysroot)
-    return fetch(current, solution.solver, solution.plan, missing)
+    cached = {**solution.cached, **fetch(current, solution.solver, missing)}
+    return {s.package: cached[s.sha256] for s in solution.plan.packages}
 
 
 def _made_before(start: Start, solution: Solution) -> str | None:
@@ -189,9 +191,9 @@ def _made_before(start: Start, solution: Solution) -> str | None:
 def _check_kernels(solution: Solution) -> None:
     """Refuse by its packages' names, before anything is done, what no machine could boot. Raises TreeError."""
     plan = solution.plan
-    names = {package.name for package in plan.present(solution.base)}
+    names = {package.name for package in plan.present(solution.tree.packages)}
     if any(kernel.is_package(s.name) for s in plan.packages) and "dracut" not in names:
-        kernel.require_dracut(solution.tree)
+        kernel.require_dracut(solution.tree.path)
     gone = [package.name for package in plan.removed if kernel.is_package(package.name)]
     if gone and not any(map(kernel.is_package, names)):
         raise kernel.none_left(gone)
@@ -214,8 +216,8 @@ def _with_security(start: Start, goal: Goal, outcome: Outcome) -> Outcome:
     found = {s.package for s in outcome.plan.packages if s.from_security}
     rest = new - {s.package for s in outcome.plan.packages}
     if rest:
-        tree = assemble.base_checkout(current.repo, current.area, goal.base.checksum)
-        solver, _ = prepare_apt(current, tree, goal.base, goal.intent, cache_only=start.options.cache_only)
+        tree = checkout(current.repo, current.area, goal.base.checksum)
+        solver, _ = prepare_apt(current, tree, goal.intent, cache_only=start.options.cache_only)
         found |= apt.from_security(solver, rest)
     return replace(outcome, security=tuple(sorted(found & new)))
 

@@ -31,7 +31,7 @@ def install(
     with tx.transaction(settings, reporter) as current:
         target = as_is(current)
         after = edit.apply(current, target.intent, anew=again)
-        named = {*map(requests.name_of, edit.names), *(deb.control(file)["package"] for file in edit.files)}
+        named = {*map(requests.name_of, edit.names), *(deb.control(file).package.name for file in edit.files)}
         target = replace(target, intent=after, anew=frozenset(named) if again else frozenset())
         return reach(current, settings, target, options)
 

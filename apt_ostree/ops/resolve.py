@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,14 +10,16 @@ from ..errors import AptOstreeError, PackageError, ResolveError, UnavailableErro
 from ..host import proc
 from ..inputs import requests
 from ..layering import cache
-from ..model import CommitInfo, Intent, Package, Plan, Solved
+from ..layering.base import BaseTree
+from ..layering.cache import Cached
+from ..model import Intent, LocalPackage, Package, Plan, Solved
 from ..tools import apt, apt_area, apt_failures, dpkg
 from . import transaction as tx
 from .transaction import Transaction
 
 
 def prepare_apt(
-    current: Transaction, tree: Path, base: CommitInfo, after: Intent, *, cache_only: bool, force: bool = False
+    current: Transaction, base: BaseTree, after: Intent, *, cache_only: bool, force: bool = False
 ) -> tuple[apt_area.Apt, AptOstreeError | None]:
     """apt over the base, with the merge deployment's sources, and with fresh lists unless ``cache_only``.
 
@@ -26,7 +28,7 @@ def prepare_apt(
     no answer.
     """
     etc = current.sysroot.path / current.merge.path / "etc"
-    target = apt_area.Target(tree, etc if etc.is_dir() else tree / "usr/etc", dpkg.architectures(tree))
+    target = apt_area.Target(base.path, etc if etc.is_dir() else base.path / "usr/etc", base.architectures)
     # apt's area shows at RUN in this namespace: a path that its unprivileged user can reach.
     solver = apt_area.prepare(tx.RUN, target, base.checksum, after.recommends)
     if not cache_only:
@@ -39,6 +41,14 @@ def prepare_apt(
             current.reporter.warn(f"{error.brief}; going on {those} ({error.detail.splitlines()[0]})")
             return solver, None if had else error
     return solver, None
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """What is here already: the locked packages, and entries of the package cache by their digests."""
+
+    lock: Sequence[Solved]
+    cached: Mapping[str, Cached]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +67,9 @@ class Question:
 def resolve(
     current: Transaction,
     solver: apt_area.Apt,
-    tree: Path,
+    base: BaseTree,
     after: Intent,
-    lock: Sequence[Solved],
+    stock: Stock,
     *,
     optional: Sequence[str] = (),
 ) -> Plan:
@@ -69,32 +79,32 @@ def resolve(
     ResolveError, UnavailableError; when it is the base that stands in the way, it names the packages.
     """
     try:
-        return _resolve(current, solver, tree, after, lock)
+        return _resolve(current, solver, base, after, stock)
     except UnavailableError as error:
         left_out = {request for request in optional if requests.name_of(request) in error.names}
         if not set(error.names) <= set(map(requests.name_of, left_out)):
             raise
         current.reporter.warn(f"left out this time: {error.detail.replace(chr(10), '; ')}")
         rest = tuple(request for request in after.requested if request not in left_out)
-        plan = _resolve(current, solver, tree, replace(after, requested=rest), lock)
+        plan = _resolve(current, solver, base, replace(after, requested=rest), stock)
         return replace(plan, left_out=tuple(sorted(left_out)))
 
 
-def _resolve(current: Transaction, solver: apt_area.Apt, tree: Path, after: Intent, lock: Sequence[Solved]) -> Plan:
-    base = [entry.package for entry in dpkg.installed(tree)]
-    local = {entry.package: entry.sha256 for entry in after.local}
-    sources = _cached_packages(current, after, lock)
-    question = _question(base, after)
-    for name, why in sorted(inactive_overrides(base, after).items()):
+def _resolve(current: Transaction, solver: apt_area.Apt, base: BaseTree, after: Intent, stock: Stock) -> Plan:
+    lock = stock.lock
+    local = {entry.package: _imported(entry, stock) for entry in after.local}
+    sources = _cached_packages(current, local.values(), stock)
+    question = _question(base.packages, after)
+    for name, why in sorted(inactive_overrides(base.packages, after).items()):
         current.reporter.warn(f"the override of {name} is inactive: {why}")
     if not question.requests:
         return Plan()
-    locked_pins = [(s.package, apt.PRIORITY_LOCK) for s in lock if s.package not in base]
+    locked_pins = [(s.package, apt.PRIORITY_LOCK) for s in lock if s.package not in base.packages]
     apt.write_pins(solver, [*locked_pins, *question.pins])
     replacing = bool(question.replaceable)
     actions = apt.simulate(solver, question.requests, sources, replacing=replacing)
     if isinstance(actions, list) and not touches_base(actions, question):
-        return _plan(current, solver, actions, {s.package: s for s in lock}, local, base, after)
+        return _plan(solver, actions, {s.package: s for s in lock}, local, base.packages, after)
     apt.write_pins(solver, locked_pins)
     free = apt.simulate(solver, question.requests, sources, replacing=replacing)
     if isinstance(free, list) and (culprits := touches_base(free, question)):
@@ -106,7 +116,7 @@ def _resolve(current: Transaction, solver: apt_area.Apt, tree: Path, after: Inte
     unmet = apt_failures.unmet(failed)
     if tied := [entry for entry in unmet if entry.name in layered]:
         raise _tied(tied)
-    if skewed := [entry for entry in unmet if entry.name in {package.name for package in base}]:
+    if skewed := [entry for entry in unmet if entry.name in {package.name for package in base.packages}]:
         raise _skew(after, [], skewed)
     raise apt_failures.explain_failure(solver, failed, after)
 
@@ -137,18 +147,22 @@ def _skew(after: Intent, culprits: Sequence[str], unmet: Sequence[apt_failures.U
     )
 
 
-def _cached_packages(current: Transaction, after: Intent, lock: Sequence[Solved]) -> Path | None:
+def _imported(entry: LocalPackage, stock: Stock) -> Cached:
+    """A package that came as a file, from the cache. Raises PackageError."""
+    cached = stock.cached.get(entry.sha256)
+    if cached is None:
+        raise PackageError(
+            f"{entry.package.name} is not in the cache any more",
+            f"it was installed from a file with the SHA-256 {entry.sha256}",
+            "Install that file again, or uninstall it.",
+        )
+    return cached
+
+
+def _cached_packages(current: Transaction, local: Iterable[Cached], stock: Stock) -> Path | None:
     """A Packages file of what the cache has of the lock and of local packages; None when that is nothing."""
-    available = {s.sha256: cached for s in lock if (cached := cache.load(current.area, s.sha256)) is not None}
-    for entry in after.local:
-        cached = cache.load(current.area, entry.sha256)
-        if cached is None:
-            raise PackageError(
-                f"{entry.package.name} is not in the cache any more",
-                f"it was installed from a file with the SHA-256 {entry.sha256}",
-                "Install that file again, or uninstall it.",
-            )
-        available[entry.sha256] = cached
+    available = {s.sha256: stock.cached[s.sha256] for s in stock.lock if s.sha256 in stock.cached}
+    available |= {cached.sha256: cached for cached in local}
     return cache.packages_file(available.values(), current.area / "tmp/Packages") if available else None
 
 
@@ -205,11 +219,10 @@ def touches_base(actions: Sequence[apt.Action], question: Question) -> list[str]
 
 
 def _plan(
-    current: Transaction,
     solver: apt_area.Apt,
     actions: Sequence[apt.Action],
     known: Mapping[Package, Solved],
-    local: Mapping[Package, str],
+    local: Mapping[Package, Cached],
     base: Sequence[Package],
     intent: Intent,
 ) -> Plan:
@@ -220,9 +233,7 @@ def _plan(
     for action in wanted:
         package = action.package
         if package in local:
-            cached = cache.load(current.area, local[package])
-            assert cached is not None
-            solved.append(cached.solved())
+            solved.append(local[package].solved())
         elif package in known:
             solved.append(known[package])
         elif package in stanzas:

@@ -2,42 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from ..errors import ResolveError, UnavailableError
 from ..inputs import requests
+from ..layering import cache
+from ..layering.base import BaseTree
+from ..layering.cache import Cached
 from ..model import Intent, Package, Plan, Solved
-from ..tools import dpkg
 from ..tools.apt_area import Apt
 from ..tree import kernel
 from . import build, commits
 from .goal import Goal, Options, Start
-from .resolve import prepare_apt, resolve
+from .resolve import Stock, prepare_apt, resolve
 
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """What apt made of a goal over ``tree``, a checkout of its base."""
+    """What apt made of a goal over ``tree``, its base."""
 
     goal: Goal
-    tree: Path
-    base: tuple[Package, ...]
-    """What the base has installed."""
+    tree: BaseTree
     solver: Apt
     plan: Plan
+    cached: Mapping[str, Cached]
+    """What the package cache has of the plan, by the digests."""
     inputs: str
     """The digest of all that makes the layer (build.inputs_digest)."""
 
 
-def leave_to_base(start: Start, goal: Goal, tree: Path) -> tuple[Goal, list[str]]:
+def leave_to_base(start: Start, goal: Goal, tree: BaseTree) -> tuple[Goal, list[str]]:
     """The goal without new requests that the base fulfils, and a message for each; the user hears of them."""
     if start.options.allow_inactive:
         return goal, []
-    native = dpkg.architectures(tree)[0]
-    base = [entry.package for entry in dpkg.installed(tree)]
-    requested, provided = without_provided(goal.intent.requested, start.goal.intent.requested, base, native)
+    before = start.goal.intent.requested
+    requested, provided = without_provided(goal.intent.requested, before, tree.packages, tree.native)
     goal = replace(goal, intent=replace(goal.intent, requested=tuple(requested)))
     if goal != start.goal:
         for message in provided:
@@ -64,25 +64,26 @@ def without_provided(
     return kept, messages
 
 
-def solve(start: Start, goal: Goal, tree: Path) -> Solution:
+def solve(start: Start, goal: Goal, tree: BaseTree) -> Solution:
     """Let apt resolve the goal. Raises ResolveError, UnavailableError, PackageError, TreeError."""
     current, options = start.current, start.options
     if goal.intent.initramfs:
-        kernel.require_dracut(tree)
-    base = tuple(entry.package for entry in dpkg.installed(tree))
+        kernel.require_dracut(tree.path)
     lock = kept_lock(commits.locked(start.commit), start.goal.intent, goal)
+    local = [entry.sha256 for entry in goal.intent.local]
+    stock = Stock(lock, cache.load_all(current.area, [*(s.sha256 for s in lock), *local]))
     optional = optional_requests(start.goal.intent.requested, commits.left_out(start.commit), options)
     with current.phase("resolve", "Resolving dependencies"):
-        solver, dead = prepare_apt(
-            current, tree, goal.base, goal.intent, cache_only=options.cache_only, force=options.refresh
-        )
+        solver, dead = prepare_apt(current, tree, goal.intent, cache_only=options.cache_only, force=options.refresh)
         try:
-            plan = resolve(current, solver, tree, goal.intent, lock, optional=optional)
+            plan = resolve(current, solver, tree, goal.intent, stock, optional=optional)
         except UnavailableError as error:
             raise dead or _gone(error, start) from None
         except ResolveError as error:
             raise dead or error from None
-    return Solution(goal, tree, base, solver, plan, build.inputs_digest(goal.base, goal.intent, plan))
+    further = {s.sha256 for s in plan.packages} - stock.cached.keys()
+    cached = {**stock.cached, **cache.load_all(current.area, further)}
+    return Solution(goal, tree, solver, plan, cached, build.inputs_digest(goal.base, goal.intent, plan))
 
 
 def kept_lock(lock: Sequence[Solved], before: Intent, goal: Goal) -> list[Solved]:

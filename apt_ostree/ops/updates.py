@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..changes import Change, difference
 from ..errors import AptOstreeError, TreeError
-from ..layering import assemble
+from ..layering.base import checkout
 from ..model import CommitInfo
 from ..reporter import Reporter
 from ..system import remote
@@ -56,8 +56,8 @@ def refresh(settings: Settings, reporter: Reporter, *, force: bool) -> Update:
             return _base(current, Options())
         failure: AptOstreeError | None = None
         try:
-            tree = assemble.base_checkout(current.repo, current.area, now.base.checksum)
-            solver, _ = prepare_apt(current, tree, now.base, now.intent, cache_only=True)
+            tree = checkout(current.repo, current.area, now.base.checksum)
+            solver, _ = prepare_apt(current, tree, now.intent, cache_only=True)
             if apt.refresh(solver, force=force):
                 reporter.step("Refreshed the package lists")
         except AptOstreeError as error:

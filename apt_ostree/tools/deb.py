@@ -11,11 +11,14 @@ import io
 import os
 import tarfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from ..errors import PackageError, SpaceError
 from ..host import proc
+from ..model import Package
+from . import dpkg
 
 BLOCK = 1 << 15
 """Bytes written at once; tarfile copies what it has collected with every header, so that more is slower."""
@@ -28,12 +31,20 @@ _LEAVE_OUT = "Nothing was changed. Leave that package out; only its maintainer c
 _AR_HEADER = 60
 
 
-def control(deb: Path) -> dict[str, str]:
-    """The control stanza of a .deb, field names in lower case. Raises PackageError if it is no .deb."""
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A package's control stanza (deb-control(5)), as it stands in the .deb, and the package it describes."""
+
+    text: str
+    package: Package
+
+
+def control(deb: Path) -> Control:
+    """Read the control stanza of a .deb. Raises PackageError if the file is not a .deb, or has no valid one."""
     result = proc.run(["dpkg-deb", "--field", deb], check=False)
     if result.returncode != 0:
         raise PackageError(
-            f"{deb.name} is no Debian package, or is damaged",
+            f"{deb.name} is not a Debian package, or is damaged",
             proc.tail(result.stderr),
             "Fetch the file again.",
         )
@@ -42,7 +53,7 @@ def control(deb: Path) -> dict[str, str]:
     fields = {key.lower(): value for key, value in Debian822.from_string(result.stdout).items()}
     if missing := [key for key in ("package", "version", "architecture") if not fields.get(key)]:
         raise PackageError(f"{deb.name} has a broken control file", f"it lacks: {', '.join(missing)}")
-    return fields
+    return Control(result.stdout, dpkg.identity(fields))
 
 
 def unpack_tar(deb: Path, target: Path, limit: int | None = None) -> None:

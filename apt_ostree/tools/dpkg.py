@@ -83,9 +83,12 @@ def installed(tree: Path) -> list[Installed]:
     return sorted(parse_status(text), key=lambda entry: entry.package)
 
 
-def architectures(tree: Path) -> tuple[str, ...]:
-    """A tree's native architecture, then its foreign ones (dpkg --print-foreign-architectures)."""
-    own = native(entry.package for entry in installed(tree))
+def architectures(tree: Path, packages: Iterable[Package]) -> tuple[str, ...]:
+    """The native architecture of a tree with these packages, then the foreign ones that dpkg was told of.
+
+    Raises TreeError where dpkg is not among the packages.
+    """
+    own = native(packages)
     if not own:
         raise TreeError("the base has no dpkg", "its database does not list the package dpkg")
     listing = database(tree) / "arch"

@@ -150,7 +150,7 @@ def _in_base(options: argparse.Namespace, name: str) -> bool:
         return False
     status = ostree.cat(options.repo, options.ref, "/usr/lib/sysimage/dpkg/status") or ""
     installed = {(entry.package.name, entry.package.architecture) for entry in dpkg.parse_status(status)}
-    package = dpkg.identity(deb.control(Path(name)))
+    package = deb.control(Path(name)).package
     return (package.name, package.architecture) in installed
 
 

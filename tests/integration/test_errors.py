@@ -231,7 +231,7 @@ def test_a_truncated_file_is_refused(machine: System, archive: Archive, tmp_path
     deb.write_bytes(whole[:size])
     with machine.unchanged():
         failure = machine.run("install", deb, status=1).failure
-    assert re.fullmatch(r"many-files_1\.0_all\.deb is (no Debian package, or is )?damaged", failure.brief)
+    assert re.fullmatch(r"many-files_1\.0_all\.deb is (not a Debian package, or is )?damaged", failure.brief)
     assert failure.detail
     assert failure.resolution
 
@@ -240,7 +240,7 @@ def test_a_file_that_is_no_package_is_refused(machine: System, tmp_path: Path) -
     (tmp_path / "text.deb").write_text("This is no package.\n" * 100)
     with machine.unchanged():
         failure = machine.run("install", "./text.deb", status=1, cwd=tmp_path).failure
-    assert failure.brief == "text.deb is no Debian package, or is damaged"
+    assert failure.brief == "text.deb is not a Debian package, or is damaged"
     assert failure.detail
     assert failure.resolution == "Fetch the file again."
 

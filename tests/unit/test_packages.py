@@ -271,7 +271,7 @@ def test_a_plan_knows_packages_by_name_and_architecture() -> None:
     }
     actions = [Action("Remv", "b", "i386", "", "1"), *(Action("Inst", p.name, p.architecture, p.version) for p in new)]
     unused: Any = None
-    plan = resolve._plan(unused, unused, actions, new, {}, base, Intent(("c:i386",), remove=("b:i386",)))
+    plan = resolve._plan(unused, actions, new, {}, base, Intent(("c:i386",), remove=("b:i386",)))
     assert (plan.removed, plan.replaced) == ((base[2],), ((base[0], A2),))
     assert plan.automatic == {Package("c", "1", "amd64")}
     assert [str(package) for package in plan.present(base)] == [

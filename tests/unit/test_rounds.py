@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from apt_ostree.errors import TreeError
+from apt_ostree.layering.base import BaseTree
 from apt_ostree.layering.cache import Cached
 from apt_ostree.layering.rounds import ROUNDS_MAX, arrange, cut, needing_content
 from apt_ostree.model import Package, Plan, Round, Solved
@@ -43,21 +44,8 @@ def test_beyond_the_layers_that_the_kernel_stacks_packages_are_unpacked_whole() 
     assert len(cut([Round(packages("A" * 900), ())], packages("A"))[0]) == ROUNDS_MAX
 
 
-STATUS = """\
-Package: based
-Status: install ok installed
-Version: 0
-Architecture: all
-
-Package: old
-Status: install ok installed
-Version: 0
-Architecture: all
-"""
-
-
 @pytest.fixture
-def base(tmp_path: Path) -> Path:
+def base(tmp_path: Path) -> BaseTree:
     """A base with two packages, a program, a directory behind a link, and a diversion."""
     base = tmp_path / "base"
     for name in ("usr/bin/rm", "usr/lib/real/file", "usr/lib/sysimage/dpkg/status", "usr/etc/x"):
@@ -66,9 +54,8 @@ def base(tmp_path: Path) -> Path:
     (base / "bin").symlink_to("usr/bin")
     (base / "usr/lib/alias").symlink_to("/usr/lib/real")
     database = base / "usr/lib/sysimage/dpkg"
-    (database / "status").write_text(STATUS)
     (database / "diversions").write_text("/usr/bin/away\n/usr/bin/away.distrib\nbased\n")
-    return base
+    return BaseTree("", base, tuple(Package(name, "0", "all") for name in ("based", "old")), ("amd64",))
 
 
 def plan_of(place: Path, paths: dict[str, list[str]], control: str = "") -> tuple[Plan, dict[Package, Cached]]:
@@ -96,20 +83,20 @@ def plan_of(place: Path, paths: dict[str, list[str]], control: str = "") -> tupl
     ],
 )
 def test_what_lies_where_the_base_has_something_is_unpacked_whole(
-    base: Path, tmp_path: Path, path: str, needed: bool
+    base: BaseTree, tmp_path: Path, path: str, needed: bool
 ) -> None:
     plan, cached = plan_of(tmp_path, {"p": ["usr/share/p/new", path]})
     assert needing_content(base, plan, cached) == set(packages(["p"]) if needed else ())
 
 
-def test_another_version_of_a_base_package_is_unpacked_whole_and_begins_a_round(base: Path, tmp_path: Path) -> None:
+def test_another_version_of_a_base_package_is_unpacked_whole_and_begins_a_round(base: BaseTree, tmp_path: Path) -> None:
     plan, cached = plan_of(tmp_path, {"a": ["usr/a"], "based": ["usr/b"], "c": ["usr/c"]})
     rounds, whole = arrange(base, plan, cached)
     assert [[package.name for package in one.unpack] for one in rounds] == [["a"], ["based", "c"]]
     assert whole == set(packages(["based"]))
 
 
-def test_what_may_put_a_changed_base_package_out_of_order_begins_a_round(base: Path, tmp_path: Path) -> None:
+def test_what_may_put_a_changed_base_package_out_of_order_begins_a_round(base: BaseTree, tmp_path: Path) -> None:
     plan, cached = plan_of(tmp_path, {"a": ["usr/a"], "b": ["usr/b"]}, "Breaks: old (<< 1)\n")
     assert len(arrange(base, plan, cached)[0]) == 1
     changing = Plan(plan.packages, plan.rounds, removed=packages(["old"]))
