@@ -9,6 +9,7 @@ is ever writable by a script.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import stat
@@ -30,6 +31,8 @@ from ..tree import bytecode, kernel, opt, state, subids, units, users
 from . import hollow, hydrate, overlay, rounds, stubs
 from .base import BaseTree
 from .cache import Cached
+
+_log = logging.getLogger(__name__)
 
 DEBS = "/run/apt-ostree"
 """Where the sandbox sees the packages."""
@@ -129,6 +132,7 @@ def assemble(
         run.make_initramfs(kernels.boots, initramfs or ())
     overlay.settle_whiteouts(run.layers)
     union = overlay.is_union(base.path, run.layers)
+    _log.debug("to be committed: %s", "the union of the layers and the base" if union else "a walk applies the layers")
     if union:
         for layer in run.layers:
             overlay.strip(layer)

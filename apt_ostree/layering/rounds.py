@@ -7,6 +7,7 @@ meet one: no script, old or new, and no program or library that dpkg itself need
 from __future__ import annotations
 
 import functools
+import logging
 import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -18,6 +19,8 @@ from ..model import Package, Plan, Round
 from ..tools import dpkg
 from .base import BaseTree
 from .cache import Cached
+
+_log = logging.getLogger(__name__)
 
 ROUNDS_MAX = 400
 """overlayfs takes 500 layers below a mount (OVL_MAX_STACK), and their names have to fit in a page (mount(2))."""
@@ -92,9 +95,11 @@ def cut(
         for package in current.unpack:
             if parts[-1] and package in first:
                 if cuts > 0:
+                    _log.debug("round is cut before %s: its unpacking runs a script, or needs contents", package)
                     parts.append([])
                     cuts -= 1
                 else:
+                    _log.debug("round is not cut before %s: there are %d; unpacked whole instead", package, limit)
                     whole.update(current.unpack)
             parts[-1].append(package)
         done += [Round(tuple(part), (), current.remove if n == 0 else ()) for n, part in enumerate(parts[:-1])]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import logging
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,6 +21,8 @@ from ..tools import ostree
 from ..tree import kernel, layout, subids, users
 from . import commits
 from .transaction import Transaction
+
+_log = logging.getLogger(__name__)
 
 ENGINE = 5
 """Part of every layer's inputs: raised when the engine would make another tree of the same inputs."""
@@ -55,7 +58,9 @@ def find(current: Transaction, inputs: str) -> str | None:
     for deployment in current.sysroot.deployments:
         info = ostree.commit_info(current.repo, deployment.checksum)
         if info is not None and info.metadata.get("apt-ostree.inputs-sha256") == inputs:
+            _log.debug("layer is used again: deployment %s was made of inputs %s", deployment.id, inputs)
             return info.checksum
+    _log.debug("no deployed layer was made of inputs %s", inputs)
     return None
 
 
@@ -80,6 +85,7 @@ def build(current: Transaction, order: Order) -> str:
 
     Raises ScriptError, PackageError, SpaceError and TreeError; the log of the scripts stays then.
     """
+    _log.debug("layer is built of inputs %s", order.inputs)
     work = current.area / "tmp/layer"
     work.mkdir(mode=0o700)
     day = order.base.timestamp // 86400

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from ..system import inventory, journal, sysroot
 from ..system.lock import holder, lock
 from ..system.sysroot import Sysroot
 from .recovery import prepare_area, recover, sweep
+
+_log = logging.getLogger(__name__)
 
 RUN = Path("/run/apt-ostree")
 """Where a transaction's own mount namespace shows apt's area: a path that the unprivileged fetcher can reach,
@@ -188,7 +191,10 @@ def transaction(settings: Settings, reporter: Reporter) -> Iterator[Transaction]
         )
         try:
             with _recorded(writer, loaded, osname):
-                yield Transaction(identifier, loaded, osname, reporter, writer, chosen)
+                current = Transaction(identifier, loaded, osname, reporter, writer, chosen)
+                why = "booted" if current.merge.booted else "first that is not staged; none of this stateroot is booted"
+                _log.debug("merge deployment: %s (%s)", current.merge.id, why)
+                yield current
         finally:
             # What cannot go now is swept by the next command, and hides no error of this one.
             with contextlib.suppress(OSError, ToolError):

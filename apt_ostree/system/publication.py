@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from ..tools import ostree
 from ..tree import kernel
 from . import origin, retention
 from .sysroot import Sysroot, load
+
+_log = logging.getLogger(__name__)
 
 
 def publish(
@@ -47,6 +50,8 @@ def publish(
             kernel.etc_archive(before.path / merge.path / "etc", tracked, overlay)
             overlays = [f"--overlay-initrd={overlay}"]
         staying = retention.kept(own, merge, keep)
+        for deployment in own:
+            _log.debug("deployment %s %s", deployment.id, "stays" if deployment in staying else "is removed")
         size = overlay.stat().st_size if overlays else 0
         going = retention.first_to_go(before.path, commit, own, staying, size)
         # Objects were written without fsync; ostree syncs /boot and its own links, we sync what they lead to.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import time
@@ -16,6 +17,8 @@ from ..host.files import check_space
 from ..model import Package, Round, Solved
 from . import apt_failures, dpkg
 from .apt_area import Apt, write
+
+_log = logging.getLogger(__name__)
 
 LISTS_MAX_AGE = 24 * 3600
 """Seconds after which an operation that may use the network refreshes the package lists by itself."""
@@ -65,9 +68,13 @@ def refresh(apt: Apt, *, force: bool = False) -> bool:
         known = json.loads(stamp.read_text())
     except (OSError, ValueError):
         known = {}
-    fresh = known.get("sources") == apt.sources_digest and time.time() - known.get("time", 0) < LISTS_MAX_AGE
-    if fresh and not force:
+    age = time.time() - known.get("time", 0)
+    same = known.get("sources") == apt.sources_digest
+    if same and age < LISTS_MAX_AGE and not force:
+        _log.debug("package lists are fresh: %.0f s old, of the same sources", age)
         return False
+    reason = "this was asked for" if force else "of other sources, or none" if not same else f"{age:.0f} s old"
+    _log.debug("package lists are fetched: %s", reason)
     # Error-Mode=any: without it apt-get update exits 0 when a server cannot be reached.
     result = apt.run("apt-get", "update", "-q", "-o", "APT::Update::Error-Mode=any", check=False)
     if result.returncode != 0:
