@@ -12,11 +12,10 @@ from pathlib import Path
 from ..errors import NotRootError, ResolveError, UsageError
 from ..host import proc
 from ..inputs import requests
-from ..system import origin, sysroot
+from ..system import commits, origin, sysroot
 from ..system.inventory import package_list
 from ..system.sysroot import Sysroot
 from ..tools import apt_area, apt_failures, dpkg
-from . import commits
 from . import transaction as tx
 from .transaction import Settings
 

@@ -8,10 +8,9 @@ from datetime import UTC, datetime
 
 from ..errors import RemoteError, UsageError
 from ..model import CommitInfo
-from ..system import origin, remote
+from ..system import commits, origin, remote
 from ..system.remote import Refspec
 from ..tools import ostree
-from . import commits
 from .goal import Goal
 from .transaction import Transaction
 

@@ -17,9 +17,9 @@ from ..layering import assemble, cache
 from ..layering.base import BaseTree
 from ..layering.cache import Cached
 from ..model import LIMITS, CommitInfo, Intent, Package, Plan
+from ..system import commits
 from ..tools import ostree
 from ..tree import kernel, layout, subids, users
-from . import commits
 from .transaction import Transaction
 
 _log = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ from ..host.files import remove_tree
 from ..layering import cache
 from ..model import Deployment
 from ..reporter import Reporter
-from ..system import publication, reordering, staged, sysroot
-from . import commits, finish
+from ..system import commits, publication, reordering, staged, sysroot
+from . import finish
 from . import transaction as tx
 from .transaction import Settings
 

@@ -8,11 +8,10 @@ from pathlib import Path
 from ..errors import SysrootError
 from ..layering import cache
 from ..model import Deployment
-from ..system import origin, publication
+from ..system import commits, origin, publication
 from ..system.origin import Origin
 from ..system.sysroot import Sysroot
 from ..tools import ostree
-from . import commits
 from .transaction import Transaction
 
 

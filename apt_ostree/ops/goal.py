@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from ..errors import ResolveError
 from ..inputs import requests
 from ..model import CommitInfo, Intent, Package
-from ..system import origin
-from . import commits
+from ..system import commits, origin
 from .transaction import Transaction
 
 

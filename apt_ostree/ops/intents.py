@@ -10,9 +10,10 @@ from ..errors import PackageError, ResolveError, UsageError
 from ..inputs import requests
 from ..layering.importing import import_deb
 from ..model import Intent, LocalPackage, Package
+from ..system import commits
 from ..system.inventory import package_list
 from ..tools import deb, dpkg
-from . import commits, recovery
+from . import recovery
 from .transaction import Transaction
 
 

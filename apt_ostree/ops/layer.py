@@ -13,12 +13,12 @@ from ..inputs import debconf
 from ..layering.base import checkout
 from ..layering.cache import Cached
 from ..model import CommitInfo, Deployment, Intent, Package, Plan, Solved
-from ..system import origin
+from ..system import commits, origin
 from ..system.inventory import package_list
 from ..tools import apt, ostree
 from ..tree import etc, kernel
 from ..tree.etc import Conflict
-from . import build, commits, finish, recovery
+from . import build, finish, recovery
 from .fetch import fetch
 from .goal import Goal, Options, Start, as_is, is_reached
 from .resolve import prepare_apt

@@ -14,7 +14,7 @@ from ..changes import Change, difference
 from ..errors import SysrootError, UsageError
 from ..inputs import requests
 from ..model import CommitInfo, Deployment, Intent, Package, Solved
-from ..system import journal, origin, staged, sysroot
+from ..system import commits, journal, origin, staged, sysroot
 from ..system.inventory import no_database, package_list
 from ..system.lock import Holder, holder
 from ..system.sysroot import Sysroot
@@ -22,7 +22,6 @@ from ..tools import dpkg, ostree
 from ..tree import changelog, etc
 from ..tree.changelog import News
 from ..tree.etc import Conflict
-from . import commits
 from . import transaction as tx
 from .available import Update, cached
 from .resolve import inactive_overrides

@@ -11,9 +11,9 @@ from ..host.files import remove_tree, write_atomically
 from ..layering import cache
 from ..reporter import Reporter
 from ..system import journal, origin, publication, reordering
+from ..system.commits import PENDING_REF, hold_bases
 from ..system.sysroot import Sysroot
 from ..tools import ostree
-from .commits import PENDING_REF, hold_bases
 
 KILLED = "the process was killed, or the machine stopped"
 """What the journal says of a transaction that could not say so itself."""

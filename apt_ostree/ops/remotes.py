@@ -9,10 +9,9 @@ from pathlib import Path
 
 from ..errors import RemoteError, UsageError, redact
 from ..reporter import Reporter
-from ..system import remote
+from ..system import commits, remote
 from ..system.remote import Remote
 from ..system.sysroot import Sysroot
-from . import commits
 from . import transaction as tx
 from .deployments import Done
 from .transaction import Settings

@@ -11,9 +11,10 @@ from ..layering import cache
 from ..layering.base import BaseTree
 from ..layering.cache import Cached
 from ..model import Intent, Package, Plan, Solved
+from ..system import commits
 from ..tools.apt_area import Apt
 from ..tree import kernel
-from . import build, commits
+from . import build
 from .goal import Goal, Options, Start
 from .resolve import Stock, prepare_apt, resolve
 

@@ -13,8 +13,9 @@ from apt_ostree.errors import ResolveError, UsageError
 from apt_ostree.inputs import requests
 from apt_ostree.inputs.requests import is_file, parse_expression
 from apt_ostree.model import CommitInfo, Intent, LocalPackage, Package, Plan, Round, Solved
-from apt_ostree.ops import build, commits, fetch, resolve
+from apt_ostree.ops import build, fetch, resolve
 from apt_ostree.ops.resolve import Question
+from apt_ostree.system import commits
 from apt_ostree.tools.apt import Action
 
 

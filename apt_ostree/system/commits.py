@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ..errors import SysrootError
 from ..model import CommitInfo, Deployment, Package, Solved
-from ..system.sysroot import Sysroot
 from ..tools import ostree
+from .sysroot import Sysroot
 
 PENDING_REF = "apt-ostree/pending"
 """Holds a new layer between its commit and its deployment, so that no concurrent prune takes it."""
