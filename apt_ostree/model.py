@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -121,11 +120,6 @@ class Solved:
     def name(self) -> str:
         return self.package.name
 
-    @property
-    def from_security(self) -> bool:
-        """Whether it came from a security archive, by its label or its suite's name: Debian's custom."""
-        return re.search(r"-Security:|-security(?:,|$)", self.sources) is not None
-
 
 @dataclass(frozen=True, slots=True)
 class Round:
@@ -162,7 +156,8 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class CommitInfo:
-    """A commit's metadata: our own keys and those a base's author wrote; times in seconds UTC."""
+    """A commit, but for its files: ``metadata`` has our own keys and those that a base's author wrote
+    (system/metadata.py); ``timestamp`` is in seconds UTC."""
 
     checksum: str
     parent: str | None
@@ -173,11 +168,6 @@ class CommitInfo:
     @property
     def version(self) -> str:
         return self.metadata.get("version", "")
-
-    @property
-    def layered(self) -> bool:
-        """Whether apt-ostree made it by laying packages over another commit."""
-        return self.metadata.get("apt-ostree.clientlayer") == "true"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import changes
 from ..inputs.kargs import split as split_kargs
+from ..system import metadata
 from . import available, difference, documents, layout
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def _deployment_lines(entry: DeploymentStatus, *, verbose: bool, width: int | No
         yield layout.field("", flags)
     version = entry.base.version or "(none)"
     yield layout.field("Version", f"{version}  ({layout.moment(entry.base.timestamp)})")
-    layer = f"Layer  {entry.commit.checksum[:12]}" if entry.commit.layered else "(no layer)"
+    layer = f"Layer  {entry.commit.checksum[:12]}" if metadata.is_layer(entry.commit) else "(no layer)"
     yield layout.field("Base", f"{entry.base.checksum[:12]}   {layer}")
     yield from layout.fields("Requested", entry.intent.requested, width)
     local = [f"{e.package.name} {e.package.version}" for e in entry.intent.requested_local]
@@ -64,8 +65,9 @@ def _deployment_lines(entry: DeploymentStatus, *, verbose: bool, width: int | No
 
 def _more_lines(entry: DeploymentStatus, width: int | None) -> Iterable[str]:
     yield from layout.fields("Kargs", split_kargs(entry.deployment.kargs), width, " ")
-    if command := entry.commit.metadata.get("apt-ostree.command"):
-        who = f"uid {entry.commit.metadata.get('apt-ostree.uid', '?')}: {command}"
+    if command := metadata.command(entry.commit):
+        uid = metadata.uid(entry.commit)
+        who = f"uid {'?' if uid is None else uid}: {command}"
         yield from layout.fields("Made by", who.split(" "), width, " ")
     label = "Packages"
     for solved in entry.layered:
@@ -144,7 +146,7 @@ def _deployment_json(entry: DeploymentStatus) -> dict[str, Any]:
             {"old": changes.package_document(old), "new": changes.package_document(new)} for old, new in entry.replaced
         ],
         "kargs": deployment.kargs,
-        "kernel": entry.commit.metadata.get("ostree.linux"),
+        "kernel": metadata.kernel(entry.commit),
         "regenerate-initramfs": entry.intent.initramfs,
         "initramfs-args": list(entry.intent.initramfs_args),
         "initramfs-etc": list(entry.intent.initramfs_etc),
@@ -154,15 +156,14 @@ def _deployment_json(entry: DeploymentStatus) -> dict[str, Any]:
 
 def _detailed_json(entry: DeploymentStatus) -> dict[str, Any]:
     """What ``-v`` adds."""
-    metadata = entry.commit.metadata
     layer = {
         "parent": entry.commit.parent,
         "message": entry.commit.subject,
-        "uid": int(uid) if (uid := metadata.get("apt-ostree.uid", "")).isdecimal() else None,
-        "command": metadata.get("apt-ostree.command"),
+        "uid": metadata.uid(entry.commit),
+        "command": metadata.command(entry.commit),
         "packages": documents.details(entry.details or ()),
     }
     return {
-        "layer": layer if entry.commit.layered else None,
+        "layer": layer if metadata.is_layer(entry.commit) else None,
         "etc-conflicts": documents.etc_conflicts(entry.etc),
     }

@@ -6,7 +6,6 @@ import functools
 import hashlib
 import json
 import logging
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -17,7 +16,7 @@ from ..layering import assemble, cache
 from ..layering.base import BaseTree
 from ..layering.cache import Cached
 from ..model import LIMITS, CommitInfo, Intent, Package, Plan
-from ..system import commits
+from ..system import commits, metadata
 from ..tools import ostree
 from ..tree import kernel, layout, subids, users
 from .transaction import Transaction
@@ -57,7 +56,7 @@ def find(current: Transaction, inputs: str) -> str | None:
     """A deployed commit made from the very same inputs."""
     for deployment in current.sysroot.deployments:
         info = ostree.commit_info(current.repo, deployment.checksum)
-        if info is not None and info.metadata.get("apt-ostree.inputs-sha256") == inputs:
+        if info is not None and metadata.inputs(info) == inputs:
             _log.debug("layer is used again: deployment %s was made of inputs %s", deployment.id, inputs)
             return info.checksum
     _log.debug("no deployed layer was made of inputs %s", inputs)
@@ -121,7 +120,7 @@ def build(current: Transaction, order: Order) -> str:
                 ostree.commit,
                 ref=commits.PENDING_REF,
                 subject=f"Layer {', '.join(order.intent.names) or 'an initramfs'}",
-                metadata=_metadata(order, built.kernels),
+                metadata=metadata.of_layer(order.base, _notes(order, built.kernels)),
             ),
         )
         remove_tree(work)
@@ -143,32 +142,15 @@ def _reserved(current: Transaction) -> users.Reserved:
     )
 
 
-def _metadata(order: Order, kernels: kernel.Kernels | None) -> dict[str, str]:
-    """The metadata of a layer's commit."""
-    base, intent, plan = order.base, order.intent, order.plan
-    present = plan.present(order.tree.packages)
-    kept = {
-        key: value
-        for key, value in base.metadata.items()
-        if key in {"version", "ostree.linux", "ostree.bootable", "apt-ostree.kernel-args"}
-    }
-    if kernels is not None:
-        kept |= {"ostree.bootable": "true", "ostree.linux": kernels.boots}
-    return kept | {
-        "apt-ostree.clientlayer": "true",
-        "apt-ostree.engine": f"{ENGINE} ({__version__})",
-        # Who asked, and in which words: of the person behind sudo, where there is one.
-        "apt-ostree.uid": str(caller.uid()),
-        "apt-ostree.command": shlex.join(caller.words()),
-        "apt-osorder.tree.packages": json.dumps(intent.names),
-        "apt-ostree.left-out": json.dumps(plan.left_out),
-        "apt-ostree.removed-base-packages": json.dumps([_identity(package) for package in plan.removed]),
-        "apt-ostree.replaced-base-packages": json.dumps(
-            [[_identity(old), _identity(new)] for old, new in plan.replaced]
-        ),
-        "apt-ostree.inputs-sha256": order.inputs,
-        "apt-ostree.lock": json.dumps(
-            [[*_identity(s.package), s.sha256, s.size, s.installed_size, s.sources] for s in plan.packages]
-        ),
-        "apt-ostree.pkglist": json.dumps([_identity(package) for package in present]),
-    }
+def _notes(order: Order, kernels: kernel.Kernels | None) -> metadata.Layer:
+    """What the commit of a layer says of itself."""
+    return metadata.Layer(
+        f"{ENGINE} ({__version__})",
+        caller.uid(),
+        caller.words(),
+        order.intent.names,
+        order.plan,
+        order.inputs,
+        order.plan.present(order.tree.packages),
+        kernels.boots if kernels is not None else None,
+    )

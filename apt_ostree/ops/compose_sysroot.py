@@ -10,7 +10,7 @@ from ..errors import SysrootError, ToolError, UsageError
 from ..host import proc
 from ..host.files import remove_tree
 from ..reporter import Reporter
-from ..system import remote
+from ..system import metadata, remote
 from ..tools import ostree
 from .transaction import require_root
 
@@ -82,8 +82,7 @@ def make_sysroot(repo: Path, ref: str, wanted: NewSystem, reporter: Reporter) ->
         ostree.run(target, "pull-local", f"--remote={stateroot}", str(repo.absolute()), ref)
         info = ostree.commit_info(target, commit)
         assert info is not None
-        recorded = ostree.load_json(info, "apt-ostree.kernel-args")
-        arguments = [*(recorded if isinstance(recorded, list) else []), *wanted.kargs]
+        arguments = [*metadata.kernel_arguments(info), *wanted.kargs]
         reporter.step("Deploying")
         try:
             ostree.admin(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -20,6 +19,7 @@ from ..inputs.manifest import File, Manifest
 from ..model import Package
 from ..reporter import Reporter
 from ..sandbox import bwrap
+from ..system import metadata
 from ..tools import deb, dpkg, mmdebstrap, ostree
 from ..tree import kernel, layout, state, users
 from .transaction import require_root
@@ -272,20 +272,6 @@ def _make_initramfs(root: Path, version: str, work: Path, log: Path) -> None:
     mount_point.rmdir()
 
 
-def metadata(
-    composition: Composition, packages: Sequence[Package], booting: str | None, added: Mapping[str, str]
-) -> dict[str, str]:
-    """What the commit says of itself; the manifest's own keys and ``added`` ones win."""
-    found = {
-        "version": composition.version,
-        "apt-ostree.pkglist": json.dumps([[p.name, p.version, p.architecture] for p in packages]),
-        "apt-ostree.kernel-args": json.dumps(list(composition.recipe.kernel_args)),
-    }
-    if booting is not None:
-        found |= {"ostree.bootable": "true", "ostree.linux": booting}
-    return {**found, **composition.recipe.metadata, **added}
-
-
 def _commit(
     root: Path, composition: Composition, booting: str | None, options: TreeOptions, reporter: Reporter
 ) -> Composed:
@@ -293,6 +279,7 @@ def _commit(
     reporter.step("Committing")
     recipe, version = composition.recipe, composition.version
     present = tuple(entry.package for entry in dpkg.installed(root))
+    own = metadata.of_base(version, present, recipe.kernel_args, booting)
     before = ostree.resolve(options.repo, recipe.ref)
     parent = None if options.no_parent else before
     commit = ostree.commit(
@@ -302,7 +289,7 @@ def _commit(
         bind=recipe.ref,
         parent=parent,
         subject=f"{recipe.ref} {version}",
-        metadata=metadata(composition, present, booting, options.metadata or {}),
+        metadata={**own, **recipe.metadata, **(options.metadata or {})},
     )
     try:
         layout.audit(options.repo, commit)

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import SysrootError
 from ..layering import cache
 from ..model import Deployment
-from ..system import commits, origin, publication
+from ..system import commits, metadata, origin, publication
 from ..system.origin import Origin
 from ..system.sysroot import Sysroot
 from ..tools import ostree
@@ -62,6 +62,6 @@ def needed(repo: Path, deployments: Sequence[Deployment]) -> set[str]:
     """The digests of the packages that these deployments are made of. Raises SysrootError where that cannot be told."""
     keep = set()
     for deployment in deployments:
-        keep |= {s.sha256 for s in commits.locked(commits.commit_of(repo, deployment))}
+        keep |= {s.sha256 for s in metadata.lock(commits.commit_of(repo, deployment))}
         keep |= {entry.sha256 for entry in origin.intent(deployment.origin).local}
     return keep

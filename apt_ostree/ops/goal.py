@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from ..errors import ResolveError
 from ..inputs import requests
 from ..model import CommitInfo, Intent, Package
-from ..system import commits, origin
+from ..system import commits, metadata, origin
 from .transaction import Transaction
 
 
@@ -82,7 +82,7 @@ def as_is(current: Transaction) -> Goal:
 
 def let_go(current: Transaction, names: Sequence[str]) -> frozenset[Package]:
     """The layered packages whose locked versions an upgrade lets go: all, or those named. Raises ResolveError."""
-    lock = [solved.package for solved in commits.locked(commits.commit_of(current.repo, current.basis))]
+    lock = [solved.package for solved in metadata.lock(commits.commit_of(current.repo, current.basis))]
     for name in names:
         requests.parse_expression(name)
     if unknown := [name for name in names if name not in {package.name for package in lock}]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -13,7 +12,7 @@ from ..inputs import debconf
 from ..layering.base import checkout
 from ..layering.cache import Cached
 from ..model import CommitInfo, Deployment, Intent, Package, Plan, Solved
-from ..system import commits, origin
+from ..system import commits, metadata, origin
 from ..system.inventory import package_list
 from ..tools import apt, ostree
 from ..tree import etc, kernel
@@ -95,11 +94,11 @@ def _start(current: Transaction, options: Options, *, dry_run: bool) -> Start:
     """Read what boots next. Raises SysrootError, also where its origin does not say what its layer was made for."""
     goal = as_is(current)
     commit = commits.commit_of(current.repo, current.basis)
-    if commit.layered and goal.intent.empty:
+    if metadata.is_layer(commit) and goal.intent.empty:
         raise SysrootError(
             f"deployment {current.basis.index} has lost its requests",
             f"{current.basis.path}.origin records none, and its commit was made for: "
-            + " ".join(json.loads(commit.metadata.get("apt-ostree.packages", "[]"))),
+            + " ".join(metadata.requests(commit)),
             "Write 'requested=NAME;NAME;' under [packages] there, or boot the one before ('apt-ostree rollback').",
         )
     return Start(current, options, dry_run, goal, commit)
@@ -131,7 +130,7 @@ def _take_base(start: Start, goal: Goal) -> Outcome:
 
 def _is_deployed(start: Start, solution: Solution) -> bool:
     """True if what boots next was made from the very same inputs, and nothing is to be built again."""
-    same = solution.inputs == start.commit.metadata.get("apt-ostree.inputs-sha256")
+    same = solution.inputs == metadata.inputs(start.commit)
     return same and replace(solution.goal, free=start.goal.free) == start.goal
 
 
@@ -213,7 +212,7 @@ def _with_security(start: Start, goal: Goal, outcome: Outcome) -> Outcome:
         return outcome
     current = start.current
     new = {*outcome.change.added, *(package for _, package in outcome.change.changed)}
-    found = {s.package for s in outcome.plan.packages if s.from_security}
+    found = {s.package for s in outcome.plan.packages if apt.is_security(s.sources)}
     rest = new - {s.package for s in outcome.plan.packages}
     if rest:
         tree = checkout(current.repo, current.area, goal.base.checksum)

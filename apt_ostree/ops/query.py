@@ -8,13 +8,12 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..changes import Change, difference
 from ..errors import SysrootError, UsageError
 from ..inputs import requests
 from ..model import CommitInfo, Deployment, Intent, Package, Solved
-from ..system import commits, journal, origin, staged, sysroot
+from ..system import commits, journal, metadata, origin, staged, sysroot
 from ..system.inventory import no_database, package_list
 from ..system.lock import Holder, holder
 from ..system.sysroot import Sysroot
@@ -74,9 +73,9 @@ def status(path: Path, stateroot: str | None = None, *, detailed: bool = False) 
     found = []
     for deployment in chosen:
         info = commits.commit_of(loaded.repo, deployment)
-        base = commits.base_of(loaded.repo, deployment) if info.layered else info
+        base = commits.base_of(loaded.repo, deployment) if metadata.is_layer(info) else info
         intent = origin.intent(deployment.origin)
-        layered = tuple(commits.locked(info))
+        layered = tuple(metadata.lock(info))
         found.append(
             DeploymentStatus(
                 deployment,
@@ -86,8 +85,8 @@ def status(path: Path, stateroot: str | None = None, *, detailed: bool = False) 
                 intent,
                 layered,
                 _inactive(loaded.repo, base, info, intent, layered),
-                tuple(Package(*entry) for entry in _list(info, "apt-ostree.removed-base-packages")),
-                tuple((Package(*old), Package(*new)) for old, new in _list(info, "apt-ostree.replaced-base-packages")),
+                metadata.removed(info),
+                metadata.replaced(info),
                 pending=deployment.index < booted.index if booted else deployment.index == 0,
                 rollback=deployment.index > (booted.index if booted else 0),
                 unlocked=staged.unlocked(deployment.path.rpartition("/")[2], deployment.origin),
@@ -127,11 +126,6 @@ def _etc(loaded: Sysroot, deployment: Deployment) -> tuple[Conflict, ...]:
     return tuple(etc.conflicts(loaded.repo, loaded.path / merged.path, merged.checksum, deployment.checksum))
 
 
-def _list(info: CommitInfo, key: str) -> list[Any]:
-    value = ostree.load_json(info, key)
-    return value if isinstance(value, list) else []
-
-
 def _inactive(
     repo: Path, base: CommitInfo, info: CommitInfo, intent: Intent, layered: Sequence[Solved]
 ) -> dict[str, str]:
@@ -144,7 +138,7 @@ def _inactive(
     asked = {request: requests.key(request, native) for request in intent.requested}
     asked |= {str(entry.package): requests.key_of(entry.package, native) for entry in intent.requested_local}
     have = {requests.key_of(package, native): package for package in present}
-    missing = _list(info, "apt-ostree.left-out")
+    missing = metadata.left_out(info)
     # What is in neither is a virtual package, and came by another name.
     return inactive_overrides(present, intent) | {
         request: f"{name} {have[name].version} is part of the base" if name in have else "no archive had it"

@@ -11,7 +11,7 @@ from ..layering import cache
 from ..layering.base import BaseTree
 from ..layering.cache import Cached
 from ..model import Intent, Package, Plan, Solved
-from ..system import commits
+from ..system import metadata
 from ..tools.apt_area import Apt
 from ..tree import kernel
 from . import build
@@ -70,10 +70,10 @@ def solve(start: Start, goal: Goal, tree: BaseTree) -> Solution:
     current, options = start.current, start.options
     if goal.intent.initramfs:
         kernel.require_dracut(tree.path)
-    lock = kept_lock(commits.locked(start.commit), start.goal.intent, goal)
+    lock = kept_lock(metadata.lock(start.commit), start.goal.intent, goal)
     local = [entry.sha256 for entry in goal.intent.local]
     stock = Stock(lock, cache.load_all(current.area, [*(s.sha256 for s in lock), *local]))
-    optional = optional_requests(start.goal.intent.requested, commits.left_out(start.commit), options)
+    optional = optional_requests(start.goal.intent.requested, metadata.left_out(start.commit), options)
     with current.phase("resolve", "Resolving dependencies"):
         solver, dead = prepare_apt(current, tree, goal.intent, cache_only=options.cache_only, force=options.refresh)
         try:

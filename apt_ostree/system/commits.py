@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import SysrootError
-from ..model import CommitInfo, Deployment, Package, Solved
+from ..model import CommitInfo, Deployment
 from ..tools import ostree
+from . import metadata
 from .sysroot import Sysroot
 
 PENDING_REF = "apt-ostree/pending"
@@ -18,7 +19,7 @@ BASE_REF = "apt-ostree/base"
 def base_of(repo: Path, deployment: Deployment) -> CommitInfo:
     """The base commit of a deployment: its own where nothing is layered. Raises SysrootError."""
     info = commit_of(repo, deployment)
-    if not info.layered:
+    if not metadata.is_layer(info):
         return info
     base = ostree.commit_info(repo, info.parent) if info.parent else None
     if base is None:
@@ -60,17 +61,3 @@ def hold_bases(loaded: Sysroot, also: str | None = None) -> None:
         for ref, checksum in held.items():
             if checksum not in wanted:
                 ostree.delete_ref(loaded.repo, ref)
-
-
-def locked(info: CommitInfo) -> list[Solved]:
-    """The solved set that a layer's commit carries; empty for a base."""
-    entries = ostree.load_json(info, "apt-ostree.lock")
-    if not isinstance(entries, list):
-        return []
-    return [Solved(Package(*entry[:3]), *entry[3:]) for entry in entries]
-
-
-def left_out(info: CommitInfo) -> list[str]:
-    """The requests that no archive could fulfil when a layer was made."""
-    value = ostree.load_json(info, "apt-ostree.left-out")
-    return value if isinstance(value, list) else []

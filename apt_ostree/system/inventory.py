@@ -8,6 +8,7 @@ from pathlib import Path
 from ..errors import TreeError
 from ..model import Package
 from ..tools import dpkg, ostree
+from . import metadata
 
 
 def package_list(repo: Path, commit: str) -> list[Package]:
@@ -21,9 +22,9 @@ def package_list(repo: Path, commit: str) -> list[Package]:
 @functools.lru_cache(maxsize=16)
 def _package_list(repo: Path, commit: str) -> tuple[Package, ...]:
     info = ostree.commit_info(repo, commit)
-    entries = ostree.load_json(info, "apt-ostree.pkglist") if info else None
-    if isinstance(entries, list):
-        return tuple(sorted(Package(*entry) for entry in entries))
+    listed = metadata.packages(info) if info is not None else None
+    if listed is not None:
+        return tuple(listed)
     for name in dpkg.DATABASES:
         text = ostree.cat(repo, commit, f"/{name}/status")
         if text is not None:

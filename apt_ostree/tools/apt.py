@@ -190,6 +190,12 @@ def show(apt: Apt, packages: Sequence[Package]) -> dict[Package, list[Mapping[st
     return found
 
 
+def is_security(sources: str) -> bool:
+    """True if a package came from a security archive, by its label or its suite's name, as Debian's custom is;
+    ``sources`` are the archives as apt prints them beside a package (Solved.sources)."""
+    return re.search(r"-Security:|-security(?:,|$)", sources) is not None
+
+
 def from_security(apt: Apt, packages: Iterable[Package]) -> set[Package]:
     """Those of the packages whose very version a security suite has (its name ends so by Debian's custom)."""
     wanted = {(package.name, package.version): package for package in packages}

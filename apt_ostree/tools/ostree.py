@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import functools
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -274,18 +273,6 @@ def _join_chunks(metadata: Mapping[str, str]) -> dict[str, str]:
         else:
             joined[key] = metadata[key]
     return joined
-
-
-def load_json(info: CommitInfo, key: str) -> object:
-    """A JSON document among a commit's metadata; None when it is absent. Raises ToolError."""
-    text = info.metadata.get(key)
-    if text is None:
-        return None
-    try:
-        value: object = json.loads(text)
-        return value
-    except ValueError as error:
-        raise ToolError(f"commit {info.checksum[:12]} has damaged metadata ({key})", str(error)) from error
 
 
 def admin(sysroot: Path, *words: str | os.PathLike[str]) -> str:

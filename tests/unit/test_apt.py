@@ -411,3 +411,18 @@ def test_a_link_of_the_target_never_means_a_file_of_the_running_system(tmp_path:
         ("sources.list.d/a.list", "vendor"),
         ("sources.list.d/d.list", "plain"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("sources", "security"),
+    [
+        ("Debian-Security:13/stable-security", True),
+        ("Debian:13.1/stable, Debian-Security:13/stable-security", True),
+        ("example:stable-security", True),
+        ("Debian:13.1/stable", False),
+        ("security-tools:stable", False),
+        ("cache", False),
+    ],
+)
+def test_a_security_update_is_known_by_where_it_came_from(sources: str, security: bool) -> None:
+    assert apt.is_security(sources) is security

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from apt_ostree import errors
 from apt_ostree.errors import AptOstreeError
 from apt_ostree.host import proc
-from apt_ostree.model import CommitInfo, Deployment, Intent, LocalPackage, Package
+from apt_ostree.model import Deployment, Intent, LocalPackage, Package
 
 SHA256 = "0123456789abcdef" * 4
 
@@ -61,14 +61,6 @@ def test_packages_sort_by_name_then_version_text() -> None:
 )
 def test_an_intent_without_packages_is_empty(intent: Intent, empty: bool) -> None:
     assert intent.empty is empty
-
-
-@pytest.mark.parametrize(
-    ("metadata", "layered"),
-    [({}, False), ({"apt-ostree.clientlayer": "true"}, True), ({"apt-ostree.clientlayer": "false"}, False)],
-)
-def test_only_our_own_layers_are_layered(metadata: dict[str, str], layered: bool) -> None:
-    assert CommitInfo("c", None, 0, "", metadata).layered is layered
 
 
 def test_a_deployment_knows_its_name_and_place() -> None:

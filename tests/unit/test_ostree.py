@@ -114,7 +114,7 @@ def test_parse_commit_reads_every_field() -> None:
         CHECKSUM, raw("{'version': <'13.1'>}", subject=r'''"Layer 'vim', \"x\""''', body=r"'line1\nline2'")
     )
     assert info == CommitInfo(CHECKSUM, None, 1700000000, "Layer 'vim', \"x\"", {"version": "13.1"})
-    assert (info.version, info.layered) == ("13.1", False)
+    assert info.version == "13.1"
 
 
 @pytest.mark.parametrize(
@@ -212,17 +212,3 @@ def test_long_metadata_is_cut_into_arguments_that_join_again(length: int) -> Non
 def test_parse_commit_refuses_what_is_no_commit(text: str) -> None:
     with pytest.raises(ToolError, match=f"cannot read commit {CHECKSUM}"):
         ostree.parse_commit(CHECKSUM, text)
-
-
-def info(**metadata: str) -> CommitInfo:
-    return CommitInfo(CHECKSUM, None, 0, "", metadata)
-
-
-def test_load_json_reads_a_document_from_metadata() -> None:
-    assert ostree.load_json(info(lock='[["a", 1]]'), "lock") == [["a", 1]]
-    assert ostree.load_json(info(), "lock") is None
-
-
-def test_load_json_names_the_damaged_key() -> None:
-    with pytest.raises(ToolError, match=r"commit 0b61a941baa7 has damaged metadata \(lock\)"):
-        ostree.load_json(info(lock='[["a"'), "lock")

@@ -15,7 +15,6 @@ from apt_ostree.inputs.requests import is_file, parse_expression
 from apt_ostree.model import CommitInfo, Intent, LocalPackage, Package, Plan, Round, Solved
 from apt_ostree.ops import build, fetch, resolve
 from apt_ostree.ops.resolve import Question
-from apt_ostree.system import commits
 from apt_ostree.tools.apt import Action
 
 
@@ -244,14 +243,6 @@ def test_the_inputs_digest_is_the_same_for_the_same_inputs() -> None:
 )
 def test_the_inputs_digest_tells_inputs_apart(other: str) -> None:
     assert other != digest()
-
-
-def test_a_commits_lock_is_the_solved_set() -> None:
-    metadata = {"apt-ostree.lock": '[["jq", "1.7", "amd64", "ab", 7, 1024, "Debian:13.7/stable"]]'}
-    assert commits.locked(CommitInfo("c", None, 0, "", metadata)) == [
-        Solved(Package("jq", "1.7", "amd64"), "ab", 7, 1024, "Debian:13.7/stable")
-    ]
-    assert commits.locked(BASE) == []
 
 
 def test_a_plan_is_a_value() -> None:

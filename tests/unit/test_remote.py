@@ -8,7 +8,6 @@ import pytest
 
 from apt_ostree.errors import UsageError
 from apt_ostree.host import proc
-from apt_ostree.model import Package, Solved
 from apt_ostree.system import origin, remote
 from apt_ostree.system.remote import Refspec, Remote
 from apt_ostree.tools import apt_failures
@@ -115,21 +114,6 @@ def test_version_conflicts_are_read_from_apts_words() -> None:
         "needs needs lib (>= 2), and there is 1.0",
         "needs needs other (= 3), and there is 2:1~b",
     ]
-
-
-@pytest.mark.parametrize(
-    ("sources", "security"),
-    [
-        ("Debian-Security:13/stable-security", True),
-        ("Debian:13.1/stable, Debian-Security:13/stable-security", True),
-        ("example:stable-security", True),
-        ("Debian:13.1/stable", False),
-        ("security-tools:stable", False),
-        ("cache", False),
-    ],
-)
-def test_a_security_update_is_known_by_where_it_came_from(sources: str, security: bool) -> None:
-    assert Solved(Package("x", "1", "all"), A, 1, 1, sources).from_security is security
 
 
 def test_an_origin_takes_another_base_and_the_commit_chosen_there() -> None:

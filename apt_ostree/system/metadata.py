@@ -1,0 +1,174 @@
+"""The metadata of commits: what a layer and a base say of themselves. Their keys are written and read here alone.
+
+Values are strings; those of several parts are JSON. Layers of earlier versions lack some keys: their readers say what
+is taken then. docs/design.md, "On disk", lists the keys.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import ToolError
+from ..model import CommitInfo, Package, Plan, Solved
+
+VERSION = "version"
+BOOTABLE = "ostree.bootable"
+KERNEL = "ostree.linux"
+"""ostree's own keys: the version that a boot menu shows, and the kernel that boots."""
+
+PACKAGES = "apt-ostree.pkglist"
+KERNEL_ARGUMENTS = "apt-ostree.kernel-args"
+"""Keys of bases; a layer repeats the first for all that it has, and takes the others over."""
+
+LAYER = "apt-ostree.clientlayer"
+ENGINE = "apt-ostree.engine"
+UID = "apt-ostree.uid"
+COMMAND = "apt-ostree.command"
+REQUESTS = "apt-ostree.packages"
+LEFT_OUT = "apt-ostree.left-out"
+REMOVED = "apt-ostree.removed-base-packages"
+REPLACED = "apt-ostree.replaced-base-packages"
+INPUTS = "apt-ostree.inputs-sha256"
+LOCK = "apt-ostree.lock"
+"""Keys of layers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What a layer says of itself, but for what it takes over from its base."""
+
+    engine: str
+    uid: int
+    """Who asked, and in which words: the person behind sudo, where there is one."""
+    command: Sequence[str]
+    requests: Sequence[str]
+    plan: Plan
+    inputs: str
+    """The digest of its inputs."""
+    present: Sequence[Package]
+    """All packages that the tree has."""
+    kernel: str | None
+    """The kernel that boots, where the layer has one of its own."""
+
+
+def of_layer(base: CommitInfo, layer: Layer) -> dict[str, str]:
+    """The metadata of a layer over ``base``."""
+    kept = {KERNEL, BOOTABLE, VERSION, KERNEL_ARGUMENTS}
+    own = {} if layer.kernel is None else {BOOTABLE: "true", KERNEL: layer.kernel}
+    plan = layer.plan
+    return {
+        **{key: value for key, value in base.metadata.items() if key in kept},
+        **own,
+        LAYER: "true",
+        ENGINE: layer.engine,
+        UID: str(layer.uid),
+        COMMAND: shlex.join(layer.command),
+        REQUESTS: json.dumps(list(layer.requests)),
+        LEFT_OUT: json.dumps(plan.left_out),
+        REMOVED: json.dumps([_identity(package) for package in plan.removed]),
+        REPLACED: json.dumps([[_identity(old), _identity(new)] for old, new in plan.replaced]),
+        INPUTS: layer.inputs,
+        LOCK: json.dumps(
+            [[*_identity(s.package), s.sha256, s.size, s.installed_size, s.sources] for s in plan.packages]
+        ),
+        PACKAGES: json.dumps([_identity(package) for package in layer.present]),
+    }
+
+
+def of_base(
+    version: str, present: Sequence[Package], kernel_arguments: Sequence[str], kernel: str | None
+) -> dict[str, str]:
+    """The metadata of a base; ``kernel`` is the one that boots, if it has any."""
+    bootable = {} if kernel is None else {BOOTABLE: "true", KERNEL: kernel}
+    return {
+        VERSION: version,
+        PACKAGES: json.dumps([_identity(package) for package in present]),
+        KERNEL_ARGUMENTS: json.dumps(list(kernel_arguments)),
+        **bootable,
+    }
+
+
+def is_layer(info: CommitInfo) -> bool:
+    """True if apt-ostree made the commit by laying packages over another one, its parent."""
+    return info.metadata.get(LAYER) == "true"
+
+
+def lock(info: CommitInfo) -> list[Solved]:
+    """The exact packages that a layer is made of; none for a base. Raises ToolError, as all that read JSON here."""
+    return [Solved(Package(*entry[:3]), *entry[3:]) for entry in _items(info, LOCK)]
+
+
+def packages(info: CommitInfo) -> list[Package] | None:
+    """All packages of the tree, sorted; None for a commit that does not list them. Raises ToolError."""
+    listed = _json(info, PACKAGES)
+    return sorted(Package(*entry) for entry in listed) if isinstance(listed, list) else None
+
+
+def requests(info: CommitInfo) -> list[str]:
+    """The names of what a layer was made for. Raises ToolError."""
+    return _items(info, REQUESTS)
+
+
+def left_out(info: CommitInfo) -> list[str]:
+    """The requests that no archive could fulfil when a layer was made. Raises ToolError."""
+    return _items(info, LEFT_OUT)
+
+
+def removed(info: CommitInfo) -> tuple[Package, ...]:
+    """The packages of the base that a layer took away. Raises ToolError."""
+    return tuple(Package(*entry) for entry in _items(info, REMOVED))
+
+
+def replaced(info: CommitInfo) -> tuple[tuple[Package, Package], ...]:
+    """The packages of the base that a layer replaced, each with what took its place. Raises ToolError."""
+    return tuple((Package(*old), Package(*new)) for old, new in _items(info, REPLACED))
+
+
+def inputs(info: CommitInfo) -> str | None:
+    """The digest of what a layer was made from; None for a base."""
+    return info.metadata.get(INPUTS)
+
+
+def kernel_arguments(info: CommitInfo) -> list[str]:
+    """The kernel arguments that the author of a base wants. Raises ToolError."""
+    return _items(info, KERNEL_ARGUMENTS)
+
+
+def kernel(info: CommitInfo) -> str | None:
+    """The version of the kernel that boots, as the commit says it."""
+    return info.metadata.get(KERNEL)
+
+
+def command(info: CommitInfo) -> str | None:
+    """The command that made a layer, quoted for a shell."""
+    return info.metadata.get(COMMAND)
+
+
+def uid(info: CommitInfo) -> int | None:
+    """The user who made a layer."""
+    text = info.metadata.get(UID, "")
+    return int(text) if text.isascii() and text.isdecimal() else None
+
+
+def _identity(package: Package) -> list[str]:
+    return [package.name, package.version, package.architecture]
+
+
+def _items(info: CommitInfo, key: str) -> list[Any]:
+    value = _json(info, key)
+    return value if isinstance(value, list) else []
+
+
+def _json(info: CommitInfo, key: str) -> object:
+    text = info.metadata.get(key)
+    if text is None:
+        return None
+    try:
+        value: object = json.loads(text)
+        return value
+    except ValueError as error:
+        raise ToolError(f"commit {info.checksum[:12]} has damaged metadata ({key})", str(error)) from error

@@ -1,0 +1,135 @@
+"""The metadata of commits: written as earlier versions wrote it, and read back, also from commits that lack some."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from apt_ostree.errors import ToolError
+from apt_ostree.model import CommitInfo, Package, Plan, Solved
+from apt_ostree.system import metadata
+
+AGENT, JQ, VIM = Package("agent", "1", "all"), Package("jq", "1.7", "amd64"), Package("vim", "9", "amd64")
+OLD_VIM = Package("vim", "8", "amd64")
+LOCKED = Solved(JQ, "ab", 7, 1024, "Debian:13.7/stable")
+
+BASE = CommitInfo(
+    "b" * 64,
+    None,
+    0,
+    "",
+    {
+        "version": "13.1",
+        "ostree.bootable": "true",
+        "ostree.linux": "6.12",
+        "apt-ostree.kernel-args": '["quiet"]',
+        "apt-ostree.pkglist": '[["vim", "8", "amd64"], ["agent", "1", "all"]]',
+        "author": "somebody",
+    },
+)
+LAYER = metadata.Layer(
+    "5 (1.0)",
+    1000,
+    ["apt-ostree", "install", "a b"],
+    ["jq", "-agent"],
+    Plan((LOCKED,), removed=(AGENT,), replaced=((OLD_VIM, VIM),), left_out=("gone",)),
+    "digest",
+    [JQ, VIM],
+    None,
+)
+WRITTEN = {
+    "version": "13.1",
+    "ostree.bootable": "true",
+    "ostree.linux": "6.12",
+    "apt-ostree.kernel-args": '["quiet"]',
+    "apt-ostree.clientlayer": "true",
+    "apt-ostree.engine": "5 (1.0)",
+    "apt-ostree.uid": "1000",
+    "apt-ostree.command": "apt-ostree install 'a b'",
+    "apt-ostree.packages": '["jq", "-agent"]',
+    "apt-ostree.left-out": '["gone"]',
+    "apt-ostree.removed-base-packages": '[["agent", "1", "all"]]',
+    "apt-ostree.replaced-base-packages": '[[["vim", "8", "amd64"], ["vim", "9", "amd64"]]]',
+    "apt-ostree.inputs-sha256": "digest",
+    "apt-ostree.lock": '[["jq", "1.7", "amd64", "ab", 7, 1024, "Debian:13.7/stable"]]',
+    "apt-ostree.pkglist": '[["jq", "1.7", "amd64"], ["vim", "9", "amd64"]]',
+}
+
+
+def commit(**values: str) -> CommitInfo:
+    return CommitInfo(
+        "c" * 64, None, 0, "", {f"apt-ostree.{key.replace('_', '-')}": text for key, text in values.items()}
+    )
+
+
+def test_the_form_of_a_layer_s_metadata_is_fixed() -> None:
+    assert metadata.of_layer(BASE, LAYER) == WRITTEN
+
+
+def test_a_layer_with_a_kernel_of_its_own_says_so() -> None:
+    written = metadata.of_layer(CommitInfo("b" * 64, None, 0, "", {}), replace(LAYER, kernel="6.13"))
+    assert (written["ostree.bootable"], written["ostree.linux"]) == ("true", "6.13")
+    assert metadata.of_layer(BASE, replace(LAYER, kernel="6.13"))["ostree.linux"] == "6.13"
+
+
+@pytest.mark.parametrize(
+    ("kernel", "more"), [(None, {}), ("6.12", {"ostree.bootable": "true", "ostree.linux": "6.12"})]
+)
+def test_the_form_of_a_base_s_metadata_is_fixed(kernel: str | None, more: dict[str, str]) -> None:
+    assert metadata.of_base("13.1", [OLD_VIM], ["quiet", "rw"], kernel) == {
+        "version": "13.1",
+        "apt-ostree.pkglist": '[["vim", "8", "amd64"]]',
+        "apt-ostree.kernel-args": '["quiet", "rw"]',
+        **more,
+    }
+
+
+def test_what_a_layer_says_is_read_back() -> None:
+    info = CommitInfo("c" * 64, BASE.checksum, 0, "", metadata.of_layer(BASE, LAYER))
+    assert metadata.is_layer(info)
+    assert metadata.lock(info) == [LOCKED]
+    assert metadata.packages(info) == [JQ, VIM]
+    assert metadata.requests(info) == ["jq", "-agent"]
+    assert metadata.left_out(info) == ["gone"]
+    assert metadata.removed(info) == (AGENT,)
+    assert metadata.replaced(info) == ((OLD_VIM, VIM),)
+    assert metadata.inputs(info) == "digest"
+    assert metadata.kernel_arguments(info) == ["quiet"]
+    assert (metadata.kernel(info), metadata.command(info), metadata.uid(info)) == (
+        "6.12",
+        "apt-ostree install 'a b'",
+        1000,
+    )
+
+
+def test_a_commit_of_another_tool_says_nothing() -> None:
+    info = commit()
+    assert not metadata.is_layer(info)
+    assert metadata.packages(info) is None
+    assert (metadata.lock(info), metadata.requests(info), metadata.left_out(info)) == ([], [], [])
+    assert (metadata.removed(info), metadata.replaced(info), metadata.kernel_arguments(info)) == ((), (), [])
+    assert (metadata.inputs(info), metadata.kernel(info), metadata.command(info), metadata.uid(info)) == (None,) * 4
+
+
+def test_packages_come_sorted() -> None:
+    assert metadata.packages(BASE) == [AGENT, OLD_VIM]
+
+
+def test_only_our_own_layers_are_layers() -> None:
+    assert metadata.is_layer(commit(clientlayer="true"))
+    assert not metadata.is_layer(commit(clientlayer="false"))
+
+
+def test_a_lock_without_sources_is_one_of_an_earlier_version() -> None:
+    assert metadata.lock(commit(lock='[["jq", "1.7", "amd64", "ab", 7, 1024]]')) == [Solved(JQ, "ab", 7, 1024)]
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "²"])
+def test_a_user_that_is_not_a_number_is_unknown(text: str) -> None:
+    assert metadata.uid(commit(uid=text)) is None
+
+
+def test_damaged_metadata_is_named() -> None:
+    with pytest.raises(ToolError, match=r"commit cccccccccccc has damaged metadata \(apt-ostree.lock\)"):
+        metadata.lock(commit(lock='[["a"'))
