@@ -16,7 +16,6 @@ from ..system import commits, origin, sysroot
 from ..system.inventory import package_list
 from ..system.sysroot import Sysroot
 from ..tools import apt_area, apt_failures, dpkg
-from . import transaction as tx
 from .transaction import Settings
 
 
@@ -106,7 +105,7 @@ def _archives(settings: Settings) -> Iterator[tuple[Callable[..., proc.Result], 
         )
     basis = loaded.of(osname)[0]
     tree = loaded.path / basis.path
-    etc = loaded.path / tx.merge_of(loaded, osname).path / "etc"
+    etc = loaded.path / loaded.merge(osname).path / "etc"
     # An area of its own: a transaction may be at work in the other one. Only the lists are that one's.
     with tempfile.TemporaryDirectory(prefix="apt-ostree-") as scratch:
         target = apt_area.Target(tree, etc, dpkg.architectures(tree, (entry.package for entry in dpkg.installed(tree))))

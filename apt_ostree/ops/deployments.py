@@ -13,6 +13,7 @@ from ..layering import cache
 from ..model import Deployment
 from ..reporter import Reporter
 from ..system import commits, publication, reordering, staged, sysroot
+from ..tools import ostree
 from . import finish
 from . import transaction as tx
 from .transaction import Settings
@@ -182,7 +183,7 @@ def cleanup(settings: Settings, parts: Parts, reporter: Reporter) -> Done:
                 fresh = publication.undeploy(fresh, deployment)
         with current.phase("prune"):
             finish.drop_unneeded(current.reloaded(fresh))
-            publication.prune(fresh.path)
+            ostree.cleanup(fresh.path)
         return Done(True, f"Removed {what}.")
 
 

@@ -201,8 +201,8 @@ def package_details(repo: Path, commit: str, wanted: Sequence[str] = ()) -> list
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """What two commits differ in."""
+class Comparison:
+    """Two commits, and what their packages differ in."""
 
     old: str
     new: str
@@ -211,7 +211,7 @@ class Difference:
     """What the changelogs say, where that was asked for."""
 
 
-def db_diff(settings: Settings, revisions: Sequence[str], *, changelogs: bool = False) -> Difference:
+def db_diff(settings: Settings, revisions: Sequence[str], *, changelogs: bool = False) -> Comparison:
     """Compare two commits' packages, with what is new in each if ``changelogs`` are asked for.
 
     Without revisions: booted and pending, or, where nothing of that stateroot is booted, its first deployment against
@@ -232,7 +232,7 @@ def db_diff(settings: Settings, revisions: Sequence[str], *, changelogs: bool = 
         old, new = other.checksum, own[0].checksum
     change = difference(package_list(loaded.repo, old), package_list(loaded.repo, new))
     news = tuple(changelog.news(loaded.repo, old, new, change.changed)) if changelogs else None
-    return Difference(old, new, change, news)
+    return Comparison(old, new, change, news)
 
 
 def _first(loaded: Sysroot, settings: Settings) -> str:

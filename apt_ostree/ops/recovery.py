@@ -10,7 +10,7 @@ from ..errors import AptOstreeError
 from ..host.files import remove_tree, write_atomically
 from ..layering import cache
 from ..reporter import Reporter
-from ..system import journal, origin, publication, reordering
+from ..system import journal, origin, reordering
 from ..system.commits import PENDING_REF, hold_bases
 from ..system.sysroot import Sysroot
 from ..tools import ostree
@@ -30,7 +30,7 @@ def recover(loaded: Sysroot, reporter: Reporter, *, killed: bool) -> None:
     for stateroot in sorted((loaded.path / "ostree/deploy").iterdir()):
         # It is worth less than the operation, which warns where it cannot be written either.
         with contextlib.suppress(OSError):
-            journal.tidy(stateroot)
+            journal.trim(stateroot)
         try:
             found = journal.read(stateroot)
         except OSError:
@@ -41,7 +41,7 @@ def recover(loaded: Sysroot, reporter: Reporter, *, killed: bool) -> None:
     try:
         cache.drop_incomplete(loaded.repo, loaded.area)
         hold_bases(loaded)
-        publication.prune(loaded.path)
+        ostree.cleanup(loaded.path)
         for stateroot, entry in dead:
             boots = next((d.id for d in loaded.deployments if d.osname == stateroot.name), None)
             journal.write(

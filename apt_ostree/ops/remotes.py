@@ -125,5 +125,5 @@ def _known(loaded: Sysroot, osname: str) -> list[Remote]:
     """Those of the repository, and those in the /etc whose system is booted or would be."""
     found = remote.read(loaded.repo)
     if any(d.osname == osname for d in loaded.deployments):
-        found += remote.read_etc(loaded.path / tx.merge_of(loaded, osname).path / "etc")
+        found += remote.read_etc(loaded.path / loaded.merge(osname).path / "etc")
     return sorted(found, key=lambda entry: entry.name)

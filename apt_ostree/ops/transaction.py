@@ -92,7 +92,7 @@ class Transaction:
     @property
     def merge(self) -> Deployment:
         """The deployment whose /etc the next one inherits: the booted one, or what boots next."""
-        return merge_of(self.sysroot, self.osname)
+        return self.sysroot.merge(self.osname)
 
     @property
     def log(self) -> Path:
@@ -118,18 +118,9 @@ def loaded(settings: Settings) -> Sysroot:
     return found
 
 
-def merge_of(loaded: Sysroot, osname: str) -> Deployment:
-    """The deployment of a stateroot that is booted, or that boots next: a staged one has no /etc yet. Raises
-    SysrootError when it has none."""
-    booted, own = loaded.booted, loaded.of(osname)
-    if booted is not None and booted.osname == osname:
-        return booted
-    return next((d for d in own if not d.staged), own[0])
-
-
 def configuration(loaded: Sysroot, osname: str) -> Config:
     """The settings of the system that is worked on, whichever runs this. Raises ConfigError."""
-    return config.load(loaded.path / merge_of(loaded, osname).path / "etc")
+    return config.load(loaded.path / loaded.merge(osname).path / "etc")
 
 
 def reboot() -> None:

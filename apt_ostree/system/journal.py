@@ -159,7 +159,7 @@ def _read(place: int, name: str) -> Entry | Unreadable:
         return Unreadable(identifier, error.strerror or str(error))
 
 
-def tidy(stateroot: Path) -> None:
+def trim(stateroot: Path) -> None:
     """Drop what a killed writer left, the oldest documents above the number that is kept, and the logs of their time.
 
     Nothing goes but files of names that are given here. Raises OSError.

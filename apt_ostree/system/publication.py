@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 
 from ..errors import ChangedError, SysrootError
-from ..host import proc
 from ..host.files import sync_filesystem, write_atomically
 from ..host.proc import signals_held
 from ..inputs import kargs
@@ -40,7 +38,7 @@ def publish(
     check_unchanged(before)
     _check_staged(before, osname)
     own = before.of(osname)
-    merge = before.booted if before.booted is not None and before.booted.osname == osname else own[0]
+    merge = before.merge(osname)
     words = kargs.split(own[0].kargs) if arguments is None else arguments
     text = before.area / "tmp/origin"
     overlay = before.area / "tmp/initramfs-etc.img"
@@ -129,8 +127,3 @@ def pin(before: Sysroot, deployment: Deployment, pinned: bool) -> Sysroot:
         check_unchanged(before)
         retention.write_pin(before.path, deployment, pinned)
     return load(before.path)
-
-
-def prune(path: Path) -> None:
-    """Free what no deployment and no ref needs."""
-    proc.run(["ostree", "admin", "cleanup", f"--sysroot={path}"])

@@ -79,6 +79,13 @@ class Sysroot:
             )
         return found
 
+    def merge(self, osname: str) -> Deployment:
+        """The merge deployment of a stateroot, whose /etc a new one starts from: the booted one, or else what boots
+        next; a staged one has no /etc yet. Raises SysrootError when the stateroot has no deployment."""
+        own = self.of(osname)
+        booted = next((d for d in own if d.booted), None)
+        return booted or next((d for d in own if not d.staged), own[0])
+
 
 def load(path: Path) -> Sysroot:
     """Read the sysroot at ``path``. Raises SysrootError for a path that is none."""

@@ -280,6 +280,12 @@ def admin(sysroot: Path, *words: str | os.PathLike[str]) -> str:
     return lifetime.outside("ostree", "admin", *words, f"--sysroot={sysroot}").stdout
 
 
+def cleanup(sysroot: Path) -> None:
+    """Remove deployments and boot files that nothing names, and every object that no ref reaches. Raises
+    proc.ChildError."""
+    proc.run(["ostree", "admin", "cleanup", f"--sysroot={sysroot}"])
+
+
 def has_admin(command: str) -> bool:
     """Whether this ostree knows ``ostree admin COMMAND`` (set-default came after Debian 12's)."""
     result = proc.run(["ostree", "admin", "--help"], check=False)

@@ -366,7 +366,7 @@ def test_any_failure_becomes_an_exit_status_and_a_message(
 def test_no_change_exits_77_where_that_was_asked_for(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str], status: int
 ) -> None:
-    monkeypatch.setattr(query, "db_diff", lambda *_, **__: query.Difference("a" * 64, "b" * 64, Change()))
+    monkeypatch.setattr(query, "db_diff", lambda *_, **__: query.Comparison("a" * 64, "b" * 64, Change()))
     assert run(capsys, "db", "diff", *words) == (status, "aaaaaaaaaaaa -> bbbbbbbbbbbb\nNo package differs.\n", "")
 
 
@@ -374,7 +374,7 @@ def test_a_change_exits_0_even_where_77_was_asked_for(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     change = Change(added=(Package("jq", "1", "all"),))
-    monkeypatch.setattr(query, "db_diff", lambda *_, **__: query.Difference("a" * 64, "b" * 64, change))
+    monkeypatch.setattr(query, "db_diff", lambda *_, **__: query.Comparison("a" * 64, "b" * 64, change))
     assert run(capsys, "db", "diff", "--unchanged-exit-77") == (
         0, "aaaaaaaaaaaa -> bbbbbbbbbbbb\nAdded:\n  jq 1 all\n", "",
     )  # fmt: skip

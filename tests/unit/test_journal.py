@@ -151,7 +151,7 @@ def test_the_last_hundred_are_kept(tmp_path: Path) -> None:
     for number in range(105):
         journal.write(tmp_path, begun(f"20260101T{number:06}Z-1"), durable=False)
     (tmp_path / journal.PLACE / ".20260101T000200Z-1.json.7").write_text("{")
-    journal.tidy(tmp_path)
+    journal.trim(tmp_path)
     assert files(tmp_path) == [f"20260101T{number:06}Z-1.json" for number in range(5, 105)]
 
 
@@ -164,7 +164,7 @@ def test_logs_go_with_the_documents_of_their_time(tmp_path: Path, documents: int
     names = ["20250101T000000Z-9.log", "20260101T000000Z-1.log", "20260101T000050Z-9.log", "old.log"]
     for name in names:
         (logs / name).touch()
-    journal.tidy(tmp_path)
+    journal.trim(tmp_path)
     assert sorted(path.name for path in logs.iterdir()) == names[gone:]
 
 
@@ -182,7 +182,7 @@ def test_nothing_is_read_or_removed_through_a_link(tmp_path: Path, link: str) ->
     (top / link).symlink_to(host)
     before = sorted(host.rglob("*"))
     with pytest.raises(NotADirectoryError):
-        journal.tidy(top)
+        journal.trim(top)
     assert sorted(host.rglob("*")) == before
     if "lib" in link:
         with pytest.raises(NotADirectoryError):
@@ -198,7 +198,7 @@ def test_what_is_not_the_journals_own_stays(tmp_path: Path) -> None:
     place = tmp_path / journal.PLACE
     (place / ".ssh").mkdir()
     (place / ".bashrc").touch()
-    journal.tidy(tmp_path)
+    journal.trim(tmp_path)
     assert {path.name for path in place.iterdir()} == {".ssh", ".bashrc", f"{ENTRY.id}.json"}
 
 

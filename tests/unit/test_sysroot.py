@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -207,6 +208,23 @@ def test_of_lists_the_deployments_of_one_stateroot() -> None:
     assert [d.index for d in loaded.of("debian")] == [0, 2]
     with pytest.raises(SysrootError, match="stateroot absent of /x has no deployment"):
         loaded.of("absent")
+
+
+@pytest.mark.parametrize(
+    ("deployments", "expected"),
+    [
+        ((deployment(0), deployment(1, booted=True)), 1),
+        ((deployment(0), deployment(1)), 0),
+        # What another stateroot has booted is nothing to this one.
+        ((deployment(0), deployment(1, "other", booted=True), deployment(2)), 0),
+        ((replace(deployment(0), staged=True), deployment(1), deployment(2)), 1),
+        ((replace(deployment(0), staged=True),), 0),
+    ],
+)
+def test_a_new_etc_starts_from_the_booted_deployment_or_what_boots_next(
+    deployments: tuple[Deployment, ...], expected: int
+) -> None:
+    assert Sysroot(Path("/x"), deployments).merge("debian").index == expected
 
 
 def test_the_work_area_is_in_the_repository_and_not_in_its_tmp() -> None:
