@@ -30,7 +30,7 @@ SHELL_SCRIPTS = $(shell grep -rlIE '^\#! ?/(usr/)?bin/(env )?(ba|da)?sh' .ci exa
 TEMPORARY := $(shell [ "$$(df --output=avail -k /dev/shm 2>/dev/null | tail -n 1)" -gt 6000000 ] 2>/dev/null \
 	&& echo /dev/shm || echo /var/tmp)
 
-.PHONY: help setup demo lint test test-unit test-integration test-faults test-kills test-damage test-fidelity test-vm torture fidelity \
+.PHONY: help setup demo lint check check-unit mutants test test-unit test-integration test-faults test-kills test-damage test-fidelity test-vm torture fidelity \
 	fidelity-crowd shuffle manual binary clean
 
 help: ## List the targets
@@ -48,6 +48,16 @@ lint: setup ## Check style and types of the Python code, and the shell scripts
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy apt_ostree scripts tests
 	shellcheck $(SHELL_SCRIPTS)
+
+check: setup ## What every commit has to pass: lint and the unit tests, in parallel
+	$(MAKE) --no-print-directory -j2 -O lint check-unit
+
+check-unit:
+	$(BIN)/python -m scripts.mutants --check
+	$(BIN)/pytest -q -n auto tests/unit
+
+mutants: setup ## Make 40 small mistakes in a copy; list those that no unit test notices (N=20 SEED=1: 20 others)
+	nice $(BIN)/python -m scripts.mutants $(if $(N),--random $(N)) $(if $(SEED),--seed $(SEED))
 
 test: test-unit test-integration test-faults test-fidelity test-vm ## Run all tests
 

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.archive import FIXTURES, Archive, build_archive, public_directory, small_base, unpack_base
@@ -22,6 +23,10 @@ from tests.integration.system import (
     make_template,
     run_cli,
 )
+
+# How long examples take says something of the machine, which may be busy, and nothing of the code.
+hypothesis.settings.register_profile("tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("tests")
 
 
 def pytest_report_header() -> str:
