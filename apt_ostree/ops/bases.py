@@ -114,9 +114,8 @@ def _bring(current: Transaction, refspec: Refspec, wanted: CommitInfo, *, of_ref
 
 
 def _is_here(current: Transaction, checksum: str) -> bool:
-    """Whether a commit is here with all its files: ostree keeps a note beside one that is not."""
-    partial = current.repo / "state" / f"{checksum}.commitpartial"
-    return ostree.commit_info(current.repo, checksum) is not None and not partial.exists()
+    """True if a commit is here with all its files."""
+    return ostree.commit_info(current.repo, checksum) is not None and not ostree.is_partial(current.repo, checksum)
 
 
 def find(current: Transaction, refspec: Refspec, revision: Revision, cache_only: bool) -> CommitInfo:

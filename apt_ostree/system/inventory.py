@@ -14,7 +14,7 @@ from . import metadata
 def package_list(repo: Path, commit: str) -> list[Package]:
     """The packages of a commit: from its metadata, or else from the dpkg database inside it.
 
-    Raises TreeError for a commit that has neither.
+    Raises TreeError for a commit that has neither, or whose files are not here.
     """
     return list(_package_list(repo, commit))
 
@@ -25,7 +25,7 @@ def _package_list(repo: Path, commit: str) -> tuple[Package, ...]:
     listed = metadata.packages(info) if info is not None else None
     if listed is not None:
         return tuple(listed)
-    for name in dpkg.DATABASES:
+    for name in dpkg.DATABASES if not ostree.is_partial(repo, commit) else ():
         text = ostree.cat(repo, commit, f"/{name}/status")
         if text is not None:
             return tuple(sorted(entry.package for entry in dpkg.parse_status(text)))

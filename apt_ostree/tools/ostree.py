@@ -47,11 +47,36 @@ def init(repo: Path, mode: str = "bare") -> None:
     run(repo, "init", f"--mode={mode}")
 
 
+_NO_REVISION = re.compile(
+    r"^error: (?:Refspec '.*' not found|Invalid refspec .*|Commit [0-9a-f]{64} has no parent"
+    r"|Couldn't open ref .*: Is a directory)$",
+    re.MULTILINE,
+)
+_NO_FILE = re.compile(
+    r"^error: (?:Inspecting path '.*': )?(?:No such file or directory: /.*|Not a directory)$", re.MULTILINE
+)
+"""What ostree 2022.7 to 2025.2 say of what is not there. Its exit status is 1 for that as for every other failure."""
+
+
+def _found(argv: Sequence[str], absent: re.Pattern[str]) -> str | None:
+    """The output of a command that looks for something; None where its error is that this is not there, in a form
+    that ``absent`` knows. Raises proc.ChildError for any other failure."""
+    result = proc.run(argv, check=False)
+    if result.returncode == 0:
+        return result.stdout
+    if result.returncode == 1 and absent.search(result.stderr):
+        return None
+    raise proc.ChildError(result)
+
+
 def resolve(repo: Path, revision: str) -> str | None:
-    """The commit checksum of a ref, refspec or checksum; None when there is no such commit."""
-    result = proc.run(["ostree", "rev-parse", f"--repo={repo}", "--", revision], check=False)
-    text = result.stdout.strip()
-    return text if result.returncode == 0 and CHECKSUM.fullmatch(text) else None
+    """The commit checksum of a ref, refspec or checksum; None when there is no such commit.
+
+    A whole checksum is taken as it is, whether its commit is here or not. Raises proc.ChildError where that cannot be
+    told: the repository cannot be read, or the ref is damaged.
+    """
+    text = (_found(["ostree", "rev-parse", f"--repo={repo}", "--", revision], _NO_REVISION) or "").strip()
+    return text if CHECKSUM.fullmatch(text) else None
 
 
 def refs(repo: Path, prefix: str = "") -> dict[str, str]:
@@ -168,9 +193,9 @@ def parse_ls(text: str) -> list[Listed]:
 
 
 def cat(repo: Path, revision: str, path: str) -> str | None:
-    """The text of one file of a commit; None when it has no such file."""
-    result = proc.run(["ostree", "cat", f"--repo={repo}", revision, path], check=False)
-    return result.stdout if result.returncode == 0 else None
+    """The text of one file of a commit; None when it has no such file. Raises proc.ChildError, also for a commit that
+    is not here or not whole."""
+    return _found(["ostree", "cat", f"--repo={repo}", revision, path], _NO_FILE)
 
 
 def checkout(repo: Path, revision: str, target: Path, *, hard_links: bool) -> None:
@@ -287,9 +312,10 @@ def cleanup(sysroot: Path) -> None:
 
 
 def has_admin(command: str) -> bool:
-    """Whether this ostree knows ``ostree admin COMMAND`` (set-default came after Debian 12's)."""
-    result = proc.run(["ostree", "admin", "--help"], check=False)
-    return re.search(rf"^  {re.escape(command)}\b", result.stdout + result.stderr, re.MULTILINE) is not None
+    """True if this ostree knows ``ostree admin COMMAND`` (set-default came after Debian 12's). Raises
+    proc.ChildError."""
+    result = proc.run(["ostree", "admin", "--help"])
+    return re.search(rf"^  {re.escape(command)}(?:\s|$)", result.stdout + result.stderr, re.MULTILINE) is not None
 
 
 def fsck(repo: Path) -> None:
@@ -298,8 +324,15 @@ def fsck(repo: Path) -> None:
 
 
 def exists(repo: Path, revision: str, path: str) -> bool:
-    """Whether a commit has something at ``path``."""
-    return proc.run(["ostree", "ls", f"--repo={repo}", revision, path], check=False).returncode == 0
+    """True if a commit has something at ``path``. Raises proc.ChildError, also for a commit that is not here or not
+    whole."""
+    return _found(["ostree", "ls", f"--repo={repo}", revision, path], _NO_FILE) is not None
+
+
+def is_partial(repo: Path, checksum: str) -> bool:
+    """True if not all files of a commit need be here: ostree keeps a note beside such a one, as when only its metadata
+    was pulled."""
+    return (repo / "state" / f"{checksum}.commitpartial").exists()
 
 
 def create_ref(repo: Path, ref: str, checksum: str) -> None:

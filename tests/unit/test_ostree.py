@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import pytest
 
 from apt_ostree.errors import ToolError
+from apt_ostree.host import proc
 from apt_ostree.model import CommitInfo
 from apt_ostree.tools import ostree
 from apt_ostree.tools.ostree import Listed
@@ -212,3 +216,115 @@ def test_long_metadata_is_cut_into_arguments_that_join_again(length: int) -> Non
 def test_parse_commit_refuses_what_is_no_commit(text: str) -> None:
     with pytest.raises(ToolError, match=f"cannot read commit {CHECKSUM}"):
         ostree.parse_commit(CHECKSUM, text)
+
+
+def saying(monkeypatch: pytest.MonkeyPatch, status: int, error: str, output: str = "") -> None:
+    """Let every child end like this."""
+
+    def run(argv: Sequence[str], *, check: bool = True) -> proc.Result:
+        result = proc.Result(tuple(argv), status, output, error)
+        if check and status:
+            raise proc.ChildError(result)
+        return result
+
+    monkeypatch.setattr(proc, "run", run)
+
+
+REPO = Path("/repo")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "error: Refspec 'absent' not found",
+        "error: Refspec 'remote:absent' not found",
+        "error: Invalid refspec a b",
+        f"error: Commit {CHECKSUM} has no parent",
+        "error: Couldn't open ref 'dir': Is a directory",
+    ],
+)
+def test_a_revision_that_does_not_exist_is_none(monkeypatch: pytest.MonkeyPatch, error: str) -> None:
+    saying(monkeypatch, 1, f"{error}\n")
+    assert ostree.resolve(REPO, "x") is None
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (1, "error: Invalid rev junk"),
+        (1, "error: opening repo: opendir(/repo): No such file or directory"),
+        (1, "error: Couldn't open ref 'x': Permission denied"),
+        (1, ""),
+        (-11, ""),
+        (-9, "error: Refspec 'x' not found"),
+    ],
+)
+def test_a_revision_that_cannot_be_looked_up_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, status: int, error: str
+) -> None:
+    saying(monkeypatch, status, error)
+    with pytest.raises(ToolError, match="ostree failed"):
+        ostree.resolve(REPO, "x")
+
+
+NO_FILE = [
+    "error: No such file or directory: /usr/b",
+    "error: Inspecting path '/usr/b/c': No such file or directory: /usr/b",
+    "error: Not a directory",
+    "error: Inspecting path '/usr/a/b': Not a directory",
+]
+UNREADABLE = [
+    f"error: No such metadata object {CHECKSUM}.dirtree",
+    f"error: No such metadata object {CHECKSUM}.commit",
+    f"error: Opening content object {CHECKSUM}: Couldn't find file object '{CHECKSUM}'",
+    f"error: Inspecting path '/usr/a': Opening content object {CHECKSUM}: Couldn't find file object '{CHECKSUM}'",
+    "error: Refspec 'x' not found",
+    "error: Can't open directory",
+    "error: opening repo: opendir(/repo): No such file or directory",
+    "",
+]
+
+
+@pytest.mark.parametrize("error", NO_FILE)
+def test_a_file_that_a_commit_does_not_have_is_none(monkeypatch: pytest.MonkeyPatch, error: str) -> None:
+    saying(monkeypatch, 1, f"{error}\n")
+    assert ostree.cat(REPO, CHECKSUM, "/usr/b") is None
+    assert not ostree.exists(REPO, CHECKSUM, "/usr/b")
+
+
+@pytest.mark.parametrize("error", UNREADABLE)
+def test_a_commit_that_cannot_be_read_is_an_error(monkeypatch: pytest.MonkeyPatch, error: str) -> None:
+    saying(monkeypatch, 1, f"{error}\n")
+    with pytest.raises(ToolError):
+        ostree.cat(REPO, CHECKSUM, "/usr/b")
+    with pytest.raises(ToolError):
+        ostree.exists(REPO, CHECKSUM, "/usr/b")
+
+
+def test_what_is_found_is_returned_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    saying(monkeypatch, 0, "", f"{CHECKSUM}\n")
+    assert ostree.resolve(REPO, "x") == CHECKSUM
+    assert ostree.cat(REPO, CHECKSUM, "/usr/a") == f"{CHECKSUM}\n"
+    assert ostree.exists(REPO, CHECKSUM, "/usr/a")
+
+
+def test_an_empty_file_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    saying(monkeypatch, 0, "")
+    assert ostree.cat(REPO, CHECKSUM, "/usr/a") == ""
+
+
+HELP = """\
+Builtin "admin" Commands:
+  set-default           Make deployment INDEX the default
+  undeploy              Delete deployment INDEX
+"""
+
+
+def test_the_commands_that_an_ostree_knows_are_read_from_its_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    saying(monkeypatch, 0, "", HELP)
+    assert ostree.has_admin("set-default")
+    assert not ostree.has_admin("set")
+    assert not ostree.has_admin("deployment")
+    saying(monkeypatch, 1, "error: no help today")
+    with pytest.raises(ToolError):
+        ostree.has_admin("set-default")
