@@ -1,4 +1,4 @@
-"""How operations tell what they do. They emit events; the command line renders them."""
+"""The events by which operations tell what they do; the command line shows them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class Reporter(Protocol):
         """It enters a phase; docs/transactions.md lists their names."""
 
     def step(self, message: str) -> None:
-        """What users are told of that: a step begins; the one before it is done."""
+        """A step begins, in the words for users; the one before it is done."""
 
     def progress(self, done: int, total: int, message: str = "") -> None:
-        """Within the step: ``done`` of ``total`` things."""
+        """``done`` of ``total`` things of this step are finished."""
 
     def log(self, line: str) -> None:
-        """A line of a child's output, shown when the user asked for detail."""
+        """A line of a child's output, shown if the user asked for detail."""
 
     def warn(self, message: str) -> None:
         """Something the user should know although the operation goes on."""

@@ -25,9 +25,9 @@ from apt_ostree.cli import main as _  # noqa: F401
 
 EXIT_STATUS = (
     ("0", "Done, or nothing to do."),
-    ("1", "Failed; what was in force before is in force."),
-    ("2", "The command line, or a file that it names, cannot be read."),
-    ("77", "Nothing to do, where that was asked for."),
+    ("1", "Failed; the system is as it was before."),
+    ("2", "The command line, or a file that it names, is not valid."),
+    ("77", "Nothing to do, or nothing newer; only with options that ask for this status."),
     ("128+N", "Ended by signal N."),
 )
 

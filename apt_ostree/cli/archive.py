@@ -20,12 +20,12 @@ FIELDS = ("pre-depends", "depends", "recommends", "conflicts", "breaks", "provid
 def search(
     call: Call,
     terms: Annotated[
-        list[str], typer.Argument(metavar="TERM...", help="Regular expressions: all have to be in name or summary.")
+        list[str], typer.Argument(metavar="TERM...", help="Regular expressions; all must match the name or summary.")
     ],
 ) -> None:
-    """Look for packages in the configured archives, as their lists were fetched last.
+    """Search for packages in the package lists.
 
-    What is in the base, layered or requested is marked.
+    Packages that are in the base, layered or requested are marked.
 
     Example: apt-ostree search editor '^vim'
     """
@@ -46,9 +46,9 @@ def show(
     call: Call,
     packages: Annotated[list[str], typer.Argument(metavar="PKG...", help="NAME, NAME=VERSION or NAME:ARCH")],
 ) -> None:
-    """Tell what the configured archives say of packages; with -v of every version, not only the newest.
+    """Show details of packages; with -v, of all versions.
 
-    What is in the base, layered or requested is marked.
+    Packages that are in the base, layered or requested are marked.
 
     Example: apt-ostree show nginx
     """

@@ -1,4 +1,4 @@
-"""What is newer than what boots next, as ``upgrade --check``, ``refresh-md`` and ``status`` show it."""
+"""An available update, as ``upgrade --check``, ``refresh-md`` and ``status`` show it."""
 
 from __future__ import annotations
 
@@ -11,29 +11,31 @@ if TYPE_CHECKING:
 
 
 def show(found: Update, *, as_json: bool) -> None:
-    """What ``upgrade --check`` and ``refresh-md`` found."""
+    """Print what ``upgrade --check`` and ``refresh-md`` found."""
     from ..ops.available import document as fields
 
     if as_json:
         documents.write({"changed": found.any, "update": fields(found)})
         return
     if not found.any:
-        streams.line("Nothing newer.")
+        streams.line("No updates available.")
         return
     streams.line(line(found))
     if found.base is not None:
         for text in difference.lines(found.difference) if found.difference is not None else []:
             streams.line(text)
         if found.difference is None:
-            streams.line("The new base does not list its packages; 'apt-ostree upgrade --preview' looks into it.")
+            streams.line(
+                "The new base does not list its packages. To see what would change: apt-ostree upgrade --preview"
+            )
     if found.layered != type(found.layered)():
-        streams.line("Of what is layered:")
+        streams.line("Layered packages:")
         for text in difference.lines(found.layered):
             streams.line(f"  {text}")
 
 
 def line(found: Update) -> str:
-    """An update in a line."""
+    """Return an update in one line."""
     parts = []
     if found.base is not None:
         parts.append(f"{found.version or found.base[:12]} ({layout.moment(found.timestamp)})")

@@ -15,40 +15,40 @@ from .command import CHANGING, LOOKING, RESOLVING, UNCHANGED, Call, app, command
 if TYPE_CHECKING:
     from ..system.remote import Remote
 
-remote_app = group("remote", "Where bases come from, and whose signatures count.", "list --show-urls")
+remote_app = group("remote", "Manage the remotes that bases come from.", "list --show-urls")
 
-Installing = Annotated[list[str] | None, typer.Option("--install", metavar="PKG", help="Layer a package besides.")]
+Installing = Annotated[list[str] | None, typer.Option("--install", metavar="PKG", help="Also install this package.")]
 Uninstalling = Annotated[
-    list[str] | None, typer.Option("--uninstall", metavar="PKG", help="Drop a request in the same step.")
+    list[str] | None, typer.Option("--uninstall", metavar="PKG", help="Also uninstall this package.")
 ]
 SkipMissing = Annotated[
     bool,
-    typer.Option("--skip-missing", help="Go on without requests that no archive has any more; they stay on record."),
+    typer.Option("--skip-missing", help="Skip requests that no archive has any longer; they stay requested."),
 ]
 SkipBranchCheck = Annotated[
-    bool, typer.Option("--skip-branch-check", help="Take a commit (its whole checksum) of any ref.")
+    bool, typer.Option("--skip-branch-check", help="Accept a commit of any ref (by its full checksum).")
 ]
-Security = Annotated[bool, typer.Option("--security", help="Say which changes are security updates.")]
+Security = Annotated[bool, typer.Option("--security", help="Show which changes are security updates.")]
 
 
 @command(app, RESOLVING)
 def upgrade(
     call: Call,
     packages: Annotated[
-        list[str] | None, typer.Argument(metavar="[PKG...]", help="Layered packages: only these, and the base.")
+        list[str] | None, typer.Argument(metavar="[PKG...]", help="Upgrade only these layered packages, and the base.")
     ] = None,
-    check: Annotated[bool, typer.Option("--check", help="Only look whether there is anything newer.")] = False,
-    preview: Annotated[bool, typer.Option("--preview", help="Work out what it would do, and do nothing.")] = False,
-    layers_only: Annotated[bool, typer.Option("--layers-only", help="Keep the base.")] = False,
-    allow_downgrade: Annotated[bool, typer.Option("--allow-downgrade", help="Take an older base, too.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only check for updates.")] = False,
+    preview: Annotated[bool, typer.Option("--preview", help="Only print what would change.")] = False,
+    layers_only: Annotated[bool, typer.Option("--layers-only", help="Upgrade only layered packages.")] = False,
+    allow_downgrade: Annotated[bool, typer.Option("--allow-downgrade", help="Allow an older base.")] = False,
     installing: Installing = None,
     uninstalling: Uninstalling = None,
     skip_missing: SkipMissing = False,
     security: Security = False,
 ) -> None:
-    """Take the newest base and the newest layered packages, in a new deployment.
+    """Upgrade the base and the layered packages.
 
-    --check and --preview exit with 77 when there is nothing newer.
+    --check and --preview exit with status 77 if there is nothing newer.
 
     Example: apt-ostree upgrade --preview
     """
@@ -58,22 +58,22 @@ def upgrade(
     from ..ops import upgrade as operation
 
     if check:
-        _goes_without(
+        _refuse_with(
             "--check", PKG=packages, preview=preview, layers_only=layers_only, allow_downgrade=allow_downgrade,
             install=installing, uninstall=uninstalling, skip_missing=skip_missing, security=security,
             download_only=call.download_only, recommends=call.recommends is not None, reboot=call.reboot,
         )  # fmt: skip
     if preview:
-        _goes_without("--preview", download_only=call.download_only, reboot=call.reboot)
+        _refuse_with("--preview", download_only=call.download_only, reboot=call.reboot)
     if layers_only:
-        _goes_without("--layers-only", allow_downgrade=allow_downgrade)
+        _refuse_with("--layers-only", allow_downgrade=allow_downgrade)
     if check:
         found = call.perform(lambda reporter: updates.check(call.settings, call.options(), reporter))
         available.show(found, as_json=call.as_json)
         if not found.any:
             raise typer.Exit(UNCHANGED)
         return
-    # A preview is a dry run whose news, or the lack of it, is the exit status.
+    # A preview is a dry run whose exit status says if there is anything new.
     call = replace(call, dry_run=call.dry_run or preview, unchanged_exit_77=call.unchanged_exit_77 or preview)
     scope = operation.Scope(tuple(packages or ()), layers_only, allow_downgrade)
     edit = call.edit(installing, uninstalling)
@@ -81,11 +81,13 @@ def upgrade(
     call.show(call.perform(lambda reporter: operation.upgrade(call.settings, scope, edit, options, reporter)))
 
 
-def _goes_without(option: str, **others: object) -> None:
-    """Refuse what would mean nothing beside ``option``."""
+def _refuse_with(option: str, **others: object) -> None:
+    """Refuse the options and arguments that make no sense with ``option``. Raises UsageError."""
     given = [name if name.isupper() else f"--{name.replace('_', '-')}" for name, value in others.items() if value]
+    if len(given) == 1:
+        raise UsageError(f"{option} and {given[0]} cannot be combined")
     if given:
-        raise UsageError(f"{option} goes without {', '.join(given)}")
+        raise UsageError(f"{option} cannot be combined with {', '.join(given)}")
 
 
 @command(app, RESOLVING)
@@ -93,7 +95,7 @@ def rebase(
     call: Call,
     refspec: Annotated[str, typer.Argument(metavar="REFSPEC", help="REMOTE:REF, REF, :REF or a local checksum.")],
     revision: Annotated[
-        str | None, typer.Argument(metavar="[REV]", help="A version or checksum, rather than the newest.")
+        str | None, typer.Argument(metavar="[REV]", help="A version or checksum (default: the newest).")
     ] = None,
     installing: Installing = None,
     uninstalling: Uninstalling = None,
@@ -101,9 +103,9 @@ def rebase(
     skip_branch_check: SkipBranchCheck = False,
     security: Security = False,
 ) -> None:
-    """Follow another ref from now on; what is layered is laid over its base.
+    """Switch to another ref; layered packages are kept.
 
-    REF alone is one of the same remote, :REF one of the local repository.
+    REF alone is on the same remote, :REF is in the local repository.
 
     Example: apt-ostree rebase example:debian/13/x86_64/minimal
     """
@@ -132,7 +134,9 @@ def deploy(
     skip_branch_check: SkipBranchCheck = False,
     security: Security = False,
 ) -> None:
-    """Take a certain version of the base, older or newer, with what is layered; upgrade moves on from it.
+    """Switch to a particular version of the base; layered packages are kept.
+
+    It may be older or newer; 'apt-ostree upgrade' moves on from it.
 
     Example: apt-ostree deploy 13.20261106.1
     """
@@ -152,9 +156,11 @@ def deploy(
 @command(app, CHANGING, "refresh-md")
 def refresh_md(
     call: Call,
-    force: Annotated[bool, typer.Option("-f", "--force", help="Even if the lists are younger than a day.")] = False,
+    force: Annotated[
+        bool, typer.Option("-f", "--force", help="Refresh lists that are less than a day old, too.")
+    ] = False,
 ) -> None:
-    """Fetch the archives' package lists, and look what the remote has; with --dry-run, only look.
+    """Refresh the package lists, and check the remote for a newer base.
 
     Example: apt-ostree refresh-md -f
     """
@@ -170,22 +176,24 @@ def remote_add(
     call: Call,
     name: Annotated[str, typer.Argument(metavar="NAME")],
     url: Annotated[str, typer.Argument(metavar="URL")],
-    gpg_import: Annotated[
-        Path | None, file_option("--gpg-import", "FILE", "The GPG key that its commits are signed by.")
-    ] = None,
+    gpg_import: Annotated[Path | None, file_option("--gpg-import", "FILE", "Verify commits with this GPG key.")] = None,
     sign_verify: Annotated[
         str | None,
         typer.Option(
-            "--sign-verify", metavar="TYPE=file:PATH", help="Another signature than GPG's: ed25519=file:PATH."
+            "--sign-verify",
+            metavar="TYPE=file:PATH",
+            help="Verify commits with another kind of key, such as ed25519=file:PATH.",
         ),
     ] = None,
-    no_gpg_verify: Annotated[bool, typer.Option("--no-gpg-verify", help="Trust whatever comes from there.")] = False,
-    if_not_exists: Annotated[bool, typer.Option("--if-not-exists", help="Leave a remote of that name alone.")] = False,
+    no_gpg_verify: Annotated[bool, typer.Option("--no-gpg-verify", help="Do not verify GPG signatures.")] = False,
+    if_not_exists: Annotated[
+        bool, typer.Option("--if-not-exists", help="Do nothing if a remote of this name exists.")
+    ] = False,
     more: Annotated[
-        list[str] | None, typer.Option("--set", metavar="K=V", help="A further setting: ostree.repo-config(5).")
+        list[str] | None, typer.Option("--set", metavar="K=V", help="Set another option (see ostree.repo-config(5)).")
     ] = None,
 ) -> None:
-    """Add a remote; its commits are verified by GPG unless that is refused in words.
+    """Add a remote; its commits must be signed, unless --no-gpg-verify is given.
 
     Example: apt-ostree remote add example https://example.org/repo --gpg-import example.gpg
     """
@@ -205,9 +213,9 @@ def remote_add(
 def remote_delete(
     call: Call,
     name: Annotated[str, typer.Argument(metavar="NAME")],
-    if_exists: Annotated[bool, typer.Option("--if-exists", help="Do nothing where there is none.")] = False,
+    if_exists: Annotated[bool, typer.Option("--if-exists", help="Do nothing if it does not exist.")] = False,
 ) -> None:
-    """Forget a remote and its keys; what is deployed stays.
+    """Remove a remote and its keys; deployments stay.
 
     Example: apt-ostree remote delete example
     """
@@ -219,7 +227,9 @@ def remote_delete(
 @command(remote_app, LOOKING, "list")
 def remote_list(
     call: Call,
-    urls: Annotated[bool, typer.Option("-u", "--show-urls", help="Also where they are, and whether verified.")] = False,
+    urls: Annotated[
+        bool, typer.Option("-u", "--show-urls", help="Also show URLs, and whether commits are verified.")
+    ] = False,
 ) -> None:
     """List the remotes.
 
@@ -231,7 +241,7 @@ def remote_list(
 
 
 def _show_remotes(found: Sequence[Remote], *, urls: bool, as_json: bool) -> None:
-    """What ``remote list`` prints."""
+    """Print the remotes, a line each; with ``urls``, also where they are and whether commits are verified."""
     if as_json:
         documents.write(
             {

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 def initramfs(
     call: Call,
     enable: Annotated[
-        bool | None, typer.Option("--enable/--disable", help="Make it here, or take the image's again.")
+        bool | None, typer.Option("--enable/--disable", help="Make it on this machine, or use the image's.")
     ] = None,
     arguments: Annotated[
-        list[str] | None, typer.Option("--arg", metavar="ARG", help="A further argument for dracut.")
+        list[str] | None, typer.Option("--arg", metavar="ARG", help="Another argument for dracut.")
     ] = None,
 ) -> None:
-    """Make the initramfs on this machine, from the tree's own configuration; alone, say whether that is so.
+    """Choose where the initramfs is made; without options, show it.
 
     Example: apt-ostree initramfs --enable --arg=--add --arg=crypt
     """
@@ -34,7 +34,7 @@ def initramfs(
 
     if enable is None:
         if arguments:
-            raise UsageError("--arg goes with --enable")
+            raise UsageError("--arg needs --enable")
         _show_initramfs(operation.state(call.settings), as_json=call.as_json)
         return
     call.show(call.perform(lambda reporter: operation.configure(call.settings, enable, arguments or (), reporter)))
@@ -43,13 +43,13 @@ def initramfs(
 @command(app, DEPLOYING, "initramfs-etc")
 def initramfs_etc(
     call: Call,
-    track: Annotated[
-        list[str] | None, typer.Option("--track", metavar="FILE", help="Ship this file of /etc, too.")
+    track: Annotated[list[str] | None, typer.Option("--track", metavar="FILE", help="Add this file of /etc.")] = None,
+    untrack: Annotated[
+        list[str] | None, typer.Option("--untrack", metavar="FILE", help="Stop tracking this file.")
     ] = None,
-    untrack: Annotated[list[str] | None, typer.Option("--untrack", metavar="FILE", help="Ship it no more.")] = None,
-    untrack_all: Annotated[bool, typer.Option("--untrack-all", help="Ship none.")] = False,
+    untrack_all: Annotated[bool, typer.Option("--untrack-all", help="Stop tracking all files.")] = False,
 ) -> None:
-    """Ship files of this machine's /etc in an initramfs beside the image's; alone, list them.
+    """Add files of /etc to the initramfs; without options, list them.
 
     Example: apt-ostree initramfs-etc --track /etc/crypttab
     """
@@ -69,38 +69,42 @@ def initramfs_etc(
 def kargs(
     call: Call,
     append: Annotated[
-        list[str] | None, typer.Option("--append", metavar="KEY[=VALUE]", help="Add an argument, even once more.")
+        list[str] | None,
+        typer.Option("--append", metavar="KEY[=VALUE]", help="Add an argument, even if it is already there."),
     ] = None,
     append_if_missing: Annotated[
         list[str] | None,
-        typer.Option("--append-if-missing", metavar="KEY[=VALUE]", help="Add it unless this very argument is there."),
+        typer.Option("--append-if-missing", metavar="KEY[=VALUE]", help="Add an argument if it is not there."),
     ] = None,
     delete: Annotated[
         list[str] | None,
-        typer.Option("--delete", metavar="KEY[=VALUE]", help="Remove one; by its key where that has one value."),
+        typer.Option("--delete", metavar="KEY[=VALUE]", help="Remove an argument; KEY is enough if it has one value."),
     ] = None,
     delete_if_present: Annotated[
         list[str] | None,
-        typer.Option("--delete-if-present", metavar="KEY[=VALUE]", help="Remove this very argument where it is there."),
+        typer.Option("--delete-if-present", metavar="KEY[=VALUE]", help="Remove an argument if it is there."),
     ] = None,
     replacing: Annotated[
         list[str] | None,
         typer.Option(
-            "--replace", metavar="KEY=VALUE[=NEW]", help="Give a key, or with NEW one of its values, another."
+            "--replace", metavar="KEY=VALUE[=NEW]", help="Change the value of KEY; with NEW, from VALUE to NEW."
         ),
     ] = None,
-    editor: Annotated[bool, typer.Option("--editor", help="Edit the line with $VISUAL or $EDITOR.")] = False,
+    editor: Annotated[bool, typer.Option("--editor", help="Edit the arguments with $VISUAL or $EDITOR.")] = False,
     running: Annotated[
-        bool, typer.Option("--import-proc-cmdline", help="Start from what the running kernel was given.")
+        bool, typer.Option("--import-proc-cmdline", help="Start from the arguments of the running kernel.")
     ] = False,
     index: Annotated[
         int | None,
-        typer.Option("--deploy-index", metavar="INDEX", min=0, help="Start from that deployment's (default: 0)."),
+        typer.Option(
+            "--deploy-index", metavar="INDEX", min=0, help="Start from the arguments of this deployment (default: 0)."
+        ),
     ] = None,
 ) -> None:
-    """Change the kernel arguments, in a new deployment of the same commit; alone, print them.
+    """Change the kernel arguments; without options, print them.
 
-    They are applied in this order: --delete, --replace, --append, --append-if-missing, --delete-if-present.
+    A change makes a new deployment of the same commit. Options are applied in this order:
+    --delete, --replace, --append, --append-if-missing, --delete-if-present.
 
     Example: apt-ostree kargs --append=console=ttyS0 --delete=quiet
     """
@@ -111,7 +115,7 @@ def kargs(
         return tuple(given or ())
 
     edit = Edit(words(append), words(append_if_missing), words(delete), words(delete_if_present), words(replacing))
-    # In rpm-ostree's words.
+    # The messages are rpm-ostree's.
     if editor and not edit.empty:
         raise UsageError(
             "Cannot specify --editor with --replace, --delete, --append, --delete-if-present or --append-if-missing"
@@ -134,7 +138,7 @@ def kargs(
 
 
 def _show_arguments(words: Sequence[str], *, as_json: bool) -> None:
-    """What ``kargs`` alone prints: the line of arguments."""
+    """Print the kernel arguments, as one line."""
     if as_json:
         documents.write({"kargs": list(words)})
     else:
@@ -142,7 +146,7 @@ def _show_arguments(words: Sequence[str], *, as_json: bool) -> None:
 
 
 def _show_initramfs(state: State, *, as_json: bool) -> None:
-    """What ``initramfs`` and ``initramfs-etc`` print where they are asked for nothing."""
+    """Print where the initramfs is made, and what it is made with."""
     if as_json:
         documents.write(
             {

@@ -1,4 +1,4 @@
-"""A command of ours: its own words, and the options that many share, which are stated here once."""
+"""A command: its own parameters, and the options that many commands share, stated here once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DEBUG_VARIABLE = "APT_OSTREE_DEBUG"
 """Set to 1, it traces as --debug does."""
 
 UNCHANGED = 77
-"""The exit status for "nothing to do", where it was asked for."""
+"""The exit status for "nothing to do", if that was asked for."""
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ app = typer.Typer(
 
 
 def group(name: str, text: str, example: str) -> typer.Typer:
-    """A command that only has commands below it, one of which is the ``example``."""
+    """A command that only has commands below it; ``example`` is one of them."""
     made = typer.Typer(help=f"{text}\n\nExample: apt-ostree {name} {example}", rich_markup_mode=None)
     app.add_typer(made, name=name)
     return made
@@ -52,7 +52,7 @@ def group(name: str, text: str, example: str) -> typer.Typer:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What the shared options of one command line say. Those that a command does not take keep their defaults."""
+    """The shared options of one command line. Those that a command does not take keep their defaults."""
 
     sysroot: Path = Path("/")
     stateroot: str | None = None
@@ -73,15 +73,15 @@ class Call:
 
     def __post_init__(self) -> None:
         if self.download_only and self.reboot:
-            raise UsageError("--download-only goes without --reboot")
+            raise UsageError("--download-only and --reboot cannot be combined")
 
     @property
     def lenient(self) -> bool:
-        """Whether it is no error that something to drop is gone already."""
+        """True if dropping something that is already gone is not an error."""
         return self.idempotent or self.unchanged_exit_77
 
     def edit(self, installing: Sequence[str] | None, uninstalling: Sequence[str] | None) -> IntentEdit:
-        """For an operation that changes what is requested. Raises NotRootError before it looks at any file."""
+        """The edit for an operation that changes requests. Raises NotRootError before it reads any file."""
         from ..ops.intents import IntentEdit
         from ..ops.transaction import require_root
 
@@ -90,20 +90,20 @@ class Call:
 
     @property
     def settings(self) -> Settings:
-        """For an operation that changes the system."""
+        """The settings for an operation on this sysroot."""
         from ..ops.transaction import AS_CONFIGURED, Settings
 
         seconds = self.wait_timeout if self.wait_timeout is not None else None if self.wait else AS_CONFIGURED
         return Settings(self.sysroot, self.stateroot, self.dry_run, seconds, self.reboot)
 
     def options(self, **more: Any) -> Options:
-        """For an operation that resolves packages."""
+        """The options for an operation that resolves packages."""
         from ..ops.goal import Options
 
         return Options(self.cache_only, self.download_only, self.recommends, **more)
 
     def perform(self, work: Callable[[Reporter], T]) -> T:
-        """Run an operation whose events are shown as the options say."""
+        """Run an operation, and show its events as the options say."""
         chosen = progress.reporter(
             quiet=self.quiet, verbose=self.verbose, debug=self.debug, progress_fd=self.progress_fd
         )
@@ -113,7 +113,7 @@ class Call:
             chosen.close()
 
     def show(self, result: Outcome | Applied | Done | Changed) -> None:
-        """Print what became of an operation, and end with the status it asks for."""
+        """Print the result of an operation, reboot if that was asked for, and set the exit status."""
         results.show(result, as_json=self.as_json)
         if self.reboot and result.deployment is not None and result.changed and not result.dry_run:
             from ..ops.transaction import reboot
@@ -122,14 +122,15 @@ class Call:
         self.finish(changed=result.changed)
 
     def finish(self, *, changed: bool) -> None:
+        """Exit with UNCHANGED if nothing has changed and that was asked for."""
         if not changed and self.unchanged_exit_77:
             raise typer.Exit(UNCHANGED)
 
 
 def _file(text: str) -> Path:
-    # pathlib would take an empty word for the current directory.
+    # For pathlib, an empty word is the current directory.
     if not text:
-        raise typer.BadParameter("the name of a file is empty")
+        raise typer.BadParameter("the file name is empty")
     return Path(text)
 
 
@@ -144,9 +145,9 @@ def file_option(name: str, metavar: str, text: str) -> Any:
 
 
 def _seconds(value: float | None) -> float | None:
-    # What is no number compares with nothing, and would be waited for, for ever.
+    # NaN is never less than anything: it would wait forever.
     if value is not None and math.isnan(value):
-        raise typer.BadParameter("it is no number")
+        raise typer.BadParameter("it is not a number")
     return value
 
 
@@ -169,46 +170,55 @@ _SHARED = {
             Annotated[
                 str | None,
                 typer.Option(
-                    "--stateroot", "--os", metavar="NAME", help="The OS in it (default: the booted, else the first)."
+                    "--stateroot", "--os", metavar="NAME", help="The operating system in it (default: the booted one)."
                 ),
             ],
             None,
         ),
         _parameter(
             "dry_run",
-            Annotated[bool, typer.Option("-n", "--dry-run", help="Print what would be done, and do nothing.")],
+            Annotated[bool, typer.Option("-n", "--dry-run", help="Only print what would change.")],
         ),
         _parameter(
             "unchanged_exit_77",
-            Annotated[bool, typer.Option("--unchanged-exit-77", help="Exit with 77 when there is nothing to do.")],
+            Annotated[bool, typer.Option("--unchanged-exit-77", help="Exit with status 77 if there is nothing to do.")],
         ),
-        _parameter("wait", Annotated[bool, typer.Option("--wait", help="Wait while another transaction runs.")]),
+        _parameter("wait", Annotated[bool, typer.Option("--wait", help="Wait for a running transaction to finish.")]),
         _parameter(
             "wait_timeout",
             Annotated[
                 float | None,
                 typer.Option(
-                    "--wait-timeout", metavar="SECONDS", min=0, callback=_seconds, help="Wait at most that long."
+                    "--wait-timeout",
+                    metavar="SECONDS",
+                    min=0,
+                    callback=_seconds,
+                    help="Wait at most this many seconds.",
                 ),
             ],
             None,
         ),
-        _parameter("reboot", Annotated[bool, typer.Option("-r", "--reboot", help="Boot what comes of it at once.")]),
+        _parameter("reboot", Annotated[bool, typer.Option("-r", "--reboot", help="Reboot into the new deployment.")]),
         _parameter(
             "progress_fd",
             Annotated[
                 int | None,
-                typer.Option("--progress-fd", metavar="N", min=1, help="Write progress to it, a line of JSON each."),
+                typer.Option(
+                    "--progress-fd",
+                    metavar="N",
+                    min=1,
+                    help="Write progress to this file descriptor, as lines of JSON.",
+                ),
             ],
             None,
         ),
         _parameter(
             "cache_only",
-            Annotated[bool, typer.Option("-C", "--cache-only", help="Use no network, only what is cached.")],
+            Annotated[bool, typer.Option("-C", "--cache-only", help="Use only cached data, no network.")],
         ),
         _parameter(
             "download_only",
-            Annotated[bool, typer.Option("-D", "--download-only", help="Download and import, and stop.")],
+            Annotated[bool, typer.Option("-D", "--download-only", help="Only download and import packages.")],
         ),
         _parameter(
             "recommends",
@@ -216,19 +226,21 @@ _SHARED = {
                 bool | None,
                 typer.Option(
                     "--recommends/--no-recommends",
-                    help="Also lay recommended packages (default: the target's apt setting).",
+                    help="Also install recommended packages (default: the target's apt setting).",
                 ),
             ],
             None,
         ),
         _parameter(
             "idempotent",
-            Annotated[bool, typer.Option("--idempotent", help="It is no error that something is gone already.")],
+            Annotated[
+                bool, typer.Option("--idempotent", help="Succeed even if a package is not requested or overridden.")
+            ],
         ),
-        _parameter("quiet", Annotated[bool, typer.Option("-q", "--quiet", help="No steps, only results and errors.")]),
+        _parameter("quiet", Annotated[bool, typer.Option("-q", "--quiet", help="Print only results and errors.")]),
         _parameter(
             "verbose",
-            Annotated[bool, typer.Option("-v", "--verbose", help="Tell more: of a change, what its scripts print.")],
+            Annotated[bool, typer.Option("-v", "--verbose", help="More detail; also show what package scripts print.")],
         ),
         _parameter(
             "debug",
@@ -238,7 +250,7 @@ _SHARED = {
                     "--debug",
                     envvar=DEBUG_VARIABLE,
                     show_envvar=False,
-                    help=f"Trace commands that are run and decisions to stderr (also {DEBUG_VARIABLE}=1).",
+                    help=f"Trace child processes and decisions on stderr (also {DEBUG_VARIABLE}=1).",
                 ),
             ],
         ),
@@ -249,17 +261,17 @@ _SHARED = {
 WHERE = ("sysroot", "stateroot")
 TELLING = ("quiet", "verbose", "debug", "as_json")
 LOOKING = (*WHERE, *TELLING)
-"""What every question about a sysroot takes."""
+"""Options of every question about a sysroot."""
 CHANGING = (*WHERE, "dry_run", "unchanged_exit_77", "wait", "wait_timeout", "progress_fd", *TELLING)
-"""What every command that changes a sysroot takes."""
+"""Options of every command that changes a sysroot."""
 DEPLOYING = ("reboot", *CHANGING)
-"""The same where there may be something else to boot afterwards."""
+"""Options of every command after which something else may boot."""
 EDITING = ("idempotent", *DEPLOYING)
-"""What every command takes that drops something by its name."""
+"""Options of every command that drops something by its name."""
 RESOLVING = ("cache_only", "download_only", "recommends", *DEPLOYING)
-"""What every command takes that may add packages."""
+"""Options of every command that may add packages."""
 EARLY = ("sysroot", "stateroot", "quiet", "verbose", "debug")
-"""What is accepted before the command, too; what comes after it wins."""
+"""Options that are accepted before the command, too; those after it win."""
 
 
 def command(

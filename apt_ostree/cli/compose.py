@@ -14,7 +14,7 @@ from .command import TELLING, Call, command, group
 
 compose_app = group(
     "compose",
-    "Build images: base commits, and sysroots with one deployed.",
+    "Build base commits, and sysroots that boot one.",
     "tree --repo /srv/repo examples/debian-13-minimal.toml",
 )
 
@@ -25,16 +25,16 @@ def compose_tree(
     manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="The TOML file that describes the image.")],
     repo: Annotated[
         Path,
-        typer.Option("--repo", metavar="REPO", help="The repository to commit to; made where there is none."),
+        typer.Option("--repo", metavar="REPO", help="The repository to commit to (created if missing)."),
     ],
     no_parent: Annotated[bool, typer.Option("--no-parent", help="Commit without a parent.")] = False,
     add_metadata: Annotated[
         list[str] | None,
-        typer.Option("--add-metadata", metavar="K=V", help="Further metadata of the commit."),
+        typer.Option("--add-metadata", metavar="K=V", help="Add this metadata to the commit."),
     ] = None,
     write_commitid_to: Annotated[
         Path | None,
-        typer.Option("--write-commitid-to", metavar="FILE", help="Write the commit's checksum there."),
+        typer.Option("--write-commitid-to", metavar="FILE", help="Write the commit's checksum to this file."),
     ] = None,
 ) -> None:
     """Compose a base commit from a manifest.
@@ -69,25 +69,27 @@ def compose_tree(
     elif result.changed:
         streams.line(f"{result.ref} is {result.commit}: version {result.version}, {len(result.packages)} packages.")
     else:
-        streams.line(f"No change: {result.ref} has this very content already.")
+        streams.line(f"Nothing to do: {result.ref} already has this content.")
     call.finish(changed=result.changed)
 
 
 @command(compose_app, TELLING, "sysroot")
 def compose_sysroot(
     call: Call,
-    ref: Annotated[str, typer.Argument(metavar="REF", help="The branch to deploy.")],
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="A directory that does not exist, or is empty.")],
+    ref: Annotated[str, typer.Argument(metavar="REF", help="The ref to deploy.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A new or empty directory.")],
     repo: Annotated[Path, typer.Option("--repo", metavar="REPO", help="The repository that holds REF.")],
-    stateroot: Annotated[str, typer.Option("--stateroot", metavar="NAME", help="The name of the OS in it.")] = "debian",
-    karg: Annotated[list[str] | None, typer.Option("--karg", metavar="ARG", help="A further kernel argument.")] = None,
+    stateroot: Annotated[
+        str, typer.Option("--stateroot", metavar="NAME", help="The name of the stateroot.")
+    ] = "debian",
+    karg: Annotated[list[str] | None, typer.Option("--karg", metavar="ARG", help="Add a kernel argument.")] = None,
     remote_url: Annotated[
-        str | None, typer.Option("--remote-url", metavar="URL", help="Where the system gets its updates.")
+        str | None, typer.Option("--remote-url", metavar="URL", help="The URL that the system gets updates from.")
     ] = None,
     gpg_import: Annotated[
-        Path | None, typer.Option("--gpg-import", metavar="FILE", help="The GPG key that updates are signed by.")
+        Path | None, typer.Option("--gpg-import", metavar="FILE", help="Verify updates with this GPG key.")
     ] = None,
-    no_gpg_verify: Annotated[bool, typer.Option("--no-gpg-verify", help="Trust whatever comes from there.")] = False,
+    no_gpg_verify: Annotated[bool, typer.Option("--no-gpg-verify", help="Do not verify updates.")] = False,
 ) -> None:
     """Make a sysroot directory with a ref deployed.
 

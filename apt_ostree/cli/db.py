@@ -10,7 +10,7 @@ from .. import changes
 from . import difference, documents, streams
 from .command import LOOKING, Call, command, group
 
-db_app = group("db", "Packages of commits, and differences of two.", "diff 1 0")
+db_app = group("db", "List and compare the packages of commits.", "diff 1 0")
 
 
 @command(db_app, LOOKING, "list")
@@ -20,11 +20,11 @@ def db_list(
         list[str] | None,
         typer.Argument(
             metavar="[REV...] [PATTERN...]",
-            help="A ref, a checksum, or a deployment's index; then patterns with * or ? for packages' names.",
+            help="A ref, checksum or deployment index; then package names with * or ?.",
         ),
     ] = None,
 ) -> None:
-    """List the packages of a commit; with --json, everything dpkg knows of each.
+    """List the packages of a commit; with --json, with all details.
 
     Example: apt-ostree db list 0 'lib*'
     """
@@ -46,10 +46,12 @@ def db_list(
 def db_version(
     call: Call,
     revisions: Annotated[
-        list[str] | None, typer.Argument(metavar="[REV...]", help="A ref, a checksum, or a deployment's index.")
+        list[str] | None, typer.Argument(metavar="[REV...]", help="A ref, checksum or deployment index.")
     ] = None,
 ) -> None:
-    """Tell the version of a commit, with a digest over its packages: equal digests, equal packages.
+    """Show the version of a commit, and a digest of its packages.
+
+    Commits with the same packages have the same digest.
 
     Example: apt-ostree db version 0 1
     """
@@ -79,13 +81,13 @@ def db_diff(
     call: Call,
     revisions: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[REV [REV]]", help="A ref, a checksum, or a deployment's index."),
+        typer.Argument(metavar="[REV [REV]]", help="A ref, checksum or deployment index."),
     ] = None,
     changelogs: Annotated[
-        bool, typer.Option("-c", "--changelogs", help="Also what is new in each, where the image ships changelogs.")
+        bool, typer.Option("-c", "--changelogs", help="Also show new changelog entries, if the image has them.")
     ] = False,
 ) -> None:
-    """Show what packages two commits differ in: by default the booted and the pending one.
+    """Compare the packages of two commits (default: the booted and the pending one).
 
     Example: apt-ostree db diff 1 0
     """
@@ -98,6 +100,6 @@ def db_diff(
         documents.write({**shown, "changelogs": documents.news(result.news)})
     else:
         streams.line(f"{result.old[:12]} -> {result.new[:12]}")
-        for text in [*(lines or ["No package differs."]), *difference.news(result.news or ())]:
+        for text in [*(lines or ["No packages differ."]), *difference.news(result.news or ())]:
             streams.line(text)
     call.finish(changed=bool(lines))

@@ -20,19 +20,21 @@ if TYPE_CHECKING:
 @command(app, LOOKING)
 def status(
     call: Call,
-    booted: Annotated[bool, typer.Option("-b", "--booted", help="Only the booted deployment.")] = False,
+    booted: Annotated[bool, typer.Option("-b", "--booted", help="Show only the booted deployment.")] = False,
     path: Annotated[
         str | None,
-        typer.Option("-J", "--jsonpath", metavar="PATH", help="Print a JSON list of what this path selects of --json."),
+        typer.Option(
+            "-J", "--jsonpath", metavar="PATH", help="Print what this path selects from --json, as a JSON list."
+        ),
     ] = None,
     pending_exit_77: Annotated[
         bool,
-        typer.Option("--pending-exit-77", help="Exit with 77 when another than the booted one boots next."),
+        typer.Option("--pending-exit-77", help="Exit with status 77 if another deployment boots next."),
     ] = False,
 ) -> None:
-    """Show the deployments in boot order: what boots next comes first.
+    """Show the deployments, in boot order.
 
-    -v adds kernel arguments, layered packages, and files of /etc that were changed here and by a pending tree.
+    -v adds kernel arguments, layered packages, and files of /etc that both this machine and a pending tree changed.
 
     Example: apt-ostree status --jsonpath '$.deployments[0].version'
     """
@@ -62,10 +64,10 @@ def rollback(
     call: Call,
     to: Annotated[
         str | None,
-        typer.Option("--to", metavar="INDEX|CHECKSUM", help="That deployment rather than the previous one."),
+        typer.Option("--to", metavar="INDEX|CHECKSUM", help="Boot this deployment (default: the previous one)."),
     ] = None,
     listing: Annotated[
-        bool, typer.Option("--list", help="List what can be booted, mark what would be, do nothing.")
+        bool, typer.Option("--list", help="Only list the deployments; an arrow marks what would boot.")
     ] = False,
 ) -> None:
     """Boot the previous deployment next, with its own /etc; a second rollback undoes the first.
@@ -80,12 +82,17 @@ def rollback(
     call.show(call.perform(lambda reporter: deployments.rollback(call.settings, to, reporter)))
 
 
-Which = Annotated[str, typer.Argument(metavar="INDEX|CHECKSUM", help="As 'apt-ostree status' lists them, from 0.")]
+Which = Annotated[
+    str,
+    typer.Argument(
+        metavar="INDEX|CHECKSUM", help="A deployment: its index in 'apt-ostree status', from 0, or its checksum."
+    ),
+]
 
 
 @command(app, CHANGING)
 def pin(call: Call, which: Which) -> None:
-    """Keep a deployment through every pruning, until it is unpinned.
+    """Pin a deployment, so that it is never removed automatically.
 
     Example: apt-ostree pin 1
     """
@@ -96,7 +103,7 @@ def pin(call: Call, which: Which) -> None:
 
 @command(app, CHANGING)
 def unpin(call: Call, which: Which) -> None:
-    """Let a pinned deployment go with the others.
+    """Unpin a deployment, so that it may be removed automatically.
 
     Example: apt-ostree unpin 1
     """
@@ -109,23 +116,21 @@ def unpin(call: Call, which: Which) -> None:
 def finalize_deployment(
     call: Call,
     checksum: Annotated[
-        str | None, typer.Argument(metavar="[CHECKSUM]", help="The commit that is expected to be staged.")
+        str | None, typer.Argument(metavar="[CHECKSUM]", help="The commit that must be staged.")
     ] = None,
-    any_checksum: Annotated[
-        bool, typer.Option("--allow-missing-checksum", help="Whichever is staged, without a CHECKSUM.")
-    ] = False,
+    any_checksum: Annotated[bool, typer.Option("--allow-missing-checksum", help="Accept any staged commit.")] = False,
     allow_unlocked: Annotated[
-        bool, typer.Option("--allow-unlocked", help="Also where nobody locked the staged deployment.")
+        bool, typer.Option("--allow-unlocked", help="Also if the staged deployment is not locked.")
     ] = False,
 ) -> None:
-    """Release a staged deployment that was locked, and reboot into it.
+    """Unlock a staged deployment, and reboot into it.
 
     Example: apt-ostree finalize-deployment --allow-missing-checksum
     """
     from ..ops import deployments
 
     if (checksum is None) != any_checksum:
-        raise UsageError("name the CHECKSUM that is expected, or say --allow-missing-checksum")
+        raise UsageError("name the expected CHECKSUM, or use --allow-missing-checksum")
     call = dataclasses.replace(call, reboot=True)
     call.show(
         call.perform(
@@ -137,25 +142,25 @@ def finalize_deployment(
 @command(app, CHANGING)
 def cleanup(
     call: Call,
-    pending: Annotated[bool, typer.Option("-p", "--pending", help="Pending deployments.")] = False,
-    previous: Annotated[bool, typer.Option("-r", "--rollback", help="Rollback deployments.")] = False,
-    base: Annotated[bool, typer.Option("-b", "--base", help="The work area and unused cached packages.")] = False,
-    metadata: Annotated[bool, typer.Option("-m", "--repomd", help="apt's lists.")] = False,
+    pending: Annotated[bool, typer.Option("-p", "--pending", help="Remove pending deployments.")] = False,
+    previous: Annotated[bool, typer.Option("-r", "--rollback", help="Remove rollback deployments.")] = False,
+    base: Annotated[bool, typer.Option("-b", "--base", help="Remove temporary files and unused packages.")] = False,
+    metadata: Annotated[bool, typer.Option("-m", "--repomd", help="Remove package lists.")] = False,
 ) -> None:
-    """Remove what is not needed: pending or rollback deployments, caches, lists.
+    """Remove deployments, caches or package lists.
 
     Example: apt-ostree cleanup -b -m
     """
     from ..ops import deployments
 
     if not (pending or previous or base or metadata):
-        raise UsageError("say what to clean up: -p, -r, -b or -m")
+        raise UsageError("choose what to clean up: -p, -r, -b or -m")
     parts = deployments.Parts(pending, previous, base, metadata)
     call.show(call.perform(lambda reporter: deployments.cleanup(call.settings, parts, reporter)))
 
 
 def _show_choices(found: Sequence[Choice], *, as_json: bool) -> None:
-    """What ``rollback --list`` prints: a line a deployment, an arrow at the one that it would boot."""
+    """Print the deployments, a line each, with an arrow at the one that would boot."""
     if as_json:
         entries = [
             {

@@ -1,4 +1,4 @@
-"""What differs between two trees, for people: packages, their changelogs, files of /etc."""
+"""The differences between two trees, for people: packages, their changelogs, files of /etc."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def lines(change: Change, security: Sequence[Package] = ()) -> list[str]:
-    """The difference of two package sets, for people; the new packages in ``security`` are marked."""
+    """Return the lines of a difference of packages; the new packages in ``security`` are marked."""
 
     def mark(package: Package) -> str:
         return "  (security)" if package in security else ""
@@ -32,20 +32,20 @@ def lines(change: Change, security: Sequence[Package] = ()) -> list[str]:
 
 
 def news(found: Sequence[News]) -> Iterable[str]:
-    """What is new in packages, in their maintainers' words."""
+    """Return the new changelog entries of packages."""
     for each in found:
         yield ""
         yield f"{', '.join(each.packages)}:"
         if each.releases is None:
-            yield "  The image ships no changelog."
+            yield "  The image has no changelog."
         elif not each.releases:
-            yield "  The changelog has nothing newer."
+            yield "  The changelog has no newer entries."
         for release in each.releases or ():
             yield from (f"  {text}".rstrip() for text in release.text.splitlines())
 
 
 def kept_in_etc(conflicts: Sequence[Conflict], width: int | None = None) -> Iterable[str]:
-    """Files that somebody changed here and that the new tree changed, too."""
+    """Return the lines of files that were changed both on this machine and by the new tree."""
     label = "Kept in /etc"
     for conflict in conflicts:
         words = f"{conflict.path} ({conflict.here} here, {conflict.there} by the new tree)".split(" ")

@@ -20,12 +20,12 @@ SCHEMA = 1
 
 
 def write(value: dict[str, Any]) -> None:
-    """A JSON document on standard output, with the schema's number."""
+    """Print a JSON document, with the schema's number."""
     _print({"schema": SCHEMA, **value})
 
 
 def write_selected(values: Sequence[Any]) -> None:
-    """What a path selected of a document, as a JSON list on standard output."""
+    """Print the values that a path selected from a document, as a JSON list."""
     _print(list(values))
 
 
@@ -63,7 +63,7 @@ def base(info: CommitInfo) -> dict[str, Any]:
 
 
 def details(details: Sequence[PackageDetails]) -> list[dict[str, Any]]:
-    """A package with everything dpkg's database says of it."""
+    """Return packages with everything that dpkg's database says about them."""
     relations = (
         "pre-depends",
         "depends",

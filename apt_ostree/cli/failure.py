@@ -10,7 +10,7 @@ from .streams import ERROR, say
 
 
 def show(failure: AptOstreeError, *, as_json: bool) -> None:
-    """The three parts of an error on standard error; as JSON on standard output, too, where that was asked for."""
+    """Print the three parts of an error on standard error and, with ``as_json``, a document on standard output."""
     if as_json:
         parts = {
             "id": failure.id,
@@ -27,11 +27,11 @@ def show(failure: AptOstreeError, *, as_json: bool) -> None:
 
 
 def misread(failure: Any) -> UsageError:
-    """An error of the parser (typer's, which names no class of its own) in the three parts of ours."""
+    """Turn an error of typer's parser into one in three parts."""
     message = failure.format_message().rstrip(".")
     context = failure.ctx
     return UsageError(
         message[:1].lower() + message[1:],
         context.get_usage(),
-        f"'{context.command_path} --help' shows its forms.",
+        f"See '{context.command_path} --help'.",
     )

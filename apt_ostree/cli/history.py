@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 def history(
     call: Call,
     count: Annotated[
-        int | None, typer.Option("-n", "--count", metavar="N", min=1, help="Only the last N (default: all kept).")
+        int | None, typer.Option("-n", "--count", metavar="N", min=1, help="Show only the last N (default: all).")
     ] = None,
 ) -> None:
-    """Show what was done on this system, the newest first: when, by whom, which packages changed, what came of it.
+    """Show past transactions, the newest first, with the packages that they changed.
 
-    Also how often that was booted, where the system notes its boots.
+    It also shows how often each result was booted, if the system records its boots.
 
     Example: apt-ostree history -n 5
     """
@@ -43,7 +43,7 @@ def history(
 
 @command(app, CHANGING)
 def cancel(call: Call) -> None:
-    """Stop the transaction in progress, from another shell; what it had not finished leaves no trace.
+    """Stop the running transaction; nothing is changed by it.
 
     Example: apt-ostree cancel
     """
@@ -53,11 +53,11 @@ def cancel(call: Call) -> None:
 
 
 def _text(history: History, *, verbose: bool) -> Iterable[str]:
-    """Transactions for people: a line of when, who and what; then what came of it."""
+    """Return the lines for people: when, who and which command; then the result."""
     from ..system.journal import Unreadable
 
     if not history.entries:
-        yield f"No transaction of {history.osname} is recorded."
+        yield f"No transactions of {history.osname} are recorded."
     for number, entry in enumerate(history.entries):
         if number:
             yield ""
@@ -92,18 +92,18 @@ def _result(entry: Entry) -> str:
 
 
 def _phases(entry: Entry) -> list[tuple[str, float | None]]:
-    """Each phase with its seconds; unknown for the last one of a transaction that did not say when it ended."""
+    """Return each phase with its seconds; None for the last phase of a transaction that recorded no end."""
     begun = [datetime.fromisoformat(phase.begun) for phase in entry.phases]
     ends = [*begun[1:], datetime.fromisoformat(entry.ended) if entry.ended else None]
     return [
         (phase.name, (end - start).total_seconds() if end is not None else None)
-        # A record may be of none.
+        # A record may have no phase.
         for phase, start, end in zip(entry.phases, begun, ends, strict=False)
     ]
 
 
 def _json(history: History) -> dict[str, Any]:
-    """The document of ``history --json``; its schema is docs/schema/history.json."""
+    """Return the document of ``history --json``; its schema is docs/schema/history.json."""
     return {"osname": history.osname, "transactions": [_entry_json(entry, history.boots) for entry in history.entries]}
 
 

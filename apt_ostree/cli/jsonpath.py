@@ -1,4 +1,4 @@
-"""The part of JSONPath that questions about a document need: names, indexes and wildcards."""
+"""The part of JSONPath that --jsonpath supports: names, indexes and wildcards."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _STEP = re.compile(
 
 
 def select(document: Any, expression: str) -> list[Any]:
-    """All values in ``document`` that a path names; none is an empty list. Raises UsageError for another form."""
+    """Return all values in ``document`` that a path names, if any. Raises UsageError for another form."""
     rest = expression if expression.startswith(("$", "[", ".")) else f".{expression}"
     rest = rest.removeprefix("$")
     found = [document]
     while rest:
         step = _STEP.match(rest)
         if step is None:
-            raise UsageError(f"'{expression}' is no path that is understood here", f"such paths are: {SUPPORTED}")
+            raise UsageError(f"'{expression}' is not a path that is supported here", f"such paths are: {SUPPORTED}")
         rest = rest[step.end() :]
         name = step["name"] or step["index"] or step["quoted"]
         found = [value for each in found for value in _below(each, name, by_index=step["index"] is not None)]

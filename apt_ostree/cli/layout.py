@@ -14,10 +14,10 @@ def moment(seconds: int) -> str:
 
 
 def size(count: int) -> str:
-    """Bytes in the unit that fits."""
+    """Return a number of bytes in the unit that fits."""
     value = float(count)
     for unit in ("B", "kB", "MB"):
-        # What would be rounded to 1000.0 belongs to the next unit.
+        # A value that would be rounded to 1000.0 belongs to the next unit.
         if value < 999.95:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1000
@@ -25,7 +25,7 @@ def size(count: int) -> str:
 
 
 def fields(label: str, items: Sequence[str], width: int | None, gap: str = "  ") -> Iterable[str]:
-    """A record's line of several values; on a terminal as many lines as they need."""
+    """Return the lines of a field with several values, wrapped at ``width`` if there is one."""
     lines: list[str] = []
     for item in items:
         if lines and (width is None or COLUMN + len(lines[-1] + gap + item) <= width):
@@ -37,5 +37,5 @@ def fields(label: str, items: Sequence[str], width: int | None, gap: str = "  ")
 
 
 def field(label: str, value: str) -> str:
-    """A line of a record, its label right-aligned."""
+    """Return a line of a record, its label right-aligned."""
     return f"{label:>{COLUMN - 2}}  {value}".rstrip()

@@ -19,7 +19,7 @@ from .command import app, root
 from . import deployments, packages, bases, boot, history, archive, db, compose  # noqa: F401
 # isort: on
 
-# What the parser says of words that it cannot read; typer gives the class no name of its own.
+# The parser's error for words that it cannot read; typer exports no name for the class.
 _Misread: Any = typer.BadParameter.__mro__[1]
 
 
@@ -28,7 +28,7 @@ def program(
     context: typer.Context,
     verbose: bool,
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version; with -v, also those of the tools it runs.")
+        bool, typer.Option("--version", help="Print the version; with -v, also those of the tools.")
     ] = False,
 ) -> None:
     if version:
@@ -39,7 +39,7 @@ def program(
 
 
 def _print_versions(*, tools: bool) -> None:
-    """The program's own version, and a line for each of its ``tools`` where they were asked for."""
+    """Print the program's version and, if ``tools`` is set, a line for each tool."""
     streams.line(f"apt-ostree {__version__}")
     if tools:
         from ..ops import versions
@@ -51,7 +51,7 @@ def _print_versions(*, tools: bool) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and exit: 0 done, 1 failed, 2 usage, 77 nothing to do, 128+N on a signal."""
     words = sys.argv[1:] if arguments is None else arguments
-    # An error on the way to the command has to know it, too.
+    # Errors before the command runs need to know it, too.
     as_json = "--json" in words
     # A file opened later must not become our standard output.
     for descriptor in range(3):
@@ -76,7 +76,7 @@ def main(arguments: list[str] | None = None) -> None:
         failure.show(error, as_json=as_json)
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        # The reader of our output is gone; nothing can be said to it.
+        # Nobody reads our output any longer; there is no one to tell.
         sys.exit(1)
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""

@@ -1,4 +1,4 @@
-"""The commands that change what is laid over the base: install, uninstall, override and apply."""
+"""The commands that change packages: install, uninstall, override, reset and apply."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def install(
     call: Call,
     packages: Packages,
     uninstall: Annotated[
-        list[str] | None, typer.Option("--uninstall", metavar="PKG", help="Drop a request in the same step.")
+        list[str] | None, typer.Option("--uninstall", metavar="PKG", help="Also uninstall this package.")
     ] = None,
     answers: Annotated[
         Path | None,
-        file_option("--debconf", "FILE", "Answer debconf's questions, in debconf-set-selections(1)'s form."),
+        file_option("--debconf", "FILE", "Answers to packages' questions, as debconf-set-selections(1) reads them."),
     ] = None,
     allow_inactive: Annotated[
-        bool, typer.Option("--allow-inactive", help="Record a request that the base fulfils by itself.")
+        bool, typer.Option("--allow-inactive", help="Record a request even if the base already has the package.")
     ] = False,
     reinstall: Annotated[
-        bool, typer.Option("--reinstall", help="Fetch these packages anew, and lay everything once more.")
+        bool, typer.Option("--reinstall", help="Download these packages again, and rebuild the layer.")
     ] = False,
 ) -> None:
-    """Lay packages over the base, in a new deployment.
+    """Install packages on top of the base image.
 
     Example: apt-ostree install vim ./vendor-agent_1.0_amd64.deb
     """
@@ -52,16 +52,16 @@ def install(
 def uninstall(
     call: Call,
     packages: Annotated[list[str] | None, typer.Argument(metavar="PKG...", help="Requested packages.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Drop every request.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Uninstall all requested packages.")] = False,
 ) -> None:
-    """Drop requested packages and what only they needed; works without a network.
+    """Uninstall packages, and what only they needed; works without a network.
 
     Example: apt-ostree uninstall vim
     """
     from ..ops import packages as operation
 
     if bool(packages) == every:
-        raise UsageError("name packages to uninstall, or --all")
+        raise UsageError("name the packages to uninstall, or use --all")
     call.show(
         call.perform(
             lambda reporter: operation.uninstall(call.settings, packages or (), every, reporter, lenient=call.lenient)
@@ -69,9 +69,7 @@ def uninstall(
     )
 
 
-InSameStep = Annotated[
-    list[str] | None, typer.Option("--install", metavar="PKG", help="Layer a package in the same step.")
-]
+InSameStep = Annotated[list[str] | None, typer.Option("--install", metavar="PKG", help="Also install this package.")]
 
 
 @command(override_app, RESOLVING, "remove")
@@ -80,7 +78,7 @@ def override_remove(
     packages: Annotated[list[str], typer.Argument(metavar="PKG...", help="Packages of the base: NAME or NAME:ARCH")],
     installing: InSameStep = None,
 ) -> None:
-    """Leave packages of the base out.
+    """Remove packages of the base.
 
     Example: apt-ostree override remove exim4-base --install postfix
     """
@@ -101,7 +99,7 @@ def override_replace(
     packages: Annotated[list[str], typer.Argument(metavar="PKG...", help="NAME=VERSION, NAME/SUITE or ./FILE.deb")],
     installing: InSameStep = None,
 ) -> None:
-    """Replace packages of the base by other versions.
+    """Replace packages of the base with other versions.
 
     Example: apt-ostree override replace ./openssl_3.5.1-1+deb13u2_amd64.deb
     """
@@ -120,16 +118,16 @@ def override_replace(
 def override_reset(
     call: Call,
     packages: Annotated[list[str] | None, typer.Argument(metavar="PKG...", help="Overridden packages.")] = None,
-    every: Annotated[bool, typer.Option("-a", "--all", help="Reset every override.")] = False,
+    every: Annotated[bool, typer.Option("-a", "--all", help="Reset all overrides.")] = False,
 ) -> None:
-    """Give packages back as the base has them; works without a network.
+    """Use packages of the base again as it has them; works without a network.
 
     Example: apt-ostree override reset --all
     """
     from ..ops import packages as operation
 
     if bool(packages) == every:
-        raise UsageError("name packages to reset, or --all")
+        raise UsageError("name the packages to reset, or use --all")
     call.show(
         call.perform(
             lambda reporter: operation.override_reset(
@@ -142,13 +140,15 @@ def override_reset(
 @command(app, DEPLOYING)
 def reset(
     call: Call,
-    layers: Annotated[bool, typer.Option("-l", "--layers", "--overlays", help="Drop every request.")] = False,
-    overrides: Annotated[bool, typer.Option("-o", "--overrides", help="Reset every override.")] = False,
+    layers: Annotated[
+        bool, typer.Option("-l", "--layers", "--overlays", help="Uninstall all requested packages.")
+    ] = False,
+    overrides: Annotated[bool, typer.Option("-o", "--overrides", help="Reset all overrides.")] = False,
     initramfs: Annotated[
-        bool, typer.Option("-i", "--initramfs", help="Take the image's initramfs, track no file.")
+        bool, typer.Option("-i", "--initramfs", help="Use the image's initramfs, and track no files.")
     ] = False,
 ) -> None:
-    """Go back to the pure base, of all that was laid over it or of the parts named; works without a network.
+    """Return to the base alone, or undo only some kinds of changes; works without a network.
 
     Example: apt-ostree reset --overrides
     """
@@ -164,8 +164,8 @@ def reset(
 
 
 @command(app, RESOLVING)
-def apply(call: Call, file: Annotated[Path, file_argument("FILE.toml", "See docs/apply.md.")]) -> None:
-    """Make packages, overrides, kernel arguments and initramfs what a file says, in one step.
+def apply(call: Call, file: Annotated[Path, file_argument("FILE.toml", "A TOML file (see docs/apply.md).")]) -> None:
+    """Make packages, overrides, kernel arguments and initramfs match a file.
 
     Example: apt-ostree apply --dry-run host.toml
     """

@@ -13,16 +13,16 @@ from .streams import DEBUG, INFO, WARNING, Lasting, say
 
 
 class Plain:
-    """One line a step on standard error, for logs, pipes and the journal."""
+    """One line for each step on standard error, for logs, pipes and the journal."""
 
     def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
         self.quiet, self.verbose = quiet, verbose
 
     def begin(self, transaction: str) -> None:
-        """Nothing: it says what it does, not by which number."""
+        """Nothing: people need no number."""
 
     def phase(self, name: str) -> None:
-        """Nothing: a step says it in words."""
+        """Nothing: the step tells people."""
 
     def step(self, message: str) -> None:
         if not self.quiet:
@@ -70,7 +70,7 @@ class Events:
         self.shown.progress(done, total, message)
 
     def log(self, line: str) -> None:
-        """Nothing more: a script's output may hold anything."""
+        """Only shown: a script's output may hold anything."""
         self.shown.log(line)
 
     def warn(self, message: str) -> None:
@@ -87,12 +87,12 @@ class Events:
         try:
             os.write(self.descriptor, (json.dumps({**event, **more}) + "\n").encode())
         except OSError:
-            # Whoever listened is gone or does not keep up; the operation is more important.
+            # The reader is gone or too slow; the operation is more important.
             self.descriptor = None
 
 
 class Terminal:
-    """A line a step with its time, and a bar while something is counted."""
+    """A line for each step with its time, and a bar while something is counted."""
 
     REFRESH_SECONDS = 0.1
 
@@ -106,10 +106,10 @@ class Terminal:
         self._shown = 0.0
 
     def begin(self, transaction: str) -> None:
-        """Nothing: it says what it does, not by which number."""
+        """Nothing: people need no number."""
 
     def phase(self, name: str) -> None:
-        """Nothing: a step says it in words."""
+        """Nothing: the step tells people."""
 
     def step(self, message: str) -> None:
         self.close()
@@ -144,17 +144,17 @@ def reporter(
 ) -> Plain | Terminal | Events:
     """The reporter that fits standard error; NO_COLOR and TERM=dumb are honoured (no-color.org).
 
-    Raises UsageError where ``progress_fd`` is no open file descriptor.
+    Raises UsageError if ``progress_fd`` is not an open file descriptor.
     """
-    # A trace would tear the bar of a terminal apart.
+    # Lines of the trace would break the progress bar.
     shown = Plain(quiet=quiet, verbose=verbose) if debug else _shown(quiet=quiet, verbose=verbose)
     if progress_fd is None:
         return shown
     try:
-        # No child of ours has any business with it.
+        # Children must not inherit it.
         os.set_inheritable(progress_fd, False)
     except OSError as error:
-        raise UsageError(f"--progress-fd {progress_fd} is no open file descriptor", error.strerror or "") from error
+        raise UsageError(f"--progress-fd {progress_fd} is not an open file descriptor", error.strerror or "") from error
     return Events(progress_fd, shown)
 
 

@@ -1,4 +1,4 @@
-"""What became of an operation that changes a sysroot, for people and as JSON."""
+"""The result of an operation that changes a sysroot, for people and as JSON."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .. import changes
-from ..model import CommitInfo
+from ..model import CommitInfo, Deployment
 from . import difference, documents, layout, streams
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def show(done: Outcome | Applied | Done | Changed, *, as_json: bool) -> None:
-    """What became of an operation that changes a sysroot."""
+    """Print the result of an operation that changes a sysroot."""
     from ..ops.apply import Applied
     from ..ops.kernel_args import Changed
     from ..ops.layer import Outcome
@@ -42,7 +42,7 @@ def show(done: Outcome | Applied | Done | Changed, *, as_json: bool) -> None:
 
 
 def _kernel_arguments(done: Changed, *, as_json: bool) -> None:
-    """Changed kernel arguments, what went and what came."""
+    """Print kernel arguments that were removed and added."""
     if as_json:
         documents.write(
             {
@@ -57,14 +57,14 @@ def _kernel_arguments(done: Changed, *, as_json: bool) -> None:
         return
     streams.line(done.message)
     for mark, words, others in (("-", done.before, done.after), ("+", done.after, done.before)):
-        # One of two equal arguments may go: they are counted.
+        # One of two equal arguments may be removed: they are counted.
         for word in dict.fromkeys(words):
             for _ in range(words.count(word) - others.count(word)):
                 streams.line(f"  {mark} {word}")
 
 
 def _applied(done: Applied, *, as_json: bool) -> None:
-    """The result of ``apply``: what the file asked for anew, then what became of it."""
+    """Print the result of ``apply``: what the file changed in the intent, then the outcome."""
     items = (("added", "+", done.difference.added), ("removed", "-", done.difference.removed))
     if as_json:
         intent = {name: [{"kind": kind, "value": value} for kind, value in found] for name, _, found in items}
@@ -96,7 +96,7 @@ def _outcome_fields(done: Outcome) -> dict[str, Any]:
 
 
 def _outcome(done: Outcome, *, as_json: bool) -> None:
-    """The result of install, uninstall and the like."""
+    """Print the result of an operation on packages or the base."""
     if as_json:
         documents.write(_outcome_fields(done))
         return
@@ -113,14 +113,26 @@ def _outcome(done: Outcome, *, as_json: bool) -> None:
     if done.dry_run and done.changed and done.download:
         streams.line(f"To download: {layout.size(done.download)}")
     if done.deployment is not None:
-        what = "the same layer as before" if done.reused else f"{len(done.plan.packages)} packages layered"
-        if not done.plan.packages:
-            what = "the base alone"
-        streams.line(
-            f"Deployed {done.deployment.checksum[:12]}: {what}. It boots next; 'apt-ostree rollback' undoes it."
-        )
+        streams.line(_deployed(done.deployment, done))
+
+
+def _deployed(deployment: Deployment, done: Outcome) -> str:
+    """Return the last line of an outcome: what was deployed, and what follows from that."""
+    count = len(done.plan.packages)
+    layered = f"with {count} layered package{'s' if count != 1 else ''}"
+    if not count:
+        what = ", the base alone"
+    elif done.reused:
+        what = f", the same layer as before {layered}"
+    else:
+        what = f" {layered}"
+    # Only a running system stages, and only there is something to reboot.
+    follows = "Reboot to use it: systemctl reboot"
+    if not deployment.staged:
+        follows = "It boots next; 'apt-ostree rollback' undoes it."
+    return f"Deployed {deployment.checksum[:12]}{what}. {follows}"
 
 
 def _base(info: CommitInfo) -> str:
-    """A base in a line: its version, or the start of its checksum, and its time."""
+    """Return the version of a base, or the start of its checksum, with its time."""
     return f"{info.version or info.checksum[:12]} ({layout.moment(info.timestamp)})"

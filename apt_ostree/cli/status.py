@@ -1,4 +1,4 @@
-"""What ``status`` shows: the deployments as text for a terminal of any width, and as JSON."""
+"""The deployments as ``status`` shows them: as text for a terminal of any width, and as JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def status_text(status: Status, *, verbose: bool, width: int | None = None) -> Iterable[str]:
-    """The deployments: a bullet for the booted one, labels right-aligned; wrapped where there is a ``width``."""
+    """Return the lines: a bullet for the booted deployment, labels right-aligned; wrapped if there is a ``width``."""
     if not status.deployments:
         yield "No deployments."
     for entry in status.deployments:
@@ -91,7 +91,7 @@ def _flags(entry: DeploymentStatus) -> list[str]:
 
 
 def status_json(status: Status) -> dict[str, Any]:
-    """The document of ``status --json``; its schema is docs/schema/status.json."""
+    """Return the document of ``status --json``; its schema is docs/schema/status.json."""
     from ..ops import available
 
     return {
@@ -155,7 +155,7 @@ def _deployment_json(entry: DeploymentStatus) -> dict[str, Any]:
 
 
 def _detailed_json(entry: DeploymentStatus) -> dict[str, Any]:
-    """What ``-v`` adds."""
+    """Return the fields that ``-v`` adds."""
     layer = {
         "parent": entry.commit.parent,
         "message": entry.commit.subject,

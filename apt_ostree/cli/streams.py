@@ -8,12 +8,12 @@ import sys
 from typing import Any, TextIO
 
 ERROR, WARNING, INFO, DEBUG = 3, 4, 6, 7
-"""The levels of syslog(3) that are used."""
+"""The levels of syslog(3) that are used here."""
 
 
 class Lasting:
     """Standard error, for as long as somebody reads it: an operation must not fail because its terminal was closed,
-    and its error must not become another one."""
+    and its error must not turn into another one."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -32,7 +32,7 @@ class Lasting:
             self._leave()
 
     def _leave(self) -> None:
-        # What the buffer still holds would fail again at the exit, and change its status.
+        # What is still in the buffer would fail again at exit, and change the status.
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, self.stream.fileno())
         os.close(null)
@@ -42,8 +42,8 @@ class Lasting:
 
 
 def tell(stream: TextIO | None, text: str) -> None:
-    """A line on a stream, whatever bytes are in it."""
-    # Python leaves a stream out that was closed when it started.
+    """Write a line to a stream, whatever bytes are in it."""
+    # Python has no stream object for a descriptor that was closed at the start.
     if stream is None:
         return
     to = Lasting(stream) if stream is sys.stderr else stream
@@ -53,12 +53,12 @@ def tell(stream: TextIO | None, text: str) -> None:
 
 
 def line(text: str = "") -> None:
-    """A line of data on standard output."""
+    """Print a line of data on standard output."""
     tell(sys.stdout, text)
 
 
 def columns() -> int | None:
-    """The columns of standard output where that is a terminal; nothing else gets its lines wrapped."""
+    """Return the width of standard output if it is a terminal; other output is not wrapped."""
     return shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None
 
 
@@ -69,7 +69,7 @@ def say(level: int, text: str) -> None:
 
 
 def _is_journal() -> bool:
-    """Whether standard error is the very stream that systemd connected to the journal (systemd.exec(5))."""
+    """True if standard error is the stream that systemd connected to the journal (systemd.exec(5))."""
     try:
         status = os.fstat(2)
     except OSError:

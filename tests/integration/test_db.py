@@ -86,7 +86,7 @@ def test_changelogs_say_what_is_new(machine: System, tmp_path: Path) -> None:
     assert [release["version"] for release in found["lib", "tool"]] == ["3", "2"]
     assert found["bare", "out"] is None
     text = machine.run("db", "diff", "-c", old, new).stdout
-    assert "\nbare, out:\n  The image ships no changelog.\n" in text
+    assert "\nbare, out:\n  The image has no changelog.\n" in text
     assert "\nlib, tool:\n  src (3) unstable; urgency=low\n\n    * What 3 does.\n" in text
     assert machine.run("db", "diff", old, new, "--json").document["changelogs"] is None
 

@@ -139,7 +139,7 @@ CASES = {
         r"requested are: none",
         r".*override remove.*",
     ),
-    "an uninstall of nothing": Case(("uninstall",), r"name packages to uninstall, or --all", r"", r".*", 2),
+    "an uninstall of nothing": Case(("uninstall",), r"name the packages to uninstall, or use --all", r"", r".*", 2),
     "a rollback with one deployment": Case(
         ("rollback",), r"there is no other deployment to roll back to", r".*", RESOLUTION
     ),

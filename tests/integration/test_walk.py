@@ -78,7 +78,7 @@ def test_a_machine_walks_from_base_to_base_and_back(sysroot: System, served: Ser
         assert system.deployments() == deployed
         system.run("upgrade")
         assert not system.origin().has_option("origin", "override-commit")
-        assert system.run("upgrade", "--check", status=77).stdout == "Nothing newer.\n"
+        assert system.run("upgrade", "--check", status=77).stdout == "No updates available.\n"
 
         # Kernel arguments: the same commit, and they go along from deployment to deployment.
         layer = system.commit()

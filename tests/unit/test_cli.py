@@ -6,6 +6,7 @@ import io
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -100,7 +101,7 @@ def test_a_command_line_that_cannot_be_read_exits_2(capsys: pytest.CaptureFixtur
     assert (status, out) == (2, "")
     assert err.startswith("error: ")
     assert "  Usage: apt-ostree " in err
-    assert "--help' shows its forms." in err
+    assert re.fullmatch(r"See 'apt-ostree[a-z -]* --help'\.", err.splitlines()[-1])
 
 
 def test_a_command_line_that_cannot_be_read_is_an_error_in_json_where_that_was_asked_for(
@@ -123,9 +124,9 @@ def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture
     [
         (["install", "bad\udcff\udcfe"], r"the argument bad\xff\xfe is not UTF-8"),
         (["status", "--sysroot", "/\udcff"], r"the argument /\xff is not UTF-8"),
-        (["uninstall"], "name packages to uninstall, or --all"),
-        (["uninstall", "--all", "vim"], "name packages to uninstall, or --all"),
-        (["cleanup"], "say what to clean up: -p, -r, -b or -m"),
+        (["uninstall"], "name the packages to uninstall, or use --all"),
+        (["uninstall", "--all", "vim"], "name the packages to uninstall, or use --all"),
+        (["cleanup"], "choose what to clean up: -p, -r, -b or -m"),
         (["compose", "tree", "--repo", "/r", "--add-metadata", "x", "m"], "--add-metadata takes KEY=VALUE, not 'x'"),
         (["compose", "tree", "--repo", "/r", "--add-metadata", "=x", "m"], "--add-metadata takes KEY=VALUE, not '=x'"),
         (["db", "diff", "1", "2", "3"], "db diff compares two revisions"),
@@ -139,23 +140,29 @@ def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture
         ),
         (["install", "Vim"], "'Vim' is no package expression"),
         (["upgrade", "--install", ""], "'' is no package expression"),
-        (["upgrade", "--check", "vim"], "--check goes without PKG"),
-        (["upgrade", "--check", "--preview"], "--check goes without --preview"),
-        (["upgrade", "--check", "--security", "-r"], "--check goes without --security, --reboot"),
-        (["upgrade", "--check", "-D", "--no-recommends"], "--check goes without --download-only, --recommends"),
-        (["upgrade", "--check", "--skip-missing", "--install", "jq"], "--check goes without --install, --skip-missing"),
-        (["upgrade", "--preview", "-D"], "--preview goes without --download-only"),
-        (["upgrade", "--layers-only", "--allow-downgrade"], "--layers-only goes without --allow-downgrade"),
-        (["install", "vim", "-D", "-r"], "--download-only goes without --reboot"),
-        (["finalize-deployment"], "name the CHECKSUM that is expected, or say --allow-missing-checksum"),
+        (["upgrade", "--check", "vim"], "--check and PKG cannot be combined"),
+        (["upgrade", "--check", "--preview"], "--check and --preview cannot be combined"),
+        (["upgrade", "--check", "--security", "-r"], "--check cannot be combined with --security, --reboot"),
+        (
+            ["upgrade", "--check", "-D", "--no-recommends"],
+            "--check cannot be combined with --download-only, --recommends",
+        ),
+        (
+            ["upgrade", "--check", "--skip-missing", "--install", "jq"],
+            "--check cannot be combined with --install, --skip-missing",
+        ),
+        (["upgrade", "--preview", "-D"], "--preview and --download-only cannot be combined"),
+        (["upgrade", "--layers-only", "--allow-downgrade"], "--layers-only and --allow-downgrade cannot be combined"),
+        (["install", "vim", "-D", "-r"], "--download-only and --reboot cannot be combined"),
+        (["finalize-deployment"], "name the expected CHECKSUM, or use --allow-missing-checksum"),
         (["rebase", ""], "'' names no base"),
         (["rebase", "a b:c"], "'a b:c' names no base"),
         (["rebase", "example:../x"], "'example:../x' names no base"),
         (["remote", "add", "", "https://example.org"], "'' is no name of a remote"),
         (["remote", "add", "a/b", "https://example.org"], "'a/b' is no name of a remote"),
         (["remote", "add", "a", ""], "'' is no URL"),
-        (["apply", ""], "invalid value for 'FILE.toml': the name of a file is empty"),
-        (["install", "vim", "--debconf", ""], "invalid value for '--debconf': the name of a file is empty"),
+        (["apply", ""], "invalid value for 'FILE.toml': the file name is empty"),
+        (["install", "vim", "--debconf", ""], "invalid value for '--debconf': the file name is empty"),
         (["remote", "add", "a", "ftp://e"], "'ftp://e' is no URL"),
         (["remote", "add", "a", "https://a b"], "'https://a b' is no URL"),
         (["remote", "add", "a", "file:///a", "--set", "a b=c"], "--set takes KEY=VALUE, not 'a b=c'"),
@@ -240,7 +247,7 @@ def test_differences_are_those_of_one_stateroot(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, mixed: Path, words: list[str], line: str
 ) -> None:
     monkeypatch.setattr(query, "package_list", lambda *_: [])
-    assert run(capsys, "db", "diff", *words, "--sysroot", str(mixed)) == (0, f"{line}\nNo package differs.\n", "")
+    assert run(capsys, "db", "diff", *words, "--sysroot", str(mixed)) == (0, f"{line}\nNo packages differ.\n", "")
 
 
 @pytest.mark.parametrize("osname", ["debian", "other"])
@@ -367,7 +374,7 @@ def test_no_change_exits_77_where_that_was_asked_for(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str], status: int
 ) -> None:
     monkeypatch.setattr(query, "db_diff", lambda *_, **__: query.Comparison("a" * 64, "b" * 64, Change()))
-    assert run(capsys, "db", "diff", *words) == (status, "aaaaaaaaaaaa -> bbbbbbbbbbbb\nNo package differs.\n", "")
+    assert run(capsys, "db", "diff", *words) == (status, "aaaaaaaaaaaa -> bbbbbbbbbbbb\nNo packages differ.\n", "")
 
 
 def test_a_change_exits_0_even_where_77_was_asked_for(
@@ -587,15 +594,19 @@ ROLLBACK = "It boots next; 'apt-ostree rollback' undoes it."
         ),
         (
             Outcome(True, "", PLAN, Change((JQ,)), DEPLOYED, A),
-            f"Added:\n  jq 1.7.1-6 amd64\nDeployed aaaaaaaaaaaa: 1 packages layered. {ROLLBACK}\n",
+            f"Added:\n  jq 1.7.1-6 amd64\nDeployed aaaaaaaaaaaa with 1 layered package. {ROLLBACK}\n",
+        ),
+        (
+            Outcome(True, "", replace(PLAN, packages=PLAN.packages * 2), Change(), replace(DEPLOYED, staged=True), A),
+            "Deployed aaaaaaaaaaaa with 2 layered packages. Reboot to use it: systemctl reboot\n",
         ),
         (
             Outcome(True, "", PLAN, Change(), DEPLOYED, A, reused=True),
-            f"Deployed aaaaaaaaaaaa: the same layer as before. {ROLLBACK}\n",
+            f"Deployed aaaaaaaaaaaa, the same layer as before with 1 layered package. {ROLLBACK}\n",
         ),
         (
             Outcome(True, "", change=Change(removed=(JQ,)), deployment=DEPLOYED),
-            f"Removed:\n  jq 1.7.1-6 amd64\nDeployed aaaaaaaaaaaa: the base alone. {ROLLBACK}\n",
+            f"Removed:\n  jq 1.7.1-6 amd64\nDeployed aaaaaaaaaaaa, the base alone. {ROLLBACK}\n",
         ),
     ],
 )
@@ -743,7 +754,7 @@ def test_the_journal_is_told_how_serious_each_line_is(tmp_path: Path, journal: b
 
 def test_progress_needs_a_file_descriptor_that_is_open(capsys: pytest.CaptureFixture[str], fake: Path) -> None:
     status, _, err = run(capsys, "kargs", "--append=x", "--progress-fd", "987", "--sysroot", str(fake))
-    assert (status, err.splitlines()[0]) == (2, "error: --progress-fd 987 is no open file descriptor")
+    assert (status, err.splitlines()[0]) == (2, "error: --progress-fd 987 is not an open file descriptor")
 
 
 @pytest.mark.parametrize("words", [["kargs", "--append=x"], ["install", "jq"], ["rollback"], ["uninstall", "--all"]])

@@ -53,4 +53,4 @@ def test_fish_offers_commands_and_options() -> None:
     text = build_manual.fish(PROGRAM)
     assert "-n '__fish_use_subcommand' -f -a install -d " in text
     assert "-n '__fish_seen_subcommand_from install' -s C -l cache-only -d " in text
-    assert "-l debconf -r -d 'Answer debconf\\'s" in text
+    assert "-l debconf -r -d 'Answers to packages\\' questions" in text
