@@ -6,7 +6,7 @@ The exit status stands on the class; one place, the command line, catches them.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s]*@")
 """What stands before the host in a URI (RFC 3986, 3.2.1)."""
@@ -113,13 +113,17 @@ class ResolveError(AptOstreeError):
 
 
 class UnavailableError(ResolveError):
-    """No archive has some of the packages that were asked for: ``names``."""
+    """No archive has some of the packages that were asked for: ``problems`` says why for each name."""
 
     id = "unavailable"
 
-    def __init__(self, names: Sequence[str], detail: str, resolution: str = "Nothing was changed.") -> None:
-        super().__init__("cannot find what was asked for", detail, resolution)
-        self.names = tuple(names)
+    def __init__(self, problems: Mapping[str, str], resolution: str = "Nothing was changed.") -> None:
+        told = "\n".join(problems.values())
+        if len(problems) == 1:
+            super().__init__(told, resolution=resolution)
+        else:
+            super().__init__(f"cannot find {', '.join(problems)}", told, resolution)
+        self.problems = problems
 
 
 class RemoteError(AptOstreeError):

@@ -65,7 +65,7 @@ def _kernel_arguments(done: Changed, *, as_json: bool) -> None:
 
 def _applied(done: Applied, *, as_json: bool) -> None:
     """Print the result of ``apply``: what the file changed in the intent, then the outcome."""
-    items = (("added", "+", done.difference.added), ("removed", "-", done.difference.removed))
+    items = (("added", "+", done.divergence.added), ("removed", "-", done.divergence.removed))
     if as_json:
         intent = {name: [{"kind": kind, "value": value} for kind, value in found] for name, _, found in items}
         documents.write({**_outcome_fields(done.outcome), "intent": intent})

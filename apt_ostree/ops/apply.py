@@ -1,4 +1,4 @@
-"""Make a machine what a file says: one difference, one transaction, and nothing where all is so already."""
+"""Make a machine what a file says, in one transaction; nothing happens where it is so already."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ T = TypeVar("T", str, LocalPackage)
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """What a file asks for and the machine does not have, or the other way round: kind and value of each."""
+class Divergence:
+    """The differences between a file and the machine's intent: kind and value of what is added and what is removed."""
 
     added: tuple[tuple[str, str], ...] = ()
     removed: tuple[tuple[str, str], ...] = ()
@@ -33,9 +33,9 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The result: the difference in what is asked for, and what became of the packages."""
+    """The result: the differences in the intent, and the outcome for packages."""
 
-    difference: Difference
+    divergence: Divergence
     outcome: Outcome
 
     @property
@@ -54,9 +54,9 @@ class Applied:
 def apply(settings: Settings, wanted: HostFile, options: Options, reporter: Reporter) -> Applied:
     """Make the intent and the kernel arguments equal to the file, in one transaction.
 
-    A package that the base has is recorded, too, and is inactive as long as it has it: the file is for other bases as
-    well. What a file does not name is dropped; answers to debconf that were given before stay, and so do kernel
-    arguments that it does not name. Raises what installing and overriding raise; nothing has changed then.
+    A package that the base has is recorded, too, but inactive: the file is for other bases as well. What a file does
+    not name is dropped; answers to debconf that were given before stay, and so do kernel arguments that it does not
+    name. Raises what installing and overriding raise; nothing has changed then.
     """
     tx.require_root()
     names, files = split(wanted.packages)
@@ -79,7 +79,7 @@ def apply(settings: Settings, wanted: HostFile, options: Options, reporter: Repo
         )
         check_overrides(current, before, after)
         if after.empty:
-            # Without packages there is nobody to ask for more of them.
+            # Without packages there is nothing that recommends others, or asks questions.
             after = replace(after, recommends=None, debconf="")
         line = kargs.split(current.basis.kargs)
         edit = Edit(append_if_missing=wanted.kargs_present, delete_if_present=wanted.kargs_absent)
@@ -88,24 +88,24 @@ def apply(settings: Settings, wanted: HostFile, options: Options, reporter: Repo
         # Their values may be passwords: questions are named alone.
         asked = [("answer", text.split()[1]) for text in wanted.answers.splitlines() if text not in known]
         old, new = _items(before, line), [*_items(after, words), *asked]
-        difference = Difference(
+        divergence = Divergence(
             tuple(item for item in new if item not in old), tuple(item for item in old if item not in new)
         )
         other = replace(current, kargs=tuple(words)) if words != line else current
         outcome = relayer(other, settings, after, replace(options, answers=wanted.answers, allow_inactive=True))
         if not outcome.changed and words != line and not options.download_only:
             outcome = _arguments_alone(current, settings, words)
-        return Applied(difference if outcome.changed else Difference(), outcome)
+        return Applied(divergence if outcome.changed else Divergence(), outcome)
 
 
 def _in_order(before: Sequence[T], wanted: Sequence[T]) -> list[T]:
-    """``wanted``, what is there already first and as it stands: the order of a file's lists is no difference."""
+    """``wanted`` in the order of ``before``, new items last: the order of a file's lists makes no difference."""
     kept = [item for item in before if item in wanted]
     return kept + [item for item in wanted if item not in kept]
 
 
 def _without(words: Sequence[str], absent: Sequence[str]) -> list[str]:
-    """--delete-if-present takes one of several equal arguments; a file says that there is none."""
+    """The words without all ``absent`` ones; --delete-if-present removes one of several equal arguments only."""
     return [word for word in words if word not in absent]
 
 

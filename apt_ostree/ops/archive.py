@@ -21,7 +21,7 @@ from .transaction import Settings
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a package is to what boots next."""
+    """The place of a package in what boots next."""
 
     base: str | None = None
     """Its version in the base, or None."""
@@ -56,9 +56,9 @@ def search(settings: Settings, terms: Sequence[str]) -> list[Found]:
         try:
             re.compile(term)
         except re.error as error:
-            raise UsageError(f"'{term}' is no regular expression", str(error)) from error
+            raise UsageError(f"'{term}' is not a valid regular expression", str(error)) from error
         if not term.strip():
-            raise UsageError("an empty word finds everything", resolution="Name what to look for.")
+            raise UsageError("an empty search term would match everything", resolution="Give a word to search for.")
     with _archives(settings) as (run, standings):
         result = run("apt-cache", "search", "--", *terms)
         lines = (line.partition(" - ") for line in result.stdout.splitlines())
@@ -66,8 +66,8 @@ def search(settings: Settings, terms: Sequence[str]) -> list[Found]:
 
 
 def show(settings: Settings, names: Sequence[str]) -> list[Shown]:
-    """What the archives say of packages. Raises ResolveError, with near matches, for what they do not have, and
-    what ``search`` raises."""
+    """The archives' stanzas of packages. Raises ResolveError, with near matches, for what they do not have, and
+    whatever ``search`` raises."""
     for name in names:
         requests.parse_expression(name)
     with _archives(settings) as (run, standings):
@@ -86,9 +86,7 @@ def show(settings: Settings, names: Sequence[str]) -> list[Shown]:
             near = [
                 f"no archive has {name}{apt_failures.suggestion(known, requests.name_of(name))}" for name in unknown
             ]
-            raise ResolveError(
-                "cannot find what was asked for", "\n".join(near), "'apt-ostree search' looks for words."
-            )
+            raise ResolveError(near[0], "\n".join(near[1:]), "To search for words: apt-ostree search WORD")
         return shown
 
 
@@ -101,7 +99,7 @@ def _archives(settings: Settings) -> Iterator[tuple[Callable[..., proc.Result], 
         raise ResolveError(
             "there are no package lists yet",
             f"{lists} is empty",
-            "'apt-ostree refresh-md' fetches them; so does every command that installs.",
+            "To fetch them: apt-ostree refresh-md",
         )
     basis = loaded.of(osname)[0]
     tree = loaded.path / basis.path
@@ -113,7 +111,7 @@ def _archives(settings: Settings) -> Iterator[tuple[Callable[..., proc.Result], 
             solver = apt_area.prepare(Path(scratch), target, "status", None, lists=lists)
         except PermissionError as error:
             raise NotRootError(
-                "this machine keeps its package sources from you",
+                "only root may read this machine's package sources",
                 f"{error.filename}: {error.strerror}",
                 "Run it with sudo, or as root.",
             ) from error

@@ -15,7 +15,7 @@ from .goal import Goal
 from .transaction import Transaction
 
 SHORTEST = 7
-"""Hexadecimal digits that may stand for a commit."""
+"""The fewest hexadecimal digits that may stand for a commit."""
 
 KNOWN_SHOWN = 10
 """Versions that an error lists."""
@@ -23,7 +23,7 @@ KNOWN_SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A certain commit: its version, its checksum, or the start of that; ``kind`` says which, where it is not empty."""
+    """A certain commit, by version or by the start of its checksum; ``kind`` is empty where it may be either."""
 
     wanted: str
     kind: str = ""
@@ -60,8 +60,8 @@ def refuse_older(refspec: Refspec, found: CommitInfo, used: CommitInfo) -> None:
     if found.timestamp < used.timestamp:
         raise RemoteError(
             f"{refspec} is older than the base in use",
-            f"in use is {described(used)}\n{refspec} is {described(found)}",
-            "Nothing was changed. --allow-downgrade takes it all the same.",
+            f"in use: {described(used)}\n{refspec}: {described(found)}",
+            "Nothing was changed. To take it anyway, add --allow-downgrade.",
         )
 
 
@@ -80,11 +80,11 @@ def known(current: Transaction, refspec: Refspec, now: Goal) -> CommitInfo:
         return _local(current, refspec)
     fetched = ostree.commit_info(current.repo, str(refspec))
     if str(refspec) == now.refspec and (fetched is None or fetched.timestamp < now.base.timestamp):
-        # What is deployed came from there, too, and later.
+        # The base in use came from there, too, and later.
         return now.base
     if fetched is None:
         raise RemoteError(
-            f"nothing of {refspec} was fetched", resolution="Nothing was changed. Run it without --cache-only."
+            f"{refspec} was never fetched", resolution="Nothing was changed. Run the command without --cache-only."
         )
     return fetched
 
@@ -94,7 +94,7 @@ def _local(current: Transaction, refspec: Refspec) -> CommitInfo:
     info = ostree.commit_info(current.repo, checksum) if checksum is not None else None
     if info is None:
         raise RemoteError(
-            f"the local repository has no {refspec}",
+            f"the local repository does not have {refspec}",
             "its refs: "
             + (", ".join(r for r in ostree.refs(current.repo) if not r.startswith("apt-ostree/")) or "none"),
             "A ref of a remote is written REMOTE:REF.",
@@ -139,7 +139,7 @@ def _of_any_branch(current: Transaction, refspec: Refspec, checksum: str, cache_
 
 
 def in_history(revision: Revision, history: Iterable[CommitInfo], refspec: Refspec) -> CommitInfo:
-    """The first commit of a history that is meant; no more of it is read. Raises RemoteError where none is."""
+    """The first commit of a history that ``revision`` names; reads no further. Raises RemoteError if there is none."""
     seen = []
     for info in history:
         if revision.matches(info):
@@ -154,7 +154,7 @@ def in_history(revision: Revision, history: Iterable[CommitInfo], refspec: Refsp
 
 
 def _local_history(current: Transaction, refspec: Refspec) -> Iterator[CommitInfo]:
-    """What is here of a ref: its commits, and the bases of the deployments that follow it."""
+    """The commits of a ref that are here, and the bases of the deployments that follow it."""
     start = str(refspec) if refspec.remote else ostree.local(current.repo, refspec.ref)
     info = ostree.commit_info(current.repo, start) if start is not None else None
     while info is not None:

@@ -27,8 +27,8 @@ class Deployed:
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """Where a new system gets its updates: from ``url``, signed by ``key`` unless it is ``trusted``; or, where there
-    is no URL, from the repository that it was made of."""
+    """The source of a new system's updates: ``url``, signed by ``key`` unless it is ``trusted``; without a URL the
+    repository that the system was made from."""
 
     url: str | None = None
     key: Path | None = None
@@ -54,20 +54,20 @@ def make_sysroot(repo: Path, ref: str, wanted: NewSystem, reporter: Reporter) ->
     path, stateroot, upstream = wanted.path, wanted.stateroot, wanted.upstream
     if upstream.url is not None and not (upstream.key or upstream.trusted):
         raise UsageError(
-            "whose signatures count for that URL is not known",
-            resolution="Say it with --gpg-import FILE, or trust whatever comes from there with --no-gpg-verify.",
+            "--remote-url needs a key to verify updates with",
+            resolution="Name the key with --gpg-import FILE, or accept unsigned updates with --no-gpg-verify.",
         )
     if upstream.url is None and upstream.key is not None:
-        raise UsageError("--gpg-import goes with --remote-url")
+        raise UsageError("--gpg-import needs --remote-url")
     require_root()
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise SysrootError(f"{path} exists and is not empty", resolution="Name a directory that does not exist.")
     if not (repo / "config").is_file():
-        raise SysrootError(f"{repo} is no OSTree repository")
+        raise SysrootError(f"{repo} is not an OSTree repository")
     commit = ostree.resolve(repo, ref)
     if commit is None:
         known = ", ".join(name for name in ostree.refs(repo) if not name.startswith("apt-ostree/"))
-        raise SysrootError(f"{repo} has no ref {ref}", f"it has: {known or 'none'}")
+        raise SysrootError(f"{repo} does not have the ref {ref}", f"it has: {known or 'none'}")
     with ExitStack() as undo:
         undo.callback(_discard, path)
         reporter.step(f"Making the sysroot {path}")

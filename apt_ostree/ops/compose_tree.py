@@ -30,7 +30,7 @@ VARIANT = "apt"
 
 @dataclass(frozen=True, slots=True)
 class TreeOptions:
-    """What ``compose tree`` takes besides the manifest."""
+    """The options of ``compose tree``."""
 
     repo: Path
     dry_run: bool = False
@@ -53,7 +53,7 @@ class Composed:
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """What is composed: a manifest, and what it leaves to the host and to the day."""
+    """A manifest, and what it leaves to the host and to the day."""
 
     recipe: Manifest
     version: str
@@ -117,12 +117,12 @@ def _simulate(composition: Composition, work: Path, reporter: Reporter) -> Compo
 
 
 def is_deb(name: str) -> bool:
-    """Whether a manifest's package is a file."""
+    """True if a manifest's package is a file."""
     return "/" in name and name.endswith(".deb")
 
 
 def _work_parent(repo: Path) -> Path:
-    """Where images are put together, without what killed runs left there."""
+    """Return the directory in which images are put together, after sweeping what killed runs left there."""
     parent = repo / "extensions/apt-ostree"
     parent.mkdir(parents=True, exist_ok=True)
     for left in parent.glob("compose-[0-9]*"):
@@ -217,7 +217,9 @@ def _make_parents(root: Path, name: str) -> Path:
         if found is not None and found[1].is_dir():
             directory = found[1]
         elif os.path.lexists(inner):
-            raise UsageError(f"cannot write {name}", f"/{inner.relative_to(root)} leads to no directory of the tree")
+            raise UsageError(
+                f"cannot write {name}", f"/{inner.relative_to(root)} does not lead to a directory of the tree"
+            )
         else:
             inner.mkdir()
             inner.chmod(0o755)

@@ -44,7 +44,7 @@ def deploy(
 
 
 def drop_unneeded(current: Transaction) -> None:
-    """Drop what no deployment needs any more: refs, cached packages, objects."""
+    """Remove what no deployment needs any longer: refs, cached packages, objects."""
     loaded = current.sysroot
     if commits.PENDING_REF in ostree.refs(loaded.repo, "apt-ostree"):
         ostree.delete_ref(loaded.repo, commits.PENDING_REF)
@@ -52,14 +52,14 @@ def drop_unneeded(current: Transaction) -> None:
     try:
         keep = needed(loaded.repo, loaded.deployments)
     except SysrootError as error:
-        # What was published is in force; what this deployment needs cannot be told, so nothing goes.
+        # The new deployment is in place; what this one needs is unknown, so nothing is removed.
         current.reporter.warn(f"no cached package was removed: {error.brief}")
         return
     cache.collect_garbage(loaded.repo, loaded.area, keep)
 
 
 def needed(repo: Path, deployments: Sequence[Deployment]) -> set[str]:
-    """The digests of the packages that these deployments are made of. Raises SysrootError where that cannot be told."""
+    """The digests of the packages that these deployments are made of. Raises SysrootError where that is unknown."""
     keep = set()
     for deployment in deployments:
         keep |= {s.sha256 for s in metadata.lock(commits.commit_of(repo, deployment))}

@@ -13,13 +13,13 @@ from ..system import origin
 from ..tree import kernel
 from . import transaction as tx
 from .goal import Options, as_is
-from .layer import Outcome, deploy_goal, relayer
+from .layer import NOTHING_TO_DO, Outcome, deploy_goal, relayer
 from .transaction import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What the next deployment's origin says of the initramfs."""
+    """The settings of the initramfs in the next deployment's origin."""
 
     enabled: bool
     arguments: tuple[str, ...]
@@ -34,14 +34,14 @@ def state(settings: Settings) -> State:
 
 
 def configure(settings: Settings, enable: bool, arguments: Sequence[str], reporter: Reporter) -> Outcome:
-    """Have the initramfs made here, with ``arguments`` for dracut(8) besides, or take the base's again.
+    """Have the initramfs made here, with additional ``arguments`` for dracut(8), or use the base's again.
 
     Raises UsageError, TreeError for a tree without dracut, and what relayering raises; nothing has changed then.
     """
     for argument in arguments:
         _check_word(argument, "an argument for dracut")
     if arguments and not enable:
-        raise UsageError("--arg goes with --enable")
+        raise UsageError("--arg needs --enable")
     tx.require_root()
     with tx.transaction(settings, reporter) as current:
         before = origin.intent(current.basis.origin)
@@ -52,21 +52,21 @@ def configure(settings: Settings, enable: bool, arguments: Sequence[str], report
 def track(
     settings: Settings, tracking: Sequence[str], untracking: Sequence[str], every: bool, reporter: Reporter
 ) -> Outcome:
-    """Ship files of the machine's own /etc in an initramfs of their own; no dracut runs, no script.
+    """Ship files of the machine's own /etc in a separate initramfs; neither dracut nor scripts run.
 
-    ``every`` drops all that were tracked before. The files are read anew for each deployment. Raises
+    ``every`` drops all that were tracked before. The files are read again for each deployment. Raises
     UsageError, and TreeError for a file that cannot be tracked.
     """
     for name in (*tracking, *untracking):
         _check_word(name, "a file to track")
         if not name.startswith("/etc/") or PurePosixPath(name).as_posix() != name or ".." in name.split("/"):
-            raise UsageError(f"'{name}' is no plain path below /etc", resolution="Write /etc/NAME.")
+            raise UsageError(f"'{name}' is not a plain path below /etc", resolution="Write /etc/NAME.")
     tx.require_root()
     with tx.transaction(settings, reporter) as current:
         target = as_is(current)
         after = _tracking(target.intent, tracking, untracking, every)
         if after == target.intent:
-            return Outcome(False, "No change: everything asked for is already so.")
+            return NOTHING_TO_DO
         kernel.etc_archive(
             current.sysroot.path / current.merge.path / "etc", after.initramfs_etc, current.area / "tmp/initramfs-etc"
         )
@@ -76,7 +76,7 @@ def track(
 
 
 def _tracking(before: Intent, tracking: Sequence[str], untracking: Sequence[str], every: bool) -> Intent:
-    # As with rpm-ostree it is no error that a file was not tracked.
+    # As with rpm-ostree, a file that is not tracked may be untracked.
     kept = [] if every else [name for name in before.initramfs_etc if name not in untracking]
     return replace(before, initramfs_etc=tuple(dict.fromkeys([*kept, *tracking])))
 

@@ -26,7 +26,7 @@ class IntentEdit:
     dropping: tuple[str, ...] = ()
     recommends: bool | None = None
     lenient: bool = False
-    """Whether what nobody requested counts as dropped already."""
+    """Accept names to drop that are not requested."""
 
     @classmethod
     def of(
@@ -37,50 +37,50 @@ class IntentEdit:
         *,
         lenient: bool = False,
     ) -> IntentEdit:
-        """Raises UsageError for what is no package expression, and PackageError for a file that is no package."""
+        """Raises UsageError for an invalid package expression, and PackageError for a file that is not a package."""
         names, files = split(packages)
         for name in [*names, *uninstall]:
             requests.parse_expression(name)
         return cls(tuple(names), tuple(files), tuple(uninstall), recommends, lenient)
 
-    def apply(self, current: Transaction, intent: Intent, *, anew: bool = False) -> Intent:
+    def apply(self, current: Transaction, intent: Intent, *, again: bool = False) -> Intent:
         """The intent with these changes; files are imported. Raises ResolveError and PackageError."""
         after = intent
         if self.dropping or self.names or self.files:
             native = native_architecture(current)
             after = requests.drop(after, self.dropping, native, lenient=self.lenient)
-            after = requests.add(after, self.names, import_files(current, self.files, anew=anew), native)
+            after = requests.add(after, self.names, import_files(current, self.files, again=again), native)
         return with_recommends(current, intent, after, self.recommends)
 
 
 def with_recommends(current: Transaction, before: Intent, after: Intent, said: bool | None) -> Intent:
-    """The intent ``after`` with the choice about recommended packages: what was said now, or on record, or set."""
+    """The intent ``after`` with the choice about recommended packages: given now, recorded or configured."""
     if said is not None:
         return replace(after, recommends=said)
     if after != before and after.recommends is None:
-        # Only with a change: the setting alone must not lay anything anew.
+        # Only with a change: the setting alone must not cause a new layer.
         return replace(after, recommends=current.config.recommends)
     return after
 
 
 def split(packages: Sequence[str]) -> tuple[list[str], list[Path]]:
-    """Expressions and files. Raises PackageError for a file that is missing or is no package."""
+    """Split words into expressions and files. Raises PackageError for a file that is missing or not a package."""
     names = [name for name in packages if not requests.is_file(name)]
     files = [Path(name) for name in packages if requests.is_file(name)]
     if missing := [str(file) for file in files if not file.is_file()]:
-        raise PackageError("there is no such file", "\n".join(missing), "Nothing was changed.")
+        raise PackageError(f"{missing[0]} does not exist", "\n".join(missing[1:]), "Nothing was changed.")
     for file in files:
         deb.control(file)
     return names, files
 
 
-def import_files(current: Transaction, files: Sequence[Path], *, anew: bool = False) -> list[LocalPackage]:
+def import_files(current: Transaction, files: Sequence[Path], *, again: bool = False) -> list[LocalPackage]:
     """Put files that the user handed over into the package cache. Raises PackageError."""
     if not files:
         return []
     recovery.mark_unsynced(current.sysroot)
     with current.phase("import"):
-        imported = [import_deb(current.repo, current.area, file.absolute(), anew=anew) for file in files]
+        imported = [import_deb(current.repo, current.area, file.absolute(), anew=again) for file in files]
     return [LocalPackage(cached.sha256, cached.package) for cached in imported]
 
 
@@ -88,7 +88,7 @@ def check_names(words: Sequence[str]) -> None:
     for word in words:
         match = requests.parse_expression(word)
         if match["version"] is not None or match["suite"] is not None:
-            raise UsageError(f"'{word}' is no package name", resolution="Write NAME or NAME:ARCH alone.")
+            raise UsageError(f"'{word}' is not a package name", resolution="Write NAME or NAME:ARCH alone.")
 
 
 def check_overrides(current: Transaction, before: Intent, after: Intent) -> None:
@@ -100,8 +100,8 @@ def check_overrides(current: Transaction, before: Intent, after: Intent) -> None
     if absent := sorted(requests.overridden(after, native) - known):
         raise ResolveError(
             f"not in the base: {', '.join(absent)}",
-            resolution="Layered packages come and go with 'apt-ostree install' and 'uninstall', or in the same step "
-            "with --install.",
+            resolution="Layered packages are changed with 'apt-ostree install' and 'apt-ostree uninstall', or with "
+            "--install in the same step.",
         )
 
 

@@ -27,8 +27,8 @@ PROC_CMDLINE = Path("/proc/cmdline")
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Which line is changed: that of a deployment, of what boots next where ``index`` is None, or the running
-    kernel's."""
+    """The line to begin with: that of a deployment (of what boots next where ``index`` is None), or of the
+    running kernel."""
 
     index: int | None = None
     running: bool = False
@@ -64,7 +64,7 @@ def change(settings: Settings, start: Start, edit: Edit, reporter: Reporter) -> 
 
 
 def edit_by_hand(settings: Settings, start: Start, reporter: Reporter) -> Changed:
-    """The same with the line as the user's editor left it; the lock is not held while that is open.
+    """The same, with the line edited in the user's editor; the lock is not held meanwhile.
 
     Raises UsageError without a terminal or an editor, and for a line that was changed meanwhile.
     """
@@ -119,12 +119,12 @@ def _deploy(
         now = kargs.split(basis.kargs)
         wanted = edit(_begin(current.sysroot.of(current.osname), start))
         if wanted == now:
-            return Changed(False, "No changes.", tuple(now), tuple(now))
+            return Changed(False, "Nothing to do: the kernel arguments stay as they are.", tuple(now), tuple(now))
         if settings.dry_run:
             return Changed(True, "Would change the kernel arguments:", tuple(now), tuple(wanted), dry_run=True)
         fresh = deploy_with(current, wanted)
         deployment = fresh.of(current.osname)[0]
-        message = f"Deployed {deployment.checksum[:12]} with other kernel arguments. It boots next."
+        message = f"Deployed {deployment.checksum[:12]} with new kernel arguments. It boots next."
         return Changed(True, message, tuple(now), tuple(wanted), deployment)
 
 

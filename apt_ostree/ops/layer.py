@@ -42,12 +42,12 @@ class Outcome:
     bases: tuple[CommitInfo, CommitInfo] | None = None
     """The base before and after."""
     security: tuple[Package, ...] | None = None
-    """Those of the new packages that came as security updates; None where nobody asked."""
+    """The new packages that are security updates; None if this was not asked for."""
     etc: tuple[Conflict, ...] = ()
     """In a preview: files of /etc that were changed here and that the new base, as far as is known, changes too."""
 
 
-NOTHING_TO_DO = Outcome(False, "No change: everything asked for is already so.")
+NOTHING_TO_DO = Outcome(False, "Nothing to do: the system already has everything you asked for.")
 
 
 def relayer(current: Transaction, settings: Settings, after: Intent, options: Options) -> Outcome:
@@ -71,10 +71,10 @@ def reach(current: Transaction, settings: Settings, goal: Goal, options: Options
     tree = checkout(current.repo, current.area, goal.base.checksum)
     goal, provided = leave_to_base(start, goal, tree)
     if provided and goal == start.goal:
-        return Outcome(False, "No change: " + "; ".join(provided) + ".")
+        return Outcome(False, "Nothing to do: " + "; ".join(provided) + ".")
     solution = solve(start, goal, tree)
     if _is_deployed(start, solution):
-        return Outcome(False, "No change: the base and everything layered are the newest there is.", solution.plan)
+        return Outcome(False, "Already up to date.", solution.plan)
     _check_kernels(solution)
     missing = _missing(start, solution)
     outcome = _preview(start, solution, missing)
@@ -95,11 +95,12 @@ def _start(current: Transaction, options: Options, *, dry_run: bool) -> Start:
     goal = as_is(current)
     commit = commits.commit_of(current.repo, current.basis)
     if metadata.is_layer(commit) and goal.intent.empty:
+        wanted = metadata.requests(commit)
         raise SysrootError(
-            f"deployment {current.basis.index} has lost its requests",
-            f"{current.basis.path}.origin records none, and its commit was made for: "
-            + " ".join(metadata.requests(commit)),
-            "Write 'requested=NAME;NAME;' under [packages] there, or boot the one before ('apt-ostree rollback').",
+            f"the origin file of deployment {current.basis.index} no longer lists the packages "
+            f"its commit was built for: {', '.join(wanted)}",
+            f"{current.basis.path}.origin has no requests",
+            "Write 'requested=NAME;NAME;' under [packages] there, or boot the previous deployment: apt-ostree rollback",
         )
     return Start(current, options, dry_run, goal, commit)
 
@@ -120,7 +121,7 @@ def _take_base(start: Start, goal: Goal) -> Outcome:
         same = base == start.goal.base
         return replace(
             outcome,
-            message="Would return to the base." if same else "Would take the base alone:",
+            message="Would return to the base alone." if same else "Would deploy the base alone:",
             etc=kept_in_etc(current, base, alone=True),
         )
     if start.options.download_only:
@@ -141,12 +142,12 @@ def _missing(start: Start, solution: Solution) -> list[Solved]:
     return [
         s
         for s in solution.plan.packages
-        if s.sha256 not in solution.cached or (s.name in goal.anew and s.sha256 not in given)
+        if s.sha256 not in solution.cached or (s.name in goal.again and s.sha256 not in given)
     ]
 
 
 def _preview(start: Start, solution: Solution, missing: Sequence[Solved]) -> Outcome:
-    """What reaching the goal changes; a dry run ends with it."""
+    """The outcome as far as it is known before anything is done; a dry run ends with it."""
     current, base = start.current, solution.goal.base
     outcome = Outcome(
         True,
@@ -171,7 +172,7 @@ def _fetch(start: Start, solution: Solution, missing: Sequence[Solved]) -> dict[
             "not in the cache: " + ", ".join(s.name for s in missing),
             resolution="Run it without -C, or 'apt-ostree install' with a network.",
         )
-    # The unpacked files are written once; their packages are kept besides while they are imported.
+    # The unpacked files are written once; their packages need space, too, while they are imported.
     check_space(
         current.repo,
         sum(s.installed_size for s in solution.plan.packages) + 2 * sum(s.size for s in missing),
@@ -183,12 +184,12 @@ def _fetch(start: Start, solution: Solution, missing: Sequence[Solved]) -> dict[
 
 
 def _made_before(start: Start, solution: Solution) -> str | None:
-    """A deployed commit that is made from the same inputs, unless its scripts shall run again."""
-    return None if solution.goal.anew else build.find(start.current, solution.inputs)
+    """A deployed commit that was made from the same inputs, unless the scripts must run again."""
+    return None if solution.goal.again else build.find(start.current, solution.inputs)
 
 
 def _check_kernels(solution: Solution) -> None:
-    """Refuse by its packages' names, before anything is done, what no machine could boot. Raises TreeError."""
+    """Refuse a plan that no machine could boot, before anything is done. Raises TreeError."""
     plan = solution.plan
     names = {package.name for package in plan.present(solution.tree.packages)}
     if any(kernel.is_package(s.name) for s in plan.packages) and "dracut" not in names:
@@ -199,9 +200,9 @@ def _check_kernels(solution: Solution) -> None:
 
 
 def _downloaded(current: Transaction, outcome: Outcome) -> Outcome:
-    """Where nothing had to come from elsewhere, nothing has changed."""
+    """The outcome of --download-only; unchanged if nothing had to be fetched."""
     if not (outcome.download or current.did("pull")):
-        return replace(outcome, changed=False, message="No change: everything is downloaded already.")
+        return replace(outcome, changed=False, message="Nothing to do: everything is already downloaded.")
     return replace(outcome, message="Downloaded; nothing else was done.")
 
 
@@ -222,7 +223,7 @@ def _with_security(start: Start, goal: Goal, outcome: Outcome) -> Outcome:
 
 
 def kept_in_etc(current: Transaction, base: CommitInfo, *, alone: bool) -> tuple[Conflict, ...]:
-    """What a machine keeps in /etc although the next base changed it, told from the commits before a layer is built.
+    """The files that this machine keeps in /etc although the next base changed them, told from the commits alone.
 
     With packages over it (not ``alone``) only the bases are compared: what scripts will make of /etc is not known.
     """
@@ -232,16 +233,15 @@ def kept_in_etc(current: Transaction, base: CommitInfo, *, alone: bool) -> tuple
 
 
 def _answers(current: Transaction, intent: Intent) -> str:
-    """What debconf was answered in the layer that the next one follows. Raises SysrootError."""
+    """The answers to debconf in the layer that boots next. Raises SysrootError where they are missing."""
     if not intent.debconf:
         return ""
     text = ostree.cat(current.repo, current.basis.checksum, f"/{debconf.PLACE}")
     if text is None or debconf.digest(text) != intent.debconf:
         raise SysrootError(
-            "the answers for debconf are lost",
-            f"the origin of deployment {current.basis.index} records some, and commit "
-            f"{current.basis.checksum} has others or none in /{debconf.PLACE}",
-            "Take the line 'debconf=' out of the origin, and give the answers again with --debconf.",
+            f"the debconf answers of deployment {current.basis.index} are missing",
+            f"its origin file records answers; commit {current.basis.checksum} has others or none in /{debconf.PLACE}",
+            "Remove the line 'debconf=' from the origin file, and give the answers again with --debconf FILE.",
         )
     return text
 
@@ -253,7 +253,7 @@ def _packages_of(current: Transaction, info: CommitInfo) -> list[Package]:
 def deploy_goal(current: Transaction, commit: str, goal: Goal, outcome: Outcome) -> Outcome:
     """Deploy a commit with this goal on record; the last step of every operation on base and packages."""
     if current.merge.origin.get("origin", {}).get("unlocked") == "hotfix":
-        current.reporter.warn("what was changed in /usr by hand ('ostree admin unlock --hotfix') stays behind")
+        current.reporter.warn("changes made to /usr by hand ('ostree admin unlock --hotfix') are not carried over")
     new_origin = origin.with_base(current.basis.origin, goal.refspec, goal.pinned)
     fresh = finish.deploy(current, commit, origin.with_intent(new_origin, goal.intent), base=goal.base.checksum)
     return replace(outcome, deployment=fresh.of(current.osname)[0], commit=commit)

@@ -16,28 +16,32 @@ from . import intents
 from . import transaction as tx
 from .goal import Options, as_is
 from .intents import IntentEdit
-from .layer import Outcome, reach, relayer
+from .layer import NOTHING_TO_DO, Outcome, reach, relayer
 from .transaction import Settings
 
 
 def install(
     settings: Settings, edit: IntentEdit, options: Options, reporter: Reporter, *, again: bool = False
 ) -> Outcome:
-    """Lay further packages over the base; ``again`` fetches those named anew and runs every script once more.
+    """Install packages on top of the base; ``again`` fetches those named again and runs every script again.
 
     Raises UsageError, ResolveError, DownloadError, PackageError, ScriptError, SpaceError, TreeError; nothing has
     changed then."""
     tx.require_root()
     with tx.transaction(settings, reporter) as current:
-        target = as_is(current)
-        after = edit.apply(current, target.intent, anew=again)
+        goal = as_is(current)
+        after = edit.apply(current, goal.intent, again=again)
         named = {*map(requests.name_of, edit.names), *(deb.control(file).package.name for file in edit.files)}
-        target = replace(target, intent=after, anew=frozenset(named) if again else frozenset())
-        return reach(current, settings, target, options)
+        goal = replace(goal, intent=after, again=frozenset(named) if again else frozenset())
+        outcome = reach(current, settings, goal, options)
+        if outcome == NOTHING_TO_DO and named and not edit.dropping:
+            are = "is" if len(named) == 1 else "are"
+            return replace(outcome, message=f"Nothing to do: {', '.join(sorted(named))} {are} already requested.")
+        return outcome
 
 
 def reset(settings: Settings, *, layers: bool, overrides: bool, initramfs: bool, reporter: Reporter) -> Outcome:
-    """Back to the pure base: without these parts of what was asked for, or without all of them where none is named."""
+    """Return to the base: drop these parts of the intent, or all of it where none is named."""
     tx.require_root()
     with tx.transaction(settings, reporter) as current:
         before = as_is(current).intent
@@ -46,14 +50,14 @@ def reset(settings: Settings, *, layers: bool, overrides: bool, initramfs: bool,
 
 
 def answers(file: Path | None) -> str:
-    """What a file tells debconf. Raises UsageError."""
+    """The answers to debconf in a file. Raises UsageError."""
     return debconf.read(file) if file is not None else ""
 
 
 def uninstall(
     settings: Settings, packages: Sequence[str], every: bool, reporter: Reporter, *, lenient: bool = False
 ) -> Outcome:
-    """Drop requests, or all of them; needs no network. Raises ResolveError for what nobody requested, unless
+    """Drop requests, or all of them; no network is needed. Raises ResolveError for what is not requested, unless
     ``lenient``."""
     tx.require_root()
     for name in packages:
@@ -102,7 +106,7 @@ def _override(
         match = requests.parse_expression(name)
         if match["version"] is None and match["suite"] is None:
             raise UsageError(
-                f"override replace needs to know by what to replace {name}",
+                f"override replace needs a version, suite or file for {name}",
                 resolution=f"Write {name}=VERSION, {name}/SUITE, or the path of a .deb file.",
             )
     wanted, wanted_files = intents.split(installing)
@@ -119,8 +123,8 @@ def _override(
 def override_reset(
     settings: Settings, packages: Sequence[str], every: bool, reporter: Reporter, *, lenient: bool = False
 ) -> Outcome:
-    """Give base packages back as the base has them; needs no network. Raises ResolveError for those that are as the
-    base has them, unless ``lenient``."""
+    """Drop overrides, so that packages are the base's again; no network is needed. Raises ResolveError for packages
+    that have none, unless ``lenient``."""
     tx.require_root()
     intents.check_names(packages)
     with tx.transaction(settings, reporter) as current:

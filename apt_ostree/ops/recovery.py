@@ -1,4 +1,4 @@
-"""What killed runs leave: swept, said in the journal, and after a power cut not taken for whole."""
+"""Recovery from killed runs and power cuts: sweep what they left, complete the journal, drop damaged objects."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from ..system.sysroot import Sysroot
 from ..tools import ostree
 
 KILLED = "the process was killed, or the machine stopped"
-"""What the journal says of a transaction that could not say so itself."""
+"""The error in the journal of a transaction that could not write it itself."""
 
 
 def recover(loaded: Sysroot, reporter: Reporter, *, killed: bool) -> None:
     """After a transaction that was killed: say so in the journal, and remove what only it knew of.
 
-    ``killed`` tells that the lock's holder left its note behind; a document that says "running" tells the same.
-    That is: references without an owner, packages that are not whole, and with them every object and every tree
-    that nothing needs. Complete packages stay: the command will be run again.
+    ``killed`` says that the lock's holder left its note behind; a document in the state "running" says the same.
+    Removed are references without an owner, incomplete packages, and every object and tree that nothing needs then.
+    Complete packages stay, since the command will be run again.
     """
     dead = []
     for stateroot in sorted((loaded.path / "ostree/deploy").iterdir()):
-        # It is worth less than the operation, which warns where it cannot be written either.
+        # The journal matters less than the operation, which warns if it cannot write to the journal either.
         with contextlib.suppress(OSError):
             journal.trim(stateroot)
         try:
@@ -56,12 +56,12 @@ def recover(loaded: Sysroot, reporter: Reporter, *, killed: bool) -> None:
             )
     except (AptOstreeError, OSError) as error:
         # The next command tries again: the documents still say that it is due.
-        reporter.warn(f"what an earlier command left cannot all be removed: {error}")
+        reporter.warn(f"cannot remove everything that an earlier command left: {error}")
 
 
 def prepare_area(loaded: Sysroot) -> None:
     """Make the work area: root's alone, except for apt's, into which the fetcher writes and whose lists anybody may
-    search. What lies beside them there holds setuid programs and files of other systems that nobody shall reach."""
+    search. The other directories hold setuid programs and files of other systems, which no user may reach."""
     for name, mode in (("", 0o711), ("apt", 0o755), ("base", 0o700), ("pkgs", 0o700), ("tmp", 0o700)):
         place = loaded.area / name
         place.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ def prepare_area(loaded: Sysroot) -> None:
 def sweep(loaded: Sysroot) -> None:
     """Remove what a killed run left: its work directories, its downloads and its unpublished commit.
 
-    Its mounts and processes ended with it: they lived in namespaces of its own (lifetime.py).
+    Its mounts and processes ended with it: they lived in namespaces of its own (host/lifetime.py).
     """
     archives = loaded.area / "apt/archives"
     partial = [

@@ -81,10 +81,10 @@ def resolve(
     try:
         return _resolve(current, solver, base, after, stock)
     except UnavailableError as error:
-        left_out = {request for request in optional if requests.name_of(request) in error.names}
-        if not set(error.names) <= set(map(requests.name_of, left_out)):
+        left_out = {request for request in optional if requests.name_of(request) in error.problems}
+        if not set(error.problems) <= set(map(requests.name_of, left_out)):
             raise
-        current.reporter.warn(f"left out this time: {error.detail.replace(chr(10), '; ')}")
+        current.reporter.warn(f"left out this time: {'; '.join(error.problems.values())}")
         rest = tuple(request for request in after.requested if request not in left_out)
         plan = _resolve(current, solver, base, replace(after, requested=rest), stock)
         return replace(plan, left_out=tuple(sorted(left_out)))

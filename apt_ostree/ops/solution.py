@@ -1,4 +1,4 @@
-"""What apt makes of a goal: which requests it is asked for, which versions it prefers, and its plan."""
+"""Solving a goal: the requests to ask apt for, the versions to prefer, and apt's plan."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from .resolve import Stock, prepare_apt, resolve
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """What apt made of a goal over ``tree``, its base."""
+    """apt's answer to a goal over ``tree``, its base."""
 
     goal: Goal
     tree: BaseTree
     solver: Apt
     plan: Plan
     cached: Mapping[str, Cached]
-    """What the package cache has of the plan, by the digests."""
+    """The packages of the plan that are in the cache, by their digests."""
     inputs: str
     """The digest of all that makes the layer (build.inputs_digest)."""
 
 
 def leave_to_base(start: Start, goal: Goal, tree: BaseTree) -> tuple[Goal, list[str]]:
-    """The goal without new requests that the base fulfils, and a message for each; the user hears of them."""
+    """The goal without new requests that the base fulfils, and a message for each, of which the user is warned."""
     if start.options.allow_inactive:
         return goal, []
     before = start.goal.intent.requested
@@ -90,29 +90,28 @@ def solve(start: Start, goal: Goal, tree: BaseTree) -> Solution:
 def kept_lock(lock: Sequence[Solved], before: Intent, goal: Goal) -> list[Solved]:
     """The part of a layer's lock that the next one prefers: without what the goal lets go.
 
-    A file that is not asked for any more does not stand for the archive's package of that version.
+    A file that is no longer asked for must not stand in for the archive's package of the same version.
     """
     dropped = {entry.sha256 for entry in before.local} - {entry.sha256 for entry in goal.intent.local}
     return [solved for solved in lock if solved.sha256 not in dropped and solved.package not in goal.free]
 
 
 def optional_requests(requested: Sequence[str], left_out: Sequence[str], options: Options) -> Sequence[str]:
-    """Of the requests on record, those that may stay there although no archive has them any more: all where that was
-    said, and those that were left out before where nobody asks the archives anew."""
+    """The recorded requests that may be left out if no archive has them: all with ``skip_missing``; else those left out
+    before, unless the lists are fetched again."""
     if options.skip_missing:
         return requested
     return () if options.refresh else left_out
 
 
 def _gone(error: UnavailableError, start: Start) -> UnavailableError:
-    """The error with the ways out for requests on record that the archives, asked anew, do not have any more."""
+    """The error, with what to do about recorded requests that the archives no longer have."""
     on_record = set(map(requests.name_of, start.goal.intent.requested))
-    gone = [name for name in error.names if name in on_record]
+    gone = [name for name in error.problems if name in on_record]
     if not gone or not start.options.refresh:
         return error
     return UnavailableError(
-        error.names,
-        error.detail,
-        f"Nothing was changed. Drop them with 'apt-ostree uninstall {' '.join(gone)}', or add --skip-missing, "
-        "which keeps them on record and leaves them out this time.",
+        error.problems,
+        f"Nothing was changed. To leave them out this time and keep them on record, add --skip-missing. To drop them: "
+        f"apt-ostree uninstall {' '.join(gone)}",
     )

@@ -28,8 +28,8 @@ from .recovery import prepare_area, recover, sweep
 _log = logging.getLogger(__name__)
 
 RUN = Path("/run/apt-ostree")
-"""Where a transaction's own mount namespace shows apt's area: a path that the unprivileged fetcher can reach,
-wherever the sysroot lies."""
+"""The path of apt's area in a transaction's own mount namespace: the unprivileged fetcher can reach it, wherever the
+sysroot is."""
 
 LOCK = "ostree/apt-ostree.lock"
 
@@ -39,19 +39,19 @@ AS_CONFIGURED = -1.0
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What every mutating command takes."""
+    """The options that every command which changes a system takes."""
 
     sysroot: Path = Path("/")
     stateroot: str | None = None
     dry_run: bool = False
     wait: float | None = AS_CONFIGURED
     reboot: bool = False
-    """Whether the system shall boot what comes of it at once; only a booted one can."""
+    """Reboot into the new deployment at once; only for the running system."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """A locked sysroot: nobody else of us changes it while this exists."""
+    """A locked sysroot: no other apt-ostree changes it while this exists."""
 
     id: str
     sysroot: Sysroot
@@ -60,12 +60,12 @@ class Transaction:
     journal: journal.Writer
     config: Config
     kargs: tuple[str, ...] | None = None
-    """What the next deployment boots with; None: what boots next now has."""
+    """The kernel arguments of the next deployment; None keeps those of what boots next."""
 
     @contextmanager
     def phase(self, name: str, message: str = "") -> Iterator[None]:
-        """What runs inside is the phase ``name`` of this transaction: the journal knows, and with ``message`` the
-        user, too. docs/transactions.md lists the names."""
+        """Run the block as the phase ``name`` of this transaction, which goes to the journal; ``message`` goes to the
+        user. docs/transactions.md lists the names."""
         self.reporter.phase(name)
         if message:
             self.reporter.step(message)
@@ -73,7 +73,7 @@ class Transaction:
             yield
 
     def did(self, name: str) -> bool:
-        """Whether a phase of this name has begun."""
+        """True if a phase of this name has begun."""
         return any(phase.name == name for phase in self.journal.entry.phases)
 
     @property
@@ -96,9 +96,9 @@ class Transaction:
 
     @property
     def log(self) -> Path:
-        """Where the scripts' output of this transaction goes; kept when it fails.
+        """The file for the scripts' output of this transaction; it is kept when the transaction fails.
 
-        In /var/log of the stateroot, unless a link is on the way there: that leads who knows where.
+        In /var/log of the stateroot, unless a link is on the way there, which could lead anywhere.
         """
         place = make_beneath(self.sysroot.path / "ostree/deploy" / self.osname, journal.LOGS)
         if place is None:
@@ -143,11 +143,11 @@ def transaction(settings: Settings, reporter: Reporter) -> Iterator[Transaction]
     require_root()
     path = settings.sysroot.absolute()
     if set('"\n') & set(str(path)):
-        raise UsageError("the path of a sysroot may hold no quote and no newline", str(path))
+        raise UsageError("the path of a sysroot must not contain quotes or newlines", str(path))
     found = sysroot.load(path)
     path = found.path
     if settings.reboot and found.booted is None:
-        raise UsageError("--reboot is for the system that is running", f"nothing of {path} is booted")
+        raise UsageError("--reboot works only on the running system", f"{path} is not the booted system")
     chosen = configuration(found, found.stateroot(settings.stateroot))
     wait = chosen.wait if settings.wait == AS_CONFIGURED else settings.wait
     began, identifier = journal.now(), journal.identify()
@@ -187,7 +187,7 @@ def transaction(settings: Settings, reporter: Reporter) -> Iterator[Transaction]
                 _log.debug("merge deployment: %s (%s)", current.merge.id, why)
                 yield current
         finally:
-            # What cannot go now is swept by the next command, and hides no error of this one.
+            # What cannot be removed now is swept by the next command; the error of this one is the one to show.
             with contextlib.suppress(OSError, ToolError):
                 for left in (loaded.area / "tmp").iterdir():
                     remove_tree(left)
@@ -198,7 +198,7 @@ def transaction(settings: Settings, reporter: Reporter) -> Iterator[Transaction]
 
 
 def _own_mounts(path: Path) -> None:
-    """What is mounted from here on is for this process and its children alone, and goes with them."""
+    """Enter a mount namespace: later mounts are seen by this process and its children alone, and end with them."""
     mounts.enter_private_namespace()
     if path == Path("/"):
         # A booted system may mount these read-only; this opens them for us alone, for the lock above all.
@@ -227,7 +227,9 @@ def _recorded(writer: journal.Writer, loaded: Sysroot, osname: str) -> Iterator[
         yield
     except Interrupted as error:
         if end(journal.INTERRUPTED, error.brief):
-            error.resolution = "It was done before: the new deployments are in force; 'apt-ostree status' shows them."
+            error.resolution = (
+                "The operation had finished: the new deployments are in place. To see them: apt-ostree status"
+            )
         raise
     except (AptOstreeError, OSError) as raised:
         told = _full(raised)
@@ -244,7 +246,7 @@ def _recorded(writer: journal.Writer, loaded: Sysroot, osname: str) -> Iterator[
 
 
 def _order(loaded: Sysroot) -> list[tuple[str, bool]]:
-    """What the user knows of the deployments; pins of our own, for retention, are none of it."""
+    """The deployments as the user knows them, without the pins that we set for retention."""
     return [(d.id, d.pinned) for d in loaded.deployments]
 
 
@@ -262,12 +264,12 @@ def _full(error: AptOstreeError | OSError) -> AptOstreeError | OSError:
     return SpaceError(
         "no space left on the disk",
         f"{brief}\n{detail}".strip(),
-        "Nothing was lost. Free some space ('apt-ostree cleanup -b' helps) and run the command again.",
+        "Nothing was lost. Free some space, for instance with 'apt-ostree cleanup -b', and run the command again.",
     )
 
 
 def _packages(loaded: Sysroot, osname: str) -> list[Package]:
-    """What boots next has these; none where that cannot be told."""
+    """The packages of what boots next; none where they cannot be read."""
     try:
         return inventory.package_list(loaded.repo, loaded.of(osname)[0].checksum)
     except AptOstreeError:

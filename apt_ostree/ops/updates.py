@@ -1,4 +1,4 @@
-"""What the remote and the archives have that is newer: asked for, and remembered for ``status``."""
+"""Looking for updates: newer commits of the remote and newer packages of the archives, remembered for ``status``."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def check(settings: Settings, options: Options, reporter: Reporter) -> Update:
             try:
                 update = replace(update, layered=_layered(current, options))
             except AptOstreeError as error:
-                reporter.warn(f"{error.brief}; what is layered was not looked at")
+                reporter.warn(f"{error.brief}; layered packages were not checked")
         if not settings.dry_run:
             remember(current.sysroot, current.osname, update)
         return update
@@ -81,7 +81,7 @@ def _base(current: Transaction, options: Options) -> Update:
     if not refspec.remote:
         return _compared(current, update, now.base, bases.known(current, refspec, now), current.repo)
     if options.cache_only:
-        # The last look is all that can be told without another one.
+        # Without the network, the last look is all that is known.
         seen = cached(current.sysroot, current.basis, now.base.checksum)
         return replace(seen, layered=Change()) if seen is not None else update
     current.reporter.step(f"Looking at {refspec}")
@@ -107,7 +107,7 @@ def _compared(current: Transaction, update: Update, base: CommitInfo, newest: Co
 
 
 def _layered(current: Transaction, options: Options) -> Change:
-    """What an upgrade of the layers alone would change."""
+    """The change that an upgrade of the layered packages alone would make."""
     target = replace(as_is(current), free=let_go(current, ()))
     settings = Settings(current.sysroot.path, current.osname, dry_run=True)
     outcome: Outcome = reach(current, settings, target, replace(options, refresh=True, skip_missing=True))

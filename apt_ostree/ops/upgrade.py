@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..errors import SysrootError
+from ..model import CommitInfo, Plan
 from ..reporter import Reporter
 from ..system import remote
 from ..system.remote import Refspec
@@ -20,7 +21,7 @@ from .transaction import Settings
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """How far an upgrade goes: ``names`` are the only layered packages that it touches, where there are any."""
+    """The extent of an upgrade; with ``names``, it changes no other layered packages."""
 
     names: tuple[str, ...] = ()
     layers_only: bool = False
@@ -44,15 +45,23 @@ def upgrade(settings: Settings, scope: Scope, edit: IntentEdit, options: Options
         outcome = reach(current, settings, target, replace(options, refresh=True))
         if outcome.changed or options.download_only:
             return outcome
-        what = "what is layered is" if scope.layers_only else f"{bases.described(now.base)} and what is layered are"
-        return replace(outcome, message=f"No change: {what} the newest there is.")
+        return replace(outcome, message=up_to_date(None if scope.layers_only else now.base, outcome.plan))
+
+
+def up_to_date(base: CommitInfo | None, plan: Plan) -> str:
+    """The message that neither the base, where it was looked at, nor a layered package has a newer version."""
+    count = len(plan.packages)
+    parts = [f"base {bases.described(base)}"] if base is not None else []
+    parts += [f"{count} layered package{'s' if count != 1 else ''}"] if count else []
+    return f"Already up to date: {', '.join(parts)}." if parts else "Already up to date."
 
 
 def _followed(target: Goal) -> Refspec:
     if not target.refspec:
         raise SysrootError(
-            "the deployment's origin names no ref to upgrade from",
-            resolution="Name one with 'apt-ostree rebase REMOTE:REF', or upgrade with --layers-only.",
+            "the deployment's origin does not name a ref to upgrade from",
+            resolution="To upgrade the layered packages alone, add --layers-only. "
+            "To follow a ref: apt-ostree rebase REMOTE:REF",
         )
     return remote.parse(target.refspec)
 
@@ -60,7 +69,7 @@ def _followed(target: Goal) -> Refspec:
 def rebase(
     settings: Settings, where: str, revision: Revision | None, edit: IntentEdit, options: Options, reporter: Reporter
 ) -> Outcome:
-    """Follow another ref from now on, at its newest commit or at ``revision``; what is layered is laid over it.
+    """Follow another ref, at its newest commit or at ``revision``, and layer the same packages on it.
 
     Raises UsageError, RemoteError, and what ``layer.reach`` raises; nothing has changed then.
     """
@@ -81,11 +90,11 @@ def rebase(
             target = replace(target, free=let_go(current, ()))
         outcome = reach(current, settings, target, replace(options, refresh=True))
         if outcome.deployment is not None and before is not None and before.remote and before != refspec:
-            # As 'ostree admin switch' does: nothing follows it any more. What is deployed is held by refs of ours.
+            # As 'ostree admin switch' does: nothing follows it any longer. Refs of ours hold the deployed commits.
             ostree.delete_ref(current.repo, str(before))
         if outcome.changed or options.download_only:
             return outcome
-        return replace(outcome, message=f"No change: this is {refspec} {bases.described(base)}.")
+        return replace(outcome, message=f"Nothing to do: the base is already {refspec}, {bases.described(base)}.")
 
 
 def deploy(settings: Settings, revision: Revision, edit: IntentEdit, options: Options, reporter: Reporter) -> Outcome:
@@ -103,4 +112,4 @@ def deploy(settings: Settings, revision: Revision, edit: IntentEdit, options: Op
         outcome = reach(current, settings, target, replace(options, refresh=base.checksum != now.base.checksum))
         if outcome.changed or options.download_only:
             return outcome
-        return replace(outcome, message=f"No change: {bases.described(base)} is what is deployed.")
+        return replace(outcome, message=f"Nothing to do: base {bases.described(base)} is already deployed.")

@@ -32,21 +32,21 @@ def base_of(repo: Path, deployment: Deployment) -> CommitInfo:
 
 
 def commit_of(repo: Path, deployment: Deployment) -> CommitInfo:
-    """A deployment's own commit. Raises SysrootError when the repository lost it."""
+    """A deployment's own commit. Raises SysrootError when the repository does not have it."""
     info = ostree.commit_info(repo, deployment.checksum)
     if info is None:
         raise SysrootError(
             f"the commit of deployment {deployment.index} is missing",
             f"{deployment.checksum} is not in {repo}",
-            "Pull it again (ostree pull), or boot another deployment ('apt-ostree rollback --list').",
+            "Pull it again (ostree pull), or boot another deployment. To list them: apt-ostree rollback --list",
         )
     return info
 
 
 def hold_bases(loaded: Sysroot, also: str | None = None) -> None:
-    """Keep the base commits of all deployments (and ``also``) through a prune, and no others of ours.
+    """Keep the base commits of all deployments (and ``also``) through a prune, and let go of all others.
 
-    Where a deployment's cannot be told, none is let go.
+    If the base of one deployment cannot be read, none is let go.
     """
     wanted, known = set() if also is None else {also}, also is None
     for deployment in loaded.deployments:

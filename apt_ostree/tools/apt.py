@@ -81,14 +81,14 @@ def refresh(apt: Apt, *, force: bool = False) -> bool:
         raise DownloadError(
             "cannot refresh the package lists",
             apt_failures.said(result) or proc.tail(result.stderr),
-            "Check the network and /etc/apt of the target; -C works from what is cached.",
+            "Check the network and the sources in /etc/apt. With -C only cached packages are used.",
         )
     write(stamp, json.dumps({"sources": apt.sources_digest, "time": time.time()}))
     return True
 
 
 def have_lists(apt: Apt) -> bool:
-    """Whether lists of these very sources were fetched before, however long ago."""
+    """True if lists of exactly these sources were fetched before, however long ago."""
     try:
         return bool(json.loads((apt.area / "lists.json").read_text())["sources"] == apt.sources_digest)
     except (OSError, ValueError, KeyError):
@@ -111,11 +111,11 @@ def simulate(
 ) -> list[Action] | proc.Result:
     """Let apt solve ``requests`` over the target; the failed child where it finds no solution.
 
-    ``sources`` is a Packages file of cached .debs that count as available besides the archives;
+    ``sources`` is a Packages file of cached .debs that count as available, in addition to the archives;
     ``replacing`` lets a package become an older version.
     """
     result = apt.run(
-        # Only so it says what it chose for a virtual package.
+        # Without -q=0 apt does not say what it chose for a virtual package.
         "apt-get", "install", "--simulate", "-q=0", "-y",
         *(["--with-source", os.fspath(sources)] if sources else []),
         *(["--allow-downgrades"] if replacing else []),
@@ -197,7 +197,7 @@ def is_security(sources: str) -> bool:
 
 
 def from_security(apt: Apt, packages: Iterable[Package]) -> set[Package]:
-    """Those of the packages whose very version a security suite has (its name ends so by Debian's custom)."""
+    """The packages that a security suite, whose name ends in -security in Debian, has in exactly this version."""
     wanted = {(package.name, package.version): package for package in packages}
     if not wanted:
         return set()
@@ -238,7 +238,7 @@ def download(apt: Apt, packages: Sequence[Package]) -> None:
         raise DownloadError(
             "cannot download packages",
             apt_failures.said(result) or proc.tail(result.stderr),
-            "Nothing was changed. Check the network; 'apt-ostree cleanup -m' makes the next run fetch the lists anew.",
+            "Nothing was changed. Check the network. To fetch the package lists again: apt-ostree refresh-md --force",
         )
     # From a file: source apt copies what it can, and ends well where the disk is full.
     check_space(apt.area / "archives", ONE_BLOCK, "the downloads")

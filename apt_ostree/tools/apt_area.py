@@ -1,7 +1,7 @@
 """The area that apt works in: a configuration that names every directory, and copies of the target's settings.
 
 Nothing of the running system's own apt configuration takes part. The area holds copies of the target's
-sources, keys, preferences and credentials; no hook of anybody is in it, since a hook would run the target's
+sources, keys, preferences and credentials; it has no hooks, since a hook would run the target's
 commands as root here (apt.conf(5)).
 """
 
@@ -43,7 +43,7 @@ default is three more times, with growing delays. The target's own settings win.
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What apt resolves for: a base tree and the /etc/apt that its administrator keeps.
+    """The system that apt resolves for: a base tree and the /etc/apt that its administrator keeps.
 
     ``tree`` holds the dpkg database and keyrings below /usr; ``etc`` is the directory to read ``apt`` in.
     """
@@ -157,7 +157,9 @@ def _settings(area: Path, target: Target) -> dict[str, str]:
     write(reader, f'Dir::Etc::main "{apt}/apt.conf";\nDir::Etc::parts "{apt}/apt.conf.d";\n', 0o600)
     result = proc.run(["apt-config", "dump"], env={"APT_CONFIG": os.fspath(reader)}, check=False)
     if result.returncode != 0:
-        raise ToolError("cannot read the target's apt configuration", proc.tail(result.stderr), f"Look in {apt}.")
+        raise ToolError(
+            "cannot read the target's apt configuration", proc.tail(result.stderr), f"Check the files in {apt}."
+        )
     return parse_configuration(result.stdout)
 
 

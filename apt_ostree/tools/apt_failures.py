@@ -1,4 +1,4 @@
-"""What apt says when it fails, told in our words."""
+"""apt's failures, explained: which request cannot be fulfilled, and why."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ def explain_failure(apt: Apt, failed: proc.Result, intent: Intent) -> ResolveErr
         return ResolveError(
             "essential packages would be removed",
             " ".join(essential[1].split()),
-            "Nothing was changed. They can be replaced, not removed.",
+            "Nothing was changed. Essential packages can be replaced, but not removed.",
         )
     if problems := _unavailable(apt, failed):
-        return UnavailableError(list(problems), "\n".join(problems.values()))
+        return UnavailableError(problems)
     unmet = re.search(r"(The following packages have unmet dependencies:.*)", failed.stdout, re.DOTALL)
     detail = proc.tail((unmet[1] if unmet else failed.stdout) + "\n" + said(failed))
     return ResolveError(f"cannot lay {', '.join(intent.names)} over this base", detail, "Nothing was changed.")
 
 
 def _unavailable(apt: Apt, failed: proc.Result) -> dict[str, str]:
-    """The names that no archive can serve as asked -> what is wrong with each."""
+    """The names that no archive has as asked, with the problem of each."""
     problems = {}
     for name in re.findall(r"^E: Unable to locate package (\S+)$", failed.stderr, re.MULTILINE):
         known = apt.run("apt-cache", "pkgnames").stdout.split()
@@ -59,11 +59,11 @@ def _unavailable(apt: Apt, failed: proc.Result) -> dict[str, str]:
             {f["version"] for f in dpkg.parse_stanzas(apt.run("apt-cache", "show", name, check=False).stdout)},
             key=dpkg.version_key,
         )
-        problems[name] = f"{name} has no version {version}; there is {', '.join(have) or 'none'}"
+        problems[name] = f"{name} has no version {version}; available: {', '.join(have) or 'none'}"
     for release, name in re.findall(r"^E: Release '(.+?)' for '(.+?)' was not found$", failed.stderr, re.MULTILINE):
-        problems[name] = f"{name} is in no suite {release}"
+        problems[name] = f"{name} is not in suite {release}"
     for name in re.findall(r"^E: Package '(\S+?)' has no installation candidate$", failed.stderr, re.MULTILINE):
-        problems[name] = f"{name} is a virtual package or is in no archive; name the package that provides it"
+        problems[name] = f"{name} is a virtual package, or no archive has it; name a package that provides it"
     return {name.partition(":")[0]: problem for name, problem in problems.items()}
 
 

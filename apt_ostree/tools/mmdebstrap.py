@@ -14,7 +14,7 @@ from ..reporter import Reporter
 from . import apt
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-"""Where the package debian-archive-keyring keeps the archive's keys, here and in the image."""
+"""The archive's keys, as the package debian-archive-keyring installs them here and in the image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Root:
     sources: tuple[str, ...]
     """One-line entries (sources.list(5))."""
     packages: tuple[str, ...]
-    """What comes with those of the variant; a name with a minus behind it stays out (apt-get(8))."""
+    """Added to those of the variant; a name followed by a minus stays out (apt-get(8))."""
     variant: str
     recommends: bool
     keyring: str | None

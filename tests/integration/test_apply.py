@@ -78,7 +78,7 @@ def test_a_machine_becomes_what_the_file_says_and_stays_so(
     )
     with sysroot.unchanged():
         again = sysroot.run("apply", "--unchanged-exit-77", file, status=77)
-    assert again.stdout.startswith("No change")
+    assert again.stdout.startswith("Nothing to do: ")
     # What the file no longer names goes; kernel arguments that no file names stay.
     sysroot.run("apply", "-C", write(tmp_path / "less.toml", 'packages = ["greeter"]\n'))
     assert sysroot.requested() == ["greeter"]

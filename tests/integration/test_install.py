@@ -197,7 +197,7 @@ def test_a_fixture_installs_alone(sysroot: System, name: str) -> None:
 def test_a_second_install_changes_nothing_and_exits_0(one: System) -> None:
     with one.unchanged():
         again = one.install("greeter")
-    assert again.stdout == "No change: everything asked for is already so.\n"
+    assert again.stdout == "Nothing to do: greeter is already requested.\n"
 
 
 def test_a_second_install_exits_77_when_asked_to(one: System) -> None:
@@ -208,7 +208,7 @@ def test_a_second_install_exits_77_when_asked_to(one: System) -> None:
 def test_what_the_base_has_is_no_change(one: System) -> None:
     with one.unchanged():
         done = one.run("install", "--unchanged-exit-77", "base-lib", status=77)
-    assert done.stdout == "No change: base-lib 1.0 is part of the base.\n"
+    assert done.stdout == "Nothing to do: base-lib 1.0 is part of the base.\n"
 
 
 def test_installing_another_package_leaves_the_first(sysroot: System) -> None:

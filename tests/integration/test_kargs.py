@@ -115,7 +115,7 @@ def test_an_index_that_does_not_exist(machine: System) -> None:
 def test_no_change_is_said_and_has_its_status(machine: System) -> None:
     with machine.unchanged():
         done = machine.run("kargs", "--append-if-missing=rw", "--unchanged-exit-77", status=77)
-    assert done.stdout == "No changes.\n"
+    assert done.stdout == "Nothing to do: the kernel arguments stay as they are.\n"
 
 
 def test_a_dry_run_prints_the_difference(machine: System) -> None:

@@ -139,7 +139,7 @@ def test_an_initramfs_made_here_with_arguments(machine: System) -> None:
     assert "usr/bin/less" in listed(machine, before)
     first = machine.content()
     again = machine.run("initramfs", "--enable", "--arg=--install", "--arg=/usr/bin/less")
-    assert again.stdout.startswith("No change")
+    assert again.stdout.startswith("Nothing to do: ")
     assert machine.run("initramfs").stdout.splitlines()[1] == "Arguments    --install /usr/bin/less"
     machine.run("initramfs", "--disable")
     assert machine.commit() == machine.base.commit

@@ -97,7 +97,7 @@ def test_a_dry_run_changes_nothing(sysroot: System) -> None:
     assert "Removed:" in done.stdout
     with sysroot.unchanged():
         done = sysroot.run("uninstall", "--dry-run", "--all")
-    assert "Would return to the base." in done.stdout
+    assert "Would return to the base alone." in done.stdout
 
 
 def test_an_uninstall_of_a_dependency_says_that_nobody_requested_it(sysroot: System) -> None:
@@ -112,7 +112,7 @@ def test_an_uninstall_of_a_dependency_says_that_nobody_requested_it(sysroot: Sys
 def test_what_is_gone_already_is_an_error_unless_that_is_expected(sysroot: System, words: list[str]) -> None:
     with sysroot.unchanged():
         assert "--idempotent" in sysroot.run(*words, status=1).failure.resolution
-        assert sysroot.run(*words, "--idempotent").stdout.startswith("No change: ")
+        assert sysroot.run(*words, "--idempotent").stdout.startswith("Nothing to do: ")
         sysroot.run(*words, "--unchanged-exit-77", status=77)
 
 

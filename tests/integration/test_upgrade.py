@@ -109,7 +109,7 @@ def test_what_a_preview_prints_is_what_the_upgrade_then_does(
     assert [version_of(system, name) for name in ("base-lib", "tool", "aid")] == ["1.5", "2.0", "2.0"]
     assert system.requested() == ["tool", "aid"]
     assert f"Parent:  {new.commit}\n" in output("ostree", "show", f"--repo={system.repo}", system.commit())
-    assert system.run("upgrade", "--preview", status=77).stdout.startswith("No change: 12.2 ")
+    assert system.run("upgrade", "--preview", status=77).stdout.startswith("Already up to date: base 12.2 (")
 
 
 def test_a_check_fetches_metadata_alone_and_status_remembers_it(
@@ -139,7 +139,7 @@ def test_only_the_packages_named_change_their_versions(
     packages = [(entry["name"], entry["version"]) for entry in document["packages"]]
     assert packages == [("aid", "1.0"), ("tool", "2.0")]
     failure = system.run("upgrade", "tools", status=1).failure
-    assert (failure.brief, failure.detail) == ("not layered: tools", "layered are: aid, tool")
+    assert (failure.brief, failure.detail) == ("not layered: tools", "layered packages: aid, tool")
 
 
 def test_what_is_layered_keeps_its_version_until_an_upgrade_names_it(
@@ -256,7 +256,7 @@ def test_a_vanished_package_is_named_and_stays_on_record_where_it_is_skipped(
     system.use_archive(archives[1])
     with system.unchanged():
         failure = system.run("upgrade", "--layers-only", status=1).failure
-    assert failure.detail.startswith("no package is named gone")
+    assert failure.brief.startswith("no package is named gone")
     assert "'apt-ostree uninstall gone'" in failure.resolution and "--skip-missing" in failure.resolution
     result = system.run("upgrade", "--layers-only", "--skip-missing")
     assert "left out this time: no package is named gone" in result.stderr
@@ -300,7 +300,9 @@ def test_an_upgrade_to_a_base_that_lists_nothing_reads_its_package_database(
 def test_a_version_or_a_commit_is_deployed_with_what_is_layered(system: System, old: Version, new: Version) -> None:
     system.run("deploy", new.commit[:12])
     assert [version_of(system, name) for name in ("base-lib", "tool")] == ["1.5", "1.0"]
-    assert system.run("deploy", "12.2", "--unchanged-exit-77", status=77).stdout.startswith("No change: 12.2 ")
+    assert system.run("deploy", "12.2", "--unchanged-exit-77", status=77).stdout.startswith(
+        "Already up to date: base 12.2 ("
+    )
     document = check_document(system.run("deploy", "version=12.1", "-n", "--json"), "outcome.json")
     assert document["base"]["checksum"] == old.commit
 
@@ -340,7 +342,7 @@ def test_without_the_network_a_base_is_what_was_fetched_of_that_very_ref(
     earlier = served.publish("11.0", ref=ref, day=-2)
     with system.unchanged():
         failure = system.run("rebase", ref, "-C", status=1).failure
-        assert failure.brief == f"nothing of {REMOTE}:{ref} was fetched"
+        assert failure.brief == f"{REMOTE}:{ref} was never fetched"
         # A commit that is here is of the ref that it was fetched for.
         failure = system.run("rebase", ref, old.commit, "-C", status=1).failure
         assert failure.brief == f"{old.commit} is not in the history of {REMOTE}:{ref}"

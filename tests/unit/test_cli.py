@@ -132,11 +132,11 @@ def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture
         (["db", "diff", "1", "2", "3"], "db diff compares two revisions"),
         (
             ["compose", "sysroot", "--repo", "/r", "--remote-url", "https://example.org", "ref", "/p"],
-            "whose signatures count for that URL is not known",
+            "--remote-url needs a key to verify updates with",
         ),
         (
             ["compose", "sysroot", "--repo", "/r", "--gpg-import", "/k", "ref", "/p"],
-            "--gpg-import goes with --remote-url",
+            "--gpg-import needs --remote-url",
         ),
         (["install", "Vim"], "'Vim' is no package expression"),
         (["upgrade", "--install", ""], "'' is no package expression"),
@@ -760,7 +760,7 @@ def test_progress_needs_a_file_descriptor_that_is_open(capsys: pytest.CaptureFix
 @pytest.mark.parametrize("words", [["kargs", "--append=x"], ["install", "jq"], ["rollback"], ["uninstall", "--all"]])
 def test_only_a_booted_system_reboots(capsys: pytest.CaptureFixture[str], fake: Path, words: list[str]) -> None:
     status, _, err = run(capsys, *words, "--reboot", "--sysroot", str(fake))
-    assert (status, err.splitlines()[0]) == (2, "error: --reboot is for the system that is running")
+    assert (status, err.splitlines()[0]) == (2, "error: --reboot works only on the running system")
 
 
 def test_looking_at_kernel_arguments_reboots_nothing(capsys: pytest.CaptureFixture[str], fake: Path) -> None:
