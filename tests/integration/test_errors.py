@@ -146,7 +146,7 @@ CASES = {
     "a rollback to a deployment that does not exist": Case(
         ("rollback", "--to", "7"), r"'7' names no deployment", r"0  [0-9a-f]{12}\.0", RESOLUTION
     ),
-    "a clean-up of nothing": Case(("cleanup",), r"say what to clean up: -p, -r, -b or -m", r".*", r".*", 2),
+    "a clean-up of nothing": Case(("cleanup",), r"choose what to clean up: -p, -r, -b or -m", r".*", r".*", 2),
     "a stateroot that does not exist": Case(
         ("install", "--stateroot", "fedora", "greeter"), r"there is no stateroot fedora in .*", r".*", RESOLUTION
     ),

@@ -63,7 +63,7 @@ def test_what_changes_nothing_is_not_recorded(sysroot: System) -> None:
     sysroot.run("install", "-D", "greeter")
     sysroot.run("cleanup", "-b")
     assert transactions(sysroot) == []
-    assert sysroot.run("history").stdout == "No transaction of debian is recorded.\n"
+    assert sysroot.run("history").stdout == "No transactions of debian are recorded.\n"
 
 
 def test_a_password_on_the_command_line_is_not_recorded(sysroot: System) -> None:
