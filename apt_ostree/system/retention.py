@@ -66,7 +66,7 @@ def first_to_go(
     Raises SpaceError where even without all that are not ``staying`` it would not fit.
     """
     boot = path / "boot"
-    if boot.stat().st_dev == (path / "ostree").stat().st_dev:
+    if not _has_own_boot(path):
         return []
     needed = besides + _kernel_size(path / "ostree/repo", commit, [path / d.path for d in own])
     status = os.statvfs(boot)
@@ -86,6 +86,11 @@ def first_to_go(
             "Unpin or remove an older deployment ('apt-ostree unpin', 'apt-ostree cleanup -r'), or enlarge /boot.",
         )
     return removed
+
+
+def _has_own_boot(path: Path) -> bool:
+    """True if /boot is another file system than the deployments lie on."""
+    return (path / "boot").stat().st_dev != (path / "ostree").stat().st_dev
 
 
 def by_kernel(own: Sequence[Deployment], staying: Sequence[Deployment]) -> list[list[Deployment]]:

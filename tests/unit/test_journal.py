@@ -225,6 +225,43 @@ def test_what_ends_well_and_changes_no_deployment_is_forgotten(tmp_path: Path) -
     assert files(tmp_path) == []
 
 
+def test_what_was_changed_and_how_it_ended_is_kept(tmp_path: Path) -> None:
+    writer = journal.Writer(tmp_path, begun(), Silent())
+    with writer.phase("deploy"):
+        pass
+    writer.end(journal.INTERRUPTED, "debian-b.0", Change((VIM,)), "interrupted")
+    (entry,) = journal.read(tmp_path)
+    assert isinstance(entry, journal.Entry)
+    assert (entry.state, entry.old, entry.new) == (journal.INTERRUPTED, "debian-a.0", "debian-b.0")
+    assert (entry.change, entry.error) == (Change((VIM,)), "interrupted")
+    assert entry.ended is not None
+
+
+def test_what_fails_without_a_change_is_kept(tmp_path: Path) -> None:
+    writer = journal.Writer(tmp_path, begun(), Silent())
+    with writer.phase("resolve"):
+        pass
+    writer.end(journal.FAILED, None, Change(), "no")
+    assert files(tmp_path) == [f"{ENTRY.id}.json"]
+
+
+def test_only_the_first_and_the_last_document_are_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut must not hide that something began; each sync would wait for the data of a whole layer."""
+    synced: list[bool] = []
+    monkeypatch.setattr(journal, "write_atomically", lambda place, data, *, durable: synced.append(durable))
+    writer = journal.Writer(tmp_path, begun(), Silent())
+    for name in ("resolve", "script", "commit"):
+        with writer.phase(name):
+            pass
+    writer.end(journal.DONE, "debian-b.0", Change())
+    assert synced == [True, False, False, True]
+
+
+def test_a_transaction_has_a_name_that_its_documents_are_known_by() -> None:
+    assert journal.ID.fullmatch(journal.identify())
+    assert journal.identify().endswith(f"-{os.getpid()}")
+
+
 def test_a_failure_is_kept_without_its_passwords(tmp_path: Path) -> None:
     writer = journal.Writer(tmp_path, begun(), Silent())
     with writer.phase("download"):

@@ -115,3 +115,51 @@ def test_a_process_has_a_time_of_its_own(tmp_path: Path) -> None:
     assert ticks is not None
     assert ticks > 0
     assert start_ticks(2**22 + 1) is None
+
+
+def test_a_holder_is_the_process_that_took_the_lock_and_no_other(tmp_path: Path) -> None:
+    """A number may be another process's by now."""
+    own, ticks = os.getpid(), start_ticks(os.getpid())
+    assert ticks is not None
+    descriptor = Holder(own, ticks=ticks).open()
+    assert descriptor is not None
+    os.close(descriptor)
+    assert Holder(own, ticks=ticks + 1).open() is None
+    assert Holder(own).open() is None
+    assert Holder(ticks=ticks).open() is None
+    assert Holder(2**22 + 1, ticks=ticks).open() is None
+
+
+def test_the_end_of_a_holders_work_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    lives = [5, 5, None]
+    monkeypatch.setattr("apt_ostree.system.lock.lifetime.start_ticks", lambda number: lives.pop(0))
+    Holder(7, worker=(8, 5)).wait_for_end()
+    assert lives == []
+    # Another process has the number, or nobody said who works.
+    lives[:] = [6]
+    Holder(7, worker=(8, 5)).wait_for_end()
+    Holder(7).wait_for_end()
+
+
+def test_who_waits_gets_the_lock_once_it_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("apt_ostree.system.lock.POLL_SECONDS", 0.01)
+    path, taken = tmp_path / "lock", threading.Event()
+
+    def wait() -> None:
+        with lock(path, wait=None):
+            taken.set()
+
+    thread = threading.Thread(target=wait)
+    with lock(path):
+        thread.start()
+        assert not taken.wait(0.1)
+    assert taken.wait(10)
+    thread.join()
+
+
+def test_a_lock_is_not_taken_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text("kept")
+    (tmp_path / "lock").symlink_to("elsewhere")
+    with pytest.raises(OSError, match="symbolic links"), lock(tmp_path / "lock"):
+        pass
+    assert (tmp_path / "elsewhere").read_text() == "kept"

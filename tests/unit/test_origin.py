@@ -140,6 +140,56 @@ def test_with_intent_drops_libostrees_notes_of_the_old_deployment() -> None:
     )
 
 
+def test_what_made_usr_writable_ends_with_the_old_deployment() -> None:
+    """The new one has its own /usr, which nobody wrote to."""
+    after = origin.with_intent(origin.parse("[origin]\nrefspec=d:x\nunlocked=hotfix\nmore=1\n"), Intent(("vim",)))
+    assert after["origin"] == {"baserefspec": "d:x", "more": "1"}
+
+
+def test_overrides_and_settings_of_the_initramfs_are_written_and_taken_back() -> None:
+    new = Intent(
+        remove=("nano",), replace=("vim=2",), replace_local=(LOCAL,), debconf="ab", initramfs=True,
+        initramfs_args=("--add", "x"), initramfs_etc=("/etc/a",),
+    )  # fmt: skip
+    after = origin.with_intent(BASE, new)
+    assert after["overrides"] == {"remove": "nano;", "replace": "vim=2;", "replace-local": f"{LOCAL_TEXT};"}
+    assert after["apt-ostree"] == {
+        "regenerate-initramfs": "true",
+        "initramfs-args": "--add;x;",
+        "initramfs-etc": "/etc/a;",
+    }
+    assert after["packages"] == {"debconf": "ab"}
+    assert origin.intent(after) == new
+    assert origin.render(origin.with_intent(after, Intent())) == origin.render(BASE)
+
+
+def test_answers_for_debconf_go_with_the_packages_that_asked() -> None:
+    assert "debconf" not in origin.with_intent(BASE, Intent(debconf="ab"))["packages"]
+
+
+PINS = [
+    (True, False, (True, False)),
+    (True, True, (True, True)),
+    (False, False, (False, False)),
+    # Nothing is kept without a pin.
+    (False, True, (False, False)),
+]
+
+
+@pytest.mark.parametrize(("pin", "for_retention", "expected"), PINS)
+@pytest.mark.parametrize("before", ["", "[libostree-transient]\npinned=true\n[apt-ostree]\nretained=true\n"])
+def test_whose_pin_it_is_stands_beside_it(
+    before: str, pin: bool, for_retention: bool, expected: tuple[bool, bool]
+) -> None:
+    after = origin.with_pin(origin.parse(before), pin, for_retention=for_retention)
+    assert (origin.has_pin(after), origin.retained(after)) == expected
+    assert origin.parse(origin.render(after)) == {group: keys for group, keys in after.items() if keys}
+
+
+def test_a_note_about_retention_without_a_pin_says_nothing() -> None:
+    assert not origin.retained(origin.parse("[apt-ostree]\nretained=true\n"))
+
+
 def test_with_intent_does_not_change_its_argument() -> None:
     before = origin.parse("[origin]\nrefspec=a:b\n[libostree-transient]\npinned=true\n[packages]\nrequested=x;\n")
     copied = {group: dict(entries) for group, entries in before.items()}
@@ -163,7 +213,7 @@ LOCALS = st.builds(
 @given(
     st.builds(
         Intent,
-        st.lists(NAMES).map(tuple),
+        st.lists(NAMES, max_size=5).map(tuple),
         st.lists(LOCALS, max_size=3).map(tuple),
         st.sampled_from([None, True, False]),
     )

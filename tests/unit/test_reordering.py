@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from apt_ostree.errors import ChangedError, SysrootError
+from apt_ostree.host import proc
 from apt_ostree.system import reordering
 from apt_ostree.system.sysroot import load
 from tests.unit.fake import Fake
@@ -18,3 +22,74 @@ def test_of_equal_versions_a_reordering_means_the_deployment_that_was_shown(tmp_
     reordering._reorder(fake.path, 1)
     after = load(fake.path).deployments
     assert [d.id for d in after] == [before[1].id, before[0].id, before[2].id]
+
+
+def test_a_newer_ostree_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = Fake(tmp_path / "sysroot")
+    fake.deploy("a" * 64, "2")
+    fake.deploy("b" * 64, "1")
+    calls: list[tuple[str, ...]] = []
+    monkeypatch.setattr("apt_ostree.tools.ostree.has_admin", lambda command: command == "set-default")
+    monkeypatch.setattr("apt_ostree.tools.ostree.admin", lambda path, *words: calls.append(words))
+    reordering.set_default(load(fake.path), 1)
+    assert calls == [("set-default", "1")]
+
+
+def test_a_reordering_that_was_done_is_not_undone_by_what_failed_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A damaged repository stops ostree's clearing up; one that did nothing is an error."""
+    fake = Fake(tmp_path / "sysroot")
+    fake.deploy("a" * 64, "2")
+    fake.deploy("b" * 64, "1")
+
+    def fail(path: Path, *words: str) -> str:
+        raise proc.ChildError(proc.Result(("ostree", "admin", *words), 1, "", "error: no"))
+
+    monkeypatch.setattr("apt_ostree.tools.ostree.admin", fail)
+    monkeypatch.setattr("apt_ostree.tools.ostree.has_admin", lambda command: True)
+    with pytest.raises(proc.ChildError):
+        reordering.set_default(load(fake.path), 1)
+    monkeypatch.setattr("apt_ostree.tools.ostree.has_admin", lambda command: False)
+    after = reordering.set_default(load(fake.path), 1)
+    assert [d.checksum[0] for d in after.deployments] == ["b", "a"]
+
+
+def test_while_ostree_itself_works_nothing_is_reordered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = Fake(tmp_path / "sysroot")
+    fake.deploy("a" * 64, "2")
+    fake.deploy("b" * 64, "1")
+    monkeypatch.setattr("apt_ostree.tools.ostree.has_admin", lambda command: False)
+    before = load(fake.path)
+    with reordering._ostree_locked(fake.path), pytest.raises(ChangedError, match="ostree itself"):
+        reordering.set_default(before, 1)
+    assert load(fake.path) == before
+
+
+@pytest.mark.parametrize("menu", ["loader", "grub2", "grub.cfg"])
+def test_a_boot_loader_with_a_menu_of_its_own_is_left_alone(tmp_path: Path, menu: str) -> None:
+    fake = Fake(tmp_path / "sysroot")
+    fake.deploy("a" * 64, "2")
+    fake.deploy("b" * 64, "1")
+    if menu == "loader":
+        (fake.path / "boot/loader/grub.cfg").touch()
+    elif menu == "grub2":
+        (fake.path / "ostree/repo/config").write_text("[sysroot]\nbootloader=grub2\n")
+    else:
+        place = fake.path / "boot/efi/EFI/debian"
+        place.mkdir(parents=True)
+        (place / "grub.cfg").write_text("linux /x ostree=/ostree/boot.1/debian/d/0\n")
+    with pytest.raises(SysrootError, match="too old to roll back"):
+        reordering._reorder(fake.path, 1)
+    assert [d.checksum[0] for d in load(fake.path).deployments] == ["a", "b"]
+
+
+def test_what_an_older_ostree_is_spared_it_clears_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = Fake(tmp_path / "sysroot")
+    fake.deploy("a" * 64, "2")
+    fake.deploy("b" * 64, "1")
+    calls: list[tuple[str, ...]] = []
+    monkeypatch.setattr("apt_ostree.tools.ostree.has_admin", lambda command: False)
+    monkeypatch.setattr("apt_ostree.tools.ostree.admin", lambda path, *words: calls.append(words))
+    after = reordering.set_default(load(fake.path), 1)
+    assert (calls, [d.checksum[0] for d in after.deployments]) == ([("cleanup",)], ["b", "a"])

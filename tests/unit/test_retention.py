@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from apt_ostree.errors import SpaceError
 from apt_ostree.model import Deployment
 from apt_ostree.system import origin, retention
 from apt_ostree.system.sysroot import load
+from apt_ostree.tools import ostree
+from apt_ostree.tools.ostree import Listed
 from tests.unit.fake import Fake
 
 
 def deployments(letters: str) -> list[Deployment]:
-    """A letter a deployment: b booted, p pinned, s staged, x none of these."""
+    """A letter a deployment: b booted, p pinned, B both, s staged, x none of these."""
     return [
         Deployment(
-            number, "debian", f"{number}" * 64, 0, "", {}, booted=letter == "b", staged=letter == "s",
-            pinned=letter == "p",
+            number, "debian", f"{number}" * 64, 0, "", {}, booted=letter in "bB", staged=letter == "s",
+            pinned=letter in "pB",
         )
         for number, letter in enumerate(letters)
     ]  # fmt: skip
@@ -43,6 +47,13 @@ def deployments(letters: str) -> list[Deployment]:
         ("xbx", 1, 2, [0, 1]),
         ("xbx", 1, 3, [0, 1, 2]),
         ("xbx", 1, 9, [0, 1, 2]),
+        # A pinned one takes nobody's place, whatever else it is.
+        ("Bx", 0, 2, [0, 1]),
+        ("Bxx", 0, 2, [0, 1]),
+        ("Bxx", 0, 1, [0]),
+        # The last that boots stays, however few are asked for.
+        ("b", 0, 1, [0]),
+        ("xb", 1, 1, [0, 1]),
     ],
 )
 def test_who_stays(letters: str, merge: int, count: int, expected: list[int]) -> None:
@@ -87,3 +98,105 @@ def test_no_new_deployment_inherits_a_pin() -> None:
     inherited = origin.with_intent(held, origin.intent(held))
     assert not origin.has_pin(inherited)
     assert "retained" not in origin.render(inherited)
+
+
+def test_pins_of_the_user_and_staged_deployments_are_not_touched(tmp_path: Path) -> None:
+    fake = Fake(tmp_path / "sysroot")
+    pin = "[origin]\nrefspec=d:x\n[libostree-transient]\npinned=true\n"
+    fake.deploy("a" * 64, "3", pin)
+    fake.deploy("b" * 64, "2")
+    fake.deploy("c" * 64, "1")
+    first, second, third = load(fake.path).deployments
+    own = (first, replace(second, staged=True), replace(third, booted=True))
+    retention.hold(fake.path, own, third, own)
+    assert load(fake.path).deployments == (first, second, third)
+
+
+MEGABYTE = 1 << 20
+
+
+@pytest.fixture
+def small_boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A sysroot whose /boot has 1 MB free, and one kernel of 2 MB for each of the kernels a, b and c."""
+    for letter in "abc":
+        place = tmp_path / f"boot/ostree/debian-{letter}"
+        place.mkdir(parents=True)
+        (place / "vmlinuz").write_bytes(bytes(2 * MEGABYTE))
+    status = os.statvfs(tmp_path)
+    free = os.statvfs_result((MEGABYTE, MEGABYTE, *list(status)[2:4], 1, *list(status)[5:]))
+    monkeypatch.setattr(os, "statvfs", lambda place: free)
+    monkeypatch.setattr(retention, "_has_own_boot", lambda path: True)
+    return tmp_path
+
+
+def kernels(letters: str) -> list[Deployment]:
+    return [replace(d, boot_checksum=k) for d, k in zip(deployments("x" * len(letters)), letters, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("size", "besides", "expected"),
+    [
+        (1, 0, []),
+        (2, 0, [2]),
+        (3, 0, [2]),
+        # An overlay initramfs lies in /boot, too.
+        (3, 1, [2, 1]),
+        (5, 0, [2, 1]),
+    ],
+)
+def test_no_more_goes_from_boot_than_the_new_kernel_needs(
+    small_boot: Path, monkeypatch: pytest.MonkeyPatch, size: int, besides: int, expected: list[int]
+) -> None:
+    monkeypatch.setattr(retention, "_kernel_size", lambda *words: size * MEGABYTE)
+    own = kernels("abc")
+    going = retention.first_to_go(small_boot, "n" * 64, own, own[:1], besides * MEGABYTE)
+    assert [d.index for d in going] == expected
+
+
+def test_a_kernel_that_does_not_fit_beside_what_stays_is_an_error(
+    small_boot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "_kernel_size", lambda *words: 6 * MEGABYTE)
+    own = kernels("abc")
+    with pytest.raises(SpaceError, match="too little space in /boot"):
+        retention.first_to_go(small_boot, "n" * 64, own, own[:1])
+
+
+def test_a_boot_on_the_disk_of_the_rest_is_not_counted(tmp_path: Path) -> None:
+    (tmp_path / "boot").mkdir()
+    (tmp_path / "ostree").mkdir()
+    assert retention.first_to_go(tmp_path, "n" * 64, kernels("ab"), []) == []
+
+
+def test_the_size_of_a_kernel_is_that_of_its_files_unless_a_deployment_has_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    top, version = "/usr/lib/modules", "/usr/lib/modules/6.12"
+
+    def listed(kind: str, path: str, letter: str = "0") -> Listed:
+        return Listed(kind, 0o644, 0, 0, letter * 64, path, "")
+
+    listings = {
+        top: [listed("d", top), listed("d", version)],
+        version: [
+            listed("d", version),
+            listed("-", f"{version}/vmlinuz", "1"),
+            listed("-", f"{version}/initramfs.img", "2"),
+            listed("-", f"{version}/modules.dep", "3"),
+        ],
+    }
+    monkeypatch.setattr(ostree, "exists", lambda repo, commit, path: path in listings)
+    monkeypatch.setattr(ostree, "ls", lambda repo, commit, path, *, recursive: listings[path])
+    for letter in "123":
+        file = ostree.object_path(tmp_path, letter * 64)
+        file.parent.mkdir(parents=True)
+        file.write_bytes(bytes(int(letter) * 100))
+    assert retention._kernel_size(tmp_path, "n" * 64, []) == 300
+    tree = tmp_path / "tree"
+    (tree / version.lstrip("/")).mkdir(parents=True)
+    for name, letter in (("vmlinuz", "1"), ("initramfs.img", "2")):
+        assert retention._kernel_size(tmp_path, "n" * 64, [tree]) == 300
+        (tree / version.lstrip("/") / name).hardlink_to(ostree.object_path(tmp_path, letter * 64))
+    assert retention._kernel_size(tmp_path, "n" * 64, [tree]) == 0
+    listings.clear()
+    assert retention._kernel_size(tmp_path, "n" * 64, []) == 0

@@ -93,3 +93,33 @@ def test_the_running_deployment_is_the_one_behind_the_root(
 
 def test_no_deployment_runs_where_there_is_no_note(tmp_path: Path) -> None:
     assert staged.booted_root(tmp_path / "booted", tmp_path) is None
+
+
+UNLOCKED = [
+    ({}, None, "none"),
+    ({"origin": {"refspec": "d:x"}}, None, "none"),
+    # It outlasts a boot, so it stands in the origin.
+    ({"origin": {"unlocked": "hotfix"}}, None, "hotfix"),
+    ({}, "development", "development"),
+    ({}, "transient", "transient"),
+    ({"origin": {"unlocked": "hotfix"}}, "development", "development"),
+]
+
+
+@pytest.mark.parametrize(("origin", "state", "expected"), UNLOCKED)
+def test_how_usr_was_made_writable_is_read_where_ostree_notes_it(
+    tmp_path: Path, origin: dict[str, dict[str, str]], state: str | None, expected: str
+) -> None:
+    (tmp_path / "abc.0").mkdir()
+    if state is not None:
+        (tmp_path / f"abc.0/unlocked-{state}").touch()
+    # That of another deployment says nothing.
+    (tmp_path / "abc.1").mkdir()
+    (tmp_path / "abc.1/unlocked-development").touch()
+    assert staged.unlocked("abc.0", origin, tmp_path) == expected
+
+
+def test_a_note_that_is_damaged_tells_no_running_deployment(tmp_path: Path) -> None:
+    (tmp_path / "booted").write_bytes(b"\xff")
+    with pytest.raises(SysrootError, match="cannot read"):
+        staged.booted_root(tmp_path / "booted", tmp_path)
