@@ -23,9 +23,8 @@ def prepare_apt(
 ) -> tuple[apt_area.Apt, AptOstreeError | None]:
     """apt over the base, with the merge deployment's sources, and with fresh lists unless ``cache_only``.
 
-    ``force`` asks the archives even where the lists are a few hours old. An archive that is dead stops nothing that
-    does not need it: where there are no lists from before, why that is comes back, for a question that then finds
-    no answer.
+    ``force`` fetches the lists even if they are fresh. An archive that cannot be reached stops nothing that does not
+    need it: where there are no earlier lists, the error is returned, for the case that resolving then fails.
     """
     etc = current.sysroot.path / current.merge.path / "etc"
     target = apt_area.Target(base.path, etc if etc.is_dir() else base.path / "usr/etc", base.architectures)
@@ -37,8 +36,8 @@ def prepare_apt(
                 current.reporter.step("Refreshed the package lists")
         except AptOstreeError as error:
             had = apt.have_lists(solver)
-            those = "with those of before" if had else "without them"
-            current.reporter.warn(f"{error.brief}; going on {those} ({error.detail.splitlines()[0]})")
+            those = "with the lists fetched before" if had else "without them"
+            current.reporter.warn(f"{error.brief}; continuing {those} ({error.detail.splitlines()[0]})")
             return solver, None if had else error
     return solver, None
 
@@ -52,8 +51,25 @@ class Stock:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """The intent to resolve, and how the requests in it came there."""
+
+    intent: Intent
+    new: tuple[str, ...] = ()
+    """The requests that are not on record yet, as people write them: an error names these."""
+    optional: tuple[str, ...] = ()
+    """Requests that may be left out where no archive has them."""
+
+    def blamed(self, packages: Iterable[str] = ()) -> list[str]:
+        """The requests that an error names, of which ``packages`` failed: what was newly asked, else the packages."""
+        failed = set(packages)
+        hit = [request for request in self.new if requests.name_of(request) in failed]
+        return hit or list(self.new) or sorted(failed) or self.intent.names
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
-    """What apt is asked, and what its answer may do to the base."""
+    """The question to apt, and the changes to the base that its answer may make."""
 
     requests: tuple[str, ...]
     pins: tuple[tuple[Package, int], ...]
@@ -64,34 +80,26 @@ class Question:
     native: str
 
 
-def resolve(
-    current: Transaction,
-    solver: apt_area.Apt,
-    base: BaseTree,
-    after: Intent,
-    stock: Stock,
-    *,
-    optional: Sequence[str] = (),
-) -> Plan:
+def resolve(current: Transaction, solver: apt_area.Apt, base: BaseTree, asked: Asked, stock: Stock) -> Plan:
     """Ask apt for the whole layer over the pristine base; the versions of the lock are preferred.
 
-    Those of the ``optional`` requests that no archive can fulfil are left out, with a warning. Raises
-    ResolveError, UnavailableError; when it is the base that stands in the way, it names the packages.
+    Optional requests that no archive can fulfil are left out, with a warning. Raises ResolveError, UnavailableError;
+    when it is the base that stands in the way, it names the packages.
     """
     try:
-        return _resolve(current, solver, base, after, stock)
+        return _resolve(current, solver, base, asked, stock)
     except UnavailableError as error:
-        left_out = {request for request in optional if requests.name_of(request) in error.problems}
+        left_out = {request for request in asked.optional if requests.name_of(request) in error.problems}
         if not set(error.problems) <= set(map(requests.name_of, left_out)):
             raise
         current.reporter.warn(f"left out this time: {'; '.join(error.problems.values())}")
-        rest = tuple(request for request in after.requested if request not in left_out)
-        plan = _resolve(current, solver, base, replace(after, requested=rest), stock)
-        return replace(plan, left_out=tuple(sorted(left_out)))
+        rest = tuple(request for request in asked.intent.requested if request not in left_out)
+        smaller = replace(asked, intent=replace(asked.intent, requested=rest))
+        return replace(_resolve(current, solver, base, smaller, stock), left_out=tuple(sorted(left_out)))
 
 
-def _resolve(current: Transaction, solver: apt_area.Apt, base: BaseTree, after: Intent, stock: Stock) -> Plan:
-    lock = stock.lock
+def _resolve(current: Transaction, solver: apt_area.Apt, base: BaseTree, asked: Asked, stock: Stock) -> Plan:
+    after, lock = asked.intent, stock.lock
     local = {entry.package: _imported(entry, stock) for entry in after.local}
     sources = _cached_packages(current, local.values(), stock)
     question = _question(base.packages, after)
@@ -108,42 +116,44 @@ def _resolve(current: Transaction, solver: apt_area.Apt, base: BaseTree, after: 
     apt.write_pins(solver, locked_pins)
     free = apt.simulate(solver, question.requests, sources, replacing=replacing)
     if isinstance(free, list) and (culprits := touches_base(free, question)):
-        raise _skew(after, culprits, apt_failures.unmet(actions) if isinstance(actions, proc.Result) else [])
+        raise _skew(asked, culprits, apt_failures.unmet(actions) if isinstance(actions, proc.Result) else [])
     failed = free if not isinstance(free, list) else actions
     if isinstance(failed, list):
         raise ResolveError("apt found no solution over this base", resolution="Nothing was changed.")
     layered = {s.name for s in lock}
     unmet = apt_failures.unmet(failed)
-    if tied := [entry for entry in unmet if entry.name in layered]:
-        raise _tied(tied)
-    if skewed := [entry for entry in unmet if entry.name in {package.name for package in base.packages}]:
-        raise _skew(after, [], skewed)
-    raise apt_failures.explain_failure(solver, failed, after)
+    conflicts = [entry for entry in unmet if entry.found is not None]
+    if tied := [entry for entry in conflicts if entry.name in layered]:
+        raise _tied(asked, tied)
+    if skewed := [entry for entry in conflicts if entry.name in {package.name for package in base.packages}]:
+        raise _skew(asked, [], skewed)
+    raise apt_failures.explain_failure(solver, failed, asked.blamed(entry.package for entry in unmet))
 
 
-def _tied(unmet: Sequence[apt_failures.Unmet]) -> ResolveError:
-    """Only an upgrade lets go of the versions of what is layered, and of those that it names."""
-    packages = ", ".join(sorted({entry.package for entry in unmet}))
+def _tied(asked: Asked, unmet: Sequence[apt_failures.Unmet]) -> ResolveError:
+    """The error where other versions of layered packages are needed: only an upgrade lets go of those that it names."""
+    blamed = asked.blamed(entry.package for entry in unmet)
     names = " ".join(sorted({entry.name for entry in unmet}))
     return ResolveError(
-        f"{packages} needs other versions of what is layered",
+        f"{apt_failures.cannot(blamed)}: other versions of layered packages are needed",
         "\n".join(map(str, unmet)),
-        f"Nothing was changed. Upgrade these, too: 'apt-ostree upgrade {names} …'; --install adds packages.",
+        f"Nothing was changed. To upgrade them in the same step: apt-ostree upgrade {names} (add --install for new "
+        "packages)",
     )
 
 
-def _skew(after: Intent, culprits: Sequence[str], unmet: Sequence[apt_failures.Unmet]) -> ResolveError:
-    """The archives are ahead of the base, or behind it: which packages hold things up, and the ways out.
+def _skew(asked: Asked, culprits: Sequence[str], unmet: Sequence[apt_failures.Unmet]) -> ResolveError:
+    """The error where the archives are ahead of the base, or behind it: the packages that do not fit, and the ways out.
 
-    ``culprits`` says what apt would do to the base if it might.
+    ``culprits`` says what apt would do to the base if it were allowed to.
     """
-    held = sorted({entry.package for entry in unmet}) or after.names
-    asked = [name for name in held if name in map(requests.name_of, after.requested)]
+    blamed = asked.blamed(entry.package for entry in unmet)
+    drop = "" if asked.new else f", or drop what does not fit: apt-ostree uninstall {' '.join(blamed)}"
     return ResolveError(
-        f"{', '.join(held)} cannot be laid over this base",
+        f"{apt_failures.cannot(blamed)} over this base",
         "\n".join([*map(str, unmet), *(["the base would have to change:", *culprits] if culprits else [])]),
-        "Take a base that fits ('apt-ostree upgrade', or wait for one), change this one ('apt-ostree override "
-        f"replace'), or go without ('apt-ostree uninstall {' '.join(asked or ['PKG'])}').",
+        "Nothing was changed. Wait for a base that fits (apt-ostree upgrade), change a package of this one (apt-ostree "
+        f"override replace){drop}",
     )
 
 
@@ -152,7 +162,7 @@ def _imported(entry: LocalPackage, stock: Stock) -> Cached:
     cached = stock.cached.get(entry.sha256)
     if cached is None:
         raise PackageError(
-            f"{entry.package.name} is not in the cache any more",
+            f"{entry.package.name} is no longer in the cache",
             f"it was installed from a file with the SHA-256 {entry.sha256}",
             "Install that file again, or uninstall it.",
         )
@@ -192,7 +202,7 @@ def _question(base: Sequence[Package], after: Intent) -> Question:
 
 
 def inactive_overrides(base: Sequence[Package], intent: Intent) -> dict[str, str]:
-    """Overrides that this base makes moot: the package, by its key (requests.key) -> why."""
+    """The overrides that have no effect on this base: the key of each package (requests.key), and the reason."""
     native = dpkg.native(base)
     versions = {requests.key_of(package, native): package.version for package in base}
     found = {key: "not in the base" for key in requests.overridden(intent, native) if key not in versions}
@@ -207,7 +217,7 @@ def inactive_overrides(base: Sequence[Package], intent: Intent) -> dict[str, str
 
 
 def touches_base(actions: Sequence[apt.Action], question: Question) -> list[str]:
-    """What apt would do to packages of the base that it was not asked for, a line each."""
+    """The changes to packages of the base that nobody asked for, a line each."""
     lines = []
     for action in actions:
         key = requests.key_of(action.package, question.native)
@@ -240,8 +250,8 @@ def _plan(
             solved.append(apt.solved(action, stanzas[package][0]))
         else:
             raise ResolveError(
-                f"the archive's index lists no file of {package}",
-                resolution="Run 'apt-ostree cleanup -m', which makes the next run fetch the lists anew.",
+                f"the package lists name no file for {package}",
+                resolution="To fetch the lists again: apt-ostree refresh-md --force",
             )
     native = dpkg.native(base)
     _keep_to_lock(solved, known, intent, native)
@@ -266,7 +276,7 @@ def _plan(
 def _keep_to_lock(solved: Sequence[Solved], known: Mapping[Package, Solved], intent: Intent, native: str) -> None:
     """Refuse another version of a layered package that nobody asked for: only ``upgrade`` lets go of versions.
 
-    It happens where the locked version is neither in the archives nor in the cache any more.
+    It happens where the locked version is no longer in the archives nor in the cache.
     """
     locked_versions = {requests.key_of(package, native): package for package in known}
     free = {requests.key(item, native) for item in (*intent.requested, *intent.replace) if "=" in item or "/" in item}
@@ -280,7 +290,7 @@ def _keep_to_lock(solved: Sequence[Solved], known: Mapping[Package, Solved], int
     ]
     if changed:
         raise ResolveError(
-            "layered packages would change their versions",
-            "\n".join(changed) + "\nthe archives and the cache have the layered versions no more",
-            "Nothing was changed. Ask for the new version in words ('apt-ostree install NAME=VERSION').",
+            "layered packages would change versions",
+            "\n".join(changed) + "\nthe archives and the cache no longer have the layered versions",
+            "Nothing was changed. To accept a new version: apt-ostree install NAME=VERSION",
         )

@@ -16,7 +16,7 @@ from ..tools.apt_area import Apt
 from ..tree import kernel
 from . import build
 from .goal import Goal, Options, Start
-from .resolve import Stock, prepare_apt, resolve
+from .resolve import Asked, Stock, prepare_apt, resolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +73,14 @@ def solve(start: Start, goal: Goal, tree: BaseTree) -> Solution:
     lock = kept_lock(metadata.lock(start.commit), start.goal.intent, goal)
     local = [entry.sha256 for entry in goal.intent.local]
     stock = Stock(lock, cache.load_all(current.area, [*(s.sha256 for s in lock), *local]))
-    optional = optional_requests(start.goal.intent.requested, metadata.left_out(start.commit), options)
+    recorded = start.goal.intent
+    optional = optional_requests(recorded.requested, metadata.left_out(start.commit), options)
+    new = (request for request in goal.intent.names if request not in recorded.names)
+    asked = Asked(goal.intent, tuple(new), tuple(optional))
     with current.phase("resolve", "Resolving dependencies"):
         solver, dead = prepare_apt(current, tree, goal.intent, cache_only=options.cache_only, force=options.refresh)
         try:
-            plan = resolve(current, solver, tree, goal.intent, stock, optional=optional)
+            plan = resolve(current, solver, tree, asked, stock)
         except UnavailableError as error:
             raise dead or _gone(error, start) from None
         except ResolveError as error:

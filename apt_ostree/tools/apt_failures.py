@@ -9,13 +9,12 @@ from dataclasses import dataclass
 
 from ..errors import ResolveError, UnavailableError
 from ..host import proc
-from ..model import Intent
 from . import dpkg
 from .apt_area import Apt
 
 _UNMET = re.compile(
     r"^ (?:(?P<package>[^\s:]+)(?::\S+)?)? *:? (?:Pre)?Depends: (?P<dependency>.+?)"
-    r" but (?P<found>\S+) is to be installed$"
+    r" but (?:(?P<found>\S+) is to be installed|it is not installable)$"
 )
 
 
@@ -32,8 +31,9 @@ def said(result: proc.Result) -> str:
     return "\n".join(dict.fromkeys(errors or lines))
 
 
-def explain_failure(apt: Apt, failed: proc.Result, intent: Intent) -> ResolveError:
-    """The error for a request that apt cannot fulfil: names it does not know, all at once, with near ones."""
+def explain_failure(apt: Apt, failed: proc.Result, blamed: Sequence[str]) -> ResolveError:
+    """The error for requests that apt cannot fulfil: names it does not know, all at once, with near ones, or a
+    dependency that nothing provides. ``blamed`` are the requests that the error names."""
     essential = re.search(r"essential packages will be removed\.\n.*\n((?: +.*\n)+)", failed.stdout)
     if essential and "--allow-remove-essential" in failed.stderr:
         return ResolveError(
@@ -43,9 +43,26 @@ def explain_failure(apt: Apt, failed: proc.Result, intent: Intent) -> ResolveErr
         )
     if problems := _unavailable(apt, failed):
         return UnavailableError(problems)
-    unmet = re.search(r"(The following packages have unmet dependencies:.*)", failed.stdout, re.DOTALL)
-    detail = proc.tail((unmet[1] if unmet else failed.stdout) + "\n" + said(failed))
-    return ResolveError(f"cannot lay {', '.join(intent.names)} over this base", detail, "Nothing was changed.")
+    printed = re.search(r"(The following packages have unmet dependencies:.*)", failed.stdout, re.DOTALL)
+    detail = proc.tail((printed[1] if printed else failed.stdout) + "\n" + said(failed))
+    brief = cannot(blamed)
+    if absent := next((entry for entry in unmet(failed) if entry.found is None), None):
+        # Of one package alone the name need not be repeated.
+        who = "it" if list(blamed) == [absent.package] else absent.package
+        return ResolveError(
+            f"{brief}: {who} depends on {absent.dependency}, which no configured archive has",
+            detail,
+            "Nothing was changed.",
+        )
+    return ResolveError(f"{brief} over this base", detail, "Nothing was changed.")
+
+
+def cannot(requests: Sequence[str]) -> str:
+    """The beginning of an error about requests; ``-NAME`` is one to remove a package."""
+    removing = [request.removeprefix("-") for request in requests if request.startswith("-")]
+    if removing and len(removing) == len(requests):
+        return f"cannot remove {', '.join(removing)}"
+    return f"cannot install {', '.join(request for request in requests if not request.startswith('-'))}"
 
 
 def _unavailable(apt: Apt, failed: proc.Result) -> dict[str, str]:
@@ -69,11 +86,12 @@ def _unavailable(apt: Apt, failed: proc.Result) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Unmet:
-    """A dependency that apt could not fulfil; ``found`` is the version that stands in its way."""
+    """A dependency that apt could not fulfil; ``found`` is the version that stands in its way, None where no archive
+    has the package."""
 
     package: str
     dependency: str
-    found: str
+    found: str | None
 
     @property
     def name(self) -> str:
@@ -81,11 +99,12 @@ class Unmet:
         return re.split("[ :]", self.dependency, maxsplit=1)[0]
 
     def __str__(self) -> str:
-        return f"{self.package} needs {self.dependency}, and there is {self.found}"
+        but = f"but {self.found} is installed" if self.found is not None else "which no configured archive has"
+        return f"{self.package} depends on {self.dependency}, {but}"
 
 
 def unmet(failed: proc.Result) -> list[Unmet]:
-    """The version conflicts in what ``apt-get install`` prints when it finds no solution."""
+    """The version conflicts and missing packages in what ``apt-get install`` prints when it finds no solution."""
     found, package = [], ""
     for line in failed.stdout.splitlines():
         if match := _UNMET.match(line):

@@ -63,27 +63,27 @@ CASES = {
     ),
     "a package that conflicts with the base": Case(
         ("install", "breaks-base"),
-        r"breaks-base cannot be laid over this base",
+        r"cannot install breaks-base over this base",
         r"the base would have to change:\nbase-lib 1\.0 would be removed",
         r".*apt-ostree override.*",
     ),
     "a package that needs a newer base": Case(
         ("install", "needs-base-lib-2"),
-        r"needs-base-lib-2 cannot be laid over this base",
-        r"needs-base-lib-2 needs base-lib \(>= 2\), and there is 1\.0\n"
+        r"cannot install needs-base-lib-2 over this base",
+        r"needs-base-lib-2 depends on base-lib \(>= 2\), but 1\.0 is installed\n"
         r"the base would have to change:\nbase-lib 1\.0 would become 2\.0",
         r".*apt-ostree override.*",
     ),
     "another version of a base package": Case(
         ("install", "base-lib=2.0"),
-        r"base-lib=2\.0 cannot be laid over this base",
+        r"cannot install base-lib=2\.0 over this base",
         r"the base would have to change:\nbase-lib 1\.0 would become 2\.0",
         RESOLUTION,
     ),
     "a dependency that no archive has": Case(
         ("install", "needs-newer-base"),
-        r"needs-newer-base cannot be laid over this base",
-        r"needs-newer-base needs base-lib \(>= 99\), and there is 1\.0",
+        r"cannot install needs-newer-base over this base",
+        r"needs-newer-base depends on base-lib \(>= 99\), but 1\.0 is installed",
         RESOLUTION,
     ),
     "a package that claims more space than there is": Case(

@@ -9,7 +9,7 @@ import pytest
 
 from apt_ostree.errors import ResolveError
 from apt_ostree.host import proc
-from apt_ostree.model import Intent, Package, Round, Solved
+from apt_ostree.model import Package, Round, Solved
 from apt_ostree.tools import apt, apt_area, apt_failures
 from apt_ostree.tools.apt import Action, parse_simulation, rounds
 from apt_ostree.tools.apt_area import Target
@@ -375,7 +375,7 @@ def solver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> apt_area.Apt:
     ],
 )
 def test_explain_failure_names_what_is_not_there(solver: apt_area.Apt, stderr: str, brief: str, detail: str) -> None:
-    error = apt_failures.explain_failure(solver, failed(stderr=stderr), Intent(("vim",)))
+    error = apt_failures.explain_failure(solver, failed(stderr=stderr), ["vim"])
     assert isinstance(error, ResolveError)
     assert (error.brief, error.detail) == (brief, detail)
 
@@ -387,8 +387,8 @@ def test_explain_failure_shows_unmet_dependencies(solver: apt_area.Apt) -> None:
         " toy:i386 : PreDepends: toy-pre:i386 but it is not installable\n"
     )
     stderr = "E: Unable to correct problems, you have held broken packages.\n"
-    error = apt_failures.explain_failure(solver, failed(stdout, stderr), Intent(("toy:i386", "vim")))
-    assert error.brief == "cannot lay toy:i386, vim over this base"
+    error = apt_failures.explain_failure(solver, failed(stdout, stderr), ["toy:i386", "vim"])
+    assert error.brief == ("cannot install toy:i386, vim: toy depends on toy-pre:i386, which no configured archive has")
     assert error.detail == (
         "The following packages have unmet dependencies:\n"
         " toy:i386 : PreDepends: toy-pre:i386 but it is not installable\n"

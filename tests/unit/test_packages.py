@@ -277,7 +277,7 @@ OLD, NEW = (Solved(Package("greeter", version, "all"), "e" * 64, 1, 1) for versi
 def test_a_locked_version_that_is_lost_is_an_error_not_an_upgrade() -> None:
     with pytest.raises(ResolveError) as caught:
         resolve._keep_to_lock([NEW], {OLD.package: OLD}, Intent(("greeter",)), "amd64")
-    assert caught.value.brief == "layered packages would change their versions"
+    assert caught.value.brief == "layered packages would change versions"
     assert caught.value.detail.splitlines()[0] == "greeter 1.0 would become 2.0"
 
 

@@ -111,8 +111,8 @@ E: Unable to correct problems, you have held broken packages.
 def test_version_conflicts_are_read_from_apts_words() -> None:
     found = apt_failures.unmet(proc.Result((), 100, UNMET, ""))
     assert list(map(str, found)) == [
-        "needs needs lib (>= 2), and there is 1.0",
-        "needs needs other (= 3), and there is 2:1~b",
+        "needs depends on lib (>= 2), but 1.0 is installed",
+        "needs depends on other (= 3), but 2:1~b is installed",
     ]
 
 
