@@ -20,17 +20,18 @@ from .hollow import MARKER_SIZE, read_marker
 
 
 class Hydrator:
-    """Knows the objects that markers may name, and which of them the tree has by now.
+    """Hydrates the trees of one assembly. Only the record of the objects that they have by now changes.
 
-    ``spare`` is a free name on the repository's filesystem, outside every tree that a script wrote.
+    ``objects`` are those that markers may name. ``spare`` is a free name on the repository's filesystem, outside every
+    tree that a script wrote.
     """
 
-    def __init__(self, repo: Path, base: Path, spare: Path) -> None:
-        self.repo, self.base, self.spare = repo, base, spare
-        self.objects: dict[str, Object] = {}
+    def __init__(self, repo: Path, base: Path, spare: Path, objects: Mapping[str, Object]) -> None:
+        self.repo, self.base, self.spare, self.objects = repo, base, spare, objects
         self.linked: set[int] = set()
+        """The inodes of the objects that a layer has a link to."""
 
-    def exchange(self, tree: Path, stubs: Mapping[bytes, Path], *, link: bool) -> None:
+    def hydrate(self, tree: Path, stubs: Mapping[bytes, Path], *, link: bool) -> None:
         """Exchange markers in a tree that is not mounted for their objects: by a link where it is only read from
         here on (``link``), else by a copy. ``stubs`` maps other contents to the files that they stand for.
 
@@ -52,12 +53,12 @@ class Hydrator:
                 content = file.read()
             if (real := stubs.get(content)) is not None:
                 replace_content(Path(entry.path), real, self.spare)
-            elif not self._exchange_marker(entry.path, content, status, link=link):
+            elif not self._hydrate_marker(entry.path, content, status, link=link):
                 continue
             if status.st_nlink > 1:
                 done[status.st_ino] = entry.path
 
-    def _exchange_marker(self, path: str, content: bytes, status: os.stat_result, *, link: bool) -> bool:
+    def _hydrate_marker(self, path: str, content: bytes, status: os.stat_result, *, link: bool) -> bool:
         checksum = read_marker(content)
         # Only what this plan's packages brought: content that merely looks like a marker stays content.
         stored = self.objects.get(checksum) if checksum else None

@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from .. import __version__
 from ..host import caller
@@ -15,6 +16,7 @@ from ..host.files import remove_tree
 from ..layering import assemble, cache
 from ..layering.base import BaseTree
 from ..layering.cache import Cached
+from ..layering.job import Job
 from ..model import LIMITS, CommitInfo, Intent, Package, Plan
 from ..system import commits, metadata
 from ..tools import ostree
@@ -87,23 +89,9 @@ def build(current: Transaction, order: Order) -> str:
     _log.debug("layer is built of inputs %s", order.inputs)
     work = current.area / "tmp/layer"
     work.mkdir(mode=0o700)
-    day = order.base.timestamp // 86400
     what = f"Laying {len(order.plan.packages)} packages over the base" if order.plan.packages else "Building the layer"
     with current.phase("script", what):
-        built = assemble.assemble(
-            current.repo,
-            work,
-            order.tree,
-            order.plan,
-            order.cached,
-            current.reporter,
-            current.log,
-            settled_day=day,
-            reserved=_reserved(current),
-            answers=order.answers,
-            initramfs=order.intent.initramfs_args if order.intent.initramfs else None,
-            limits=replace(LIMITS, seconds=current.config.script_time),
-        )
+        built = assemble.assemble(_job(current, order, work))
     before = kernel.read(current.sysroot.path / current.basis.path)
     if built.kernels is not None and built.kernels.others and built.kernels != before:
         current.reporter.warn(
@@ -126,6 +114,24 @@ def build(current: Transaction, order: Order) -> str:
         remove_tree(work)
         layout.audit(current.repo, commit, order.base.checksum)
     return commit
+
+
+def _job(current: Transaction, order: Order, work: Path) -> Job:
+    """What the assembly is given: the order, and what the machine and its configuration say."""
+    return Job(
+        current.repo,
+        work,
+        order.tree,
+        order.plan,
+        order.cached,
+        current.reporter,
+        current.log,
+        settled_day=order.base.timestamp // 86400,
+        reserved=_reserved(current),
+        answers=order.answers,
+        initramfs=order.intent.initramfs_args if order.intent.initramfs else None,
+        limits=replace(LIMITS, seconds=current.config.script_time),
+    )
 
 
 def _reserved(current: Transaction) -> users.Reserved:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from apt_ostree.errors import PackageError
+from apt_ostree.layering import overlay
 from apt_ostree.layering.cache import Object
 from apt_ostree.layering.hollow import marker
 from apt_ostree.layering.hydrate import Hydrator
@@ -18,18 +20,18 @@ A, B = ("0123456789abcdef" * 4, "fedcba9876543210" * 4)
 @pytest.fixture
 def hydrator(tmp_path: Path) -> Hydrator:
     """A repository with two objects, of which the base has one."""
-    made = Hydrator(tmp_path / "repo", tmp_path / "base", tmp_path / "spare")
+    repo, objects = tmp_path / "repo", {}
     for checksum in (A, B):
-        place = ostree.object_path(made.repo, checksum)
+        place = ostree.object_path(repo, checksum)
         place.parent.mkdir(parents=True)
         place.write_text(f"content of {checksum}")
         place.chmod(0o644)
         status = place.stat()
-        made.objects[checksum] = Object(status.st_mode, status.st_uid, status.st_gid)
-    made.base.mkdir()
-    os.link(ostree.object_path(made.repo, B), made.base / "b")
+        objects[checksum] = Object(status.st_mode, status.st_uid, status.st_gid)
+    (tmp_path / "base").mkdir()
+    os.link(ostree.object_path(repo, B), tmp_path / "base/b")
     (tmp_path / "layer").mkdir()
-    return made
+    return Hydrator(repo, tmp_path / "base", tmp_path / "spare", objects)
 
 
 def put(layer: Path, name: str, checksum: str) -> Path:
@@ -40,7 +42,7 @@ def put(layer: Path, name: str, checksum: str) -> Path:
 
 def test_an_object_is_linked_once_and_other_names_are_files_of_their_own(hydrator: Hydrator, tmp_path: Path) -> None:
     names = [put(tmp_path / "layer", name, A) for name in ("x", "y", "z")]
-    hydrator.exchange(tmp_path / "layer", {}, link=True)
+    hydrator.hydrate(tmp_path / "layer", {}, link=True)
     assert {path.read_text() for path in names} == {f"content of {A}"}
     assert len({path.stat().st_ino for path in names}) == 3
     assert names[0].samefile(ostree.object_path(hydrator.repo, A))
@@ -48,7 +50,7 @@ def test_an_object_is_linked_once_and_other_names_are_files_of_their_own(hydrato
 
 def test_what_the_base_has_by_another_name_is_a_file_of_its_own(hydrator: Hydrator, tmp_path: Path) -> None:
     path = put(tmp_path / "layer", "x", B)
-    hydrator.exchange(tmp_path / "layer", {}, link=True)
+    hydrator.hydrate(tmp_path / "layer", {}, link=True)
     assert path.read_text() == f"content of {B}"
     assert not path.samefile(hydrator.base / "b")
 
@@ -58,7 +60,7 @@ def test_names_of_one_file_stay_one_whatever_its_mode(hydrator: Hydrator, tmp_pa
     path = put(tmp_path / "layer", "x", A)
     path.chmod(mode)
     os.link(path, tmp_path / "layer/y")
-    hydrator.exchange(tmp_path / "layer", {}, link=True)
+    hydrator.hydrate(tmp_path / "layer", {}, link=True)
     assert path.samefile(tmp_path / "layer/y")
     assert path.stat().st_mode & 0o7777 == mode
     assert path.read_text() == f"content of {A}"
@@ -69,13 +71,51 @@ def test_what_stands_for_a_program_gets_its_content_and_keeps_its_mode(hydrator:
     (tmp_path / "program").write_text("the real one")
     (tmp_path / "layer/moved").write_text("a stub")
     (tmp_path / "layer/moved").chmod(0o711)
-    hydrator.exchange(tmp_path / "layer", {b"a stub": tmp_path / "program"}, link=True)
+    hydrator.hydrate(tmp_path / "layer", {b"a stub": tmp_path / "program"}, link=True)
     assert (tmp_path / "layer/moved").read_text() == "the real one"
     assert (tmp_path / "layer/moved").stat().st_mode & 0o7777 == 0o711
 
 
 def test_nothing_is_linked_where_it_may_be_written(hydrator: Hydrator, tmp_path: Path) -> None:
     path = put(tmp_path / "layer", "x", A)
-    hydrator.exchange(tmp_path / "layer", {}, link=False)
+    hydrator.hydrate(tmp_path / "layer", {}, link=False)
     assert path.read_text() == f"content of {A}"
     assert path.stat().st_nlink == 1
+
+
+def test_a_file_with_xattrs_of_its_own_becomes_a_copy_that_keeps_them(hydrator: Hydrator, tmp_path: Path) -> None:
+    path = put(tmp_path / "layer", "x", A)
+    os.setxattr(path, "user.capability", b"given by a script")
+    hydrator.hydrate(tmp_path / "layer", {}, link=True)
+    assert path.read_text() == f"content of {A}"
+    assert not path.samefile(ostree.object_path(hydrator.repo, A))
+    assert os.getxattr(path, "user.capability") == b"given by a script"
+    assert os.listxattr(ostree.object_path(hydrator.repo, A)) == []
+
+
+def test_marks_of_overlayfs_are_no_xattrs_of_a_file(
+    hydrator: Hydrator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = put(tmp_path / "layer", "x", A)
+    # Only root may set the real ones.
+    monkeypatch.setattr(overlay, "PREFIX", "user.overlay.")
+    os.setxattr(path, "user.overlay.origin", b"")
+    hydrator.hydrate(tmp_path / "layer", {}, link=True)
+    assert path.samefile(ostree.object_path(hydrator.repo, A))
+
+
+def test_a_marker_of_an_object_that_no_package_brought_stays_content(hydrator: Hydrator, tmp_path: Path) -> None:
+    foreign = "a" * 64
+    place = ostree.object_path(hydrator.repo, foreign)
+    place.parent.mkdir(parents=True)
+    place.write_text("of the repository, and of nobody's package")
+    path = put(tmp_path / "layer", "x", foreign)
+    hydrator.hydrate(tmp_path / "layer", {}, link=True)
+    assert path.read_bytes() == marker(foreign)
+
+
+def test_an_object_that_is_missing_is_an_error_of_the_cache(hydrator: Hydrator, tmp_path: Path) -> None:
+    put(tmp_path / "layer", "x", A)
+    ostree.object_path(hydrator.repo, A).unlink()
+    with pytest.raises(PackageError, match="the package cache is damaged"):
+        hydrator.hydrate(tmp_path / "layer", {}, link=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from apt_ostree.layering.assemble import script_error
+from apt_ostree.layering.running import script_error
 
 LOG = Path("/var/log/apt-ostree/1.log")
 

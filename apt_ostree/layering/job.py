@@ -1,0 +1,57 @@
+"""What one assembly works from, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..model import LIMITS, Limits, Package, Plan
+from ..reporter import Reporter
+from ..tree import users
+from .base import BaseTree
+from .cache import Cached
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is laid over which base. ``work`` is an empty directory on the repository's filesystem."""
+
+    repo: Path
+    work: Path
+    base: BaseTree
+    plan: Plan
+    cached: Mapping[Package, Cached]
+    reporter: Reporter
+    log: Path
+    """Where the output of scripts goes."""
+    settled_day: int
+    """The date of new accounts, in days since 1970."""
+    reserved: users.Reserved
+    """The numbers and ranges that accounts have on the machine."""
+    answers: str = ""
+    """What debconf is told before it asks."""
+    initramfs: Sequence[str] | None = None
+    """dracut's further arguments for an initramfs that is made in any case; None where it is made only if needed."""
+    limits: Limits = LIMITS
+    """Those of each run in the sandbox."""
+
+    @property
+    def var(self) -> Path:
+        """The /var that scripts see: in the work directory as in a tree."""
+        return self.work / "var"
+
+    @property
+    def boot(self) -> Path:
+        """The /boot that scripts see."""
+        return self.work / "boot"
+
+    @property
+    def debs(self) -> Path:
+        """The packages as dpkg gets them."""
+        return self.work / "debs"
+
+    @property
+    def spare(self) -> Path:
+        """A free name outside every tree that a script writes: see files.replace_content."""
+        return self.work / "spare"

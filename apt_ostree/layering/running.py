@@ -1,0 +1,155 @@
+"""dpkg and debconf in a round: how far dpkg is, and whose script failed, as what they print tells."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ..errors import ScriptError, SpaceError, TreeError
+from ..host import proc
+from ..host.paths import make_beneath
+from ..sandbox import bwrap
+from .job import Job
+from .stack import DEBS
+
+_DPKG = [
+    "dpkg",
+    "--force-unsafe-io",  # nothing of the work area needs to survive a crash
+    "--force-confdef",
+    "--force-confold",  # nobody is there to be asked
+]
+
+_SCRIPTS = {
+    "pre-installation": "preinst",
+    "post-installation": "postinst",
+    "pre-removal": "prerm",
+    "post-removal": "postrm",
+}
+_FAILED = re.compile(r"dpkg: error processing (?:package|archive) (?P<what>.+?) \(--\w+\):")
+_SCRIPT_FAILED = re.compile(
+    _FAILED.pattern + r"\n .*?package (?P<script>[a-z-]+) script subprocess .*?(?P<how>(?:exit status|signal|killed).*)"
+)
+_PROGRESS = re.compile(r"(?:Unpacking|Setting up) (\S+)")
+_STEPS = {
+    re.compile(r"Preparing to unpack (?:\S*/)?([^/_]+)_\S+ \.\.\."): "preinst",
+    re.compile(r"Setting up ([^\s:]+)\S* \("): "postinst",
+    re.compile(r"Processing triggers for ([^\s:]+)\S* \("): "postinst",
+    re.compile(r"Removing ([^\s:]+)\S* \("): "prerm",
+}
+"""What dpkg says before it runs a script."""
+
+
+class Dpkg:
+    """dpkg in the rounds of one assembly. Only the number of its steps that are done changes."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.links = links(job.base.path)
+        self.total = 2 * len(job.plan.packages)
+        self.done = 0
+
+    def run(self, sandbox: bwrap.Sandbox, words: Sequence[str]) -> None:
+        """One dpkg in the sandbox. Raises ScriptError with the failing script and the last lines."""
+        doing = "dpkg"
+
+        def on_line(line: str) -> None:
+            nonlocal doing
+            self.job.reporter.log(line)
+            doing = step(line) or doing
+            if match := _PROGRESS.match(line):
+                self.done += 1
+                self.job.reporter.progress(min(self.done, self.total), self.total, match[1])
+
+        log = self.job.log
+        try:
+            result = sandbox.run([*_DPKG, *words], log=log, on_line=on_line, doing=lambda: doing)
+        except (ScriptError, SpaceError) as error:
+            raise type(error)(
+                error.brief, f"{error.detail}\nthe whole log: {log}".lstrip("\n"), error.resolution
+            ) from None
+        if result.returncode != 0:
+            raise script_error(result.stdout, result.returncode, log)
+        self._restore_links(sandbox.root)
+
+    def _restore_links(self, root: Path) -> None:
+        """Put back what dpkg takes away with the last package that lists it: a plain root has a directory there,
+        which stays for as long as it holds anything."""
+        for name, target in self.links.items():
+            above, _, own = f"/{name}".rpartition("/")
+            if (place := make_beneath(root, above.lstrip("/"))) is not None and not os.path.lexists(place / own):
+                (place / own).symlink_to(target)
+
+    def audit(self, sandbox: bwrap.Sandbox) -> None:
+        """dpkg --audit of the finished tree: a half-configured package is not a success. Raises ScriptError."""
+        result = sandbox.run(["dpkg", "--audit"])
+        if result.returncode != 0 or result.stdout.strip():
+            raise ScriptError(
+                "the packages are not all configured",
+                proc.tail(result.stdout) + f"\nthe whole log: {self.job.log}",
+                "Nothing was changed.",
+            )
+
+
+def links(base: Path) -> dict[str, str]:
+    """The base's links at the top and /usr/local, and where from the top they lead."""
+    names = [*os.listdir(base), "usr/local"]
+    return {name: os.readlink(base / name) for name in sorted(names) if (base / name).is_symlink()}
+
+
+def step(line: str) -> str | None:
+    """Whose script dpkg runs after it has printed ``line``, in words; None where it tells of none."""
+    for pattern, script in _STEPS.items():
+        if match := pattern.match(line):
+            return f"the {script} script of {match[1]}"
+    return None
+
+
+def script_error(output: str, status: int, log: Path) -> ScriptError:
+    """Tell from dpkg's output which package's script failed, and how."""
+    # A script's failure says more than the dependency problems that it causes or that come before it.
+    failed = _SCRIPT_FAILED.search(output) or _FAILED.search(output)
+    what = "dpkg failed"
+    if failed:
+        name = Path(failed["what"]).name.partition("_")[0].partition(":")[0]
+        what = f"{name} could not be laid over the base"
+        if script := failed.groupdict().get("script"):
+            kind = next((short for long, short in _SCRIPTS.items() if long in script), script)
+            what = f"the {kind} script of {name} failed ({failed['how']})"
+    elif status < 0:
+        what = f"dpkg was ended by signal {-status}"
+    lines = proc.tail(output)
+    return ScriptError(what, f"{lines}\nthe whole log: {log}", "Nothing was changed.")
+
+
+def preseed(job: Job, sandbox: bwrap.Sandbox) -> None:
+    """Tell debconf what it is to be answered (debconf-set-selections(1)). Raises TreeError, ScriptError."""
+    if not job.answers:
+        return
+    if not (job.base.path / "usr/bin/debconf-set-selections").exists():
+        raise TreeError(
+            "the base cannot take answers for debconf",
+            "it has no /usr/bin/debconf-set-selections",
+            "Without --debconf the packages' own defaults are taken.",
+        )
+    selections = job.debs / "selections"
+    with os.fdopen(os.open(selections, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(job.answers)
+    result = sandbox.run(["debconf-set-selections", f"{DEBS}/selections"])
+    # Scripts get answers from debconf alone.
+    selections.unlink()
+    if result.returncode != 0:
+        # Its message may quote a line, and that a password.
+        raise ScriptError("debconf did not take the answers", f"debconf-set-selections: {result.returncode}")
+
+
+def preconfigure(job: Job, sandbox: bwrap.Sandbox, files: Iterable[str]) -> None:
+    """Let debconf ask all questions of ``files`` first, as apt does before its first dpkg (dpkg-preconfigure(8)).
+
+    Only where the tree has what it needs; like apt, whatever its outcome.
+    """
+    asking = [f"{DEBS}/{name}" for name in files]
+    extractors = ("usr/lib/apt/apt-extracttemplates", "usr/bin/apt-extracttemplates")
+    if asking and any((job.base.path / name).exists() for name in extractors):
+        sandbox.run(["dpkg-preconfigure", *asking], log=job.log, on_line=job.reporter.log)

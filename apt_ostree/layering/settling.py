@@ -1,0 +1,192 @@
+"""Settle a finished tree: bring it into the form that a commit can carry.
+
+What OSTree cannot hold is refused. Kernels go where OSTree looks for them, accounts get their numbers, what scripts put
+into /var becomes templates, byte code gets its time, and what the sandbox and dpkg left behind goes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import stat
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..errors import TreeError
+from ..host.files import check_space, copy_metadata, remove_tree
+from ..host.paths import beneath, walk
+from ..inputs import debconf
+from ..tree import bytecode, kernel, opt, state, units
+from . import accounts, overlay
+from .job import Job
+from .stack import Stack, View
+
+_OF_KERNELS = re.compile(rf"(?:vmlinuz|vmlinux|initrd\.img|config|System\.map)(?:[-.].*)?|{kernel.WANTED}")
+"""What is in /boot of kernels, and has another place in a deployment (kernel.py)."""
+
+_MOUNT_POINTS = ("etc", "boot", "run", "tmp", "proc", "dev", "sys", "var")
+_TOP_LINKS = ("vmlinuz", "vmlinuz.old", "initrd.img", "initrd.img.old")
+"""What linux-update-symlinks(1) makes at the top, for boot loaders that OSTree does without."""
+_HOUSEKEEPING = (
+    "lock", "lock-frontend", "status-old", "available-old", "diversions-old", "statoverride-old",
+    "triggers/Lock", "updates/tmp.i",
+)  # fmt: skip
+
+
+def place_kernels(job: Job, stack: Stack) -> tuple[kernel.Kernels | None, bool]:
+    """Put kernels where OSTree looks; returns them, and whether what the initramfs is made of has changed."""
+    before = stack.base_kernels
+    if not before and not kernel.versions(job.boot):
+        return None, False
+    wanted = os.path.lexists(job.boot / kernel.WANTED)
+    # What is there is asked for, not its stub.
+    with stack.round(covered=False) as sandbox:
+        kernels, changed = kernel.settle(sandbox.root, job.boot, before)
+        if kernels is None or changed:
+            return kernels, changed
+        other = wanted or kernel.inputs_changed(stack.layers, kernels.boots)
+        if other and not kernel.has_dracut(sandbox.root):
+            job.reporter.warn("the initramfs stays the base's: the tree has no dracut to make another")
+            return kernels, False
+        return kernels, other
+
+
+def make_initramfs(job: Job, stack: Stack, version: str) -> None:
+    """Make a kernel's initramfs from the finished tree: it may hold accounts, and must hold no key of ours."""
+    job.reporter.step(f"Making the initramfs of kernel {version}")
+    with stack.round(covered=False) as sandbox:
+        kernel.initramfs(sandbox, sandbox.root, version, job.log, job.initramfs or ())
+    _remove_litter(stack.layers[-1], job.base.path)
+
+
+def check_written(job: Job, layers: Sequence[Path]) -> None:
+    """Refuse what OSTree cannot hold, and what the disk cannot once more, in the commit: a script's file of holes
+    takes no space before. Say what is left out.
+
+    Raises TreeError, SpaceError."""
+    written = 0
+    for tree in (*layers, job.var):
+        for entry in walk(tree):
+            status = entry.stat(follow_symlinks=False)
+            # In /var, a program makes its sockets and FIFOs itself.
+            problem = _problem(entry.name, status, anything=tree == job.var)
+            if problem is not None and not overlay.is_whiteout(entry.path):
+                shown = os.fsencode(os.path.relpath(entry.path, tree)).decode(errors="backslashreplace")
+                raise TreeError(
+                    f"a script made what OSTree cannot hold: {problem}",
+                    f"/{'var/' if tree == job.var else ''}{shown}",
+                    "Nothing was changed. Leave out the package that makes it: its name, or the log, tells which.",
+                )
+            # What has several names is an object's.
+            if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+                written += status.st_size
+    check_space(job.work, written, "what the scripts wrote")
+    if left := sorted(name for name in os.listdir(job.boot) if not _OF_KERNELS.fullmatch(name)):
+        job.reporter.warn(
+            f"left out, since a deployment's /boot is OSTree's: {', '.join(f'/boot/{name}' for name in left)}"
+        )
+
+
+def _problem(name: str, status: os.stat_result, *, anything: bool) -> str | None:
+    """Why a commit cannot hold an entry of that name; ``anything`` may be of any type. None where it can."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return "a name that is not UTF-8"
+    if anything or stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode):
+        return None
+    return "a FIFO" if stat.S_ISFIFO(status.st_mode) else "a socket or a device"
+
+
+def settle(job: Job, stack: Stack, var_before: state.Snapshot) -> None:
+    """Take out of the layers what belongs into no commit, and add a layer with what takes the place of /var.
+
+    ``var_before`` is what the base has in /var. Raises TreeError.
+    """
+    base = job.base.path
+    for layer in stack.layers:
+        _remove_litter(layer, base)
+    top = job.work / f"l{len(stack.layers)}"
+    top.mkdir()
+    copy_metadata(base, top)
+    view = View([top, *stack.view().stack])
+    accounts.renumber(job, view, (*stack.layers, job.var))
+    accounts.allot_subids(job, view)
+    keys = [units.drop_identity(tree) for tree in (job.work, *stack.layers)]
+    carried = _capture_var(job, var_before, top)
+    announced = accounts.announce(job, view, top)
+    wanted = carried or any(keys) or announced or units.is_shipped(base)
+    # An older image's programs have older faults.
+    if wanted and not units.is_current(base):
+        units.write(top)
+    _keep_answers(job, top)
+    _mark_automatic(job, top)
+    stack.layers.append(top)
+    _zero_source_times(job, stack.layers)
+
+
+def _capture_var(job: Job, before: state.Snapshot, top: Path) -> bool:
+    """Put what a commit carries of /var into ``top``; returns whether there are any templates."""
+    links = opt.move(job.var, before, top)
+    captured = state.capture(job.var, before)
+    captured = replace(captured, lines=(*captured.lines, *links))
+    state.write(captured, job.var, top, state.free_name(job.base.path))
+    state.obey(job.var, links)
+    state.forget(job.base.path, top, before.keys() - state.snapshot(job.var).keys())
+    return bool(captured.paths)
+
+
+def _keep_answers(job: Job, top: Path) -> None:
+    """Keep what debconf was answered in the layer itself, for the next one; it may hold passwords."""
+    if job.answers:
+        place = top / debconf.PLACE
+        state.make_parents(top, place)
+        with os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(job.answers)
+
+
+def _mark_automatic(job: Job, top: Path) -> None:
+    """Tell apt which packages came only because others need them, as its own run would (apt-mark(8))."""
+    base = job.base
+    known = beneath(base.path, f"{state.SYSIMAGE}/extended_states")
+    if not job.plan.automatic or not (base.path / state.SYSIMAGE).is_dir():
+        return
+    place = top / state.SYSIMAGE / "extended_states"
+    state.make_parents(top, place)
+    stanzas = [
+        f"Package: {package.name}\n"
+        f"Architecture: {base.native if package.architecture == 'all' else package.architecture}\n"
+        "Auto-Installed: 1\n\n"
+        for package in sorted(job.plan.automatic)
+    ]
+    place.write_text((known.read_text() if known else "") + "".join(stanzas))
+
+
+def _zero_source_times(job: Job, layers: Sequence[Path]) -> None:
+    """Make byte code that scripts compiled valid in a deployment; what packages ship stays as it is."""
+    info = f"{state.SYSIMAGE}/dpkg/info"
+    lists = [path for layer in layers if (found := beneath(layer, info)) for path in found.glob("*.list")]
+    keep = bytecode.shipped(path for path in lists if path.is_file() and not path.is_symlink())
+    for layer in layers:
+        bytecode.settle(layer, keep, job.spare)
+
+
+def _remove_litter(layer: Path, base: Path) -> None:
+    for name in _MOUNT_POINTS:
+        place = layer / name
+        if place.is_dir() and not place.is_symlink():
+            with contextlib.suppress(OSError):
+                place.rmdir()
+            if place.exists():
+                raise TreeError(f"the layer holds files in /{name}", ", ".join(sorted(os.listdir(place))[:5]))
+    for name in _TOP_LINKS:
+        if (layer / name).is_symlink():
+            (layer / name).unlink()
+    names = [f"dpkg/{name}" for name in _HOUSEKEEPING]
+    names += [f"debconf/{name}" for name in ("config.dat-old", "templates.dat-old", "passwords.dat-old")]
+    for name in names:
+        leftover = beneath(layer, f"{state.SYSIMAGE}/{name}")
+        if leftover is not None and beneath(base, f"{state.SYSIMAGE}/{name}") is None:
+            remove_tree(leftover)

@@ -1,0 +1,91 @@
+"""The stack of one assembly: rounds, each of which mounts what there is below a fresh layer and then freezes that.
+
+While nothing mounts a finished layer, each of its markers is replaced by a hard link to its object; from then on the
+layer is only read. So no link into the object store is ever writable by a script.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..host import mounts
+from ..host.files import copy_metadata, remove_tree
+from ..host.paths import beneath
+from ..sandbox import bwrap
+from ..tree import kernel
+from . import stubs
+from .hydrate import Hydrator
+from .job import Job
+
+DEBS = "/run/apt-ostree"
+"""Where the sandbox sees the packages."""
+_POLICY = f"{DEBS}/policy-rc.d"
+
+
+class Stack:
+    """The layers of one assembly. Each round adds one on top; nothing else changes."""
+
+    def __init__(self, job: Job, hydrator: Hydrator, base_kernels: Sequence[str]) -> None:
+        self.job, self.hydrator, self.base_kernels = job, hydrator, base_kernels
+        self.layers: list[Path] = []
+        """The lowest first."""
+
+    def view(self) -> View:
+        """What the stack shows, the base included."""
+        return View([*reversed(self.layers), self.job.base.path])
+
+    @contextmanager
+    def round(self, *, covered: bool = True) -> Iterator[bwrap.Sandbox]:
+        """One mount with a fresh writable layer, and with stubs where it is ``covered``; frozen afterwards."""
+        work, number = self.job.work, len(self.layers)
+        # What the rounds before brought counts, for it is now that its scripts run.
+        release = kernel.choose(self.job.boot, self.base_kernels) or ""
+        layer = work / f"l{number}"
+        layer.mkdir()
+        # The root of the mount shows the topmost layer's own mode and owner.
+        copy_metadata(self.job.base.path, layer)
+        # overlayfs refuses to take a work directory twice (volatile).
+        fresh = work / f"w{number}"
+        fresh.mkdir()
+        (work / "root").mkdir(exist_ok=True)
+        lower = [path.name for path in reversed(self.layers)] + [os.path.relpath(self.job.base.path, work)]
+        with mounts.overlay(work, lower, layer.name, fresh.name, "root") as root:
+            (root / "etc").mkdir(exist_ok=True)
+            covers = stubs.cover(root, _POLICY, release, self.view().find, work / "fresh") if covered else []
+            yield bwrap.Sandbox(
+                root,
+                var=self.job.var,
+                boot=self.job.boot,
+                read_only={DEBS: self.job.debs},
+                limits=self.job.limits,
+            )
+        remove_tree(fresh)
+        self.layers.append(layer)
+        left = stubs.uncover(layer, covers, _POLICY)
+        self.hydrator.hydrate(layer, left, link=True)
+        # A package's /usr/local is there, and whatever a link of the base leads to.
+        self.hydrator.hydrate(self.job.var, left, link=False)
+
+
+class View:
+    """Single files as a stack of directories shows them, the topmost first."""
+
+    def __init__(self, stack: Sequence[Path]) -> None:
+        self.stack = stack
+
+    def find(self, name: str) -> Path | None:
+        """The regular file of that name; a link that a script put in its place counts as none."""
+        for layer in self.stack:
+            path = beneath(layer, name)
+            if path is not None:
+                return path if stat.S_ISREG(path.lstat().st_mode) else None
+        return None
+
+    def text(self, name: str) -> str:
+        """The text of the file of that name; empty where there is none."""
+        path = self.find(name)
+        return path.read_text(errors="surrogateescape") if path is not None else ""
