@@ -127,3 +127,15 @@ def test_a_link_to_a_name_that_is_not_utf8_is_shown() -> None:
 def test_digest_is_the_files_sha256(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"abc")
     assert importing.digest(tmp_path / "x") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.parametrize(("letters", "refused"), [(3068, False), (3069, True)])
+def test_the_longest_path_is_counted_in_bytes(letters: int, refused: bool) -> None:
+    # "usr/", and two bytes for each "ü": 3072 in all.
+    info = member("usr/" + "ü" * (letters // 2) + "x" * (letters % 2))
+    assert len(info.name.encode()) == letters + 4
+    if refused:
+        with pytest.raises(PackageError, match="cannot be layered"):
+            importing._members(archive(info), "x.deb")
+    else:
+        assert len(importing._members(archive(info), "x.deb")) == 1

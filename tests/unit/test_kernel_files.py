@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from apt_ostree.tree import kernel
 
 
@@ -29,3 +31,41 @@ def test_a_link_in_the_place_of_a_kernel_is_not_copied_to_where_scripts_read(tmp
     (modules / "6.2/vmlinuz").symlink_to(secret)
     assert kernel.populate(tmp_path / "tree", tmp_path / "boot") == ["6.1"]
     assert [path.name for path in (tmp_path / "boot").iterdir()] == ["vmlinuz-6.1"]
+
+
+def boot_with(place: Path, *versions: str) -> Path:
+    place.mkdir()
+    for version in versions:
+        (place / f"vmlinuz-{version}").write_text(f"image of {version}")
+    return place
+
+
+@pytest.mark.parametrize(
+    ("present", "before", "chosen"),
+    [
+        (["6.12.9-amd64", "6.12.10-amd64"], [], "6.12.10-amd64"),
+        (["6.9-amd64", "6.12-amd64"], ["6.9-amd64", "6.12-amd64"], "6.12-amd64"),
+        (["6.12.10~bpo1", "6.12.10", "6.12.9"], [], "6.12.10"),
+        (["6.12-amd64", "6.1-amd64"], ["6.12-amd64"], "6.1-amd64"),
+        (["6.12-amd64", "6.1.9-amd64", "6.1.10-amd64"], ["6.12-amd64"], "6.1.10-amd64"),
+        (["6.1-amd64"], ["6.1-amd64", "6.12-amd64"], "6.1-amd64"),
+        ([], ["6.1-amd64"], None),
+    ],
+)
+def test_the_newest_kernel_boots_and_one_of_the_base_only_where_no_other_came(
+    tmp_path: Path, present: list[str], before: list[str], chosen: str | None
+) -> None:
+    assert kernel.choose(boot_with(tmp_path / "boot", *present), before) == chosen
+
+
+def test_one_kernel_has_the_names_that_ostree_looks_for(tmp_path: Path) -> None:
+    root, boot = tmp_path / "root", boot_with(tmp_path / "boot", "6.1.9", "6.1.10", "6.12")
+    for version in ("6.1.9", "6.1.10", "6.12", "5.0"):
+        (root / kernel.MODULES / version).mkdir(parents=True)
+    for version in ("6.12", "5.0"):
+        for name in (kernel.IMAGE, kernel.INITRAMFS):
+            (root / kernel.MODULES / version / name).write_text("the base's")
+    assert kernel.settle(root, boot, ["6.12", "5.0"]) == (kernel.Kernels("6.1.10", ("6.1.9", "6.12")), True)
+    found = {path.relative_to(root / kernel.MODULES).as_posix() for path in root.rglob("*") if path.is_file()}
+    assert found == {"6.1.10/vmlinuz", "6.1.9/vmlinuz.unused", "6.12/vmlinuz.unused"}
+    assert kernel.read(root) == kernel.Kernels("6.1.10", ("6.1.9", "6.12"))

@@ -126,3 +126,103 @@ def test_strip_leaves_plain_layers_alone(tmp_path: Path) -> None:
     before = read(layer)
     overlay.strip(layer)
     assert read(layer) == before
+
+
+@pytest.fixture
+def marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """overlayfs's marks under names that a user may set, and whiteouts that are files: the real ones need root."""
+    monkeypatch.setattr(overlay, "PREFIX", "user.overlay.")
+    for name in ("OPAQUE", "REDIRECT", "METACOPY"):
+        monkeypatch.setattr(overlay, f"_{name}", f"user.overlay.{name.lower()}")
+    monkeypatch.setattr(overlay, "is_whiteout", lambda path: Path(path).is_file() and Path(path).read_text() == "gone")
+
+
+def mark(path: Path, name: str, value: bytes = b"y") -> None:
+    os.setxattr(path, f"user.overlay.{name}", value)
+
+
+@pytest.mark.parametrize(
+    ("layer", "marked", "name", "union"),
+    [
+        pytest.param({"usr/lib/d/new": "3"}, "usr/lib/d", "opaque", False, id="a directory that hides another"),
+        pytest.param({"usr/new/file": "3"}, "usr/new", "opaque", True, id="a directory that hides nothing"),
+        pytest.param({"usr/moved": None}, "usr/moved", "redirect", False, id="a directory from elsewhere"),
+        pytest.param({"usr/bin/a": ""}, "usr/bin/a", "metacopy", False, id="a file whose content is below"),
+    ],
+)
+@pytest.mark.usefixtures("marks")
+def test_a_layer_is_a_union_unless_a_mark_tells_of_what_is_below(
+    tmp_path: Path, layer: Tree, marked: str, name: str, union: bool
+) -> None:
+    base, above = make(tmp_path / "base", BASE), make(tmp_path / "layer", layer)
+    assert overlay.is_union(base, [above]) is True
+    mark(above / marked, name)
+    assert overlay.is_union(base, [above]) is union
+
+
+@pytest.mark.usefixtures("marks")
+def test_an_opaque_directory_hides_what_an_earlier_layer_has(tmp_path: Path) -> None:
+    first, second = make(tmp_path / "1", {"opt/x/old": "1"}), make(tmp_path / "2", {"opt/x/new": "2"})
+    mark(second / "opt/x", "opaque")
+    assert overlay.is_union(make(tmp_path / "base", {}), [first, second]) is False
+
+
+@pytest.mark.usefixtures("marks")
+def test_apply_honours_opaque_directories(tmp_path: Path) -> None:
+    tree, layer = make(tmp_path / "tree", BASE), make(tmp_path / "layer", {"usr/lib/d/new": "3"})
+    mark(layer / "usr/lib/d", "opaque")
+    overlay.apply(layer, tree)
+    assert read(tree / "usr/lib") == {"d": None, "d/new": "3"}
+
+
+@pytest.mark.parametrize("origin", [b"/usr/lib/d", b"d"])
+@pytest.mark.usefixtures("marks")
+def test_apply_honours_redirects(tmp_path: Path, origin: bytes) -> None:
+    tree, layer = make(tmp_path / "tree", BASE), make(tmp_path / "layer", {"usr/lib/e/new": "3", "usr/lib/d": "gone"})
+    mark(layer / "usr/lib/e", "redirect", origin)
+    overlay.apply(layer, tree)
+    assert read(tree / "usr/lib") == {"e": None, "e/x": "2", "e/new": "3"}
+    assert sorted(os.listdir(tmp_path)) == ["layer", "tree"]
+
+
+@pytest.mark.usefixtures("marks")
+def test_marks_are_stripped_and_other_xattrs_stay(tmp_path: Path) -> None:
+    layer = make(tmp_path / "layer", {"usr/bin/a": "new", "usr/bin/gone": "gone"})
+    places = (layer, layer / "usr", layer / "usr/bin/a")
+    for place in places:
+        for name in ("opaque", "redirect", "metacopy", "origin"):
+            mark(place, name)
+        os.setxattr(place, "user.other", b"")
+    overlay.strip(layer)
+    assert [os.listxattr(place) for place in places] == [["user.other"]] * 3
+    assert read(layer / "usr/bin") == {"a": "new"}
+
+
+@pytest.mark.usefixtures("marks")
+def test_apply_strips_files(tmp_path: Path) -> None:
+    tree, layer = make(tmp_path / "tree", BASE), make(tmp_path / "layer", {"usr/bin/a": "new"})
+    for name in ("overlay.metacopy", "overlay.origin", "other"):
+        os.setxattr(layer / "usr/bin/a", f"user.{name}", b"")
+    overlay.apply(layer, tree)
+    assert os.listxattr(tree / "usr/bin/a") == ["user.other"]
+
+
+@pytest.mark.usefixtures("marks")
+def test_what_a_later_layer_removes_goes_unless_a_directory_was_moved(tmp_path: Path) -> None:
+    layers = [make(tmp_path / "1", {"etc/x.dpkg-new": "1", "etc/d": None}), make(tmp_path / "2", {})]
+    layers.append(make(tmp_path / "3", {"etc/x.dpkg-new": "gone"}))
+    mark(layers[0] / "etc/d", "redirect", b"c")
+    overlay.settle_whiteouts(layers)
+    assert (layers[0] / "etc/x.dpkg-new").exists()
+    os.removexattr(layers[0] / "etc/d", "user.overlay.redirect")
+    overlay.settle_whiteouts(layers)
+    assert not (layers[0] / "etc/x.dpkg-new").exists()
+
+
+@pytest.mark.parametrize("name", ["opaque", "redirect"])
+@pytest.mark.usefixtures("marks")
+def test_nothing_below_shows_through_a_directory_of_another_origin(tmp_path: Path, name: str) -> None:
+    layer = make(tmp_path / "layer", {"usr/bin/a": "1"})
+    assert overlay.is_merged(layer, "usr/bin/a")
+    mark(layer / "usr", name)
+    assert not overlay.is_merged(layer, "usr/bin/a")

@@ -99,3 +99,25 @@ def test_a_program_of_many_names_has_no_stub(root: Path) -> None:
     (root / "usr/bin/busybox").write_text("the real one")
     (root / "usr/bin/uname").symlink_to("busybox")
     assert "usr/bin/busybox" not in {one.name for one in cover(root)}
+
+
+def test_a_link_in_the_place_of_a_stub_is_the_scripts_own_and_stays(root: Path) -> None:
+    covers = cover(root)
+    (root / "usr/bin/ischroot").rename(root / "usr/bin/ischroot.real")
+    (root / "usr/bin/ischroot").symlink_to("ischroot.real")
+    stubs.uncover(root, covers, POLICY)
+    assert os.readlink(root / "usr/bin/ischroot") == "ischroot.real"
+    assert is_stub(root / "usr/bin/ischroot.real")
+
+
+def test_a_link_of_another_name_in_the_place_of_a_program_is_not_covered(root: Path) -> None:
+    (root / "usr/bin/ischroot").rename(root / "usr/bin/other")
+    (root / "usr/bin/ischroot").symlink_to("other")
+    assert {one.name for one in cover(root)} == {"usr/sbin/start-stop-daemon"}
+    assert (root / "usr/bin/other").read_text() == "the real usr/bin/ischroot"
+
+
+def test_a_directory_in_the_place_of_a_program_is_not_covered(root: Path) -> None:
+    (root / "usr/bin/ischroot").unlink()
+    (root / "usr/bin/ischroot").mkdir()
+    assert {one.name for one in cover(root)} == {"usr/sbin/start-stop-daemon"}
