@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +31,9 @@ LINKS = {
 
 MOUNT_POINTS = {"boot": 0o755, "dev": 0o755, "proc": 0o755, "run": 0o755, "sys": 0o755, "sysroot": 0o755,
                 "tmp": 0o1777, "var": 0o755}  # fmt: skip
+
+_NEEDED = ("usr", *(name for name in MOUNT_POINTS if name != "tmp"))
+"""What every tree has as a directory; a base of another maker may go without /tmp."""
 
 _RUN_RECORDS = ("etc/hostname", "etc/resolv.conf", "etc/mtab.apt-ostree", "var/log/lastlog", "var/log/btmp",
                 "var/log/wtmp", "var/log/faillog", "var/lib/dbus/machine-id")  # fmt: skip
@@ -127,23 +131,23 @@ def audit(repo: Path, commit: str, base: str | None = None) -> None:
     Read from the commit's listings, so that it judges what will be deployed, not what was meant. A layer's links
     have to be those of its ``base``, which another tool may have made; else all of LINKS are needed.
     """
+    entries = _entries(repo, commit)
     problems = []
-    top = {entry.path.lstrip("/"): entry for entry in _directory(repo, commit, "/")}
-    links = _links(repo, commit)
-    for name, target in (LINKS if base is None else _links(repo, base)).items():
-        if links.get(name) != target:
-            problems.append(f"/{name} is {'no link' if name not in links else 'a link'} and has to lead to {target}")
-    for name in ("usr", "sysroot", "var", "boot", "dev", "proc", "run", "sys"):
-        if name not in top or top[name].kind != "d":
-            problems.append(f"/{name} is missing or no directory")
-    if "etc" in top:
-        problems.append("/etc is in the commit besides /usr/etc")
-    for name in ("var", "boot", "dev", "proc", "run", "sys", "tmp", "sysroot"):
-        if name in top and top[name].kind == "d":
-            inside = [entry.path for entry in ostree.ls(repo, commit, f"/{name}") if entry.path != f"/{name}"]
-            if inside:
-                problems.append(f"/{name} is not empty: {', '.join(inside[:5])}")
-    if not ostree.exists(repo, commit, "/usr/etc"):
+    for name, target in (LINKS if base is None else _links(_entries(repo, base))).items():
+        entry = entries.get(f"/{name}")
+        if entry is None or entry.kind != "l":
+            problems.append(f"/{name} is not a link to {target}")
+        elif entry.target != target:
+            problems.append(f"/{name} is a link to {entry.target}, not to {target}")
+    for name in _NEEDED:
+        if (entry := entries.get(f"/{name}")) is None or entry.kind != "d":
+            problems.append(f"/{name} is missing or not a directory")
+    if "/etc" in entries:
+        problems.append("/etc is in the commit, beside /usr/etc")
+    for name in MOUNT_POINTS:
+        if inside := [path for path in entries if path.startswith(f"/{name}/")]:
+            problems.append(f"/{name} is not empty: {', '.join(inside[:5])}")
+    if "/usr/etc" not in entries:
         problems.append("there is no /usr/etc")
     if problems:
         raise TreeError(
@@ -153,12 +157,18 @@ def audit(repo: Path, commit: str, base: str | None = None) -> None:
         )
 
 
-def _links(repo: Path, commit: str) -> dict[str, str]:
+def _entries(repo: Path, commit: str) -> dict[str, ostree.Listed]:
+    """What a commit has at the top, in /usr and in the mount points, by path; not what lies deeper."""
+    top = _list(repo, commit, "/")
+    inner = [path for path in ("/usr", *(f"/{name}" for name in MOUNT_POINTS)) if path in top and top[path].kind == "d"]
+    return {**top, **(_list(repo, commit, *inner) if inner else {})}
+
+
+def _list(repo: Path, commit: str, *paths: str) -> dict[str, ostree.Listed]:
+    return {entry.path: entry for entry in ostree.parse_ls(ostree.run(repo, "ls", "--checksum", commit, *paths))}
+
+
+def _links(entries: Mapping[str, ostree.Listed]) -> dict[str, str]:
     """Those of LINKS that a commit has, and where they lead there."""
-    listed = [*_directory(repo, commit, "/"), *_directory(repo, commit, "/usr")]
-    found = {entry.path.lstrip("/"): entry.target for entry in listed if entry.kind == "l"}
-    return {name: found[name] for name in LINKS if name in found}
-
-
-def _directory(repo: Path, commit: str, path: str) -> list[ostree.Listed]:
-    return ostree.parse_ls(ostree.run(repo, "ls", "--checksum", commit, path))
+    found = {name: entries.get(f"/{name}") for name in LINKS}
+    return {name: entry.target for name, entry in found.items() if entry is not None and entry.kind == "l"}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from apt_ostree.errors import TreeError
+from apt_ostree.tools import ostree
 from apt_ostree.tree import layout
 
 SUM = "0" * 64
@@ -48,7 +49,7 @@ GOOD: dict[str, str | None] = {
 
 def audit(monkeypatch: pytest.MonkeyPatch, tree: dict[str, str | None], base: dict[str, str | None] | None) -> None:
     commits = Commits(made=tree, **({"base": base} if base is not None else {}))
-    monkeypatch.setattr(layout.ostree, "run", commits.run)
+    monkeypatch.setattr(ostree, "run", commits.run)
     layout.audit(Path("/repo"), "made", "base" if base is not None else None)
 
 
