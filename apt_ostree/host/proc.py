@@ -40,6 +40,11 @@ KEPT_LINES = 100_000
 """How much of a child's output is handed over as lines; of what follows only the last lines are. A thousand packages
 print a tenth of it: more is a mistake, or an attempt to fill disk or memory."""
 
+_CUT = b"[output truncated; last lines follow]"
+
+_LAST_LINES = TAIL_LINES * 5
+"""How many lines a result holds: enough to find the first error of a tool that goes on after it."""
+
 _BLOCK = 1 << 16
 """Bytes; also the longest line that is handed over in one piece."""
 
@@ -321,25 +326,31 @@ def stream(
 
     Credentials in URIs are taken out. The result's ``stdout`` holds the last lines only; the status is not checked.
     """
-    last: deque[str] = deque(maxlen=TAIL_LINES * 5)
+    with spawn(argv, cwd=cwd, env=env, stderr=subprocess.STDOUT, pass_fds=pass_fds) as child:
+        assert child.stdout is not None
+        last = _hand_over(child.stdout, on_line)
+    return Result(tuple(os.fspath(word) for word in argv), child.returncode, "\n".join(last), "")
+
+
+def _hand_over(output: IO[bytes], on_line: Callable[[str], None]) -> list[str]:
+    """Read ``output`` to its end, handing over lines as ``stream`` says, and return the last ones."""
+    last: deque[str] = deque(maxlen=_LAST_LINES)
 
     def hand_over(raw: bytes) -> None:
         line = redact(raw.decode(errors="surrogateescape").rstrip("\n"))
         on_line(line)
         last.append(line)
 
-    with spawn(argv, cwd=cwd, env=env, stderr=subprocess.STDOUT, pass_fds=pass_fds) as child:
-        assert child.stdout is not None
-        lines = size = 0
-        while size < KEPT_BYTES and lines < KEPT_LINES and (raw := child.stdout.readline(_BLOCK)):
-            hand_over(raw)
-            lines, size = lines + 1, size + len(raw)
-        end = _last_block(child.stdout)
-        if end:
-            hand_over(b"[of so much output the rest is left out, but for its end]")
-        for raw in end.splitlines()[-TAIL_LINES * 5 :]:
-            hand_over(raw)
-    return Result(tuple(os.fspath(word) for word in argv), child.returncode, "\n".join(last), "")
+    lines = size = 0
+    while size < KEPT_BYTES and lines < KEPT_LINES and (raw := output.readline(_BLOCK)):
+        hand_over(raw)
+        lines, size = lines + 1, size + len(raw)
+    end = _last_block(output)
+    if end:
+        hand_over(_CUT)
+    for raw in end.splitlines()[-_LAST_LINES:]:
+        hand_over(raw)
+    return list(last)
 
 
 def watch(argv: Sequence[str | os.PathLike[str]], on_text: Callable[[str], None]) -> Result:

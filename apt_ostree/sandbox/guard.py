@@ -47,10 +47,7 @@ class Guard:
 
     def __init__(self, place: Path, doing: Callable[[], str], limits: Limits | None = None) -> None:
         self.place, self.doing, self.limits = place, doing, limits or LIMITS
-        # Where there is less from the beginning, half of it has to do: an uninstall must work on a disk that is full.
-        self._reserve = min(_reserve(place, self.limits), _bytes(place)[0] // 2)
-        free, inodes = _inodes(place)
-        self._inode_reserve = min(int(inodes * RESERVE_SHARE), free // 2)
+        self._reserve, self._inode_reserve = _reserves(place, self.limits)
         self._reached: AptOstreeError | None = None
         self._written, self.info = os.pipe()
         self._ended, self._running = os.pipe()
@@ -160,6 +157,15 @@ def _tasks(namespace: int) -> int:
 def room(place: Path) -> int:
     """The bytes that may be written to the filesystem of ``place``; the rest stays free."""
     return max(0, _bytes(place)[0] - _reserve(place, LIMITS))
+
+
+def _reserves(place: Path, limits: Limits) -> tuple[int, int]:
+    """The bytes and the inodes that a run has to leave free.
+
+    Half of what is free now where that is less than the reserve: an uninstall must work on a disk that is nearly full.
+    """
+    free, inodes = _inodes(place)
+    return min(_reserve(place, limits), _bytes(place)[0] // 2), min(int(inodes * RESERVE_SHARE), free // 2)
 
 
 def _reserve(place: Path, limits: Limits) -> int:

@@ -1,4 +1,4 @@
-"""What a path means in a tree whose links are a script's."""
+"""The command line of the sandbox, and what a path means in a tree whose links are a script's."""
 
 from __future__ import annotations
 
@@ -59,3 +59,81 @@ def test_resolve(root: Path, path: str, found: str | None) -> None:
     if result is not None:
         assert result[1].exists()
         assert result[1].is_relative_to(root)
+
+
+def words_of(argv: list[str], option: str, count: int) -> list[list[str]]:
+    """The words after each occurrence of an option."""
+    return [argv[place + 1 : place + 1 + count] for place, word in enumerate(argv) if word == option]
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--unshare-pid",  # no process of the host is seen or killed
+        "--unshare-net",  # no network, and no abstract socket of the host
+        "--unshare-ipc",  # no shared memory of the host
+        "--unshare-uts",  # no name of the machine
+        "--unshare-cgroup-try",  # no hierarchy of control groups above its own
+        "--die-with-parent",
+        "--new-session",  # no input is put into the terminal (TIOCSTI), no signal comes from it
+        "--clearenv",
+    ],
+)
+def test_a_script_is_kept_apart_from_the_host(root: Path, option: str) -> None:
+    argv = bwrap.Sandbox(root).argv(["true"])
+    assert option in argv[: argv.index("--chdir")]
+
+
+def test_a_script_has_the_capabilities_that_dpkg_needs_and_no_other(root: Path) -> None:
+    argv = bwrap.Sandbox(root).argv(["true"])
+    assert words_of(argv, "--cap-drop", 1) == [["ALL"]]
+    assert argv.index("--cap-drop") < argv.index("--cap-add")
+    assert {name for (name,) in words_of(argv, "--cap-add", 1)} == {
+        "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_SETUID", "CAP_SETGID", "CAP_SETFCAP",
+        "CAP_SYS_CHROOT",
+    }  # fmt: skip
+
+
+def test_a_script_sees_directories_of_the_tree_and_none_of_the_host(root: Path, tmp_path: Path) -> None:
+    sandbox = bwrap.Sandbox(root, var=tmp_path / "var", boot=tmp_path / "boot", read_only={"/x": tmp_path / "x"})
+    argv = sandbox.argv(["true"])
+    assert words_of(argv, "--bind", 2) == [
+        [str(root), "/"],
+        [str(root / "usr/etc"), "/etc"],
+        [str(tmp_path / "var"), "/var"],
+        [str(tmp_path / "boot"), "/boot"],
+    ]
+    assert [str(tmp_path / "x"), "/x"] in words_of(argv, "--ro-bind", 2)
+    assert {source for source, _ in words_of(argv, "--ro-bind", 2)} == {str(tmp_path / "x"), "/dev/null"}
+
+
+def test_dev_and_proc_are_the_sandbox_s_own_and_read_only(root: Path) -> None:
+    argv = bwrap.Sandbox(root).argv(["true"])
+    for place in ("/dev", "/proc"):
+        assert words_of(argv, f"--{place[1:]}", 1) == [[place]]
+        made, closed = argv.index(f"--{place[1:]}"), [n for n, word in enumerate(argv) if word == "--remount-ro"]
+        assert [argv[n + 1] for n in closed if n > made].count(place) == 1
+
+
+def test_proc_s_files_about_the_whole_machine_are_masked(root: Path) -> None:
+    masked = [place for source, place in words_of(bwrap.Sandbox(root).argv(["true"]), "--ro-bind", 2)]
+    # Which of them there are is the kernel's configuration.
+    expected = [f"/proc/{name}" for name in ("kallsyms", "kcore", "keys", "sysrq-trigger", "timer_list")]
+    assert [place for place in expected if Path(place).exists()] == [place for place in expected if place in masked]
+
+
+def test_memory_that_no_end_of_a_process_frees_is_bounded(root: Path) -> None:
+    argv = bwrap.Sandbox(root).argv(["true"])
+    places = [argv[n + 1] for n, word in enumerate(argv) if word == "--tmpfs"]
+    assert places == ["/dev/shm", "/run", "/tmp"]
+    assert len(words_of(argv, "--size", 1)) == len(places)
+
+
+def test_the_sandbox_starts_without_our_environment_and_with_limits(root: Path) -> None:
+    argv = bwrap.Sandbox(root).argv(["true"])
+    before = argv[: argv.index("bwrap")]
+    assert before[:2] == ["env", "-i"]
+    assert before[before.index("choom") :][:3] == ["choom", "-n", "1000"]
+    assert {"--core=1", "--fsize=10000000000"} <= set(before)
+    assert dict(words_of(argv, "--setenv", 2)) == bwrap.ENVIRONMENT
+    assert bwrap.ENVIRONMENT["SYSTEMD_OFFLINE"] == "1"

@@ -132,3 +132,15 @@ def test_an_edited_text_gives_its_arguments() -> None:
 def test_an_edited_text_that_boots_nothing_is_refused(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         kargs.edited(text)
+
+
+@pytest.mark.parametrize("kind", ["append", "append_if_missing", "delete", "delete_if_present", "replace"])
+def test_an_edit_of_any_kind_is_not_empty(kind: str) -> None:
+    assert Edit().empty
+    assert not Edit(**{kind: ("a",)}).empty
+
+
+def test_an_error_shows_the_values_that_there_are() -> None:
+    with pytest.raises(UsageError) as caught:
+        kargs.apply(kargs.split(LINE), Edit(delete=("two",)))
+    assert "two=1 two=2" in caught.value.detail

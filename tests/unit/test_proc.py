@@ -1,4 +1,4 @@
-"""Signals that wait while something must not be interrupted, and what an interruption lets start."""
+"""Children: their environment, the lines they print, and the signals that wait for them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +69,66 @@ def test_a_line_that_is_cut_is_left_out_whole() -> None:
     line = b"https://user:secret@example.org/" + b"y" * (proc._BLOCK - 30)
     assert proc._last_block(io.BytesIO(b"first\n" + line + b"\nlast\n")) == b"last\n"
     assert proc._last_block(io.BytesIO(b"first\nlast\n")) == b"first\nlast\n"
+
+
+def handed_over(output: bytes) -> tuple[list[str], list[str]]:
+    """The lines that a stream hands over, and those that its result holds."""
+    lines: list[str] = []
+    return lines, proc._hand_over(io.BytesIO(output), lines.append)
+
+
+def test_no_line_of_a_stream_shows_credentials() -> None:
+    lines, last = handed_over(b"Get: http://user:secret@example.org/x\nplain\n")
+    assert lines == last == ["Get: http://***@example.org/x", "plain"]
+
+
+def test_a_result_holds_the_last_lines_alone() -> None:
+    printed = [f"line {number}" for number in range(proc._LAST_LINES + 1)]
+    lines, last = handed_over("".join(f"{line}\n" for line in printed).encode())
+    assert lines == printed
+    assert last == printed[1:]
+
+
+@pytest.mark.parametrize("limit", ["KEPT_LINES", "KEPT_BYTES"])
+def test_of_too_much_output_the_middle_is_left_out(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    monkeypatch.setattr(proc, limit, 2 if limit == "KEPT_LINES" else len(b"1\n2\n"))
+    rest = [f"http://user:secret@example.org/{number}" for number in range(proc._LAST_LINES + 1)]
+    lines, _ = handed_over(b"1\n2\n" + "".join(f"{line}\n" for line in rest).encode())
+    assert lines[:3] == ["1", "2", proc._CUT.decode()]
+    assert lines[3:] == [line.replace("user:secret", "***") for line in rest[1:]]
+
+
+def test_a_line_that_never_ends_is_handed_over_in_pieces() -> None:
+    lines, _ = handed_over(b"x" * (proc._BLOCK + 1))
+    assert [len(line) for line in lines] == [proc._BLOCK, 1]
+
+
+def test_an_error_shows_the_last_lines_that_are_not_empty() -> None:
+    result = proc.Result(("/usr/bin/tool",), 3, "", "".join(f"{number}\n\n" for number in range(proc.TAIL_LINES + 1)))
+    error = proc.ChildError(result)
+    assert error.brief == "tool failed (exit status 3)"
+    assert error.detail.split("\n") == [str(number) for number in range(1, proc.TAIL_LINES + 1)]
+
+
+def test_a_child_s_environment_has_nothing_of_the_caller_s_but_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LD_PRELOAD", "/tmp/x.so")
+    monkeypatch.setenv("LANG", "de_DE.UTF-8")
+    monkeypatch.setenv("https_proxy", "http://proxy.example.org")
+    found = proc.environment({"APT_CONFIG": "/x"})
+    assert found["LANG"] == "C.UTF-8"
+    assert found["https_proxy"] == "http://proxy.example.org"
+    assert found["APT_CONFIG"] == "/x"
+    assert "LD_PRELOAD" not in found
+
+
+@pytest.mark.parametrize("place", ["log", "directory"])
+def test_a_log_is_written_through_no_link(tmp_path: Path, place: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/log").write_text("the host's")
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "directory/log").symlink_to(tmp_path / "elsewhere/log")
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    log = tmp_path / ("directory/log" if place == "log" else "link/log")
+    with pytest.raises(ToolError, match="cannot write the log"):
+        proc.logged(["true"], log)
+    assert (tmp_path / "elsewhere/log").read_text() == "the host's"

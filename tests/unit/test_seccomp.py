@@ -1,0 +1,131 @@
+"""What the filter of system calls answers: its program is run here, as the kernel would (seccomp(2))."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+import struct
+
+import pytest
+
+from apt_ostree.sandbox import seccomp
+
+ALLOWED = 0
+VSOCK, ALG, SCTP = 40, 38, 132
+STREAM, DATAGRAM, RAW, SEQPACKET = 1, 2, 3, 5
+CLOEXEC = 0o2000000
+
+library = ctypes.CDLL("libseccomp.so.2")
+
+
+@pytest.fixture(scope="module")
+def filter_() -> bytes:
+    with seccomp.program() as descriptor:
+        return os.read(descriptor, 1 << 20)
+
+
+def answer(filter_: bytes, name: str, *arguments: int) -> int:
+    """The error that a native system call gets, 0 where it is let through."""
+    number = library.seccomp_syscall_resolve_name(name.encode())
+    assert number != -1, name
+    # struct seccomp_data: number, architecture, instruction pointer, arguments.
+    six = (*arguments, *[0] * (6 - len(arguments)))
+    data = struct.pack("=iIQ6Q", number, library.seccomp_arch_native() & 0xFFFFFFFF, 0, *six)
+    result = run(filter_, data)
+    assert result & 0xFFFF0000 in {0x7FFF0000, 0x00050000}
+    return ALLOWED if result == 0x7FFF0000 else result & 0xFFFF
+
+
+def run(program: bytes, data: bytes) -> int:
+    """The result of a classic BPF program (linux/bpf_common.h), of the instructions that libseccomp makes."""
+    instructions = list(struct.iter_unpack("=HBBI", program))
+    accumulator = place = 0
+    memory: dict[int, int] = {}
+    while True:
+        code, yes, no, k = instructions[place]
+        place += 1
+        match code:
+            case 0x06:  # ret k
+                return int(k)
+            case 0x20:  # ld [k]
+                accumulator = struct.unpack_from("=I", data, k)[0]
+            case 0x60:  # ld M[k]
+                accumulator = memory[k]
+            case 0x02:  # st M[k]
+                memory[k] = accumulator
+            case 0x54:  # and k
+                accumulator &= k
+            case 0x05:  # ja k
+                place += k
+            case 0x15:
+                place += yes if accumulator == k else no
+            case 0x25:
+                place += yes if accumulator > k else no
+            case 0x35:
+                place += yes if accumulator >= k else no
+            case 0x45:
+                place += yes if accumulator & k else no
+            case _:
+                pytest.fail(f"unknown instruction {code:#x}")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "add_key", "keyctl", "request_key", "bpf", "io_uring_enter", "io_uring_register", "io_uring_setup",
+        "perf_event_open", "userfaultfd", "kexec_file_load", "kexec_load", "syslog", "clone3",
+    ],
+)  # fmt: skip
+def test_a_door_to_the_whole_machine_is_not_there(filter_: bytes, name: str) -> None:
+    assert answer(filter_, name) == errno.ENOSYS
+
+
+@pytest.mark.parametrize(
+    "name", ["read", "execve", "mount", "setuid", "chown", "fork" if os.uname().machine == "x86_64" else "clone"]
+)
+def test_other_calls_are_let_through(filter_: bytes, name: str) -> None:
+    assert answer(filter_, name) == ALLOWED
+
+
+@pytest.mark.parametrize("name", ["clone", "unshare"])
+def test_no_user_namespace_is_made_whatever_else_is_asked_for(filter_: bytes, name: str) -> None:
+    assert answer(filter_, name, seccomp.CLONE_NEWUSER) == errno.EPERM
+    assert answer(filter_, name, seccomp.CLONE_NEWUSER | 0x00020011) == errno.EPERM
+    assert answer(filter_, name, 0x00020011) == ALLOWED
+
+
+def test_no_character_device_is_made_since_overlayfs_reads_one_as_removed(filter_: bytes) -> None:
+    assert answer(filter_, "mknodat", 0, 0, stat.S_IFCHR | 0o644) == errno.EPERM
+    assert answer(filter_, "mknodat", 0, 0, stat.S_IFIFO | 0o644) == ALLOWED
+    assert answer(filter_, "mknodat", 0, 0, stat.S_IFREG | 0o644) == ALLOWED
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((seccomp.UNIX, STREAM | CLOEXEC, 0), ALLOWED),
+        ((seccomp.INET, STREAM | CLOEXEC, 6), ALLOWED),
+        ((seccomp.INET6, DATAGRAM, 17), ALLOWED),
+        ((seccomp.NETLINK, RAW, 0), ALLOWED),
+        ((seccomp.NETLINK, RAW, 9), ALLOWED),
+        ((VSOCK, STREAM, 0), errno.EAFNOSUPPORT),
+        ((ALG, SEQPACKET, 0), errno.EAFNOSUPPORT),
+        ((0, STREAM, 0), errno.EAFNOSUPPORT),
+        ((seccomp.INET, STREAM, SCTP), errno.EPROTONOSUPPORT),
+        ((seccomp.INET6, RAW, 1), errno.EPROTONOSUPPORT),
+        ((seccomp.NETLINK, RAW, 16), errno.EPROTONOSUPPORT),
+        ((seccomp.INET, SEQPACKET, 0), errno.ESOCKTNOSUPPORT),
+        ((seccomp.INET6, SEQPACKET | CLOEXEC, 0), errno.ESOCKTNOSUPPORT),
+    ],
+)
+def test_sockets_load_no_module_and_reach_no_hypervisor(
+    filter_: bytes, arguments: tuple[int, ...], expected: int
+) -> None:
+    assert answer(filter_, "socket", *arguments) == expected
+
+
+def test_pairs_of_sockets_are_unix_s_alone(filter_: bytes) -> None:
+    assert answer(filter_, "socketpair", seccomp.UNIX, STREAM, 0) == ALLOWED
+    assert answer(filter_, "socketpair", seccomp.INET, STREAM, 0) == errno.EAFNOSUPPORT
