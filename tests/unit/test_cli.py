@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from apt_ostree import __version__
+from apt_ostree import __version__, errors
 from apt_ostree.changes import Change
 from apt_ostree.cli import difference, documents, layout, progress, results
 from apt_ostree.cli import main as cli
@@ -369,6 +369,100 @@ def test_any_failure_becomes_an_exit_status_and_a_message(
     assert run(capsys, "status") == (status, "", err)
 
 
+ERRORS = {
+    errors.AptOstreeError: ("failed", 1),
+    errors.UsageError: ("usage", 2),
+    errors.ManifestError: ("manifest", 2),
+    errors.HostFileError: ("host-file", 2),
+    errors.ConfigError: ("configuration", 2),
+    errors.NotRootError: ("not-root", 1),
+    errors.SysrootError: ("sysroot", 1),
+    errors.LockedError: ("locked", 1),
+    errors.CancelError: ("cancel", 1),
+    errors.JournalError: ("journal", 1),
+    errors.ChangedError: ("changed", 1),
+    errors.ResolveError: ("resolve", 1),
+    errors.UnavailableError: ("unavailable", 1),
+    errors.RemoteError: ("remote", 1),
+    errors.DownloadError: ("download", 1),
+    errors.PackageError: ("package", 1),
+    errors.ScriptError: ("script", 1),
+    errors.SpaceError: ("space", 1),
+    errors.TreeError: ("tree", 1),
+    errors.ToolError: ("tool", 1),
+    errors.Interrupted: ("interrupted", 130),
+}
+"""What programs rely on: the id and the exit status of each class."""
+
+
+def instance(kind: type[AptOstreeError]) -> AptOstreeError:
+    if kind is errors.Interrupted:
+        return errors.Interrupted(2)
+    if kind is errors.UnavailableError:
+        return errors.UnavailableError({"vim": "no archive has vim"})
+    return kind("brief", "detail", "resolution")
+
+
+def test_every_class_of_errors_has_its_status_here() -> None:
+    found = {value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, AptOstreeError)}
+    assert found == ERRORS.keys()
+    assert len({name for name, _ in ERRORS.values()}) == len(ERRORS)
+
+
+@pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
+def test_an_error_keeps_its_id_and_its_exit_status(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, kind: type[AptOstreeError]
+) -> None:
+    failure = instance(kind)
+
+    def fail(*_: object, **__: object) -> Status:
+        raise failure
+
+    monkeypatch.setattr(query, "status", fail)
+    status, out, err = run(capsys, "status", "--json")
+    assert (json.loads(out)["error"]["id"], status) == ERRORS[kind]
+    assert json.loads(out)["error"]["brief"] == failure.brief
+    assert err.startswith(f"error: {failure.brief}\n")
+    assert run(capsys, "status")[:2] == (status, "")
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        AptOstreeError(*["http://me:secret@example.org/ does not answer"] * 3),
+        OSError("http://me:secret@example.org/ does not answer"),
+        OSError(2, "No such file or directory", "http://me:secret@example.org/"),
+        proc.ChildError(proc.Result(("apt-get",), 100, "", "E: Failed to fetch http://me:secret@example.org/x")),
+    ],
+    ids=lambda failure: type(failure).__name__,
+)
+def test_no_error_prints_a_password(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> Status:
+        raise failure
+
+    monkeypatch.setattr(query, "status", fail)
+    _, out, err = run(capsys, "status", "--json")
+    assert "http://***@example.org/" in err
+    assert "http://***@example.org/" in json.dumps(json.loads(out))
+    assert "secret" not in out + err
+
+
+def test_a_failure_of_the_system_is_a_document_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> Status:
+        raise PermissionError(13, "Permission denied", "/x")
+
+    monkeypatch.setattr(query, "status", fail)
+    status, out, _ = run(capsys, "status", "--json")
+    assert status == 1
+    assert json.loads(out)["error"] == {
+        "id": "failed", "brief": "Permission denied: /x", "detail": "", "resolution": "",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(("words", "status"), [([], 0), (["--unchanged-exit-77"], 77)])
 def test_no_change_exits_77_where_that_was_asked_for(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str], status: int
@@ -699,6 +793,39 @@ def test_a_terminal_is_treated_as_one_unless_told_otherwise(
     if term is not None:
         monkeypatch.setenv("TERM", term)
     assert isinstance(progress.reporter(quiet=quiet, verbose=False), kind)
+
+
+@pytest.mark.parametrize(("no_color", "coloured"), [(None, True), ("1", False)])
+def test_a_warning_on_a_terminal_has_colour_unless_that_is_refused(
+    monkeypatch: pytest.MonkeyPatch, no_color: str | None, coloured: bool
+) -> None:
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if no_color is not None:
+        monkeypatch.setenv("NO_COLOR", no_color)
+    terminal = progress.reporter(quiet=False, verbose=False)
+    terminal.warn("old lists [amd64]")
+    assert "warning: old lists [amd64]" in screen.getvalue()
+    assert ("\x1b[" in screen.getvalue()) is coloured
+
+
+@pytest.mark.parametrize("term", ["dumb", None])
+def test_a_dumb_terminal_gets_neither_colours_nor_moves_of_the_cursor(
+    monkeypatch: pytest.MonkeyPatch, term: str | None
+) -> None:
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.delenv("TERM", raising=False)
+    if term is not None:
+        monkeypatch.setenv("TERM", term)
+    dumb = progress.reporter(quiet=False, verbose=False)
+    dumb.step("Resolving")
+    dumb.progress(1, 2)
+    dumb.warn("old lists")
+    dumb.close()
+    assert screen.getvalue() == "Resolving…\nwarning: old lists\n"
 
 
 def test_progress_goes_to_a_file_descriptor_as_lines_of_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
@@ -18,6 +19,7 @@ from apt_ostree.cli import main as cli
 from apt_ostree.cli.command import Call, app
 from apt_ostree.model import Deployment
 from apt_ostree.ops import transaction
+from apt_ostree.ops.available import Update
 from apt_ostree.ops.deployments import Done
 
 REPOSITORY = Path(__file__).parents[2]
@@ -35,6 +37,8 @@ def walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
 
 TREE = dict(walk(typer.main.get_command(app)))
 COMMANDS = sorted(TREE)
+
+FLAG_77 = "--unchanged-exit-77"
 
 
 def arguments(command: Any) -> list[Any]:
@@ -189,6 +193,66 @@ def test_what_deploys_reboots_where_that_was_asked_for_and_something_changed(
     said = [word for word in example(words) if word not in {"--preview", "--dry-run"}]
     assert run(capsys, *said, "--reboot")[0] == 0
     assert reboots == ["reboot"] * changed
+
+
+# Their results are of other kinds; test_cli.py and the tests below have them.
+OTHER_RESULTS = {("db", "diff"), ("refresh-md",), ("compose", "tree")}
+
+
+@pytest.mark.parametrize(
+    "words", [words for words in takes("--unchanged-exit-77") if words not in OTHER_RESULTS], ids=" ".join
+)
+def test_nothing_to_do_exits_77_if_that_was_asked_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    (tmp_path / "host.toml").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Call, "edit", lambda *_: None)
+    monkeypatch.setattr(transaction, "reboot", lambda: None)
+    said = [word for word in example(words) if word not in {"--preview", "--dry-run"}]
+    for changed, flag, status in ((False, [], 0), (False, [FLAG_77], 77), (True, [FLAG_77], 0)):
+        done = Done(changed, "told")
+        monkeypatch.setattr(Call, "perform", lambda *_, done=done: done)
+        assert run(capsys, *said, *flag) == (status, "told\n", "")
+
+
+def test_a_refresh_that_finds_nothing_exits_77_if_that_was_asked_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Call, "perform", lambda *_: Update("a" * 64, "b" * 64, "r:x", 0))
+    assert run(capsys, "refresh-md") == (0, "No updates available.\n", "")
+    assert run(capsys, "refresh-md", FLAG_77)[0] == 77
+    monkeypatch.setattr(Call, "perform", lambda *_: Update("a" * 64, "b" * 64, "r:x", 0, "c" * 64))
+    assert run(capsys, "refresh-md", FLAG_77)[0] == 0
+
+
+def test_a_compose_that_finds_nothing_new_exits_77_if_that_was_asked_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    composed = SimpleNamespace(changed=False, dry_run=False, ref="debian/13", commit="a" * 64, version="1", packages=())
+    monkeypatch.setattr(Call, "perform", lambda *_: composed)
+    said = ["compose", "tree", "--repo", "/r", "x.toml"]
+    assert run(capsys, *said) == (0, "Nothing to do: debian/13 already has this content.\n", "")
+    assert run(capsys, *said, FLAG_77)[0] == 77
+    composed.changed = True
+    assert run(capsys, *said, FLAG_77)[0] == 0
+
+
+@pytest.mark.parametrize(("newer", "status"), [(None, 77), ("c" * 64, 0)])
+def test_a_check_for_updates_exits_77_if_there_is_none(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, newer: str | None, status: int
+) -> None:
+    monkeypatch.setattr(Call, "perform", lambda *_: Update("a" * 64, "b" * 64, "r:x", 0, newer))
+    assert run(capsys, "upgrade", "--check")[0] == status
+
+
+@pytest.mark.parametrize(("changed", "status"), [(False, 77), (True, 0)])
+def test_a_preview_exits_77_if_nothing_would_change(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, changed: bool, status: int
+) -> None:
+    monkeypatch.setattr(Call, "edit", lambda *_: None)
+    monkeypatch.setattr(Call, "perform", lambda *_: Done(changed, "told"))
+    assert run(capsys, "upgrade", "--preview")[0] == status
 
 
 COMPARISON = (REPOSITORY / "docs/rpm-ostree.md").read_text()

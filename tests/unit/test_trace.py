@@ -57,8 +57,8 @@ def test_a_child_that_is_given_up_is_traced_as_killed(capsys: pytest.CaptureFixt
 
 def test_no_secret_of_a_child_is_traced(capsys: pytest.CaptureFixture[str]) -> None:
     trace.begin()
-    # Cut after this many characters, the URI would no longer be one.
-    long = "x" * (proc._TRACED_CHARACTERS - 18) + "https://user:secret@example.org/"
+    # Cut right before its @, the URI would show all of it.
+    long = "x" * (proc._TRACED_CHARACTERS - 19) + "https://user:secret@example.org/"
     words = ["sh", "-c", "cat >/dev/null", "https://user:secret@example.org/debian", long]
     proc.run(words, env={"http_proxy": "http://user:secret@proxy:3128"}, input="an answer for debconf\n")
     _, err = capsys.readouterr()
