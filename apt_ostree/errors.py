@@ -6,6 +6,7 @@ The exit status stands on the class; one place, the command line, catches them.
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Mapping
 
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s]*@")
@@ -49,7 +50,7 @@ class UsageError(AptOstreeError):
 
     id = "usage"
     exit_code = 2
-    default_resolution = "Nothing was changed. The command's --help shows its forms."
+    default_resolution = "Nothing was changed. See the --help of the command."
 
 
 class ManifestError(UsageError):
@@ -175,5 +176,6 @@ class Interrupted(AptOstreeError):
     id = "interrupted"
 
     def __init__(self, signum: int) -> None:
-        super().__init__(f"interrupted by signal {signum}", resolution="Nothing was changed; run it again.")
+        how = "Ctrl-C" if signum == signal.SIGINT else signal.Signals(signum).name
+        super().__init__(f"interrupted ({how})", resolution="Nothing was changed; run it again.")
         self.exit_code = 128 + signum

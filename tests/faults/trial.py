@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from apt_ostree.errors import Interrupted
 from tests.faults import plant
 from tests.integration.system import REF, REPOSITORY, STATEROOT, System, chosen_cli, environment, output, wait_until
 
@@ -342,7 +343,7 @@ def at_point(pattern: Pattern, point: str, when: str, fault: str = "kill") -> Tr
         elif fault in plant.SIGNALS:
             number = plant.SIGNALS[fault]
             assert done.returncode == 128 + number, done.stderr
-            assert f"error: interrupted by signal {number}\n" in done.stderr
+            assert f"error: {Interrupted(number).brief}\n" in done.stderr
         else:
             # Only the record may fail without an end of the command.
             expected = 0 if point.startswith("journal") else 1

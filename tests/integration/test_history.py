@@ -99,7 +99,7 @@ def test_an_interrupted_transaction_says_so(sysroot: System) -> None:
         child.terminate()
         child.wait()
     (entry,) = transactions(sysroot)
-    assert (entry["state"], entry["error"]) == ("interrupted", "interrupted by signal 15")
+    assert (entry["state"], entry["error"]) == ("interrupted", "interrupted (SIGTERM)")
 
 
 def test_a_link_in_the_place_of_the_journal_leads_nobody_astray(sysroot: System, tmp_path: Path) -> None:

@@ -353,7 +353,7 @@ def test_an_error_is_a_document_too_where_json_was_asked_for(
     [
         (ResolveError("brief", "a\nb", "do this"), 1, "error: brief\n  a\n  b\ndo this\n"),
         (AptOstreeError("name \udcff"), 1, "error: name \\xff\n"),
-        (Interrupted(15), 143, "error: interrupted by signal 15\nNothing was changed; run it again.\n"),
+        (Interrupted(15), 143, "error: interrupted (SIGTERM)\nNothing was changed; run it again.\n"),
         (PermissionError(13, "Permission denied", "/x"), 1, "error: Permission denied: /x\n"),
         (OSError("odd"), 1, "error: odd\n"),
         (BrokenPipeError(), 1, ""),
@@ -406,7 +406,6 @@ def instance(kind: type[AptOstreeError]) -> AptOstreeError:
 def test_every_class_of_errors_has_its_status_here() -> None:
     found = {value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, AptOstreeError)}
     assert found == ERRORS.keys()
-    assert len({name for name, _ in ERRORS.values()}) == len(ERRORS)
 
 
 @pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)

@@ -112,7 +112,7 @@ def test_an_argument_that_is_not_utf_8_is_refused(capsys: pytest.CaptureFixture[
     assert run(capsys, *words, "\udcff") == (
         2,
         "",
-        "error: the argument \\xff is not UTF-8\nNothing was changed. The command's --help shows its forms.\n",
+        "error: the argument \\xff is not UTF-8\nNothing was changed. See the --help of the command.\n",
     )
 
 

@@ -89,10 +89,10 @@ def test_each_kind_of_error_has_an_id_of_its_own() -> None:
     assert len({kind.id for kind in ours}) == len(ours)
 
 
-@pytest.mark.parametrize(("signum", "status"), [(1, 129), (2, 130), (15, 143)])
-def test_an_interrupted_operation_exits_with_its_signal(signum: int, status: int) -> None:
+@pytest.mark.parametrize(("signum", "status", "how"), [(1, 129, "SIGHUP"), (2, 130, "Ctrl-C"), (15, 143, "SIGTERM")])
+def test_an_interrupted_operation_exits_with_its_signal(signum: int, status: int, how: str) -> None:
     error = errors.Interrupted(signum)
-    assert (error.exit_code, error.brief) == (status, f"interrupted by signal {signum}")
+    assert (error.exit_code, error.brief) == (status, f"interrupted ({how})")
     assert error.resolution == "Nothing was changed; run it again."
 
 
