@@ -31,6 +31,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         ("\n[retention]\nkeep = 3", "line 2: unknown key 'retention'"),
         ("deployments = 1", "line 1: 'deployments' must be an integer from 2 to 100, found an integer"),
         ("deployments = true", "line 1: 'deployments' must be an integer from 2 to 100, found a boolean"),
+        ("workers = true", "line 1: 'workers' must be an integer from 1 to 32, found a boolean"),
         ("recommends = 1", "line 1: 'recommends' must be true or false, found an integer"),
         ("workers = 0\nwait = -1", "line 1: 'workers' must be an integer from 1 to 32, found an integer\n"
          "line 2: 'wait' must be an integer from 0 to 604800, found an integer"),

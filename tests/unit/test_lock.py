@@ -163,3 +163,18 @@ def test_a_lock_is_not_taken_through_a_link(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic links"), lock(tmp_path / "lock"):
         pass
     assert (tmp_path / "elsewhere").read_text() == "kept"
+
+
+@pytest.mark.parametrize(("state", "ticks"), [("S", 4711), ("R", 4711), ("Z", None), ("X", None)])
+def test_a_process_that_waits_to_be_reaped_counts_as_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, ticks: int | None
+) -> None:
+    (tmp_path / "7").mkdir()
+    # The 22nd field; the second one is a name that was chosen to mislead.
+    (tmp_path / "7/stat").write_text(f"7 (x) S 1) {state} " + "1 " * 18 + "4711 1 1\n")
+    directory = os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
+    monkeypatch.setattr("apt_ostree.host.lifetime._processes", directory)
+    try:
+        assert start_ticks(7) == ticks
+    finally:
+        os.close(directory)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.mutants import BATCH, KILLED, SURVIVED, Misfit, Mutant, Verdict, Workshop, batches, named, report, sites
+from scripts.mutants import BATCH, KILLED, SURVIVED, Verdict, Workshop, batches, report
+from scripts.mutants_made import Misfit, Mutant, named, sites
 
 CODE = '''\
 """A module."""
@@ -76,6 +77,7 @@ def test_a_named_mutant_changes_its_text(tmp_path: Path) -> None:
         ([entry("gone", "four", "five")], "gone: its text stands 0 times in m.py"),
         ([entry("twice", "one", "two")], "twice: its text stands 2 times in m.py"),
         ([entry("broken", "one + two", "one +")], "broken: what it makes of m.py is not Python"),
+        ([entry("unknown", "one + two", "one + zero")], "unknown: m.py does not know zero"),
         ([entry("same", "= 1", "= 2"), entry("same", "= 2", "= 3")], "same: two mutants have this name"),
         ([entry("elsewhere", "= 1", "= 2", "x.py")], "elsewhere: x.py does not exist"),
     ],

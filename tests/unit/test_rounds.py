@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,15 @@ def test_another_version_of_a_base_package_is_unpacked_whole_and_begins_a_round(
     rounds, whole = arrange(base, plan, cached)
     assert [[package.name for package in one.unpack] for one in rounds] == [["a"], ["based", "c"]]
     assert whole == set(packages(["based"]))
+
+
+def test_a_package_with_a_preinst_begins_a_round_and_stays_hollow(base: BaseTree, tmp_path: Path) -> None:
+    plan, cached = plan_of(tmp_path, {"a": ["usr/a"], "b": ["usr/b"], "c": ["usr/c"]})
+    (b,) = packages(["b"])
+    cached[b] = replace(cached[b], control_files=frozenset({"preinst"}))
+    rounds, whole = arrange(base, plan, cached)
+    assert [[package.name for package in one.unpack] for one in rounds] == [["a"], ["b", "c"]]
+    assert whole == set()
 
 
 def test_what_may_put_a_changed_base_package_out_of_order_begins_a_round(base: BaseTree, tmp_path: Path) -> None:
