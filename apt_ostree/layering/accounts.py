@@ -14,7 +14,7 @@ from .stack import View
 def renumber(job: Job, view: View, trees: Iterable[Path]) -> None:
     """Give new accounts the numbers they have on the machine, or free ones, in the files of ``trees`` and the lists."""
     after = users.parse(view.text("usr/etc/passwd"), view.text("usr/etc/group"))
-    moves = users.settle_numbers(after, users.read(job.base.path / "usr/etc"), job.reserved.numbers)
+    moves = users.choose_numbers(after, users.read(job.base.path / "usr/etc"), job.reserved.numbers)
     for conflict in moves.conflicts:
         job.reporter.warn(conflict)
     if not moves:
@@ -33,7 +33,7 @@ def allot_subids(job: Job, view: View) -> None:
         if (path := _written(job, view, name)) is not None:
             text = path.read_text(errors="surrogateescape")
             base = users.read_list(job.base.path / "usr/etc", name)
-            _rewrite(job, path, subids.settle(text, base, job.reserved.subids.get(name, "")))
+            _rewrite(job, path, subids.allot(text, base, job.reserved.subids.get(name, "")))
 
 
 def announce(job: Job, view: View, top: Path) -> bool:
@@ -49,7 +49,7 @@ def announce(job: Job, view: View, top: Path) -> bool:
         old = job.base.path / "usr/etc/shadow"
         before_text = old.read_text(errors="surrogateescape") if old.is_file() else ""
         now = shadow.read_text(errors="surrogateescape")
-        _rewrite(job, shadow, users.settle_shadow(now, before_text, job.settled_day))
+        _rewrite(job, shadow, users.date_shadow(now, before_text, job.accounts_day))
     return bool(text)
 
 

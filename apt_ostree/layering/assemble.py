@@ -53,7 +53,7 @@ def assemble(job: Job) -> Assembled:
     settling.settle(job, stack, var_before)
     if kernels is not None and (outdated or job.initramfs is not None):
         settling.make_initramfs(job, stack, kernels.boots)
-    overlay.settle_whiteouts(stack.layers)
+    overlay.drop_removed(stack.layers)
     union = overlay.is_union(job.base.path, stack.layers)
     _log.debug("to be committed: %s", "the union of the layers and the base" if union else "a walk applies the layers")
     if union:

@@ -25,7 +25,7 @@ class Job:
     reporter: Reporter
     log: Path
     """Where the output of scripts goes."""
-    settled_day: int
+    accounts_day: int
     """The date of new accounts, in days since 1970."""
     reserved: users.Reserved
     """The numbers and ranges that accounts have on the machine."""

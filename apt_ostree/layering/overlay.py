@@ -35,11 +35,11 @@ def _mark(path: str, name: str) -> bytes | None:
         return None
 
 
-def settle_whiteouts(layers: Sequence[Path]) -> None:
+def drop_removed(layers: Sequence[Path]) -> None:
     """Take out of each layer what a later one says is gone; ``layers`` are lowest first and ours to change.
 
-    dpkg unpacks a conffile under another name and renames it when it configures, so nearly every assembly
-    has such a pair; settled, it is nothing a union of trees could not say.
+    dpkg unpacks a conffile under another name and renames it when it configures, so nearly every assembly has such a
+    pair. Without it, the union of the layers says what their mount showed.
     """
     # A directory that was moved still shows, under its new name, what lies below at the old one.
     if any(_mark(entry.path, _REDIRECT) is not None for layer in layers for entry in walk(layer)):

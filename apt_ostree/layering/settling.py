@@ -43,7 +43,7 @@ def place_kernels(job: Job, stack: Stack) -> tuple[kernel.Kernels | None, bool]:
     wanted = os.path.lexists(job.boot / kernel.WANTED)
     # What is there is asked for, not its stub.
     with stack.round(covered=False) as sandbox:
-        kernels, changed = kernel.settle(sandbox.root, job.boot, before)
+        kernels, changed = kernel.place_all(sandbox.root, job.boot, before)
         if kernels is None or changed:
             return kernels, changed
         other = wanted or kernel.inputs_changed(stack.layers, kernels.boots)
@@ -170,7 +170,7 @@ def _zero_source_times(job: Job, layers: Sequence[Path]) -> None:
     lists = [path for layer in layers if (found := beneath(layer, info)) for path in found.glob("*.list")]
     keep = bytecode.shipped(path for path in lists if path.is_file() and not path.is_symlink())
     for layer in layers:
-        bytecode.settle(layer, keep, job.spare)
+        bytecode.zero_source_times(layer, keep, job.spare)
 
 
 def _remove_litter(layer: Path, base: Path) -> None:

@@ -126,7 +126,7 @@ def _job(current: Transaction, order: Order, work: Path) -> Job:
         order.cached,
         current.reporter,
         current.log,
-        settled_day=order.base.timestamp // 86400,
+        accounts_day=order.base.timestamp // 86400,
         reserved=_reserved(current),
         answers=order.answers,
         initramfs=order.intent.initramfs_args if order.intent.initramfs else None,

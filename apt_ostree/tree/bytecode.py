@@ -27,13 +27,13 @@ def shipped(lists: Iterable[Path]) -> set[str]:
     }
 
 
-def settle(tree: Path, keep: Collection[str], spare: Path) -> None:
-    """Set the source times of a tree's .pyc files to 0, except in the files ``keep``; see ``settle_file``."""
+def zero_source_times(tree: Path, keep: Collection[str], spare: Path) -> None:
+    """Set the source times of a tree's .pyc files to 0, except in the files ``keep``; see ``zero_source_time``."""
     for entry in walk(tree):
         if entry.name.endswith(".pyc") and entry.is_file(follow_symlinks=False):
             path = Path(entry.path)
             if path.parent.name == CACHE and _as_listed(os.path.relpath(path, tree)) not in keep:
-                settle_file(path, spare)
+                zero_source_time(path, spare)
 
 
 def _as_listed(name: str) -> str:
@@ -44,7 +44,7 @@ def _as_listed(name: str) -> str:
     return name
 
 
-def settle_file(path: Path, spare: Path) -> None:
+def zero_source_time(path: Path, spare: Path) -> None:
     """Set the source time in a timestamp-based .pyc to 0; others, and what is none, stay. Never writes to a shared
     file: ``spare`` is for a copy, see files.replace_content."""
     with path.open("rb") as file:

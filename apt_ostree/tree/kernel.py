@@ -73,7 +73,7 @@ def populate(tree: Path, boot: Path) -> list[str]:
 
 
 def read(tree: Path) -> Kernels | None:
-    """The kernels of a finished tree, as ``settle`` returned them when it was made."""
+    """The kernels of a finished tree, as ``place_all`` returned them when it was made."""
     modules = tree / MODULES
     boots = [place.parent.name for place in modules.glob(f"*/{IMAGE}")]
     others = [place.parent.name for place in modules.glob(f"*/{UNUSED}")]
@@ -101,7 +101,7 @@ def is_package(name: str) -> bool:
     return name.startswith("linux-image-")
 
 
-def settle(root: Path, boot: Path, before: Iterable[str]) -> tuple[Kernels | None, bool]:
+def place_all(root: Path, boot: Path, before: Iterable[str]) -> tuple[Kernels | None, bool]:
     """Make the tree at ``root`` hold the kernels in ``boot``, one of them as OSTree boots it: see ``choose``.
 
     ``before`` are those of the base. Returns them (None for a tree that never had one), and whether the one that

@@ -57,7 +57,7 @@ def convert(root: Path) -> None:
     for name in ("lock", "lock-frontend", "triggers/Lock"):
         (root / "var/lib/dpkg" / name).unlink(missing_ok=True)
     keep = bytecode.shipped((root / "var/lib/dpkg/info").glob("*.list"))
-    bytecode.settle(root, keep, root.with_name(f"{root.name}.spare"))
+    bytecode.zero_source_times(root, keep, root.with_name(f"{root.name}.spare"))
     _move_state(root)
     _move_top(root)
     links = opt.move(root / "var", {}, root)

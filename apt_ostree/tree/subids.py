@@ -39,7 +39,7 @@ def parse(text: str) -> list[Range]:
     ]
 
 
-def settle(text: str, base: str, reserved: str) -> str:
+def allot(text: str, base: str, reserved: str) -> str:
     """The list ``text`` of a layer where new ranges touch nobody's: not the ``base``'s, nor what is ``reserved``.
 
     A name keeps a range of that size that ``reserved`` has for it; else, where its range overlaps another's, it gets
@@ -47,15 +47,15 @@ def settle(text: str, base: str, reserved: str) -> str:
     """
     of_base, known = parse(base), parse(reserved)
     new = [found for found in dict.fromkeys(parse(text)) if found not in of_base]
-    settled: list[Range] = []
+    allotted: list[Range] = []
     for made in new:
-        taken = [*of_base, *settled, *(other for other in known if other.name != made.name)]
+        taken = [*of_base, *allotted, *(other for other in known if other.name != made.name)]
         own = [other for other in known if other.name == made.name and other.size == made.size]
         starts = sorted({FIRST, *(other.stop for other in taken)})
         candidates = [*own, made, *(made._replace(start=start) for start in starts)]
         # Behind the last of all, there is room.
-        settled.append(next(range_ for range_ in candidates if not range_.overlaps(taken)))
-    moved = dict(zip(new, settled, strict=True))
+        allotted.append(next(range_ for range_ in candidates if not range_.overlaps(taken)))
+    moved = dict(zip(new, allotted, strict=True))
     lines = []
     for line in text.splitlines():
         made_there = next(iter(parse(line)), None)

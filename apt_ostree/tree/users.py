@@ -121,7 +121,7 @@ class Moves:
         return bool(self.users or self.groups)
 
 
-def settle_numbers(after: Accounts, base: Accounts, reserved: Numbers) -> Moves:
+def choose_numbers(after: Accounts, base: Accounts, reserved: Numbers) -> Moves:
     """Which numbers a layer's new accounts get instead of those that their scripts picked.
 
     A name keeps the number that ``reserved`` has for it, and takes no other name's. Where the base gave the
@@ -129,8 +129,8 @@ def settle_numbers(after: Accounts, base: Accounts, reserved: Numbers) -> Moves:
     when no number is free.
     """
     made, old = numbers(after), numbers(base)
-    users, told = _settle("user", _without(made.users, old.users), old.users, reserved.users)
-    groups, told_too = _settle("group", _without(made.groups, old.groups), old.groups, reserved.groups)
+    users, told = _choose("user", _without(made.users, old.users), old.users, reserved.users)
+    groups, told_too = _choose("group", _without(made.groups, old.groups), old.groups, reserved.groups)
     return Moves(users, groups, (*told, *told_too))
 
 
@@ -138,32 +138,32 @@ def _without(table: Mapping[str, int], names: Mapping[str, int]) -> dict[str, in
     return {name: number for name, number in table.items() if name not in names}
 
 
-def _settle(
+def _choose(
     kind: str, made: Mapping[str, int], base: Mapping[str, int], reserved: Mapping[str, int]
 ) -> tuple[dict[int, int], list[str]]:
     of_base = {number: name for name, number in base.items()}
     owners = {number: name for name, number in reserved.items()} | of_base
-    settled: dict[str, int] = {}
+    chosen: dict[str, int] = {}
     conflicts: list[str] = []
     for name, picked in made.items():
         if _pool(picked) is None:
             if owners.get(picked, name) != name:
                 conflicts.append(f"{kind} {name} has Debian's fixed id {picked}, which {owners[picked]} has here, too")
-            settled[name] = picked
+            chosen[name] = picked
     for name in made:
-        if name in settled or name not in reserved:
+        if name in chosen or name not in reserved:
             continue
         if (wanted := reserved[name]) in of_base:
             conflicts.append(f"{kind} {name} had id {wanted}, which the base gives to {of_base[wanted]} now")
-        elif wanted not in settled.values():
-            settled[name] = wanted
+        elif wanted not in chosen.values():
+            chosen[name] = wanted
     for name, picked in made.items():
-        if name not in settled and picked not in owners and picked not in settled.values():
-            settled[name] = picked
+        if name not in chosen and picked not in owners and picked not in chosen.values():
+            chosen[name] = picked
     for name, picked in made.items():
-        if name not in settled:
-            settled[name] = _free(kind, name, picked, owners.keys() | set(settled.values()))
-    return {made[name]: number for name, number in settled.items() if made[name] != number}, conflicts
+        if name not in chosen:
+            chosen[name] = _free(kind, name, picked, owners.keys() | set(chosen.values()))
+    return {made[name]: number for name, number in chosen.items() if made[name] != number}, conflicts
 
 
 def _pool(number: int) -> range | None:
@@ -273,7 +273,7 @@ def _is_system(number: str) -> bool:
     return number.isdigit() and (int(number) <= SYSTEM_ID_MAX or int(number) == NOBODY)
 
 
-def settle_shadow(shadow: str, base: str, day: int) -> str:
+def date_shadow(shadow: str, base: str, day: int) -> str:
     """Give the accounts that ``base`` lacks one date of change (shadow(5), days since 1970).
 
     useradd writes today's, and the same layer made tomorrow would be another.

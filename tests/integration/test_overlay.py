@@ -262,7 +262,7 @@ def test_what_a_later_layer_removes_is_taken_out_of_the_earlier_ones(area: Path)
     write_layer(area, ["base"], 0, add)
     shown = write_layer(area, ["l0", "base"], 1, rename_new)
     layers = [area / "l0", area / "l1"]
-    overlay.settle_whiteouts(layers)
+    overlay.drop_removed(layers)
     assert not (area / "l0/usr/bin/new").exists()
     assert overlay.is_union(area / "base", layers)
     for layer in layers:

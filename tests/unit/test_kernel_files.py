@@ -65,7 +65,7 @@ def test_one_kernel_has_the_names_that_ostree_looks_for(tmp_path: Path) -> None:
     for version in ("6.12", "5.0"):
         for name in (kernel.IMAGE, kernel.INITRAMFS):
             (root / kernel.MODULES / version / name).write_text("the base's")
-    assert kernel.settle(root, boot, ["6.12", "5.0"]) == (kernel.Kernels("6.1.10", ("6.1.9", "6.12")), True)
+    assert kernel.place_all(root, boot, ["6.12", "5.0"]) == (kernel.Kernels("6.1.10", ("6.1.9", "6.12")), True)
     found = {path.relative_to(root / kernel.MODULES).as_posix() for path in root.rglob("*") if path.is_file()}
     assert found == {"6.1.10/vmlinuz", "6.1.9/vmlinuz.unused", "6.12/vmlinuz.unused"}
     assert kernel.read(root) == kernel.Kernels("6.1.10", ("6.1.9", "6.12"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from apt_ostree.tree.subids import settle
+from apt_ostree.tree.subids import allot
 
 
 @pytest.mark.parametrize(
@@ -46,4 +46,4 @@ from apt_ostree.tree.subids import settle
     ],
 )
 def test_ranges(text: str, base: str, reserved: str, expected: str) -> None:
-    assert settle(text, base, reserved) == expected
+    assert allot(text, base, reserved) == expected

@@ -18,8 +18,8 @@ from apt_ostree.tree.users import (
     read_record,
     renumber_group,
     renumber_passwd,
-    settle_numbers,
-    settle_shadow,
+    choose_numbers,
+    date_shadow,
     sysusers,
 )
 
@@ -129,7 +129,7 @@ def accounts(users: dict[str, int], groups: dict[str, int]) -> Accounts:
 
 def moved(made: dict[str, int], base: dict[str, int], reserved: dict[str, int]) -> dict[int, int]:
     """The same for users and for groups."""
-    moves = settle_numbers(accounts(base | made, base | made), accounts(base, base), Numbers(reserved, dict(reserved)))
+    moves = choose_numbers(accounts(base | made, base | made), accounts(base, base), Numbers(reserved, dict(reserved)))
     assert moves.users == moves.groups
     return dict(moves.users)
 
@@ -161,14 +161,14 @@ def test_numbers(
 
 
 def test_a_base_that_took_a_number_is_named() -> None:
-    moves = settle_numbers(
+    moves = choose_numbers(
         accounts({"new": 100, "a": 101}, {}), accounts({"new": 100}, {}), Numbers({"a": 100, "new": 100})
     )
     assert moves.conflicts == ("user a had id 100, which the base gives to new now",)
 
 
 def test_a_fixed_number_that_is_taken_is_named() -> None:
-    moves = settle_numbers(accounts({"www-data": 33}, {}), accounts({}, {}), Numbers({"admins-own": 33}))
+    moves = choose_numbers(accounts({"www-data": 33}, {}), accounts({}, {}), Numbers({"admins-own": 33}))
     assert moves.conflicts == ("user www-data has Debian's fixed id 33, which admins-own has here, too",)
     assert not moves
 
@@ -181,7 +181,7 @@ def test_a_name_that_was_renamed_has_no_number_left() -> None:
 def test_no_free_number_is_an_error() -> None:
     taken = {f"n{number}": number for number in DYNAMIC_IDS}
     with pytest.raises(TreeError, match="no id is free for user late"):
-        settle_numbers(accounts({"late": 100}, {}), accounts({}, {}), Numbers(taken))
+        choose_numbers(accounts({"late": 100}, {}), accounts({}, {}), Numbers(taken))
 
 
 def test_lists_are_renumbered_in_users_and_in_groups() -> None:
@@ -216,4 +216,4 @@ def test_a_machine_s_record(tmp_path: Path) -> None:
     ],
 )
 def test_settle_shadow_dates_new_accounts_alone(shadow: str, base: str, expected: str) -> None:
-    assert settle_shadow(shadow, base, 17) == expected
+    assert date_shadow(shadow, base, 17) == expected
