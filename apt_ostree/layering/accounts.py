@@ -28,7 +28,7 @@ def renumber(job: Job, view: View, trees: Iterable[Path]) -> None:
 
 
 def allot_subids(job: Job, view: View) -> None:
-    """Give new accounts ranges of subordinate ids that nobody has, neither in the base nor on the machine."""
+    """Give new accounts ranges of subordinate ids that are free in the base and on the machine."""
     for name in subids.LISTS:
         if (path := _written(job, view, name)) is not None:
             text = path.read_text(errors="surrogateescape")

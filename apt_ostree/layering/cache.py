@@ -16,7 +16,7 @@ from ..model import Package, Solved
 from ..tools import dpkg, ostree
 
 IMPORTER = 4
-"""Raised whenever an import would come out differently; older entries are then imported anew."""
+"""Raised whenever an import would come out differently; older entries are then imported again."""
 
 REF = "apt-ostree/pkg"
 
@@ -26,7 +26,7 @@ HOLLOW = "hollow.deb"
 
 @dataclass(frozen=True, slots=True)
 class Object:
-    """What the object of a marker is stored with; where the unpacked file differs, it is copied."""
+    """The mode and owner of a stored object; where the unpacked file has others, it is a copy."""
 
     mode: int
     uid: int

@@ -1,7 +1,7 @@
 """Hollow packages: each file's content below /usr is a marker that names its object.
 
 dpkg unpacks a hollow package in a fraction of the time and still decides by itself what goes where; afterwards each
-marker is exchanged for a hard link to its object (hydrate.py).
+marker is replaced by a hard link to its object (hydrate.py).
 
 What keeps its content: conffiles and whatever else lies outside /usr, and empty files.
 """
@@ -49,7 +49,7 @@ def is_hollowed(member: tarfile.TarInfo, conffiles: set[str]) -> bool:
 def refill(repo: Path, cached: Cached, target: Path) -> None:
     """Write the whole package again from its hollow twin and its objects.
 
-    For packages whose files dpkg itself compares or runs before the markers are exchanged. The archives in
+    For packages whose files dpkg itself compares or runs before hydration. The archives in
     it are not compressed; what dpkg unpacks from it is what it would from the original.
     """
     unpacked = target.with_suffix(".tar")

@@ -1,6 +1,6 @@
-"""Exchange what stands for a file in a finished layer for the file: markers of packages, and stubs of programs.
+"""Hydrate frozen layers: markers of packages are replaced by links to their objects, and stubs by their programs.
 
-A layer is exchanged after it was unmounted, so that no link into the object store is ever writable by a script.
+A layer is hydrated after it was unmounted, so that no link into the object store is ever writable by a script.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Hydrator:
         """The inodes of the objects that a layer has a link to."""
 
     def hydrate(self, tree: Path, stubs: Mapping[bytes, Path], *, link: bool) -> None:
-        """Exchange markers in a tree that is not mounted for their objects: by a link where it is only read from
-        here on (``link``), else by a copy. ``stubs`` maps other contents to the files that they stand for.
+        """Replace the markers in a tree that is not mounted by their objects: by a link where the tree is only read
+        from here on (``link``), else by a copy. ``stubs`` maps other contents to the files that they stand for.
 
         Names that were one file stay one, and no others become one: ``cp a b`` would say "are the same file".
         """
@@ -82,7 +82,7 @@ class Hydrator:
         return True
 
     def _take(self, source: Path) -> bool:
-        """Whether no name of the tree is this object yet; from now on one is."""
+        """True if no name of the tree was this object so far; from now on one is."""
         status = source.stat()
         # An object of one name is in no checkout.
         if status.st_ino in self.linked or (status.st_nlink > 1 and status.st_ino in self._of_base):

@@ -27,7 +27,7 @@ from .hollow import is_hollowed, marker
 
 _IN_VAR = {"var", "opt", "srv", "home", "root", "mnt"}
 _FLEETING = {"dev", "proc", "sys", "run", "tmp", "media"}
-"""Of these, a deployment keeps nothing that lies in them: each boot makes them anew."""
+"""Of these, a deployment keeps nothing that lies in them: each boot starts with nothing there."""
 
 _COMMITTING = threading.Lock()
 """One ostree commit at a time: another's start may remove the staging directory that one has just made."""
@@ -38,7 +38,7 @@ MEMBERS_MAX = 500_000
 PATH_MAX = 3072
 """Bytes of a path: the kernel's 4096 (path_resolution(7)), less what the work area and dpkg add before and behind."""
 
-_LEAVE_OUT = "Nothing was changed. Leave that package out; only its maintainer can make one that fits."
+_LEAVE_OUT = "Nothing was changed. Leave that package out; only its maintainer can repair it."
 
 
 def digest(path: Path) -> str:
@@ -47,14 +47,14 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def import_deb(repo: Path, area: Path, file: Path, sha256: str | None = None, *, anew: bool = False) -> Cached:
-    """Import a .file, or return it as imported before, unless that shall be done ``anew``.
+def import_deb(repo: Path, area: Path, file: Path, sha256: str | None = None, *, again: bool = False) -> Cached:
+    """Import a .deb, or return it as imported before unless it has to be imported ``again``.
 
     ``sha256`` is what the archive's signed index says; without it the file itself is trusted (a local one).
     Raises PackageError for a damaged file, for one of another digest, and for what ostree cannot hold.
     """
     if not file.is_file():
-        raise PackageError(f"there is no file {file}")
+        raise PackageError(f"{file} does not exist, or is not a file")
     found = digest(file)
     if sha256 is not None and found != sha256:
         raise PackageError(
@@ -62,7 +62,7 @@ def import_deb(repo: Path, area: Path, file: Path, sha256: str | None = None, *,
             f"SHA-256 is {found}, expected {sha256}",
             "Nothing of it was used. Run the command again, or refresh the lists.",
         )
-    if not anew:
+    if not again:
         cached = load(area, found)
         if cached is not None and (not cached.objects or ostree.resolve(repo, f"{REF}/{found}")):
             return cached
@@ -130,7 +130,7 @@ def _members(data: tarfile.TarFile, name: str) -> list[tarfile.TarInfo]:
 
 
 def _problem(member: tarfile.TarInfo, files: set[str]) -> str | None:
-    """What is wrong with a member that comes after ``files``; None for nothing."""
+    """The problem of a member that comes after ``files``; None where it has none."""
     try:
         size = len(member.name.encode())
         member.linkname.encode()
@@ -145,14 +145,14 @@ def _problem(member: tarfile.TarInfo, files: set[str]) -> str | None:
     if ".." in Path(member.name).parts or member.name.startswith("/"):
         return f"the path {member.name} leads out of the tree"
     if member.islnk() and os.path.normpath(member.linkname) not in files:
-        return f"{member.name} is a hard link to {member.linkname}, which is no file before it in the package"
+        return f"{member.name} is a hard link to {member.linkname}, which is not a file before it in the package"
     if member.islnk() and _filesystem(member.name) != _filesystem(member.linkname):
         return f"{member.name} is a hard link to {member.linkname}, and a deployment has them on different filesystems"
     return _misplaced(member)
 
 
 def _filesystem(name: str) -> str:
-    """Which of a deployment's filesystems a path is on, as far as hard links care: the sandbox has as many."""
+    """The filesystem of a deployment that a path is on, as far as hard links care: the sandbox has as many."""
     parts = Path(name).parts
     if {*parts[:1]} <= _IN_VAR or parts[:2] == ("usr", "local"):
         return "var"
@@ -160,14 +160,14 @@ def _filesystem(name: str) -> str:
 
 
 def _misplaced(member: tarfile.TarInfo) -> str | None:
-    """What is wrong with a member's place; None for nothing. Directories may lie where they do not stay."""
+    """The problem of a member's place; None where it has none. Directories may lie where they do not stay."""
     parts = Path(member.name).parts
     if parts[:1] in {("ostree",), ("sysroot",)}:
         return f"{member.name} lies in OSTree's own place"
     if parts[:2] == ("usr", "etc"):
-        return f"{member.name} is what a deployment has /etc in; a package ships it as /etc"
+        return f"{member.name} is where a deployment keeps /etc; a package must ship it as /etc"
     if parts and parts[0] in _FLEETING and not member.isdir():
-        return f"{member.name} lies where every boot starts with nothing"
+        return f"{member.name} would be gone after a boot: a deployment keeps nothing in /{parts[0]}"
     return None
 
 

@@ -1,4 +1,4 @@
-"""What one assembly works from, and where."""
+"""The job of one assembly: what it works from, and where."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from .cache import Cached
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is laid over which base. ``work`` is an empty directory on the repository's filesystem."""
+    """A plan, the base to lay it over, and all else that an assembly needs.
+
+    ``work`` is an empty directory on the repository's filesystem.
+    """
 
     repo: Path
     work: Path
@@ -24,13 +27,13 @@ class Job:
     cached: Mapping[Package, Cached]
     reporter: Reporter
     log: Path
-    """Where the output of scripts goes."""
+    """The file that the output of scripts goes to."""
     accounts_day: int
     """The date of new accounts, in days since 1970."""
     reserved: users.Reserved
     """The numbers and ranges that accounts have on the machine."""
     answers: str = ""
-    """What debconf is told before it asks."""
+    """Answers that debconf gets before it asks."""
     initramfs: Sequence[str] | None = None
     """dracut's further arguments for an initramfs that is made in any case; None where it is made only if needed."""
     limits: Limits = LIMITS

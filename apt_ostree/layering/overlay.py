@@ -23,7 +23,7 @@ _METACOPY = PREFIX + "metacopy"
 
 
 def is_whiteout(path: str | Path) -> bool:
-    """Whether an entry says that the name is gone."""
+    """True if an entry says that the name is gone."""
     status = os.lstat(path)
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
 
@@ -53,14 +53,14 @@ def drop_removed(layers: Sequence[Path]) -> None:
 
 
 def is_merged(layer: Path, name: str) -> bool:
-    """Whether what lies below a layer shows through it in the directory of ``name``: no script has put another one
+    """True if what lies below a layer shows through it in the directory of ``name``: no script has put another one
     there."""
     above = [layer / parent for parent in Path(name).parents]
     return not any(_mark(os.fspath(path), mark) is not None for path in above for mark in (_OPAQUE, _REDIRECT))
 
 
 def is_union(base: Path, layers: Sequence[Path]) -> bool:
-    """Whether adding the files of each of ``layers`` (lowest first) to ``base`` gives what their mount showed.
+    """True if adding the files of each of ``layers`` (lowest first) to ``base`` gives what their mount showed.
 
     False where one removes, hides or moves something that is below it, or changes a type: ostree's union of
     trees cannot say any of that.

@@ -84,8 +84,8 @@ def cut(
     cuts = limit - len(rounds)
     if cuts < 0:
         raise TreeError(
-            f"the packages cannot be laid in {limit} rounds",
-            f"their order has {len(rounds)} (Pre-Depends), each an overlay, of which the kernel stacks no more",
+            f"the packages cannot be installed in {limit} rounds",
+            f"their order has {len(rounds)} (Pre-Depends), and each is an overlay; the kernel stacks {limit} at most",
             "Nothing was changed. Install them in several steps, or put some of them into the base.",
         )
     done: list[Round] = []

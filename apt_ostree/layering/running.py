@@ -18,7 +18,7 @@ _DPKG = [
     "dpkg",
     "--force-unsafe-io",  # nothing of the work area needs to survive a crash
     "--force-confdef",
-    "--force-confold",  # nobody is there to be asked
+    "--force-confold",  # there is nobody to ask
 ]
 
 _SCRIPTS = {
@@ -38,7 +38,7 @@ _STEPS = {
     re.compile(r"Processing triggers for ([^\s:]+)\S* \("): "postinst",
     re.compile(r"Removing ([^\s:]+)\S* \("): "prerm",
 }
-"""What dpkg says before it runs a script."""
+"""Lines that dpkg prints before it runs a script."""
 
 
 class Dpkg:
@@ -99,7 +99,7 @@ def links(base: Path) -> dict[str, str]:
 
 
 def step(line: str) -> str | None:
-    """Whose script dpkg runs after it has printed ``line``, in words; None where it tells of none."""
+    """Return whose script dpkg runs after it has printed ``line``, as text; None where the line does not tell."""
     for pattern, script in _STEPS.items():
         if match := pattern.match(line):
             return f"the {script} script of {match[1]}"
@@ -113,7 +113,7 @@ def script_error(output: str, status: int, log: Path) -> ScriptError:
     what = "dpkg failed"
     if failed:
         name = Path(failed["what"]).name.partition("_")[0].partition(":")[0]
-        what = f"{name} could not be laid over the base"
+        what = f"{name} could not be installed"
         if script := failed.groupdict().get("script"):
             kind = next((short for long, short in _SCRIPTS.items() if long in script), script)
             what = f"the {kind} script of {name} failed ({failed['how']})"

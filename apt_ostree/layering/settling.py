@@ -24,11 +24,11 @@ from .job import Job
 from .stack import Stack, View
 
 _OF_KERNELS = re.compile(rf"(?:vmlinuz|vmlinux|initrd\.img|config|System\.map)(?:[-.].*)?|{kernel.WANTED}")
-"""What is in /boot of kernels, and has another place in a deployment (kernel.py)."""
+"""Files of kernels in /boot, which have another place in a deployment (kernel.py)."""
 
 _MOUNT_POINTS = ("etc", "boot", "run", "tmp", "proc", "dev", "sys", "var")
 _TOP_LINKS = ("vmlinuz", "vmlinuz.old", "initrd.img", "initrd.img.old")
-"""What linux-update-symlinks(1) makes at the top, for boot loaders that OSTree does without."""
+"""Links that linux-update-symlinks(1) makes at the top for boot loaders that OSTree does not use."""
 _HOUSEKEEPING = (
     "lock", "lock-frontend", "status-old", "available-old", "diversions-old", "statoverride-old",
     "triggers/Lock", "updates/tmp.i",
@@ -54,7 +54,7 @@ def place_kernels(job: Job, stack: Stack) -> tuple[kernel.Kernels | None, bool]:
 
 
 def make_initramfs(job: Job, stack: Stack, version: str) -> None:
-    """Make a kernel's initramfs from the finished tree: it may hold accounts, and must hold no key of ours."""
+    """Make a kernel's initramfs from the finished tree: it may hold accounts, and must not hold the machine's keys."""
     job.reporter.step(f"Making the initramfs of kernel {version}")
     with stack.round(covered=False) as sandbox:
         kernel.initramfs(sandbox, sandbox.root, version, job.log, job.initramfs or ())
@@ -62,8 +62,8 @@ def make_initramfs(job: Job, stack: Stack, version: str) -> None:
 
 
 def check_written(job: Job, layers: Sequence[Path]) -> None:
-    """Refuse what OSTree cannot hold, and what the disk cannot once more, in the commit: a script's file of holes
-    takes no space before. Say what is left out.
+    """Refuse what OSTree cannot hold, and what does not fit on the disk a second time, in the commit: a script's
+    sparse file takes no space before. Warn of what is left out.
 
     Raises TreeError, SpaceError."""
     written = 0

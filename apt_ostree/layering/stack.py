@@ -22,7 +22,7 @@ from .hydrate import Hydrator
 from .job import Job
 
 DEBS = "/run/apt-ostree"
-"""Where the sandbox sees the packages."""
+"""The directory in which the sandbox sees the packages."""
 _POLICY = f"{DEBS}/policy-rc.d"
 
 
@@ -35,7 +35,7 @@ class Stack:
         """The lowest first."""
 
     def view(self) -> View:
-        """What the stack shows, the base included."""
+        """Single files as the stack shows them, the base included."""
         return View([*reversed(self.layers), self.job.base.path])
 
     @contextmanager

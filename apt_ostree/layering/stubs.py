@@ -37,7 +37,7 @@ UNAME = "usr/bin/uname"
 
 POLICY = "usr/sbin/policy-rc.d"
 """The one program that is wanted although no package may have it. Then it is a link to one outside the tree:
-update-alternatives(1) replaces links, and no files."""
+update-alternatives(1) replaces links, but not files."""
 
 
 @dataclass(frozen=True, slots=True)

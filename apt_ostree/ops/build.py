@@ -67,7 +67,7 @@ def find(current: Transaction, inputs: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a layer is to be made of."""
+    """The order for a layer: what it is to be made of."""
 
     base: CommitInfo
     tree: BaseTree
@@ -76,7 +76,7 @@ class Order:
     cached: Mapping[Package, Cached]
     """The packages of the plan, imported."""
     answers: str
-    """What debconf is told before it asks."""
+    """Answers that debconf gets before it asks."""
     inputs: str
     """The digest of all this: see ``inputs_digest``."""
 
@@ -117,7 +117,7 @@ def build(current: Transaction, order: Order) -> str:
 
 
 def _job(current: Transaction, order: Order, work: Path) -> Job:
-    """What the assembly is given: the order, and what the machine and its configuration say."""
+    """The job of the assembly: the order, and what the machine and its configuration say."""
     return Job(
         current.repo,
         work,
@@ -135,7 +135,7 @@ def _job(current: Transaction, order: Order, work: Path) -> Job:
 
 
 def _reserved(current: Transaction) -> users.Reserved:
-    """What names have on the machine: in its own /etc above all, then in what is deployed, then in what it
+    """Read what names have on the machine: in its own /etc above all, then in what is deployed, then in what it
     remembers of packages that are gone while their files in /var are not."""
     loaded = current.sysroot
     deployed = [loaded.path / deployment.path / "usr/etc" for deployment in loaded.of(current.osname)]
@@ -149,7 +149,7 @@ def _reserved(current: Transaction) -> users.Reserved:
 
 
 def _notes(order: Order, kernels: kernel.Kernels | None) -> metadata.Layer:
-    """What the commit of a layer says of itself."""
+    """The notes that the commit of a layer carries."""
     return metadata.Layer(
         f"{ENGINE} ({__version__})",
         caller.uid(),

@@ -33,14 +33,14 @@ def fetch(current: Transaction, solver: Apt, missing: Sequence[Solved]) -> dict[
         own = current.area / "tmp" / file.name
         try:
             take(file, own)
-            return import_deb(current.repo, current.area, own, solved.sha256, anew=True)
+            return import_deb(current.repo, current.area, own, solved.sha256, again=True)
         except AptOstreeError:
             # A damaged download would be taken for the package again and again.
             own.unlink(missing_ok=True)
             file.unlink(missing_ok=True)
             apt.download(solver, [solved.package])
             take(file, own)
-            return import_deb(current.repo, current.area, own, solved.sha256, anew=True)
+            return import_deb(current.repo, current.area, own, solved.sha256, again=True)
         finally:
             own.unlink(missing_ok=True)
             file.unlink(missing_ok=True)

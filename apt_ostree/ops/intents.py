@@ -80,7 +80,7 @@ def import_files(current: Transaction, files: Sequence[Path], *, again: bool = F
         return []
     recovery.mark_unsynced(current.sysroot)
     with current.phase("import"):
-        imported = [import_deb(current.repo, current.area, file.absolute(), anew=again) for file in files]
+        imported = [import_deb(current.repo, current.area, file.absolute(), again=again) for file in files]
     return [LocalPackage(cached.sha256, cached.package) for cached in imported]
 
 

@@ -26,7 +26,7 @@ BLOCK = 1 << 15
 CONTROL_BYTES = 64 << 20
 """The control archive is read into memory. The largest are lists of checksums and templates, some megabytes."""
 
-_LEAVE_OUT = "Nothing was changed. Leave that package out; only its maintainer can make one that fits."
+_LEAVE_OUT = "Nothing was changed. Leave that package out; only its maintainer can repair it."
 
 _AR_HEADER = 60
 
@@ -139,9 +139,9 @@ def write(
     target: Path,
     control: bytes,
     data: tarfile.TarFile,
-    exchange: Callable[[tarfile.TarInfo], IO[bytes] | None],
+    replace: Callable[[tarfile.TarInfo], IO[bytes] | None],
 ) -> None:
-    """Write a .deb (deb(5)) like the one ``data`` came from, with other contents where ``exchange`` gives one."""
+    """Write a .deb (deb(5)) like the one ``data`` came from, with other contents where ``replace`` gives one."""
     with target.open("wb") as file:
         file.write(b"!<arch>\n")
         file.write(_ar_header("debian-binary", 4) + b"2.0\n")
@@ -150,7 +150,7 @@ def write(
         file.write(_ar_header("data.tar", 0))
         with tarfile.open(fileobj=file, mode="w|", format=tarfile.GNU_FORMAT, bufsize=BLOCK) as tar:
             for member in data.getmembers():
-                content = exchange(member) if member.isfile() else None
+                content = replace(member) if member.isfile() else None
                 if content is None:
                     tar.addfile(member, data.extractfile(member) if member.isfile() else None)
                     continue

@@ -16,7 +16,7 @@ from ..host import proc
 from ..model import Package
 
 DATABASES = ("usr/lib/sysimage/dpkg", "usr/share/dpkg/database", "var/lib/dpkg")
-"""Where a tree may keep its dpkg database, relative to its root; the first is ours."""
+"""Directories in which a tree may keep its dpkg database, relative to its root; the first is ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def database(tree: Path) -> Path:
 
 
 def installed(tree: Path) -> list[Installed]:
-    """What a tree's database says is installed, sorted. Raises TreeError."""
+    """Return what a tree's database says is installed, sorted. Raises TreeError."""
     text = (database(tree) / "status").read_text(errors="surrogateescape")
     return sorted(parse_status(text), key=lambda entry: entry.package)
 

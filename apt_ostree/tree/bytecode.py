@@ -1,7 +1,7 @@
 """Byte-compiled Python, valid in a deployed tree, where every time is 0 (PEP 552).
 
 A .pyc names its source's time of change. Where a script compiled a file whose time was another, Python would compile
-it anew at each start, and could not keep the result.
+it again at each start, and could not keep the result.
 """
 
 from __future__ import annotations
@@ -59,6 +59,6 @@ def zero_source_time(path: Path, spare: Path) -> None:
 
 
 def has_time(header: bytes) -> bool:
-    """Whether the first 16 bytes of a file are those of a .pyc that names its source's time: every magic number ends
+    """True if the first 16 bytes of a file are those of a .pyc that names its source's time: every magic number ends
     so, and the flags are none."""
     return len(header) == 16 and header[2:4] == b"\r\n" and header[4:8] == bytes(4)

@@ -38,14 +38,14 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What is new in packages that share a changelog, the newest first; None where the commit ships none."""
+    """News of packages that share a changelog, the newest first; None where the commit ships none."""
 
     packages: tuple[str, ...]
     releases: tuple[Release, ...] | None
 
 
 def parse(text: str) -> Iterator[Release]:
-    """The entries of a changelog, in its order; what stands before the first is no entry."""
+    """The entries of a changelog, in its order; what stands before the first is not one."""
     version, lines = "", list[str]()
     for line in [*text.splitlines(), None]:
         match = _HEADER.fullmatch(line) if line is not None else None
@@ -68,7 +68,7 @@ def newer(text: str, than: str) -> tuple[Release, ...]:
 
 
 def news(repo: Path, old: str, new: str, changed: Sequence[tuple[Package, Package]]) -> list[News]:
-    """What is new in the packages that two commits have in different versions."""
+    """Return the news of the packages that two commits have in different versions."""
     before = source_versions(repo, old)
     shared: dict[tuple[Release, ...] | None, list[str]] = {}
     for package, _ in changed:

@@ -2,7 +2,7 @@
 
 ostree keeps every file that differs from the deployment's own /usr/etc, whatever the new tree has there
 (ostree-admin-config-diff(1), "Atomic Upgrades" in ostree's manual). So where the new tree changed that file too,
-the administrator's version stays, and nobody else would say so.
+the administrator's version stays, and no other tool says so.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Conflict:
 
 
 def conflicts(repo: Path, deployment: Path, old: str, new: str) -> list[Conflict]:
-    """What was changed in a deployment's /etc and between the commits ``old``, its own, and ``new``.
+    """Return what was changed in a deployment's /etc and between the commits ``old``, its own, and ``new``.
 
     Costs a walk through /etc, and one look into each commit only if anything was changed here. What may not be
     read counts as unchanged, unless its size tells.
@@ -52,7 +52,7 @@ def local_changes(deployment: Path) -> dict[str, str]:
 
 
 def _files(top: Path) -> dict[str, os.DirEntry[str]]:
-    """Everything below ``top`` but directories: ostree merges them, too, and nobody edits them."""
+    """Everything below ``top`` but directories: ostree merges them, too, but people do not edit them."""
     found: dict[str, os.DirEntry[str]] = {}
     pending = [(os.fspath(top), "")]
     while pending:

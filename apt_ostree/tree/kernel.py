@@ -29,13 +29,13 @@ UNUSED = "vmlinuz.unused"
 """The image of a kernel that is installed and does not boot: a name that OSTree does not look for."""
 INITRAMFS = "initramfs.img"
 _WITH_IMAGE = ("config", "System.map")
-"""What lies beside an image in /boot, with the version behind the name; scripts of dkms and others read it."""
+"""Files beside an image in /boot, with the version behind the name; scripts of dkms and others read them."""
 
 WANTED = "initramfs-wanted"
 """A file in the sandbox's /boot: some script asked for a new initramfs. See stubs.py."""
 
 INPUTS = ("usr/lib/dracut", "usr/etc/dracut.conf", "usr/etc/dracut.conf.d", "usr/lib/firmware")
-"""What an initramfs is made of, besides the kernel's modules; every package may change that."""
+"""The sources of an initramfs, in addition to the kernel's modules; every package may change them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def versions(boot: Path) -> list[str]:
 
 
 def _is_file(path: Path) -> bool:
-    """Whether it is a file itself: a script's link leads to the host's files, its FIFO to nothing, for ever."""
+    """True for a file itself: a script's link leads to the host's files, and reading its FIFO never ends."""
     return path.is_file() and not path.is_symlink()
 
 
@@ -81,8 +81,8 @@ def read(tree: Path) -> Kernels | None:
 
 
 def choose(boot: Path, before: Iterable[str]) -> str | None:
-    """Which kernel in ``boot`` is to boot, if there is one: what came besides those of the base rather than they,
-    a later one rather than an earlier."""
+    """Return the kernel in ``boot`` that is to boot, if there is one: the newest of those that the base did not have
+    ``before``, else the newest."""
     present, old = versions(boot), set(before)
     return next(reversed([version for version in present if version not in old] or present), None)
 
@@ -91,13 +91,13 @@ def none_left(gone: Iterable[str]) -> TreeError:
     """The error of a tree that lost its last kernel."""
     return TreeError(
         "no kernel would be left to boot",
-        f"the image's own goes ({', '.join(gone)}), and no other comes",
+        f"{', '.join(gone)} would be removed, and no other kernel installed",
         "Nothing was changed. Name the one to take its place: 'apt-ostree override remove NAME --install KERNEL'.",
     )
 
 
 def is_package(name: str) -> bool:
-    """Whether it is the name of a package with a kernel, or that depends on one, in Debian."""
+    """True for the name of a package with a kernel, or of one that depends on it, in Debian."""
     return name.startswith("linux-image-")
 
 
@@ -127,7 +127,7 @@ def _place(root: Path, boot: Path, version: str, *, boots: bool) -> bool:
     """Put one kernel where it belongs; returns whether a booting one is new there."""
     modules = beneath(root, f"{MODULES}/{version}")
     if modules is None or modules.is_symlink() or not modules.is_dir():
-        raise TreeError(f"kernel {version} has no modules", f"there is no directory /{MODULES}/{version}")
+        raise TreeError(f"kernel {version} has no modules", f"/{MODULES}/{version} does not exist")
     image = boot / f"vmlinuz-{version}"
     wanted, other = (IMAGE, UNUSED) if boots else (UNUSED, IMAGE)
     place = modules / wanted
@@ -162,7 +162,7 @@ def etc_archive(etc: Path, names: Sequence[str], target: Path) -> None:
 
     ``names`` are absolute paths below /etc. The archive (cpio's "newc", Linux's
     Documentation/driver-api/early-userspace/buffer-format.rst) depends on names, modes, owners and contents
-    alone. Raises TreeError for what is no regular file; a link is not followed.
+    alone. Raises TreeError for what is not a regular file; a link is not followed.
     """
     members: dict[str, tuple[int, int, int, bytes]] = {}
     for name in sorted(set(names)):
@@ -170,7 +170,7 @@ def etc_archive(etc: Path, names: Sequence[str], target: Path) -> None:
         source = beneath(etc, inner)
         if source is None or not stat.S_ISREG(source.lstat().st_mode):
             raise TreeError(
-                f"{name} is tracked for the initramfs, and is no regular file",
+                f"{name} is tracked for the initramfs, but is not a regular file",
                 f"looked for in {etc}",
                 f"Make it, or run 'apt-ostree initramfs-etc --untrack {name}'.",
             )
@@ -190,18 +190,18 @@ def etc_archive(etc: Path, names: Sequence[str], target: Path) -> None:
 
 
 def inputs_changed(layers: Iterable[Path], version: str) -> bool:
-    """Whether layers over a base change what the base's initramfs was made of."""
+    """True if layers over a base change what the base's initramfs was made of."""
     names = (*INPUTS, f"{MODULES}/{version}")
     return any(beneath(layer, name) is not None for layer in layers for name in names)
 
 
 def has_dracut(tree: Path) -> bool:
-    """Whether a tree can make an initramfs that OSTree boots."""
+    """True if a tree can make an initramfs that OSTree boots."""
     return (tree / "usr/bin/dracut").is_file()
 
 
 def require_dracut(tree: Path) -> None:
-    """Refuse a tree whose initramfs nobody can make. Raises TreeError."""
+    """Refuse a tree without dracut. Raises TreeError."""
     if has_dracut(tree):
         return
     has_other = (tree / "usr/sbin/mkinitramfs").exists() or (tree / "usr/sbin/update-initramfs").exists()
@@ -215,13 +215,13 @@ def require_dracut(tree: Path) -> None:
 def initramfs(sandbox: Sandbox, root: Path, version: str, log: Path, arguments: Sequence[str] = ()) -> None:
     """Make a kernel's initramfs with dracut in the sandbox: generic, with ostree's module, reproducible.
 
-    ``arguments`` go to dracut(8) besides. Raises TreeError, with dracut's last lines.
+    ``arguments`` are further ones for dracut(8). Raises TreeError, with dracut's last lines.
     """
     require_dracut(root)
     image = f"/{MODULES}/{version}/{INITRAMFS}"
     command = [
         "dracut",
-        # First: a word among the arguments that is no option's would be taken for the image else, and be overwritten.
+        # First: a word among the arguments that belongs to no option would be taken for the image, and overwritten.
         image,
         version,
         "--force",
@@ -242,7 +242,7 @@ def initramfs(sandbox: Sandbox, root: Path, version: str, log: Path, arguments: 
     sandbox.run(["lsinitrd", "--mod", image], on_line=modules.append)
     if "ostree" not in modules:
         raise TreeError(
-            f"the initramfs of kernel {version} could not find a deployment",
-            "dracut left ostree's module out",
+            f"the initramfs of kernel {version} cannot find a deployment",
+            "dracut left out ostree's module",
             "The package ostree-boot has it; dracut.conf(5) can omit it.",
         )

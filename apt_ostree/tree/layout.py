@@ -33,7 +33,7 @@ MOUNT_POINTS = {"boot": 0o755, "dev": 0o755, "proc": 0o755, "run": 0o755, "sys":
                 "tmp": 0o1777, "var": 0o755}  # fmt: skip
 
 _NEEDED = ("usr", *(name for name in MOUNT_POINTS if name != "tmp"))
-"""What every tree has as a directory; a base of another maker may go without /tmp."""
+"""Directories that every tree has; that of another maker may lack /tmp."""
 
 _RUN_RECORDS = ("etc/hostname", "etc/resolv.conf", "etc/mtab.apt-ostree", "var/log/lastlog", "var/log/btmp",
                 "var/log/wtmp", "var/log/faillog", "var/lib/dbus/machine-id")  # fmt: skip
@@ -43,7 +43,7 @@ _RUN_RECORDS = ("etc/hostname", "etc/resolv.conf", "etc/mtab.apt-ostree", "var/l
 def convert(root: Path) -> None:
     """Turn a plain Debian root into a tree to commit, in place. Raises TreeError."""
     if not (root / "var/lib/dpkg/status").is_file():
-        raise TreeError("the root has no dpkg database", f"there is no {root / 'var/lib/dpkg/status'}")
+        raise TreeError("the root has no dpkg database", f"{root / 'var/lib/dpkg/status'} does not exist")
     for name in ("usr", "etc", "var"):
         if (root / name).is_symlink():
             raise TreeError(f"/{name} is a link", "a tree keeps it as a directory")
@@ -126,7 +126,7 @@ def _move_top(root: Path) -> None:
 
 
 def audit(repo: Path, commit: str, base: str | None = None) -> None:
-    """Refuse a commit that would not be what its user expects after a boot. Raises TreeError.
+    """Refuse a commit that a booted system could not rely on. Raises TreeError.
 
     Read from the commit's listings, so that it judges what will be deployed, not what was meant. A layer's links
     have to be those of its ``base``, which another tool may have made; else all of LINKS are needed.
@@ -148,7 +148,7 @@ def audit(repo: Path, commit: str, base: str | None = None) -> None:
         if inside := [path for path in entries if path.startswith(f"/{name}/")]:
             problems.append(f"/{name} is not empty: {', '.join(inside[:5])}")
     if "/usr/etc" not in entries:
-        problems.append("there is no /usr/etc")
+        problems.append("/usr/etc is missing")
     if problems:
         raise TreeError(
             "the tree breaks the layout that a booted system relies on",
@@ -158,7 +158,7 @@ def audit(repo: Path, commit: str, base: str | None = None) -> None:
 
 
 def _entries(repo: Path, commit: str) -> dict[str, ostree.Listed]:
-    """What a commit has at the top, in /usr and in the mount points, by path; not what lies deeper."""
+    """Entries of a commit at the top, in /usr and in the mount points, by path; nothing deeper."""
     top = _list(repo, commit, "/")
     inner = [path for path in ("/usr", *(f"/{name}" for name in MOUNT_POINTS)) if path in top and top[path].kind == "d"]
     return {**top, **(_list(repo, commit, *inner) if inner else {})}

@@ -1,4 +1,4 @@
-"""What packages put into /opt and /usr/local: in /usr, where it rolls back, and linked from where they look for it.
+"""Files of packages in /opt and /usr/local: moved to /usr, where they roll back, and linked from where they were.
 
 Both names lead into /var, since an administrator writes there, too (hier(7), policy 9.1.2). A vendor's
 /opt/NAME moves to /usr/lib/opt/NAME, a file in /usr/local to /usr/lib/usrlocal; tmpfiles.d(5) lines of type
@@ -55,10 +55,10 @@ def _move_below(var: Path, name: str, before: state.Snapshot, target: Path, line
 
 
 def _holds_anything(directory: Path) -> bool:
-    """Whether a directory has more below it than directories."""
+    """True if a directory has more below it than directories."""
     return any(not entry.is_dir(follow_symlinks=False) for entry in walk(directory))
 
 
 def is_link_of_ours(path: Path) -> bool:
-    """Whether it is one of the links that lead to what was moved."""
+    """True for one of the links that lead to what was moved."""
     return path.is_symlink() and os.readlink(path).startswith(tuple(f"/{place}/" for place in PLACES.values()))

@@ -4,7 +4,7 @@ OSTree never touches /var after the first deployment, so a commit must not conta
 place: state that belongs to /usr lives in /usr/lib/sysimage and is linked from /var; everything else becomes a
 template in /usr/share/factory/var, and its path a line of a list. A unit of ours (seed-var) delivers each path of
 the lists once. (systemd's own ``C`` lines would reset modes, skip directories that are not empty, and bring deleted
-files back: tmpfiles.d(5).) Directories have tmpfiles.d lines besides, which bring them back when they are missing.
+files back: tmpfiles.d(5).) Directories also have tmpfiles.d lines, which bring them back when they are missing.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _SHARED = ("lib", "cache", "log", "spool", "mail", "opt", "local", "usrlocal", "
 
 
 def sysimage_name(linked: str) -> str:
-    """Where below /usr/lib/sysimage a LINKED directory lives: dpkg's and debconf's names are the plain ones."""
+    """The name below /usr/lib/sysimage of a LINKED directory: dpkg's and debconf's names are the plain ones."""
     stem = linked.partition("/")[2].rpartition("/")[2]
     return "dictionaries-common-cache" if linked == "cache/dictionaries-common" else stem
 
@@ -124,7 +124,7 @@ def populate(tree: Path, var: Path) -> None:
         if (tree / SYSIMAGE / sysimage_name(name)).exists():
             place = var / name
             place.parent.mkdir(parents=True, exist_ok=True)
-            # Absolute: the sandbox sees /var at a depth of its own, and nobody follows it outside.
+            # Absolute: the sandbox sees /var at a depth of its own, and it is never followed outside.
             place.symlink_to(f"/{SYSIMAGE}/{sysimage_name(name)}")
     for file in sorted((tree / TMPFILES).glob("00-apt-ostree*.conf")):
         obey(var, file.read_text(errors="surrogateescape").splitlines())
@@ -178,7 +178,7 @@ Snapshot = Mapping[str, Facts]
 
 
 def snapshot(var: Path) -> Snapshot:
-    """What ``var`` holds: path -> facts."""
+    """Return what ``var`` holds: path -> facts."""
     return {name: facts(path) for name, path in _entries(var)}
 
 
@@ -200,14 +200,14 @@ def _entries(var: Path) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """What became of a /var: tmpfiles.d lines, and the paths that a list names, parents first."""
+    """The forms in which a commit carries a /var: tmpfiles.d lines, and the paths that a list names, parents first."""
 
     lines: tuple[str, ...]
     paths: tuple[str, ...]
 
 
 def capture(var: Path, before: Snapshot) -> Captured:
-    """What is in ``var`` beyond ``before``, in the forms that a commit can carry.
+    """Return what is in ``var`` beyond ``before``, in the forms that a commit can carry.
 
     A new directory that holds a file itself is a program's state with all below it, which is whole or worthless: no
     tmpfiles.d line brings a part of it back.
@@ -245,7 +245,7 @@ def _holds_files(path: str) -> bool:
 
 
 def _is_safe(var: Path, name: str) -> bool:
-    """Whether systemd-tmpfiles follows a path: never from a user's directory to what is another's, root's even."""
+    """True if systemd-tmpfiles follows a path: never from a user's directory to what belongs to another, even root."""
     owners = [os.lstat(var / directory).st_uid for directory in (*_parents(name), name)]
     return all(above in (0, below) for above, below in pairwise(owners))
 

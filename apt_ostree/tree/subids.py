@@ -40,7 +40,7 @@ def parse(text: str) -> list[Range]:
 
 
 def allot(text: str, base: str, reserved: str) -> str:
-    """The list ``text`` of a layer where new ranges touch nobody's: not the ``base``'s, nor what is ``reserved``.
+    """The list ``text`` of a layer where new ranges overlap neither the ``base``'s nor those that are ``reserved``.
 
     A name keeps a range of that size that ``reserved`` has for it; else, where its range overlaps another's, it gets
     the first that is free.

@@ -1,5 +1,6 @@
-"""What a tree ships for the machine that boots it: the units that bring the image's accounts into /etc, seed /var,
-make the machine's own keys, and note which deployment was booted.
+"""The units and programs that a tree ships for the machine that boots it.
+
+They bring the image's accounts into /etc, seed /var, make the machine's own keys, and note which deployment was booted.
 
 A key made by a package's script while an image or a layer is built would be shared by every machine of the
 image, and would change with every new layer. Such files never enter a commit.
@@ -59,12 +60,12 @@ def drop_identity(tree: Path) -> bool:
 
 
 def is_shipped(tree: Path) -> bool:
-    """Whether a tree has any of these programs, of whatever version."""
+    """True if a tree has any of these programs, in any version."""
     return any(beneath(tree, f"{_DIRECTORY}/{name}") is not None for name in _PROGRAMS)
 
 
 def is_current(tree: Path) -> bool:
-    """Whether a tree has all of them as this version writes them."""
+    """True if a tree has all of them as this version writes them."""
     places = ((beneath(tree, name), text) for name, text, _ in _files())
     return all(place is not None and place.is_file() and place.read_text() == text for place, text in places)
 

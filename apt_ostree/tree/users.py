@@ -30,8 +30,8 @@ SYSTEM_ID_MAX = 999
 NOBODY = 65534
 
 RECORD = "var/lib/apt-ostree/accounts"
-"""Where a machine remembers whose number is whose: written at boot by settle-accounts, a line "u NAME ID" or
-"g NAME ID" each. An id that is nobody's to hand out (PEOPLE_IDS end below it) only keeps a name's files apart."""
+"""The file in which a machine remembers which number belongs to whom, written at boot by settle-accounts: a line
+"u NAME ID" or "g NAME ID" each. An id above PEOPLE_IDS, which is never handed out, only keeps a name's files apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Numbers:
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
-    """What names have on a machine: their numbers, and the texts of its lists of subordinate ids (subids.py)."""
+    """The holdings of names on a machine: their numbers, and the texts of its lists of subordinate ids (subids.py)."""
 
     numbers: Numbers = field(default_factory=Numbers)
     subids: Mapping[str, str] = field(default_factory=dict)
@@ -100,7 +100,7 @@ def numbers(accounts: Accounts) -> Numbers:
 
 
 def read_record(root: Path) -> Numbers:
-    """What a machine remembers below ``root``, which holds its /var; lines of another form are left out."""
+    """Read what a machine remembers below ``root``, which holds its /var; lines of another form are left out."""
     found: dict[str, dict[str, int]] = {"u": {}, "g": {}}
     for line in read_list(root, RECORD).splitlines():
         words = line.split(" ")
@@ -122,7 +122,7 @@ class Moves:
 
 
 def choose_numbers(after: Accounts, base: Accounts, reserved: Numbers) -> Moves:
-    """Which numbers a layer's new accounts get instead of those that their scripts picked.
+    """Choose the numbers that a layer's new accounts get instead of those that their scripts picked.
 
     A name keeps the number that ``reserved`` has for it, and takes no other name's. Where the base gave the
     number to somebody else meanwhile, the name gets a free one, and ``conflicts`` says so. Raises TreeError
@@ -232,13 +232,13 @@ def renumber_files(tree: Path, moves: Moves, spare: Path) -> None:
             os.setxattr(path, name, value, follow_symlinks=False)
 
 
-def sysusers(accounts: Accounts, besides: Accounts | None = None) -> str:
-    """The sysusers.d(5) text for the system accounts in ``accounts`` that ``besides`` does not have.
+def sysusers(accounts: Accounts, known: Accounts | None = None) -> str:
+    """The sysusers.d(5) text for the system accounts in ``accounts`` that ``known`` does not have.
 
     Groups come first, then users, then memberships: a ``u`` line would otherwise make a group of its own. A user's
     group stands by name: should its number be somebody else's on a machine, the group gets another there.
     """
-    known = besides or Accounts({}, {})
+    known = known or Accounts({}, {})
     lines: list[str] = []
     for name, words in sorted(accounts.group.items()):
         if name not in known.group and _is_system(words[2]):

@@ -112,7 +112,7 @@ CASES = {
     ),
     "a package with a name that dpkg cannot unpack": Case(
         ("install", "name-too-long"),
-        r"name-too-long could not be laid over the base",
+        r"name-too-long could not be installed",
         r"(?s).*File name too long.*",
         RESOLUTION,
     ),

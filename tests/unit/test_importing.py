@@ -57,11 +57,11 @@ def test_members_that_a_commit_can_hold_are_all_taken() -> None:
         (member("./strange", 0, b"Z"), "./strange is of an unknown type, which OSTree cannot hold"),
         (
             member("./h", 0, tarfile.LNKTYPE, "./absent"),
-            "./h is a hard link to ./absent, which is no file before it in the package",
+            "./h is a hard link to ./absent, which is not a file before it in the package",
         ),
         (
             member("./h", 0, tarfile.LNKTYPE, "/etc/shadow"),
-            "./h is a hard link to /etc/shadow, which is no file before it in the package",
+            "./h is a hard link to /etc/shadow, which is not a file before it in the package",
         ),
         (
             member("usr/" + "d/" * 1600),
@@ -69,9 +69,12 @@ def test_members_that_a_commit_can_hold_are_all_taken() -> None:
         ),
         (member("./ostree/", 0, tarfile.DIRTYPE), "./ostree lies in OSTree's own place"),
         (member("./sysroot/x"), "./sysroot/x lies in OSTree's own place"),
-        (member("usr/etc/x"), "usr/etc/x is what a deployment has /etc in; a package ships it as /etc"),
-        (member("./media/x/y"), "./media/x/y lies where every boot starts with nothing"),
-        (member("./run/l", 0, tarfile.SYMTYPE, "x"), "./run/l lies where every boot starts with nothing"),
+        (member("usr/etc/x"), "usr/etc/x is where a deployment keeps /etc; a package must ship it as /etc"),
+        (member("./media/x/y"), "./media/x/y would be gone after a boot: a deployment keeps nothing in /media"),
+        (
+            member("./run/l", 0, tarfile.SYMTYPE, "x"),
+            "./run/l would be gone after a boot: a deployment keeps nothing in /run",
+        ),
     ],
 )
 def test_members_that_a_commit_cannot_hold_are_named(info: tarfile.TarInfo, detail: str) -> None:

@@ -110,4 +110,4 @@ def test_etc_beside_usr_etc_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_tree_without_usr_etc_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(TreeError) as caught:
         audit(monkeypatch, without("usr/etc"), GOOD)
-    assert caught.value.detail == "there is no /usr/etc"
+    assert caught.value.detail == "/usr/etc is missing"

@@ -40,7 +40,7 @@ def test_beyond_the_layers_that_the_kernel_stacks_packages_are_unpacked_whole() 
         Round(packages("eFg"), ()),
     ]
     assert whole == set(packages("aBcDeFg"))
-    with pytest.raises(TreeError, match="cannot be laid in 1 rounds"):
+    with pytest.raises(TreeError, match="cannot be installed in 1 rounds"):
         cut(given, packages("BDF"), limit=1)
     assert len(cut([Round(packages("A" * 900), ())], packages("A"))[0]) == ROUNDS_MAX
 

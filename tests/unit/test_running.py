@@ -112,10 +112,10 @@ dpkg: ... it looks like that went OK
         (POSTINST_KILLED, 1, "the postinst script of killed failed (killed by signal (Killed))"),
         (FOREIGN, 1, "the postinst script of fail-arch failed (exit status 3)"),
         (NO_INTERPRETER, 1, "the postinst script of noexec failed (exit status 2)"),
-        (CLASH_12, 1, "clash could not be laid over the base"),
-        (CLASH_13, 1, "clash could not be laid over the base"),
-        (BROKEN, 1, "broken could not be laid over the base"),
-        (NEEDS, 1, "needs could not be laid over the base"),
+        (CLASH_12, 1, "clash could not be installed"),
+        (CLASH_13, 1, "clash could not be installed"),
+        (BROKEN, 1, "broken could not be installed"),
+        (NEEDS, 1, "needs could not be installed"),
         ("dpkg: error: dpkg frontend lock was locked by another process\n", 2, "dpkg failed"),
         ("", 1, "dpkg failed"),
         ("Setting up slow (1.0) ...\n", -15, "dpkg was ended by signal 15"),
@@ -129,7 +129,7 @@ def test_script_error_names_the_package_the_script_and_how_it_ended(output: str,
     ("output", "brief"),
     [
         pytest.param(TWO, "the postinst script of fail-postinst failed (exit status 3)", id="one after another error"),
-        pytest.param(RECOVERED, "clash could not be laid over the base", id="one that dpkg made good"),
+        pytest.param(RECOVERED, "clash could not be installed", id="one that dpkg made good"),
     ],
 )
 def test_script_error_reads_a_scripts_failure_where_dpkg_gives_its_package(output: str, brief: str) -> None:

@@ -14,12 +14,12 @@ from apt_ostree.tree.users import (
     Accounts,
     Moves,
     Numbers,
+    choose_numbers,
+    date_shadow,
     parse,
     read_record,
     renumber_group,
     renumber_passwd,
-    choose_numbers,
-    date_shadow,
     sysusers,
 )
 
