@@ -45,7 +45,7 @@ KILLED, SURVIVED, TIMEOUT = "killed", "SURVIVED", "timeout"
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the tests made of a mutant, and the test that noticed it first."""
+    """The result for a mutant, and the test that noticed it first."""
 
     mutant: Mutant
     result: str

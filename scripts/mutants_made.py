@@ -46,7 +46,7 @@ def named(top: Path, names: Sequence[str]) -> list[Mutant]:
     """The mutants of NAMED, or those of the given ``names``. Raises Misfit with a line for each that does not fit."""
     entries = tomli.loads((top / NAMED).read_text())["mutant"]
     known = [entry["name"] for entry in entries]
-    problems = [f"{name}: there is no such mutant" for name in names if name not in known]
+    problems = [f"{name}: no mutant has this name" for name in names if name not in known]
     problems += [f"{name}: two mutants have this name" for name in sorted({n for n in known if known.count(n) > 1})]
     found = []
     for entry in entries:

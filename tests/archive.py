@@ -39,7 +39,7 @@ BASE_RECIPE = "1"
 """Part of the small base's cache key: raise it when its recipe changes in a way that the key does not see."""
 
 WITH_ACCOUNTS = ("adduser", "systemd")
-"""What a small base needs besides for each way to make a user: adduser(8), useradd(8), systemd-sysusers(8)."""
+"""The packages that a small base needs for each way to make a user: adduser(8), useradd(8), systemd-sysusers(8)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Archive:
 
     @property
     def uri(self) -> str:
-        """What a sources entry calls the archive."""
+        """The URI of the archive, as a sources entry names it."""
         return self.root.as_uri()
 
 
@@ -89,7 +89,7 @@ def public_directory() -> Iterator[Path]:
 def build_deb(source: Path, out: Path) -> Path:
     """Build the fixture in ``source`` into the directory ``out``; returns ``out/NAME_VERSION_ARCH.deb``."""
     fields = _control_fields((source / "control").read_text())
-    # An epoch is no part of a file name in a pool.
+    # In a pool, a file's name is without the epoch.
     version = fields["Version"].partition(":")[2] or fields["Version"]
     deb = out / f"{fields['Package']}_{version}_{fields['Architecture']}.deb"
     with tempfile.TemporaryDirectory(prefix="fixture-") as name:
@@ -108,10 +108,9 @@ def build_archive(
 ) -> Archive:
     """Build every fixture below ``fixtures`` and index and sign the result, with a new key, in ``out``.
 
-    ``release`` is what else stands in the Release file; one that is not ``signed`` has a key all the same.
+    ``release`` is put at the top of the Release file. An archive that is not ``signed`` still has a key.
 
-    The files are readable by everybody; that ``_apt`` can reach ``out`` is up to the caller
-    (``public_directory``).
+    Everybody can read the files; the caller sees to it that ``_apt`` can reach ``out`` (``public_directory``).
     """
 
     def build(pool: Path) -> None:
@@ -122,7 +121,7 @@ def build_archive(
 
 
 def index_archive(debs: Sequence[Path], out: Path, label: str = LABEL) -> Archive:
-    """The same of finished packages."""
+    """Index and sign finished packages in ``out``, as ``build_archive`` does."""
 
     def copy(pool: Path) -> None:
         for deb in debs:
@@ -219,7 +218,7 @@ def small_base(cache: Path, suite: str | None = None, more: Sequence[str] = ()) 
     """A tar of a small Debian root: the essential packages, passwd and the fixture base-lib; no apt sources.
 
     It comes from the real archive, by way of mmdebstrap and the host's apt settings (root; some 10 s), and
-    stays in ``cache`` for the next call. ``suite`` is the host's own unless given; ``more`` packages come besides.
+    stays in ``cache`` for the next call. ``suite`` is by default the host's own; ``more`` packages are added.
     """
     suite = suite or _host_suite()
     cache.mkdir(parents=True, exist_ok=True)
@@ -294,7 +293,7 @@ def _stage_control(source: Path, stage: Path) -> None:
 
 
 def _md5sums(source: Path, stage: Path) -> bytes:
-    """What dh_md5sums(1) writes: a line for each regular file that is no conffile."""
+    """The list that dh_md5sums(1) writes: a line for each regular file that is not a conffile."""
     conffiles = (source / "conffiles").read_text().split() if (source / "conffiles").exists() else []
     lines = []
     for path in sorted(stage.rglob("*")):

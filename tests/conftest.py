@@ -1,4 +1,4 @@
-"""What tests share: the fixture archive, a base commit, and sysroots cloned from one that is made once."""
+"""Fixtures of all tests: the archive, a base commit, and sysroots cloned from one that is made once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def pytest_report_header() -> str:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """In CI everything is there that a test can need: one that skips there proves nothing, and says so."""
+    """Count a skipped test as a failure in CI: there everything exists that a test can need."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if os.environ.get("CI") == "true" and reporter is not None and reporter.stats.get("skipped"):
         reporter.write_line("CI=true: a skipped test counts as a failure", red=True)
@@ -44,7 +44,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 @pytest.fixture(scope="session")
 def archive() -> Iterator[Archive]:
-    """The signed archive of all fixture packages. Not to be changed: see ``own_archive``."""
+    """The signed archive of all fixture packages. A test that changes it takes ``own_archive``."""
     with public_directory() as directory:
         yield build_archive(FIXTURES, directory / "archive")
 
@@ -59,10 +59,10 @@ def own_archive(archive: Archive) -> Iterator[Archive]:
 
 @pytest.fixture(scope="session")
 def plain_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small base as a plain Debian root. Not to be changed."""
+    """The small base as a plain Debian root. Tests only read it."""
     root = tmp_path_factory.mktemp("plain") / "root"
     unpack_base(small_base(REPOSITORY / "build"), root)
-    # Two thirds of its files, which nothing here reads and every sysroot would carry along; of Perl, perl-base stays.
+    # Two thirds of its files: no test reads them, and every sysroot would have them. Of Perl, perl-base stays.
     for pattern in ("share/doc", "share/info", "share/locale", "share/man", "share/perl", "lib/*/perl", "lib/*/gconv"):
         for path in (root / "usr").glob(pattern):
             shutil.rmtree(path)
@@ -71,7 +71,7 @@ def plain_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def example_repo() -> Path:
-    """A repository with the example image, EXAMPLE_REF, composed once; later runs keep it. Not to be changed."""
+    """A repository with the example image, EXAMPLE_REF: composed once and kept for later runs. Tests only read it."""
     repo = REPOSITORY / "build/fidelity/repo"
     repo.parent.mkdir(parents=True, exist_ok=True)
     # Tests run in several processes.
@@ -91,7 +91,7 @@ def base_repo(archive: Archive, plain_base: Path, tmp_path_factory: pytest.TempP
 
 @pytest.fixture(scope="session")
 def template(base_repo: Base, tmp_path_factory: pytest.TempPathFactory) -> System:
-    """A sysroot with the base deployed, package lists fetched. Not to be changed: see ``sysroot``."""
+    """A sysroot with the base deployed and package lists fetched. A test that changes it takes ``sysroot``."""
     return make_template(base_repo, tmp_path_factory.mktemp("template") / "sysroot")
 
 

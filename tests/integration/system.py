@@ -1,7 +1,7 @@
 """A sysroot under test: runs the command line on it as a user would, and sees what became of it.
 
-Everything is read with ostree, dpkg and the files themselves, never with apt-ostree's own code: that is what
-is on trial.
+Results are read with ostree, with dpkg and from the files themselves, never with apt-ostree's own code: that is what
+these tests judge.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ REF = "debian/test/base"
 VERSION = "12.1"
 
 EXAMPLE_REF = "debian/13/x86_64/minimal"
-"""What examples/debian-13-minimal.toml makes: it has a kernel, and boots."""
+"""The ref that examples/debian-13-minimal.toml makes: an image with a kernel, which boots."""
 
 DATABASE = "usr/lib/sysimage/dpkg"
 
@@ -44,8 +44,8 @@ TIMEOUT = 120
 
 
 def chosen_cli() -> list[str]:
-    """The command under test: what APT_OSTREE names ("module" is ``python -m``), else dist/apt-ostree while it
-    is not older than the source, else the module."""
+    """The command under test: what APT_OSTREE names ("module" is ``python -m``), or else dist/apt-ostree if it is not
+    older than the sources, or else the module."""
     named = os.environ.get("APT_OSTREE")
     if named and named != "module":
         return [named]
@@ -57,13 +57,13 @@ def chosen_cli() -> list[str]:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What the command under test sees: little, and no terminal."""
+    """The environment of the command under test, which has no terminal either."""
     return {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": "/root",
         "LANG": "C.UTF-8",
         "PYTHONPATH": os.fspath(REPOSITORY),
-        # Else ostree marks deployments immutable, and nobody could remove the test's directory.
+        # Otherwise ostree marks deployments immutable, and the test's directory could not be removed.
         "OSTREE_SYSROOT_DEBUG": "mutable-deployments",
         **(extra or {}),
     }
@@ -105,14 +105,14 @@ def schemas_of(argv: Sequence[str]) -> list[dict[str, Any]]:
             places = [at for at in range(len(argv)) if list(argv[at : at + len(words)]) == words]
             if words and places:
                 found.append((places[0], -len(words), schema))
-    # The command comes before its arguments, and "rollback" is no part of another command.
+    # A command stands before its arguments, and the longest name that fits is its own.
     assert found, argv
     return [schema for place, length, schema in found if (place, length) == min(entry[:2] for entry in found)]
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The three parts of an error as they stand on standard error."""
+    """The three parts of an error, as standard error shows them."""
 
     brief: str
     detail: str
@@ -157,7 +157,7 @@ def run_cli(
     cwd: Path | None = None,
     timeout: float = TIMEOUT,
 ) -> Result:
-    """Run the command line; its exit status has to be ``status`` unless that is None."""
+    """Run the command line. Its exit status has to be ``status``, unless that is None."""
     argv = [*(cli or chosen_cli()), *(os.fspath(word) for word in words)]
     done = subprocess.run(
         argv,
@@ -203,12 +203,12 @@ class System:
 
     @property
     def note(self) -> Path:
-        """Who holds the lock."""
+        """The file that names the lock's holder."""
         return self.path / "ostree/apt-ostree.lock"
 
     @property
     def lock(self) -> Path:
-        """What is locked."""
+        """The file that is locked."""
         return self.path / "ostree/apt-ostree.flock"
 
     @property
@@ -227,8 +227,8 @@ class System:
         return run_cli("--sysroot", self.path, *words, status=status, env=env, cwd=cwd)
 
     def run_as_nobody(self, *words: str, status: int | None = 0) -> Result:
-        """The same by a user without rights, for whom the way to this sysroot is opened."""
-        # Nobody may go through pytest's directories, nor read the command where the project lies in root's home.
+        """Run one command as a user without rights. First, everybody may enter the directories above."""
+        # Otherwise only root can enter pytest's directories, and the project may lie in root's home.
         for path in self.path.parents:
             if not path.stat().st_mode & 0o001:
                 path.chmod(path.stat().st_mode | 0o011)
@@ -248,7 +248,7 @@ class System:
 
     @contextmanager
     def running(self, *words: str) -> Iterator[subprocess.Popen[str]]:
-        """The same, while it runs. A command that still runs at the end is killed."""
+        """Run the block while a command runs. It is killed at the end if it still runs."""
         argv = [*chosen_cli(), "--sysroot", os.fspath(self.path), *words]
         with subprocess.Popen(
             argv,
@@ -267,12 +267,12 @@ class System:
         return self.run("install", *words)
 
     def deployments(self) -> list[str]:
-        """CHECKSUM.SERIAL of each deployment in boot order, as ostree tells."""
+        """CHECKSUM.SERIAL of each deployment in boot order, from ``ostree admin status``."""
         status = output("ostree", "admin", "status", f"--sysroot={self.path}")
         return re.findall(rf"^[* ] {STATEROOT} ([0-9a-f]{{64}}\.\d+)", status, re.MULTILINE)
 
     def entry(self) -> dict[str, list[str]]:
-        """The loader entry of what boots next: the one of the highest version."""
+        """The loader entry of what boots next: the one with the highest version."""
         entries = []
         for file in (self.path / "boot/loader/entries").iterdir():
             found: dict[str, list[str]] = {}
@@ -291,7 +291,7 @@ class System:
         return self.deployments()[index].partition(".")[0]
 
     def content(self, index: int = 0) -> str:
-        """The checksum of what a deployment's commit holds, whatever its metadata."""
+        """The checksum of the content of a deployment's commit, without its metadata."""
         shown = output("ostree", "show", f"--repo={self.repo}", self.commit(index))
         match = re.search(r"^ContentChecksum: +([0-9a-f]{64})$", shown, re.MULTILINE)
         assert match is not None, shown
@@ -324,12 +324,11 @@ class System:
         return {name: (version, status) for name, version, status in rows}
 
     def fsck(self) -> None:
-        """Every object is what its name says."""
+        """Check that every object matches its checksum."""
         output("ostree", "fsck", f"--repo={self.repo}", "--quiet")
 
     def use_archive(self, archive: Archive, name: str = "fixtures") -> None:
-        """Let the administrator's /etc/apt of what boots next name another archive, or by a new ``name`` a further
-        one."""
+        """Put another archive into the /etc/apt of what boots next; with a new ``name``, an additional one."""
         _add_source(self.deployment() / "etc/apt", archive, name)
 
     def processes(self) -> list[str]:
@@ -355,15 +354,15 @@ class System:
 
     @property
     def _mounted_name(self) -> str:
-        """What mountinfo calls the sysroot where a part of it is mounted: its path in its own filesystem; as an
-        expression, which the name of another one that begins with it does not match."""
+        """A regular expression for the sysroot's path within its filesystem, by which mountinfo names it. It does not
+        match a longer name that begins with this one."""
         mount_point = next(parent for parent in self.path.parents if parent.is_mount())
         return re.escape(f"/{self.path.relative_to(mount_point)}") + r"(?![\w.-])"
 
     def snapshot(self) -> dict[str, object]:
-        """Everything that a command which fails must leave as it was. Caches and records are not part of it."""
+        """Everything that a failing command must leave as it was: not caches, and not records."""
         deploy = self.path / "ostree/deploy" / STATEROOT
-        # Logs and journal; newer releases of ostree leave even the directories above to who needs them first.
+        # Logs and journal. Newer releases of ostree do not make even the directories above them.
         records = (f"{deploy}/var/log/apt-ostree", f"{deploy}/var/lib/apt-ostree")
         above = (f"{deploy}/var/log", f"{deploy}/var/lib")
         return {
@@ -394,7 +393,7 @@ class System:
 
     @contextmanager
     def unchanged(self) -> Iterator[None]:
-        """What runs inside must leave the sysroot as it was."""
+        """Check that the block leaves the sysroot as it was."""
         before = self.snapshot()
         yield
         after = self.snapshot()
@@ -402,7 +401,7 @@ class System:
             assert after[key] == before[key], key
 
     def clone(self, target: Path) -> System:
-        """Another sysroot; they share what nobody ever writes to: the objects and what is linked to them."""
+        """A copy of the sysroot. Both share what is never written to: the objects and what is linked to them."""
         shared = [
             self.repo / "objects",
             self.area / "base",

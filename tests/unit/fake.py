@@ -8,7 +8,7 @@ BOOTCSUM = "d" * 64
 
 
 class Fake:
-    """A sysroot without deployments, and the way to add some."""
+    """A sysroot without deployments, to which a test adds some."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

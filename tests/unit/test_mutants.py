@@ -90,7 +90,7 @@ def test_a_named_mutant_that_does_not_fit_is_an_error(tmp_path: Path, entries: l
 
 def test_a_name_that_no_mutant_has_is_an_error(tmp_path: Path) -> None:
     write_named(tmp_path, entry("plus", "one + two", "one - two"))
-    with pytest.raises(Misfit, match="minus: there is no such mutant"):
+    with pytest.raises(Misfit, match="minus: no mutant has this name"):
         named(tmp_path, ["plus", "minus"])
 
 
