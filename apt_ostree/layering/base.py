@@ -27,7 +27,7 @@ class BaseTree:
         return self.architectures[0]
 
 
-def read(tree: Path, checksum: str = "") -> BaseTree:
+def read(tree: Path, checksum: str) -> BaseTree:
     """The base whose checkout is ``tree``. Raises TreeError for one without packages."""
     packages = tuple(entry.package for entry in dpkg.installed(tree))
     return BaseTree(checksum, tree, packages, dpkg.architectures(tree, packages))

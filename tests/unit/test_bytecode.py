@@ -25,7 +25,7 @@ UNCHECKED = MAGIC + (3).to_bytes(4, "little") + b"hashhash" + b"code"
         pytest.param(UNCHECKED, UNCHECKED, id="by unchecked hash"),
         pytest.param(TIMESTAMP[:15], TIMESTAMP[:15], id="cut short"),
         pytest.param(b"", b"", id="empty"),
-        pytest.param(b"\1\2\3\4" + TIMESTAMP[4:], b"\1\2\3\4" + TIMESTAMP[4:], id="no bytecode"),
+        pytest.param(b"\1\2\3\4" + TIMESTAMP[4:], b"\1\2\3\4" + TIMESTAMP[4:], id="not byte code"),
     ],
 )
 def test_zero_source_time_sets_the_source_time_alone(tmp_path: Path, before: bytes, after: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,22 @@ def test_load_of_an_absent_package_is_none(tmp_path: Path) -> None:
     assert cache.load(tmp_path, "ab") is None
     store(tmp_path, json.dumps(INDEX)).joinpath("hollow.deb").unlink()
     assert cache.load(tmp_path, "ab") is None
+
+
+def test_what_is_stored_is_loaded_again(tmp_path: Path) -> None:
+    fresh = tmp_path / "fresh"
+    fresh.mkdir()
+    (fresh / cache.HOLLOW).write_text("hollow")
+    objects = {CHECKSUM: Object(0o100755, 0, 42)}
+    entry = Cached(
+        "ab", Package("a", "1:2", "all"), 99, "Package: a\nMaintainer: \udcff\n", fresh, objects, frozenset({"control"})
+    )
+    stored = cache.store(tmp_path, fresh, entry, ["usr/a", "usr\n"])
+    assert stored == cache.load(tmp_path, "ab") == replace(entry, hollow=tmp_path / "pkgs/ab" / cache.HOLLOW)
+    assert stored.paths() == ["usr/a", "usr\n"]
+    assert not fresh.exists()
+
+
+def test_load_all_leaves_out_what_is_not_imported(tmp_path: Path) -> None:
+    store(tmp_path, json.dumps(INDEX))
+    assert cache.load_all(tmp_path, ["cd", "ab", "ab"]) == {"ab": cache.load(tmp_path, "ab")}

@@ -35,7 +35,7 @@ def test_a_marker_names_its_object() -> None:
         bytes(hollow.MARKER_SIZE),
     ],
 )
-def test_other_content_is_no_marker(content: bytes) -> None:
+def test_other_content_is_not_a_marker(content: bytes) -> None:
     assert read_marker(content) is None
 
 

@@ -1,4 +1,4 @@
-"""Markers of a layer exchanged for objects: which names are one file then."""
+"""Hydration: which files of a layer become links to objects, which copies, and which stay."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_file_with_xattrs_of_its_own_becomes_a_copy_that_keeps_them(hydrator: 
     assert os.listxattr(ostree.object_path(hydrator.repo, A)) == []
 
 
-def test_marks_of_overlayfs_are_no_xattrs_of_a_file(
+def test_marks_of_overlayfs_are_not_a_files_own_xattrs(
     hydrator: Hydrator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = put(tmp_path / "layer", "x", A)

@@ -115,7 +115,7 @@ def test_apply_leaves_the_layer_as_it_is(tmp_path: Path) -> None:
     assert read(layer) == before
 
 
-def test_plain_entries_are_no_whiteouts(tmp_path: Path) -> None:
+def test_plain_entries_are_not_whiteouts(tmp_path: Path) -> None:
     make(tmp_path, {"a": "", "d": None, "l": "->absent"})
     assert [overlay.is_whiteout(tmp_path / name) for name in "adl"] == [False, False, False]
     assert overlay.is_whiteout("/dev/null") is False
