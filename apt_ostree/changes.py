@@ -1,4 +1,4 @@
-"""What two sets of packages differ in, and the JSON of that."""
+"""The difference of two sets of packages, and its JSON."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def difference(before: Sequence[Package], after: Sequence[Package]) -> Change:
 
 
 def package_document(package: Package) -> dict[str, str]:
-    """A package as JSON has it everywhere."""
+    """A package, as all JSON of ours has it."""
     return {"name": package.name, "version": package.version, "architecture": package.architecture}
 
 

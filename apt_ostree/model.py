@@ -50,7 +50,7 @@ class LocalPackage:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """What the user asked for over the base; never what the solver made of it.
+    """Everything the user asked for over the base; never what the solver made of it.
 
     ``requested`` are package expressions (``name``, ``name=version``, ``name/suite``, ``name:arch``);
     ``recommends`` is None where the target's own apt setting decides.
@@ -67,15 +67,15 @@ class Intent:
     debconf: str = ""
     """SHA-256 of the answers given to debconf beforehand, which the layer itself holds (debconf.py)."""
     initramfs: bool = False
-    """Whether the initramfs is made here in any case, rather than when what it is made of has changed."""
+    """True if the initramfs is always made on this machine, not only when a layered package changes it."""
     initramfs_args: tuple[str, ...] = ()
-    """What dracut gets besides."""
+    """Further arguments of dracut."""
     initramfs_etc: tuple[str, ...] = ()
-    """Files of the machine's own /etc that the initramfs has, too; no part of a layer."""
+    """Files of the machine's /etc that the initramfs has, too; they are not part of a layer."""
 
     @property
     def names(self) -> list[str]:
-        """What was asked for, for people: expressions and the names of local packages."""
+        """The requests, for people: expressions and the names of local packages."""
         return [
             *self.requested,
             *(entry.package.name for entry in self.requested_local),
@@ -86,7 +86,7 @@ class Intent:
 
     @property
     def empty(self) -> bool:
-        """Whether the base's own commit fulfils it."""
+        """True if the base alone fulfils it."""
         return not (
             self.requested
             or self.requested_local
@@ -132,24 +132,24 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one operation lays over the base: the packages, and apt's order in rounds.
+    """The packages that one operation lays over the base, and apt's order in rounds.
 
-    The last round's ``configure`` is not stated: dpkg configures whatever is pending.
+    The last round's ``configure`` is empty: dpkg configures everything that is pending.
     """
 
     packages: tuple[Solved, ...] = ()
     rounds: tuple[Round, ...] = ()
     automatic: frozenset[Package] = frozenset()
-    """Those that nobody asked for by name: apt-mark(8) shows them as such."""
+    """Packages that nobody asked for by name, as apt-mark(8) shows them."""
     removed: tuple[Package, ...] = ()
-    """Base packages that go."""
+    """Base packages that are removed."""
     replaced: tuple[tuple[Package, Package], ...] = ()
-    """Base packages with what takes their place; that is among ``packages``, too."""
+    """Base packages with what takes their place, which is in ``packages``, too."""
     left_out: tuple[str, ...] = ()
-    """Requests that no archive could fulfil."""
+    """Requests that no archive has."""
 
     def present(self, base: Iterable[Package]) -> list[Package]:
-        """What a tree with this plan over ``base`` has installed, sorted."""
+        """The packages of a tree with this plan over ``base``, sorted."""
         gone = {*self.removed, *(old for old, _ in self.replaced)}
         return sorted({package for package in base if package not in gone} | {s.package for s in self.packages})
 

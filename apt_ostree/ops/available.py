@@ -1,4 +1,4 @@
-"""The update that is known to be available: what the last look at the remote and the archives found."""
+"""The update that is known to be available, as the last look at the remote and the archives found it."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from ..system.sysroot import Sysroot
 
 
 def _note(loaded: Sysroot, osname: str) -> Path:
-    """Where it is written down: anybody may read it, unlike the work area."""
+    """The file that keeps it: anybody may read it, unlike the work area."""
     return loaded.path / "ostree/deploy" / osname / "var/lib/apt-ostree/update.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What is newer than deployment ``basis`` (its commit's checksum) has over the base ``over``, as last seen."""
+    """The newer base and packages for deployment ``basis`` (its checksum) over the base ``over``, as last seen."""
 
     basis: str
     over: str
     refspec: str
     seen: int
-    """When, in seconds UTC."""
+    """Time of the last look, in seconds UTC."""
     base: str | None = None
     """The newest base's checksum; None where it is deployed."""
     version: str = ""
     timestamp: int = 0
     difference: Change | None = None
-    """Of the two bases' packages; None where the new one does not say what it has."""
+    """The difference of the two bases' packages; None if the new base does not list them."""
     layered: Change = field(default_factory=Change)
     """New versions of what is layered, over the base in use."""
 
     @property
     def any(self) -> bool:
-        """Whether there is anything to upgrade to."""
+        """True if there is anything to upgrade to."""
         return self.base is not None or self.layered != Change()
 
 
 def cached(loaded: Sysroot, deployment: Deployment, base: str) -> Update | None:
-    """What the last look found for this deployment; None where nobody looked, nothing is newer, or it is
-    deployed meanwhile. Never fails: it is only news."""
+    """The update that the last look found for this deployment; None if nobody looked, nothing is newer, or it is
+    deployed by now. Never fails: it is only news."""
     try:
         note = json.loads(_note(loaded, deployment.osname).read_text())
         update = Update(

@@ -1,4 +1,4 @@
-"""Operations on whole deployments: rollback and cleanup."""
+"""Operations on whole deployments: rollback, pin, finalize and cleanup."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def rollback(settings: Settings, to: str | None, reporter: Reporter) -> Done:
     with tx.transaction(settings, reporter) as current:
         chosen = _choose(current.sysroot.of(current.osname), to)
         if chosen.index == 0:
-            return Done(False, f"Deployment {chosen.checksum[:12]} boots next already.", chosen)
+            return Done(False, f"Nothing to do: deployment {chosen.checksum[:12]} already boots next.", chosen)
         if current.sysroot.deployments[0].staged:
             raise SysrootError(
                 "a staged deployment would be lost",
-                f"{current.sysroot.deployments[0].checksum[:12]} is waiting for the shutdown",
+                f"{current.sysroot.deployments[0].checksum[:12]} is finalised at the next shutdown",
                 "Reboot into it, or drop it with 'apt-ostree cleanup -p'.",
             )
         if settings.dry_run:
@@ -60,11 +60,11 @@ class Choice:
     version: str
     timestamp: int
     chosen: bool
-    """Whether this very command without --list would boot it next."""
+    """True if the same command without --list would make it boot next."""
 
 
 def choices(settings: Settings, to: str | None) -> list[Choice]:
-    """What ``rollback`` has to choose from; anybody may look. Raises SysrootError."""
+    """The deployments that ``rollback`` can choose from; needs no root. Raises SysrootError."""
     loaded = sysroot.load(settings.sysroot.absolute())
     own = loaded.of(loaded.stateroot(settings.stateroot))
     chosen = _choose(own, to) if to is not None or len(own) > 1 else None
@@ -83,9 +83,9 @@ def _choose(own: Sequence[Deployment], to: str | None) -> Deployment:
         ]
         if len(found) != 1:
             raise SysrootError(
-                f"'{to}' names {'no' if not found else 'more than one'} deployment",
+                f"'{to}' {'does not name a deployment' if not found else 'names more than one deployment'}",
                 "\n".join(f"{d.index}  {d.checksum[:12]}.{d.serial}" for d in own),
-                "Name one of these, by its index or the start of its checksum; CHECKSUM.SERIAL where several share it.",
+                "Name one of these by its index or the start of its checksum; if several share it, by CHECKSUM.SERIAL.",
             )
         return found[0]
     booted = next((d for d in own if d.booted), None)
@@ -95,7 +95,7 @@ def _choose(own: Sequence[Deployment], to: str | None) -> Deployment:
         raise SysrootError(
             "there is no other deployment to roll back to",
             f"the only one is {own[0].checksum[:12]}",
-            "Nothing was changed. A deployment stays as a rollback when a newer one is made.",
+            "Nothing was changed. Each new deployment keeps the one before it for a rollback.",
         )
     return own[1]
 
@@ -107,19 +107,19 @@ def pin(settings: Settings, index: str, pinned: bool, reporter: Reporter) -> Don
     """
     with tx.transaction(settings, reporter) as current:
         chosen = _choose(current.sysroot.of(current.osname), index)
-        name, state = f"Deployment {chosen.index} ({chosen.checksum[:12]})", "pinned" if pinned else "unpinned"
+        name, state = f"deployment {chosen.index} ({chosen.checksum[:12]})", "pinned" if pinned else "unpinned"
         if chosen.pinned == pinned:
-            return Done(False, f"{name} is {state} already.", chosen)
+            return Done(False, f"Nothing to do: {name} is already {state}.", chosen)
         if chosen.staged:
             raise SysrootError(
                 f"deployment {chosen.index} is staged and cannot be pinned yet",
-                resolution="Reboot into it first; pin the booted one to keep it as a way back.",
+                resolution="Reboot into it first. To keep a way back, pin the booted deployment.",
             )
         if settings.dry_run:
-            return Done(True, f"{name} would be {state}.", chosen, dry_run=True)
+            return Done(True, f"Would {'pin' if pinned else 'unpin'} {name}.", chosen, dry_run=True)
         with current.phase("pin"):
             fresh = publication.pin(current.sysroot, chosen, pinned)
-        return Done(True, f"{name} is {state} now.", fresh.deployments[chosen.index])
+        return Done(True, f"{'Pinned' if pinned else 'Unpinned'} {name}.", fresh.deployments[chosen.index])
 
 
 def finalize(settings: Settings, checksum: str | None, reporter: Reporter, *, allow_unlocked: bool = False) -> Done:
@@ -136,14 +136,14 @@ def finalize(settings: Settings, checksum: str | None, reporter: Reporter, *, al
         if checksum not in (None, waiting.checksum):
             raise SysrootError(
                 "another commit is staged",
-                f"expected was {checksum}\nstaged is {waiting.checksum}",
-                "Nothing was changed. Look at it with 'apt-ostree status', and name that one if it is wanted.",
+                f"expected: {checksum}\nstaged:   {waiting.checksum}",
+                "Nothing was changed. See 'apt-ostree status', and name the staged commit if it is the right one.",
             )
         if not (waiting.locked or allow_unlocked):
             raise SysrootError(
                 "the staged deployment is not locked",
                 f"{waiting.checksum[:12]} will be finalised at the next shutdown",
-                "Nothing was changed. Reboot, or say --allow-unlocked.",
+                "Nothing was changed. Reboot, or add --allow-unlocked.",
             )
         name = waiting.checksum[:12]
         if settings.dry_run:
@@ -155,7 +155,7 @@ def finalize(settings: Settings, checksum: str | None, reporter: Reporter, *, al
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a cleanup removes; all False means nothing."""
+    """The parts that a cleanup removes."""
 
     pending: bool = False
     rollback: bool = False

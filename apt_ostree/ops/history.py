@@ -18,7 +18,7 @@ from .deployments import Done
 from .transaction import Settings
 
 SWEEP_SECONDS = 30.0
-"""How long a cancel waits for the lock once its holder is gone: another command may have waited for it, too."""
+"""Time that a cancel waits for the lock once its holder is gone: another command may have waited for it, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class History:
     osname: str
     entries: tuple[journal.Entry | journal.Unreadable, ...]
     boots: Mapping[str, int] | None = None
-    """How often each deployment was booted; None where the system notes no boots."""
+    """The number of boots of each deployment; None if the system does not count them."""
 
 
 def history(settings: Settings, count: int | None) -> History:
@@ -45,7 +45,9 @@ def history(settings: Settings, count: int | None) -> History:
         raise JournalError(
             "the journal cannot be read",
             f"{stateroot / journal.PLACE}: {error.strerror}",
-            "Run it with sudo." if isinstance(error, PermissionError) else "A directory has to be there, and no link.",
+            "Run the command with sudo."
+            if isinstance(error, PermissionError)
+            else "It must be a directory, not a link.",
         ) from error
     entries = [_as_it_is(entry, running) for entry in reversed(entries)]
     return History(osname, tuple(entries[:count]), boots.read(tx.stateroot_of(loaded, osname)))
@@ -73,11 +75,12 @@ def cancel(settings: Settings, reporter: Reporter) -> Done:
     descriptor = found.open()
     if descriptor is None:
         if holder(path / tx.LOCK) is None:
-            return Done(False, "No transaction is in progress: the last one has just ended.")
+            return Done(False, "No transaction is in progress; the last one has just ended.")
         raise CancelError(
             "cannot tell which process to stop",
-            f"the lock {locked_file(path / tx.LOCK)} is held, but: {found}",
-            "'fuser' with that path names the process; end it by hand, and run 'apt-ostree cleanup -b'.",
+            f"the lock {locked_file(path / tx.LOCK)} is held; {found}",
+            f"Find the process with 'fuser {locked_file(path / tx.LOCK)}' and end it; then run 'apt-ostree "
+            "cleanup -b'.",
         )
     try:
         if settings.dry_run:
@@ -106,4 +109,4 @@ def _what_came_of(settings: Settings, before: sysroot.Sysroot, stopped: Holder, 
     if [d.id for d in after.deployments] == [d.id for d in before.deployments]:
         return Done(True, f"Stopped {stopped}. The deployments are as they were.")
     first = after.deployments[0]
-    return Done(True, f"It was done before it could be stopped: {first.checksum[:12]} boots next.", first)
+    return Done(True, f"It ended before it could be stopped: {first.checksum[:12]} boots next.", first)

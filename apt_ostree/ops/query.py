@@ -29,7 +29,7 @@ from .transaction import Settings
 
 @dataclass(frozen=True, slots=True)
 class DeploymentStatus:
-    """One deployment with what its commit says."""
+    """One deployment with its commit and its base."""
 
     deployment: Deployment
     commit: CommitInfo
@@ -44,24 +44,24 @@ class DeploymentStatus:
     pending: bool
     rollback: bool
     unlocked: str = "none"
-    """How /usr was made writable."""
+    """The way /usr was made writable (staged.unlocked)."""
     details: tuple[PackageDetails, ...] | None = None
     """Of the layered packages, where that was asked for, as is what follows."""
     etc: tuple[Conflict, ...] = ()
-    """What was changed in /etc here and by this pending tree: the local version stays."""
+    """Files of /etc that were changed both here and by this pending tree: the local version stays."""
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What ``status`` shows: deployments in boot order, and the transaction in progress."""
+    """The answer of ``status``: deployments in boot order, and the transaction in progress."""
 
     sysroot: Path
     deployments: tuple[DeploymentStatus, ...]
     transaction: Holder | None
     entry: journal.Entry | None = None
-    """What the journal says of the transaction in progress, where we may read it."""
+    """The journal's entry for the transaction in progress, if we may read it."""
     update: Update | None = None
-    """What is newer than what boots next, as last seen."""
+    """The update for what boots next, as last seen."""
 
 
 def status(path: Path, stateroot: str | None = None, *, detailed: bool = False) -> Status:
@@ -149,7 +149,7 @@ def _inactive(
 
 @dataclass(frozen=True, slots=True)
 class PackageDetails:
-    """What the tree's own dpkg database says about a package."""
+    """A package as the tree's own dpkg database describes it."""
 
     package: Package
     fields: dict[str, str]
@@ -160,19 +160,22 @@ class PackageDetails:
 def resolve(loaded: Sysroot, revision: str) -> str:
     """A commit from what a user names: a ref, a checksum, or a deployment's index. Raises UsageError, SysrootError."""
     if not revision or revision.startswith("-"):
-        raise UsageError(f"'{revision}' is no revision", "one is a deployment's index, a ref or a checksum")
+        raise UsageError(
+            f"'{revision}' is not a valid revision", "a revision is a deployment's index, a ref or a checksum"
+        )
     if revision.isascii() and revision.isdecimal() and len(revision) < 4:
         index = int(revision)
         if index >= len(loaded.deployments):
             raise SysrootError(
-                f"there is no deployment {index}", resolution="'apt-ostree status' lists them, from 0 on."
+                f"deployment {index} does not exist",
+                resolution="'apt-ostree status' lists the deployments; the first is 0.",
             )
         return loaded.deployments[index].checksum
     commit = ostree.resolve(loaded.repo, revision)
     if commit is None or ostree.commit_info(loaded.repo, commit) is None:
         raise SysrootError(
-            f"there is no commit {revision} in {loaded.repo}",
-            resolution="Name a deployment's index, a ref or a checksum; 'apt-ostree status' shows some.",
+            f"{loaded.repo} does not have a commit {revision}",
+            resolution="Name a deployment's index, a ref or a checksum; 'apt-ostree status' shows the deployments.",
         )
     return commit
 
@@ -208,7 +211,7 @@ class Comparison:
     new: str
     change: Change
     news: tuple[News, ...] | None = None
-    """What the changelogs say, where that was asked for."""
+    """News from the changelogs, if they were asked for."""
 
 
 def db_diff(settings: Settings, revisions: Sequence[str], *, changelogs: bool = False) -> Comparison:
@@ -219,7 +222,7 @@ def db_diff(settings: Settings, revisions: Sequence[str], *, changelogs: bool = 
     """
     loaded = tx.loaded(settings)
     if len(revisions) > 2:
-        raise UsageError("db diff compares two revisions")
+        raise UsageError("db diff takes at most two revisions")
     if len(revisions) == 2:
         old, new = (resolve(loaded, revision) for revision in revisions)
     elif len(revisions) == 1:

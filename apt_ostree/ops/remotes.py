@@ -17,17 +17,17 @@ from .deployments import Done
 from .transaction import Settings
 
 _URL = re.compile(r"(?:mirrorlist=)?(?:https?|file)://[^\s\x00-\x1f]+")
-"""What ostree fetches from (ostree.repo-config(5))."""
+"""The addresses that ostree fetches from (ostree.repo-config(5))."""
 
 _SETTING = re.compile(r"([a-z][a-z0-9-]*)=([^\x00-\x1f]*)")
 
 _OWN_OPTIONS = {"url": "URL", "gpg-verify": "--no-gpg-verify", "sign-verify": "--sign-verify"}
-"""Settings that decide what is trusted, and the words that say so."""
+"""Settings that decide what is trusted, and the options for them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """How what comes from a remote is verified: by GPG unless that was refused in words."""
+    """The way commits of a remote are verified: by GPG, unless an option turns that off."""
 
     gpg_key: Path | None = None
     sign_verify: str | None = None
@@ -35,11 +35,11 @@ class Trust:
     no_gpg: bool = False
 
     def settings(self) -> list[str]:
-        """Raises UsageError for what contradicts itself, or a key file that is not there."""
+        """The settings for ostree. Raises UsageError for options that exclude each other, or a missing key file."""
         if self.no_gpg and self.gpg_key:
-            raise UsageError("--gpg-import and --no-gpg-verify contradict each other")
+            raise UsageError("--gpg-import and --no-gpg-verify cannot be combined")
         if self.gpg_key is not None and not self.gpg_key.is_file():
-            raise UsageError(f"there is no file {self.gpg_key}")
+            raise UsageError(f"{self.gpg_key} does not exist")
         # Another signature stands in for GPG's, unless both are wanted.
         without = self.no_gpg or (self.sign_verify is not None and self.gpg_key is None)
         return [f"gpg-verify={'false' if without else 'true'}"]
@@ -59,31 +59,37 @@ def add(
     tx.require_root()
     remote.check_name(name)
     if not _URL.fullmatch(url):
-        raise UsageError(f"'{url}' is no URL", "one begins with https://, http:// or file://")
+        raise UsageError(f"'{url}' is not a valid URL", "it begins with https://, http:// or file://")
     for setting in more:
         match = _SETTING.fullmatch(setting)
         if match is None:
             raise UsageError(f"--set takes KEY=VALUE, not '{setting}'")
         if match[1] in _OWN_OPTIONS:
-            raise UsageError(f"--set is not for '{match[1]}'", f"{_OWN_OPTIONS[match[1]]} says that")
+            raise UsageError(f"--set cannot be used for '{match[1]}'", f"use {_OWN_OPTIONS[match[1]]}")
     with tx.transaction(settings, reporter) as current:
         if found := next((entry for entry in _known(current.sysroot, current.osname) if entry.name == name), None):
             if if_not_exists:
-                return Done(False, f"There is a remote {name} already: {redact(found.url)}.")
-            removal = "Removing that file" if found.file is not None else "'apt-ostree remote delete'"
+                return Done(False, f"Nothing to do: remote {name} already exists ({redact(found.url)}).")
+            removal = (
+                f"Remove {found.file}"
+                if found.file is not None
+                else f"Remove it with 'apt-ostree remote delete {name}'"
+            )
             raise RemoteError(
-                f"there is a remote {name} already",
+                f"remote {name} already exists",
                 f"{found.url} in {found.file}" if found.file is not None else found.url,
-                f"Nothing was changed. {removal} removes it; --if-not-exists leaves it as it is.",
+                f"Nothing was changed. {removal}, or add --if-not-exists to leave it as it is.",
             )
         words = [*trust.settings(), *more]
         if settings.dry_run:
             return Done(True, f"Would add the remote {name}.", dry_run=True)
         remote.add(current.repo, name, url, trust.gpg_key, trust.sign_verify, words)
         if trust.no_gpg and trust.sign_verify is None:
-            reporter.warn(f"what comes from {name} is not verified by any signature")
+            reporter.warn(f"commits from {name} are not verified by any signature")
         elif trust.gpg_key is None and trust.sign_verify is None:
-            reporter.warn(f"{name} has no key of its own: only those in /usr/share/ostree/trusted.gpg.d count")
+            reporter.warn(
+                f"{name} does not have its own key: only the keys in /usr/share/ostree/trusted.gpg.d are trusted"
+            )
         return Done(True, f"Added the remote {name}.")
 
 
@@ -96,16 +102,16 @@ def delete(settings: Settings, name: str, reporter: Reporter, *, if_exists: bool
         if name not in known:
             if found := next((r for r in _known(current.sysroot, current.osname) if r.name == name), None):
                 raise RemoteError(
-                    f"the remote {name} is not of the repository",
-                    f"it stands in {found.file}",
-                    "Nothing was changed. Remove that file, which is the administrator's own.",
+                    f"remote {name} is configured outside the repository",
+                    f"in {found.file}",
+                    f"Nothing was changed. To delete it, remove {found.file}.",
                 )
             if if_exists:
-                return Done(False, f"There is no remote {name}.")
+                return Done(False, f"Nothing to do: remote {name} does not exist.")
             raise RemoteError(
-                f"there is no remote {name}",
-                f"there are: {', '.join(known) or 'none'}",
-                "Nothing was changed. With --if-exists that is no error.",
+                f"remote {name} does not exist",
+                f"the remotes are: {', '.join(known) or 'none'}",
+                "Nothing was changed. Add --if-exists to ignore this.",
             )
         if settings.dry_run:
             return Done(True, f"Would delete the remote {name}.", dry_run=True)

@@ -1,4 +1,4 @@
-"""How often deployments were booted: what a unit of ours in the tree notes at each boot (data/note-boot)."""
+"""The boots of each deployment, as a unit of ours in the tree counts them (data/note-boot)."""
 
 from __future__ import annotations
 

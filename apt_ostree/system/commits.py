@@ -26,7 +26,7 @@ def base_of(repo: Path, deployment: Deployment) -> CommitInfo:
         raise SysrootError(
             f"the base of deployment {deployment.index} is missing",
             f"commit {info.parent} is not in {repo}",
-            "Pull it again, or deploy another commit.",
+            "Pull it again (ostree pull), or deploy another commit (apt-ostree deploy).",
         )
     return base
 

@@ -35,7 +35,7 @@ def _package_list(repo: Path, commit: str) -> tuple[Package, ...]:
 def no_database(commit: str) -> TreeError:
     """The error for a commit that does not tell its packages."""
     return TreeError(
-        f"commit {commit[:12]} has no dpkg database",
+        f"commit {commit[:12]} does not have a dpkg database",
         f"its metadata lists no packages, and it has none of {', '.join(f'/{name}' for name in dpkg.DATABASES)}",
-        "That takes an image of Debian: 'apt-ostree status' shows those here, 'apt-ostree compose tree' makes one.",
+        "Use an image of Debian: 'apt-ostree status' lists what is deployed, 'apt-ostree compose tree' makes one.",
     )

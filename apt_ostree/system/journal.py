@@ -1,4 +1,4 @@
-"""The journal: one JSON document a transaction, of who did what, when, and what came of it.
+"""The journal: one JSON document for each transaction: who did what, when, and with which result.
 
 It lies in the stateroot's /var, which all its deployments share. Nothing depends on it: a document that is
 empty, damaged, or of a later version is shown as such, and an operation goes on where none can be written.
@@ -29,7 +29,7 @@ KEPT = 100
 """Documents in a stateroot; the oldest go."""
 
 ID = re.compile(r"\d{8}T\d{6}Z-\d+")
-"""How a transaction is named: names sort by time."""
+"""The form of a transaction's name: names sort by time."""
 
 PLACE = "var/lib/apt-ostree/transactions"
 LOGS = "var/log/apt-ostree"
@@ -54,7 +54,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is known of one transaction; times are ISO 8601 in UTC.
+    """One transaction, as far as is known; times are ISO 8601 in UTC.
 
     ``old`` and ``new`` are the ids of the deployments that would boot next before and after it.
     """
@@ -189,7 +189,7 @@ def write(stateroot: Path, entry: Entry, *, durable: bool = True) -> None:
         missing = not os.path.lexists(place / part)
         made = make_beneath(place, part)
         if made is None:
-            raise NotADirectoryError(errno.ENOTDIR, "a link or a file is in the way", str(stateroot / PLACE))
+            raise NotADirectoryError(errno.ENOTDIR, "a link or a file is in its place", str(stateroot / PLACE))
         place = made
         if missing:
             # Whatever the caller's umask: /var/lib is everybody's.
@@ -211,13 +211,13 @@ class Writer:
     """Keeps one transaction's document as it proceeds; none is written before its first phase."""
 
     def __init__(self, stateroot: Path, entry: Entry, reporter: Reporter, *, silent: bool = False) -> None:
-        """A ``silent`` one writes nothing, ever: a dry run is no transaction."""
+        """A ``silent`` writer never writes: a dry run is not a transaction."""
         self.stateroot, self.entry, self.reporter, self.silent = stateroot, entry, reporter, silent
         self.begun = self.warned = False
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """What runs inside is the phase ``name``."""
+        """Record that the phase ``name`` begins."""
         self.entry = replace(self.entry, phases=(*self.entry.phases, Phase(name, now())))
         # Only the first and the last are synced: each sync would wait for the data of a whole layer.
         self._write(durable=not self.begun)

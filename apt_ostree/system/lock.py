@@ -22,7 +22,7 @@ from ..errors import LockedError
 from ..host import caller, lifetime
 
 POLL_SECONDS = 0.2
-"""How often a waiting command looks whether the lock is free; nothing signals that."""
+"""Time between two attempts of a waiting command to take the lock: nothing signals that it is free."""
 
 GLANCE_SECONDS = 0.3
 """Longer than anybody who only looks at the lock keeps it: a command that waits for nobody waits so long."""
@@ -34,7 +34,7 @@ NOTE_MAX = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """What a lock's holder tells of itself; without a ``pid``, nothing that can be read.
+    """The holder of a lock, as its note says; without a ``pid``, the note could not be read.
 
     ``ticks`` is when the process started, as proc_pid_stat(5) counts: a pid alone may be another process by now.
     """
@@ -71,12 +71,12 @@ class Holder:
 
     def __str__(self) -> str:
         if self.pid is None:
-            return "its holder left no description"
+            return "the process that holds it is unknown"
         return f"process {self.pid}, since {self.started or '?'}: {' '.join(self.command) or '?'}"
 
 
 def locked_file(path: Path) -> Path:
-    """What is locked where ``path`` holds the note."""
+    """The file that is locked; ``path`` is the note beside it."""
     return path.with_name(f"{path.stem}.flock")
 
 
@@ -112,7 +112,7 @@ def _take(descriptor: int, path: Path, wait: float | None) -> None:
                 raise LockedError(
                     "another transaction is in progress",
                     str(holder(path) or Holder()),
-                    "Wait for it to end (--wait does that) and run the command again.",
+                    "Run the command again later, or with --wait.",
                 ) from None
             time.sleep(POLL_SECONDS if wait != 0 else GLANCE_SECONDS / 10)
 
@@ -134,7 +134,7 @@ def _describe(note: int, identifier: str) -> None:
 
 
 def holder(path: Path) -> Holder | None:
-    """Who holds the lock at ``path``; None when it is free, or cannot be told.
+    """The holder of the lock at ``path``; None if the lock is free, or if that cannot be told.
 
     Who may not look at the lock itself has to believe the note, as long as the process that it names runs.
     """
@@ -161,7 +161,7 @@ def _noted(path: Path) -> Holder:
 
 
 def parse(text: bytes) -> Holder:
-    """Read a lock's content; whatever makes no sense counts as missing."""
+    """Read a lock's note; values that make no sense count as missing."""
     try:
         note = json.loads(text)
     except (ValueError, RecursionError):

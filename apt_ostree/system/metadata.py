@@ -1,4 +1,4 @@
-"""The metadata of commits: what a layer and a base say of themselves. Their keys are written and read here alone.
+"""The metadata of commits, which tells how a layer or a base was made. Its keys are written and read here alone.
 
 Values are strings; those of several parts are JSON. Layers of earlier versions lack some keys: their readers say what
 is taken then. docs/design.md, "On disk", lists the keys.
@@ -39,11 +39,11 @@ LOCK = "apt-ostree.lock"
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """What a layer says of itself, but for what it takes over from its base."""
+    """The metadata of a layer, except for the keys that it takes over from its base."""
 
     engine: str
     uid: int
-    """Who asked, and in which words: the person behind sudo, where there is one."""
+    """The user who asked, also behind sudo; ``command`` are the words of the command line."""
     command: Sequence[str]
     requests: Sequence[str]
     plan: Plan

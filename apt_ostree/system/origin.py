@@ -1,4 +1,4 @@
-"""Origin files: what the user asked for, beside each deployment.
+"""Origin files: the intent of the user, beside each deployment.
 
 A GKeyFile. ``[origin]`` holds ``refspec=`` for a pure base and ``baserefspec=`` once anything is layered;
 ``[packages]`` the requests. Groups and keys this version does not know are carried along untouched.
@@ -32,8 +32,8 @@ def parse(text: str, name: str = "origin") -> dict[str, dict[str, str]]:
         raise SysrootError(
             f"cannot read {name}",
             str(error),
-            "Repair the file after that of another deployment. With an empty one ostree works again, and so does "
-            "'apt-ostree rollback'; what was requested is lost then.",
+            "Repair the file; that of another deployment shows its form. With an empty file, ostree and 'apt-ostree "
+            "rollback' work again, but the requests are lost.",
         ) from error
     return {group: dict(parser[group]) for group in parser.sections()}
 
@@ -76,7 +76,7 @@ def with_base(origin: Origin, refspec: str, pinned: str) -> dict[str, dict[str, 
 
 
 def intent(origin: Origin) -> Intent:
-    """What an origin asks for. Raises SysrootError for a request that cannot be read."""
+    """The intent that an origin records. Raises SysrootError for a request that cannot be read."""
     packages, overrides, own = (origin.get(group, {}) for group in ("packages", "overrides", "apt-ostree"))
     recommends = {"true": True, "false": False}.get(packages.get("recommends", ""))
     return Intent(
@@ -97,7 +97,7 @@ def _local(value: str) -> tuple[LocalPackage, ...]:
     try:
         return tuple(LocalPackage.parse(item) for item in split(value))
     except ValueError as error:
-        raise SysrootError("the origin names a local package in a form that cannot be read", value) from error
+        raise SysrootError("cannot read a local package in the origin", value) from error
 
 
 def with_intent(origin: Origin, new: Intent) -> dict[str, dict[str, str]]:
@@ -146,12 +146,12 @@ def with_intent(origin: Origin, new: Intent) -> dict[str, dict[str, str]]:
 
 
 def has_pin(origin: Origin) -> bool:
-    """Whether libostree keeps the deployment through everything."""
+    """True if the deployment is pinned: libostree keeps it."""
     return origin.get(TRANSIENT, {}).get("pinned") == "true"
 
 
 def retained(origin: Origin) -> bool:
-    """Whether it is pinned for the sake of retention alone."""
+    """True if the deployment is pinned for retention alone."""
     return has_pin(origin) and origin.get("apt-ostree", {}).get(RETAINED) == "true"
 
 

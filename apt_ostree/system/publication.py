@@ -1,4 +1,8 @@
-"""What becomes of the deployments of a sysroot: the one place that publishes, removes and pins them."""
+"""Changes of the deployments of a sysroot: the one place that publishes, removes and pins them.
+
+Each of them reads the sysroot again: right before the change, since ostree's own tools know nothing of our lock, and
+after it, for the caller to go on with.
+"""
 
 from __future__ import annotations
 
@@ -85,9 +89,9 @@ def check_unchanged(before: Sysroot) -> None:
     ostree's own tools know nothing of our lock."""
     if load(before.path).deployments != before.deployments:
         raise ChangedError(
-            "the deployments changed while this ran",
+            "the deployments changed while this command ran",
             "another tool deployed, removed, pinned or changed one",
-            "Nothing was published; run the command again.",
+            "Nothing was published. Run the command again.",
         )
 
 
@@ -101,14 +105,14 @@ def _check_staged(before: Sysroot, osname: str) -> None:
     if waiting.osname != osname or osname != running:
         raise SysrootError(
             "a staged deployment would be lost",
-            f"{waiting.checksum[:12]} of stateroot {waiting.osname} is waiting for the shutdown",
+            f"{waiting.checksum[:12]} of stateroot {waiting.osname} is finalised at the next shutdown",
             "Reboot first, or drop it with 'apt-ostree cleanup -p --stateroot " + waiting.osname + "'.",
         )
     if waiting.locked:
         raise SysrootError(
             "the staged deployment is locked",
-            f"{waiting.checksum[:12]} waits for being released, which somebody asked for",
-            "'apt-ostree finalize-deployment' releases it and reboots, 'apt-ostree cleanup -p' drops it.",
+            f"{waiting.checksum[:12]} waits for 'apt-ostree finalize-deployment'",
+            "That command releases it and reboots; 'apt-ostree cleanup -p' drops it.",
         )
 
 

@@ -22,7 +22,7 @@ from ..tools import ostree
 from . import origin
 
 DEPTHS = (7, 63, 511, -1)
-"""How far back a remote's history is asked for, in steps: each commit costs a round trip."""
+"""Numbers of commits for which a remote's history is asked, step by step: each commit costs a round trip."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
@@ -41,7 +41,7 @@ class Refspec:
 
     @property
     def fixed(self) -> bool:
-        """Whether it is a checksum: no newer commit can come for it."""
+        """True for a checksum: no newer commit can come for it."""
         return not self.remote and ostree.CHECKSUM.fullmatch(self.ref) is not None
 
 
@@ -55,7 +55,7 @@ def parse(text: str, beside: Refspec | None = None) -> Refspec:
         ref = beside.ref
     if (name and not _NAME.fullmatch(name)) or not _REF.fullmatch(ref):
         raise UsageError(
-            f"'{text}' names no base",
+            f"'{text}' is not a valid base",
             "a base is REMOTE:REF, a REF of the same remote, or :REF or a checksum in the local repository",
         )
     return Refspec(name, ref)
@@ -70,7 +70,7 @@ class Remote:
     gpg_verify: bool
     sign_verify: bool
     file: Path | None = None
-    """Where it stands, if not in the repository's configuration: ostree uses such of the booted system, too."""
+    """The file that has it, if not the repository's configuration: ostree reads those of the booted system, too."""
 
 
 def read(repo: Path) -> list[Remote]:
@@ -121,7 +121,7 @@ def add(repo: Path, name: str, url: str, key: Path | None, sign: str | None, set
         raise RemoteError(
             f"cannot add the remote {name}",
             _reason(error),
-            "Nothing was changed. Check the key's file and the settings: ostree.repo-config(5) has them.",
+            "Nothing was changed. Check the key file and the settings (ostree.repo-config(5)).",
         ) from error
 
 
@@ -133,7 +133,7 @@ def delete(repo: Path, name: str) -> None:
         ostree.run(repo, "remote", "delete", name)
     except proc.ChildError as error:
         raise RemoteError(
-            f"cannot delete the remote {name}", _reason(error), f"Run it again, or edit {repo / 'config'}."
+            f"cannot delete the remote {name}", _reason(error), f"Run the command again, or edit {repo / 'config'}."
         ) from error
 
 
@@ -145,7 +145,7 @@ def _refs(repo: Path, name: str) -> list[str]:
 def check_name(name: str) -> None:
     """Raises UsageError for what ostree would take for an option or a path."""
     if not _NAME.fullmatch(name):
-        raise UsageError(f"'{name}' is no name of a remote", "letters, digits and . _ - make one")
+        raise UsageError(f"'{name}' is not a valid name for a remote", "it consists of letters, digits and . _ -")
 
 
 @contextmanager
@@ -160,7 +160,7 @@ def looking(repo: Path, area: Path) -> Iterator[Path]:
 
 
 def newest(child: Path, refspec: Refspec) -> CommitInfo:
-    """What a remote's ref names now: its commit's metadata, verified, and nothing else. Raises RemoteError."""
+    """The commit that a remote's ref names now: only its metadata is fetched, and verified. Raises RemoteError."""
     try:
         _pull(child, refspec, "--commit-metadata-only", refspec.ref)
     except RemoteError as error:
@@ -171,7 +171,7 @@ def newest(child: Path, refspec: Refspec) -> CommitInfo:
     checksum = ostree.resolve(child, str(refspec))
     info = _look(child, checksum) if checksum else None
     if info is None:
-        raise RemoteError(f"cannot read {refspec}", "it was fetched, and is not there", "Run it again.")
+        raise RemoteError(f"cannot read {refspec}", "it was fetched, but is missing now", "Run the command again.")
     return info
 
 
@@ -221,7 +221,7 @@ _PROGRESS = re.compile(r"(?:Receiving|Writing)\b.*?(?P<done>\d+)/(?P<total>\d+)\
 
 
 def parse_progress(text: str) -> tuple[int, int, str] | None:
-    """What ostree-pull(1) writes on a terminal: done, total, and the rest of the line; None for anything else."""
+    """Read what ostree-pull(1) writes on a terminal: done, total, and the rest of the line; None for anything else."""
     match = _PROGRESS.search(text)
     return (
         None
@@ -238,40 +238,41 @@ def _pull(repo: Path, refspec: Refspec, *words: str) -> None:
 
 
 _MEANINGS = (
-    (r"Remote \"?.*\"? not found", "there is no such remote", "'apt-ostree remote list' shows those there are."),
+    (r"Remote \"?.*\"? not found", "the remote does not exist", "'apt-ostree remote list' shows the remotes."),
     (
         r"public key not found|[Nn]o valid signature|[Cc]an't check signature|BAD signature|not signed|no signatures"
         r"|[Uu]nable to find.*key|revoked|expired|No.*signature",
-        "its signature is not by a key of this remote",
-        "Nothing was taken. Get the image's key from its author, and add the remote again with --gpg-import.",
+        "it is not signed with a key of this remote",
+        "Nothing was changed. Get the key from the author of the image, and add the remote again with --gpg-import.",
     ),
     (
         r"in ref binding metadata",
-        "the remote's ref leads to a commit that was made for another ref",
-        "Nothing was taken. Ask the image's author: a server that mixes up its refs may be somebody else's.",
+        "the ref leads to a commit that was made for another ref",
+        "Nothing was changed. Ask the author of the image: a server that mixes up its refs may have been taken over.",
     ),
     (
         r"No such (?:branch|ref)",
-        "the remote has no such ref",
-        "Check the ref's name with the image's author.",
+        "the remote does not have this ref",
+        "Check the name of the ref; the author of the image knows it.",
     ),
     (
         r"Corrupted|checksum expected|Need more input|partial file|[Uu]nexpected end|[Zz]lib|[Tt]runcated|^Parsing ",
-        "what the remote sent is damaged",
-        "Nothing was changed. Run it again; if it stays so, the image's author has to repair the repository.",
+        "the remote sent damaged data",
+        "Nothing was changed. Run the command again; if it keeps failing, the author of the image has to "
+        "repair the repository.",
     ),
     (
         r"\b404\b",
-        "the remote lacks a part of it",
-        "Nothing was changed. Run it again later: the image's author may just be publishing.",
+        "a part of it is missing on the remote",
+        "Nothing was changed. Run the command again later: the author of the image may be publishing now.",
     ),
     (
         r"min-free-space",
         "the disk is too full",
-        "'apt-ostree cleanup -r -b' makes room.",
+        "Free some space: 'apt-ostree cleanup -r -b'.",
     ),
 )
-"""What ostree says -> what it means, and what can be done."""
+"""Patterns of ostree's messages, each with its meaning and what can be done."""
 
 
 def explain(refspec: Refspec, reason: str) -> RemoteError:
@@ -282,7 +283,7 @@ def explain(refspec: Refspec, reason: str) -> RemoteError:
     return RemoteError(
         f"cannot pull {refspec}",
         reason,
-        "Nothing was changed. Check the network, and run it again: what arrived is kept.",
+        "Nothing was changed. Check the network and run the command again: it goes on where it stopped.",
     )
 
 

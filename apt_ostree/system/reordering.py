@@ -26,7 +26,7 @@ SWAP = ".loader.apt-ostree"
 def set_default(before: Sysroot, index: int) -> Sysroot:
     """Make deployment ``index`` boot next, as it is, with its own /etc; the order of the others stays.
 
-    Atomic: the loader link is swapped. Raises ChangedError as ``publish`` does.
+    It is atomic: one link is replaced. Raises ChangedError as ``publish`` does.
     """
     with signals_held():
         try:
@@ -55,7 +55,7 @@ def _ostree_locked(path: Path) -> Iterator[None]:
             fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, whole)
         except (BlockingIOError, PermissionError):
             raise ChangedError(
-                "ostree itself is changing the deployments", resolution="Nothing was changed; run the command again."
+                "ostree is changing the deployments", resolution="Nothing was changed. Run the command again."
             ) from None
         yield
     finally:
@@ -63,7 +63,7 @@ def _ostree_locked(path: Path) -> Iterator[None]:
 
 
 def _reorder(path: Path, index: int) -> None:
-    """What ``ostree admin set-default`` does, for ostree before it had that (2022.7).
+    """Do what ``ostree admin set-default`` does, for an ostree that does not have it (2022.7).
 
     libostree keeps two sets of everything that boots and one link, /boot/loader, that says which is in force.
     The other set is written whole, then the link is replaced.
@@ -72,7 +72,7 @@ def _reorder(path: Path, index: int) -> None:
     if elsewhere := _menus(path):
         raise SysrootError(
             "this ostree is too old to roll back here",
-            f"its boot loader has a menu of its own ({', '.join(elsewhere)}), which only ostree itself can write",
+            f"its boot loader has its own menu ({', '.join(elsewhere)}), which only ostree can write",
             "Choose the other entry in the boot menu, or use an ostree with 'ostree admin set-default'.",
         )
     now = int(os.readlink(loader).rpartition(".")[2])
@@ -116,7 +116,7 @@ def _reorder(path: Path, index: int) -> None:
 
 
 def _menus(path: Path) -> list[str]:
-    """What ostree writes for a boot loader that does not read the entries themselves."""
+    """The menus that ostree writes for boot loaders that do not read loader entries."""
     found = [place.name for place in (path / "boot/loader").iterdir() if place.name != "entries"]
     for menu in (path / "boot").glob("efi/EFI/*/grub.cfg"):
         if "ostree=/ostree/boot." in menu.read_text(errors="replace"):

@@ -1,4 +1,4 @@
-"""Which deployments stay when another one is made, and room for the new one's kernel.
+"""The deployments that stay when another one is made, and room for the new one's kernel.
 
 By itself ostree keeps the booted deployment, the one whose /etc is merged, and pinned ones; a staged deployment drops
 all others at shutdown, when nothing of ours runs. So what else is to stay is pinned, with a note in the origin that
@@ -58,17 +58,17 @@ def write_pin(path: Path, deployment: Deployment, pin: bool, *, for_retention: b
 
 
 def first_to_go(
-    path: Path, commit: str, own: Sequence[Deployment], staying: Sequence[Deployment], besides: int = 0
+    path: Path, commit: str, own: Sequence[Deployment], staying: Sequence[Deployment], overlay: int = 0
 ) -> list[Deployment]:
-    """What has to be removed from /boot before the kernel of ``commit`` fits there: mostly nothing.
+    """The deployments to remove before the kernel of ``commit`` fits into /boot: mostly none.
 
-    Only a /boot of its own can be full while the rest is not. ``besides`` are the bytes of an overlay initramfs.
+    Only a /boot of its own can be full while the rest is not. ``overlay`` are the bytes of an overlay initramfs.
     Raises SpaceError where even without all that are not ``staying`` it would not fit.
     """
     boot = path / "boot"
     if not _has_own_boot(path):
         return []
-    needed = besides + _kernel_size(path / "ostree/repo", commit, [path / d.path for d in own])
+    needed = overlay + _kernel_size(path / "ostree/repo", commit, [path / d.path for d in own])
     status = os.statvfs(boot)
     free = status.f_bavail * status.f_frsize
     removed: list[Deployment] = []
@@ -80,9 +80,9 @@ def first_to_go(
         free += sum(file.stat().st_size for file in boot.glob(f"{kernel}/*"))
     if free < needed:
         raise SpaceError(
-            "too little space in /boot for the kernel and its initramfs",
-            f"{boot} would have {free / 1e6:.1f} MB free without the deployments that go anyway; "
-            f"{needed / 1e6:.1f} MB are needed",
+            "not enough space in /boot for the kernel and its initramfs",
+            f"{needed / 1e6:.1f} MB are needed; without the deployments that go anyway, {boot} has {free / 1e6:.1f} MB "
+            "free",
             "Unpin or remove an older deployment ('apt-ostree unpin', 'apt-ostree cleanup -r'), or enlarge /boot.",
         )
     return removed
@@ -94,8 +94,8 @@ def _has_own_boot(path: Path) -> bool:
 
 
 def by_kernel(own: Sequence[Deployment], staying: Sequence[Deployment]) -> list[list[Deployment]]:
-    """Those of a stateroot that need not stay, together where they share a kernel, the oldest first. One whose kernel
-    something else needs is left out: without it /boot would have no more room, and the machine one way back less."""
+    """The deployments of a stateroot that need not stay, by kernel, the oldest first. Without those whose kernel one
+    that stays has, too: removing them would free nothing in /boot."""
     needed = {d.boot_checksum for d in own if d in staying}
     groups: dict[str, list[Deployment]] = {}
     for deployment in reversed(own):

@@ -33,7 +33,7 @@ class Staged:
 
 
 def read(note: Path = NOTE, lock: Path = LOCKED) -> Staged | None:
-    """What is noted; None where nothing is staged. Raises SysrootError for a note that cannot be read."""
+    """The staged deployment; None if there is none. Raises SysrootError for a note that cannot be read."""
     try:
         data = note.read_bytes()
     except FileNotFoundError:
@@ -73,7 +73,7 @@ def booted_root(note: Path = BOOTED, root: Path = Path("/")) -> tuple[int, int] 
         kind, content = gvariant.dictionary(data).get("backing-root-device-inode", ("", b"")) if data else ("", b"")
     except (ValueError, IndexError) as error:
         raise SysrootError(
-            f"cannot read {note}", str(error), "Nothing was changed. It is made anew by a boot."
+            f"cannot read {note}", str(error), "Nothing was changed. The next boot writes it again."
         ) from error
     if kind == "(tt)" and len(content) == 16:
         return int.from_bytes(content[:8], "little"), int.from_bytes(content[8:], "little")
@@ -82,7 +82,7 @@ def booted_root(note: Path = BOOTED, root: Path = Path("/")) -> tuple[int, int] 
 
 
 def unlocked(name: str, origin: Mapping[str, Mapping[str, str]], states: Path = STATES) -> str:
-    """How the /usr of a deployment (CHECKSUM.SERIAL) was made writable, as ostree-admin-unlock(1) calls it: "none",
+    """The way the /usr of a deployment (CHECKSUM.SERIAL) was made writable, as ostree-admin-unlock(1) names it: "none",
     "hotfix", which lasts, or "development" and "transient", which end with this boot."""
     for kind in ("development", "transient"):
         if (states / name / f"unlocked-{kind}").exists():

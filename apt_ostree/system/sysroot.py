@@ -19,8 +19,8 @@ from . import origin, staged
 _BOOT_LINK = re.compile(r"(?:^| )ostree=(/ostree/boot\.[01](?:\.[01])?/[^ /]+/[^ /]+/\d+)(?= |$)")
 _DEPLOYMENT = re.compile(r"ostree/deploy/(?P<os>[^/]+)/deploy/(?P<checksum>[0-9a-f]{64})\.(?P<serial>\d+)$")
 _REPAIR_ENTRY = (
-    "ostree itself works with none of the deployments until that is repaired. Write the entry again after the others "
-    "in /boot/loader/entries, with a path in /ostree/boot.*; or remove it: its deployment is forgotten then."
+    "ostree itself does not work until this is repaired. Write the entry again, following the other entries "
+    "in /boot/loader/entries, with a path in /ostree/boot.*; or remove it: its deployment is then forgotten."
 )
 
 
@@ -50,12 +50,13 @@ class Sysroot:
         return next((d for d in self.deployments if d.booted), None)
 
     def stateroot(self, name: str | None) -> str:
-        """The stateroot to work on: the one named, the booted one, or that of the first deployment."""
+        """The stateroot to work on: the one named, the booted one, or that of the first deployment. Raises
+        SysrootError."""
         if name is not None:
             if not (self.path / "ostree/deploy" / name).is_dir():
                 have = sorted(place.name for place in (self.path / "ostree/deploy").glob("*") if place.is_dir())
                 raise SysrootError(
-                    f"there is no stateroot {name} in {self.path}",
+                    f"stateroot {name} does not exist in {self.path}",
                     f"it has: {', '.join(have) or 'none'}",
                     "Name one of these with --stateroot.",
                 )
@@ -75,7 +76,7 @@ class Sysroot:
         if not found:
             raise SysrootError(
                 f"stateroot {osname} of {self.path} has no deployment",
-                resolution="Name another one with --stateroot: 'apt-ostree status' shows those with a deployment.",
+                resolution="Name another one with --stateroot; 'apt-ostree status' shows those with a deployment.",
             )
         return found
 
@@ -88,13 +89,14 @@ class Sysroot:
 
 
 def load(path: Path) -> Sysroot:
-    """Read the sysroot at ``path``. Raises SysrootError for a path that is none."""
+    """Read the sysroot at ``path``. Raises SysrootError if it is not one, or cannot be read."""
     if not path.is_dir():
-        raise SysrootError(f"{path} is no directory", resolution="Name a sysroot with --sysroot.")
+        what = "is not a directory" if path.exists() else "does not exist"
+        raise SysrootError(f"{path} {what}", resolution="Name a sysroot with --sysroot.")
     if not (path / "ostree/repo/config").is_file():
         raise SysrootError(
-            f"{path} is no OSTree sysroot",
-            f"there is no {path / 'ostree/repo'}",
+            f"{path} is not an OSTree sysroot",
+            f"{path / 'ostree/repo'} does not exist",
             "Name one with --sysroot, or make one with 'apt-ostree compose sysroot'.",
         )
     if path != Path("/") and staged.BOOTED.exists() and _same(path / "ostree", Path("/ostree")):
@@ -139,10 +141,10 @@ def entries(path: Path) -> list[Entry]:
         entry = parse_entry(file.read_text(errors="surrogateescape"))
         match = _BOOT_LINK.search(entry.get("options", ""))
         if match is None:
-            raise SysrootError(f"cannot read {file}", "it names no ostree= deployment", _REPAIR_ENTRY)
+            raise SysrootError(f"cannot read {file}", "its options do not name a deployment (ostree=)", _REPAIR_ENTRY)
         version = entry.get("version", "")
         if not version.isdecimal():
-            raise SysrootError(f"cannot read {file}", "it has no version number", _REPAIR_ENTRY)
+            raise SysrootError(f"cannot read {file}", "it does not have a version number", _REPAIR_ENTRY)
         found.append(Entry(file, int(version), match[1], entry["options"]))
     return sorted(found, key=lambda entry: (entry.version, entry.link), reverse=True)
 
@@ -156,7 +158,9 @@ def _deployments(path: Path) -> tuple[Deployment, ...]:
         match = _DEPLOYMENT.search(os.fspath(target))
         if match is None or not target.is_dir():
             raise SysrootError(
-                f"the loader entry for {entry.link} leads to no deployment", f"it points to {target}", _REPAIR_ENTRY
+                f"the loader entry for {entry.link} does not lead to a deployment",
+                f"it points to {target}",
+                _REPAIR_ENTRY,
             )
         status = target.stat()
         booted = root == (status.st_dev, status.st_ino)
@@ -165,8 +169,8 @@ def _deployments(path: Path) -> tuple[Deployment, ...]:
     if path == Path("/") and root is not None and not any(d.booted for d in result):
         raise SysrootError(
             "cannot tell which deployment is running",
-            f"{staged.BOOTED} says that one is, and no loader entry leads to it",
-            "Nothing was changed. 'ostree admin status' shows what ostree makes of it.",
+            f"the system was booted with OSTree ({staged.BOOTED} exists), but no loader entry leads to it",
+            "Nothing was changed. See what 'ostree admin status' says.",
         )
     return tuple(result)
 
@@ -208,8 +212,8 @@ def _staged(path: Path) -> Deployment | None:
     match = _DEPLOYMENT.search(f"ostree/deploy/{waiting.osname}/deploy/{waiting.name}")
     if match is None or not (path / match[0]).is_dir():
         raise SysrootError(
-            "the staged deployment is not there",
-            f"{staged.NOTE} says {waiting.osname} {waiting.name}",
+            "the staged deployment is missing",
+            f"{staged.NOTE} names {waiting.osname} {waiting.name}",
             "Reboot, or drop it: ostree admin undeploy 0",
         )
     return _deployment(path, 0, match, " ".join(waiting.kargs), waiting=waiting)

@@ -55,12 +55,12 @@ _NO_REVISION = re.compile(
 _NO_FILE = re.compile(
     r"^error: (?:Inspecting path '.*': )?(?:No such file or directory: /.*|Not a directory)$", re.MULTILINE
 )
-"""What ostree 2022.7 to 2025.2 say of what is not there. Its exit status is 1 for that as for every other failure."""
+"""The errors of ostree 2022.7 to 2025.2 for something that does not exist. The exit status is 1 for every failure."""
 
 
 def _found(argv: Sequence[str], absent: re.Pattern[str]) -> str | None:
-    """The output of a command that looks for something; None where its error is that this is not there, in a form
-    that ``absent`` knows. Raises proc.ChildError for any other failure."""
+    """The output of a command that looks for something; None if its error matches ``absent``: it does not exist. Raises
+    proc.ChildError for any other failure."""
     result = proc.run(argv, check=False)
     if result.returncode == 0:
         return result.stdout
@@ -110,7 +110,7 @@ def prune(repo: Path) -> None:
 
 
 def object_path(repo: Path, checksum: str) -> Path:
-    """Where a bare repository keeps a content object."""
+    """The path of a content object in a bare repository."""
     return repo / "objects" / checksum[:2] / f"{checksum[2:]}.file"
 
 
@@ -159,12 +159,12 @@ def commit(
             words += _metadata_argument(key, value)
     text = run(repo, "commit", *words).strip()
     if not CHECKSUM.fullmatch(text):
-        raise ToolError("ostree commit printed no checksum", text)
+        raise ToolError("ostree commit did not print a checksum", text)
     return text
 
 
 def ls(repo: Path, revision: str, path: str = "/", *, recursive: bool = True) -> list[Listed]:
-    """What is below ``path`` in a commit, or only what is in it, with content checksums; ``path`` itself first."""
+    """The entries below ``path`` in a commit, or only those in it, with their checksums; ``path`` itself first."""
     deep = ["--recursive"] if recursive else []
     return parse_ls(run(repo, "ls", *deep, "--checksum", revision, path))
 
@@ -209,7 +209,7 @@ def content_checksum(repo: Path, revision: str) -> str:
     text = run(repo, "show", revision)
     match = re.search(r"^ContentChecksum: +([0-9a-f]{64})$", text, re.MULTILINE)
     if match is None:
-        raise ToolError(f"ostree show prints no content checksum of {revision}")
+        raise ToolError(f"ostree show did not print the content checksum of {revision}")
     return match[1]
 
 
@@ -233,7 +233,7 @@ _TOKEN = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[()\[\]{}<>,:]|[^\s'
 def parse_commit(checksum: str, text: str) -> CommitInfo:
     """Read what ``ostree show --raw`` prints: a GVariant of type (a{sv}aya(say)sstayay) in text form.
 
-    Values that are no strings or booleans are left out: nobody here needs them. Raises ToolError.
+    Values other than strings and booleans are left out: nobody needs them here. Raises ToolError.
     """
     tokens = _TOKEN.findall(text)
     try:

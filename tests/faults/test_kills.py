@@ -180,7 +180,7 @@ def test_what_another_tool_changed_until_the_last_moment_is_not_lost(
     system = patterns("rollback").system.clone(tmp_path / "sysroot")
     before = system.deployments()
     done = planted(system, point, "before", "pin", *command)
-    assert "error: the deployments changed while this ran\n" in done.stderr
+    assert "error: the deployments changed while this command ran\n" in done.stderr
     assert done.returncode == 1
     assert system.deployments() == before
     assert system.origin(1).getboolean("libostree-transient", "pinned")

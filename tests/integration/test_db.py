@@ -100,4 +100,4 @@ def test_what_is_no_revision_is_named(machine: System, words: list[str]) -> None
 
 @pytest.mark.parametrize("words", [["version", ""], ["list", ""], ["diff", ""]])
 def test_an_empty_revision_is_none(machine: System, words: list[str]) -> None:
-    assert machine.run("db", *words, status=2).failure.brief == "'' is no revision"
+    assert machine.run("db", *words, status=2).failure.brief == "'' is not a valid revision"

@@ -144,16 +144,16 @@ CASES = {
         ("rollback",), r"there is no other deployment to roll back to", r".*", RESOLUTION
     ),
     "a rollback to a deployment that does not exist": Case(
-        ("rollback", "--to", "7"), r"'7' names no deployment", r"0  [0-9a-f]{12}\.0", RESOLUTION
+        ("rollback", "--to", "7"), r"'7' does not name a deployment", r"0  [0-9a-f]{12}\.0", RESOLUTION
     ),
     "a clean-up of nothing": Case(("cleanup",), r"choose what to clean up: -p, -r, -b or -m", r".*", r".*", 2),
     "a stateroot that does not exist": Case(
-        ("install", "--stateroot", "fedora", "greeter"), r"there is no stateroot fedora in .*", r".*", RESOLUTION
+        ("install", "--stateroot", "fedora", "greeter"), r"stateroot fedora does not exist in .*", r".*", RESOLUTION
     ),
     "a revision that does not exist": Case(
-        ("db", "diff", "0", "nonsense"), r"there is no commit nonsense in .*", r".*", RESOLUTION
+        ("db", "diff", "0", "nonsense"), r".* does not have a commit nonsense", r".*", RESOLUTION
     ),
-    "a deployment that does not exist": Case(("db", "list", "9"), r"there is no deployment 9", r".*", RESOLUTION),
+    "a deployment that does not exist": Case(("db", "list", "9"), r"deployment 9 does not exist", r".*", RESOLUTION),
     "packages that are not cached, without the network": Case(
         ("install", "--cache-only", "rec-b"), r"not in the cache: rec-pre, rec-a, rec-b", r".*", r".*without -C.*"
     ),
@@ -303,7 +303,7 @@ def test_a_command_that_changes_things_refuses_anybody_but_root(machine: System,
 
 def test_a_path_that_is_no_sysroot_is_refused(tmp_path: Path) -> None:
     failure = run_cli("--sysroot", tmp_path, "install", "greeter", status=1).failure
-    assert failure.brief == f"{tmp_path} is no OSTree sysroot"
+    assert failure.brief == f"{tmp_path} is not an OSTree sysroot"
     assert failure.detail == f"there is no {tmp_path}/ostree/repo"
     assert "--sysroot" in failure.resolution
     assert list(tmp_path.iterdir()) == []
@@ -311,7 +311,7 @@ def test_a_path_that_is_no_sysroot_is_refused(tmp_path: Path) -> None:
 
 def test_a_path_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     failure = run_cli("--sysroot", tmp_path / "gone", "install", "greeter", status=1).failure
-    assert failure.brief == f"{tmp_path}/gone is no directory"
+    assert failure.brief == f"{tmp_path}/gone does not exist"
     assert failure.resolution
 
 
@@ -339,7 +339,7 @@ def test_a_base_without_a_dpkg_database_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "sysroot"
     run_cli("compose", "sysroot", "--repo", repo, REF, path)
     failure = run_cli("--sysroot", path, "install", "greeter", status=1).failure
-    assert re.fullmatch("commit [0-9a-f]{12} has no dpkg database", failure.brief)
+    assert re.fullmatch("commit [0-9a-f]{12} does not have a dpkg database", failure.brief)
     assert "/usr/lib/sysimage/dpkg" in failure.detail
     assert "compose tree" in failure.resolution
     assert len(list((path / "ostree/deploy" / STATEROOT / "deploy").glob("*.0"))) == 1

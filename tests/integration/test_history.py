@@ -203,7 +203,7 @@ def test_cancel_of_a_publication_says_that_it_was_done(sysroot: System) -> None:
         _, stderr = child.communicate(timeout=120)
     new, old = sysroot.deployments()
     assert old == before
-    assert stdout == f"It was done before it could be stopped: {new[:12]} boots next.\n"
+    assert stdout == f"It ended before it could be stopped: {new[:12]} boots next.\n"
     assert child.returncode == 128 + signal.SIGTERM
     assert "The operation had finished: the new deployments are in place" in stderr
     assert transactions(sysroot)[0]["new-deployment"] == f"debian-{new}"

@@ -36,13 +36,13 @@ def test_as_many_deployments_stay_as_the_configuration_says(sysroot: System) -> 
 def test_a_pin_lasts_until_it_is_taken_away(sysroot: System) -> None:
     base = sysroot.deployments()[0]
     sysroot.run("pin", "0")
-    assert sysroot.run("pin", "0", "--unchanged-exit-77", status=77).stdout.endswith("is pinned already.\n")
+    assert sysroot.run("pin", "0", "--unchanged-exit-77", status=77).stdout.endswith("is already pinned.\n")
     for argument in ("a", "b", "c"):
         sysroot.run("kargs", f"--append={argument}")
     assert sysroot.deployments()[2:] == [base]
     assert "Pinned: yes" in output("ostree", "admin", "status", f"--sysroot={sysroot.path}")
     with sysroot.unchanged():
-        assert "would be unpinned" in sysroot.run("unpin", "2", "--dry-run").stdout
+        assert "Would unpin deployment 2" in sysroot.run("unpin", "2", "--dry-run").stdout
     assert "names more than one" in sysroot.run("unpin", base[:12], status=1).failure.brief
     sysroot.run("unpin", base)
     sysroot.run("kargs", "--append=d")
@@ -63,7 +63,7 @@ def test_a_pin_is_recorded_and_a_killed_one_swept(sysroot: System) -> None:
 @pytest.mark.parametrize("index", ["9", "-1", "", "x"])
 def test_a_pin_needs_a_deployment(sysroot: System, index: str) -> None:
     with sysroot.unchanged():
-        assert "names no deployment" in sysroot.run("pin", "--", index, status=1).failure.brief
+        assert "does not name a deployment" in sysroot.run("pin", "--", index, status=1).failure.brief
 
 
 def other_kernel(system: System, work: Path, letter: str) -> str:

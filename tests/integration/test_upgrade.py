@@ -438,7 +438,7 @@ def test_a_remote_is_added_listed_and_deleted(system: System, served: Served, tm
     # Not in a deployment's /etc, which a rollback would exchange.
     assert f'[remote "{REMOTE}"]' in (system.repo / "config").read_text()
     with system.unchanged():
-        assert system.run("remote", "delete", "second", status=1).failure.brief == "there is no remote second"
+        assert system.run("remote", "delete", "second", status=1).failure.brief == "remote second does not exist"
         system.run("remote", "delete", "second", "--if-exists", "--unchanged-exit-77", status=77)
         assert system.run("remote", "add", REMOTE, "https://example.org", status=1).failure.detail == served.url
         words = ["remote", "add", REMOTE, "https://example.org", "--if-not-exists", "--unchanged-exit-77"]
@@ -469,8 +469,8 @@ FILES = r"\.filez$"
     ("fault", "brief"),
     [
         ((FILES, BROKEN), "cannot pull {}"),
-        ((FILES, HALF), "cannot pull {}: what the remote sent is damaged"),
-        ((FILES, WRONG), "cannot pull {}: what the remote sent is damaged"),
+        ((FILES, HALF), "cannot pull {}: the remote sent damaged data"),
+        ((FILES, WRONG), "cannot pull {}: the remote sent damaged data"),
         ((r"/refs/heads/", BROKEN), "cannot pull {}"),
     ],
 )
@@ -490,11 +490,11 @@ def test_a_fault_of_the_server_loses_nothing_and_a_retry_succeeds(
 def test_a_commit_by_another_key_is_refused(system: System, served: Served, archive: Archive, new: Version) -> None:
     system.run("remote", "delete", REMOTE)
     failure = system.run("upgrade", status=1).failure
-    assert failure.brief == f"cannot pull {REMOTE}:{REF}: there is no such remote"
+    assert failure.brief == f"cannot pull {REMOTE}:{REF}: the remote does not exist"
     system.run("remote", "add", REMOTE, served.url, "--gpg-import", archive.keyring)
     with system.unchanged():
         failure = system.run("upgrade", status=1).failure
-    assert failure.brief == f"cannot pull {REMOTE}:{REF}: its signature is not by a key of this remote"
+    assert failure.brief == f"cannot pull {REMOTE}:{REF}: it is not signed with a key of this remote"
     system.run("remote", "delete", REMOTE)
     system.run("remote", "add", REMOTE, served.url, "--gpg-import", served.key)
     assert system.run("upgrade", "--preview", "--json").document["base"]["version"] == "12.2"
@@ -514,7 +514,7 @@ def test_a_composed_sysroot_verifies_what_comes_from_its_url(served: Served, new
 def test_a_missing_ref_is_named(system: System) -> None:
     with system.unchanged():
         failure = system.run("rebase", "debian/test/none", status=1).failure
-        assert failure.brief == f"cannot pull {REMOTE}:debian/test/none: the remote has no such ref"
+        assert failure.brief == f"cannot pull {REMOTE}:debian/test/none: the remote does not have this ref"
         failure = system.run("rebase", ":debian/test/none", status=1).failure
         assert failure.brief == "the local repository has no debian/test/none"
 

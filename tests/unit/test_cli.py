@@ -129,7 +129,7 @@ def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture
         (["cleanup"], "choose what to clean up: -p, -r, -b or -m"),
         (["compose", "tree", "--repo", "/r", "--add-metadata", "x", "m"], "--add-metadata takes KEY=VALUE, not 'x'"),
         (["compose", "tree", "--repo", "/r", "--add-metadata", "=x", "m"], "--add-metadata takes KEY=VALUE, not '=x'"),
-        (["db", "diff", "1", "2", "3"], "db diff compares two revisions"),
+        (["db", "diff", "1", "2", "3"], "db diff takes at most two revisions"),
         (
             ["compose", "sysroot", "--repo", "/r", "--remote-url", "https://example.org", "ref", "/p"],
             "--remote-url needs a key to verify updates with",
@@ -155,21 +155,21 @@ def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture
         (["upgrade", "--layers-only", "--allow-downgrade"], "--layers-only and --allow-downgrade cannot be combined"),
         (["install", "vim", "-D", "-r"], "--download-only and --reboot cannot be combined"),
         (["finalize-deployment"], "name the expected CHECKSUM, or use --allow-missing-checksum"),
-        (["rebase", ""], "'' names no base"),
-        (["rebase", "a b:c"], "'a b:c' names no base"),
-        (["rebase", "example:../x"], "'example:../x' names no base"),
-        (["remote", "add", "", "https://example.org"], "'' is no name of a remote"),
-        (["remote", "add", "a/b", "https://example.org"], "'a/b' is no name of a remote"),
-        (["remote", "add", "a", ""], "'' is no URL"),
+        (["rebase", ""], "'' is not a valid base"),
+        (["rebase", "a b:c"], "'a b:c' is not a valid base"),
+        (["rebase", "example:../x"], "'example:../x' is not a valid base"),
+        (["remote", "add", "", "https://example.org"], "'' is not a valid name for a remote"),
+        (["remote", "add", "a/b", "https://example.org"], "'a/b' is not a valid name for a remote"),
+        (["remote", "add", "a", ""], "'' is not a valid URL"),
         (["apply", ""], "invalid value for 'FILE.toml': the file name is empty"),
         (["install", "vim", "--debconf", ""], "invalid value for '--debconf': the file name is empty"),
-        (["remote", "add", "a", "ftp://e"], "'ftp://e' is no URL"),
-        (["remote", "add", "a", "https://a b"], "'https://a b' is no URL"),
+        (["remote", "add", "a", "ftp://e"], "'ftp://e' is not a valid URL"),
+        (["remote", "add", "a", "https://a b"], "'https://a b' is not a valid URL"),
         (["remote", "add", "a", "file:///a", "--set", "a b=c"], "--set takes KEY=VALUE, not 'a b=c'"),
         (["remote", "add", "a", "file:///a", "--set", "=c"], "--set takes KEY=VALUE, not '=c'"),
-        (["remote", "add", "a", "file:///a", "--set", "gpg-verify=false"], "--set is not for 'gpg-verify'"),
-        (["remote", "add", "a", "file:///a", "--set", "sign-verify=false"], "--set is not for 'sign-verify'"),
-        (["remote", "delete", "../a"], "'../a' is no name of a remote"),
+        (["remote", "add", "a", "file:///a", "--set", "gpg-verify=false"], "--set cannot be used for 'gpg-verify'"),
+        (["remote", "add", "a", "file:///a", "--set", "sign-verify=false"], "--set cannot be used for 'sign-verify'"),
+        (["remote", "delete", "../a"], "'../a' is not a valid name for a remote"),
         (["install", "vim", "--uninstall", "--all"], "'--all' is no package expression"),
     ],
 )
@@ -285,7 +285,7 @@ def test_a_stateroot_that_is_not_there_is_named(
     capsys: pytest.CaptureFixture[str], mixed: Path, words: list[str]
 ) -> None:
     status, _, err = run(capsys, *words, "--stateroot", "nonsense", "--sysroot", str(mixed))
-    assert (status, err.splitlines()[0]) == (1, f"error: there is no stateroot nonsense in {mixed}")
+    assert (status, err.splitlines()[0]) == (1, f"error: stateroot nonsense does not exist in {mixed}")
 
 
 @pytest.fixture
@@ -327,8 +327,8 @@ def test_an_error_says_what_failed_why_and_what_to_do(capsys: pytest.CaptureFixt
     assert run(capsys, "status", "--sysroot", str(tmp_path)) == (
         1,
         "",
-        f"error: {tmp_path} is no OSTree sysroot\n"
-        f"  there is no {tmp_path}/ostree/repo\n"
+        f"error: {tmp_path} is not an OSTree sysroot\n"
+        f"  {tmp_path}/ostree/repo does not exist\n"
         "Name one with --sysroot, or make one with 'apt-ostree compose sysroot'.\n",
     )
 

@@ -103,7 +103,7 @@ def test_a_command_that_waits_for_nobody_fails_soon(tmp_path: Path) -> None:
 )
 def test_a_note_that_makes_no_sense_names_nobody(text: bytes) -> None:
     assert parse(text) == Holder()
-    assert str(parse(text)) == "its holder left no description"
+    assert str(parse(text)) == "the process that holds it is unknown"
 
 
 def test_of_a_later_note_what_is_known_is_read() -> None:

@@ -77,14 +77,14 @@ def test_a_remote_verifies_unless_it_was_told_not_to(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("reason", "meaning"),
     [
-        ('Remote "x" not found', "there is no such remote"),
-        ("Commit abc: Signature made …\nCan't check signature: public key not found", "its signature is not by a key"),
-        ("Commit abc: GPG verification enabled, but no signatures found", "its signature is not by a key"),
-        ("No such branch 'x' in repository summary", "the remote has no such ref"),
-        ("Server returned HTTP 404", "the remote lacks a part of it"),
-        ("Writing content object: Need more input", "what the remote sent is damaged"),
-        ("While fetching http://…: [18] Transferred a partial file", "what the remote sent is damaged"),
-        ("Commit abc has no requested ref x in ref binding metadata (y)", "the remote's ref leads to a commit"),
+        ('Remote "x" not found', "the remote does not exist"),
+        ("Commit abc: Signature made …\nCan't check signature: public key not found", "it is not signed with a key"),
+        ("Commit abc: GPG verification enabled, but no signatures found", "it is not signed with a key"),
+        ("No such branch 'x' in repository summary", "the remote does not have this ref"),
+        ("Server returned HTTP 404", "a part of it is missing on the remote"),
+        ("Writing content object: Need more input", "the remote sent damaged data"),
+        ("While fetching http://…: [18] Transferred a partial file", "the remote sent damaged data"),
+        ("Commit abc has no requested ref x in ref binding metadata (y)", "the ref leads to a commit"),
         ("opcode close: min-free-space-percent '3%' would be exceeded", "the disk is too full"),
     ],
 )

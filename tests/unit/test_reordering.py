@@ -61,7 +61,7 @@ def test_while_ostree_itself_works_nothing_is_reordered(tmp_path: Path, monkeypa
     fake.deploy("b" * 64, "1")
     monkeypatch.setattr("apt_ostree.tools.ostree.has_admin", lambda command: False)
     before = load(fake.path)
-    with reordering._ostree_locked(fake.path), pytest.raises(ChangedError, match="ostree itself"):
+    with reordering._ostree_locked(fake.path), pytest.raises(ChangedError, match="ostree is changing"):
         reordering.set_default(before, 1)
     assert load(fake.path) == before
 
@@ -93,3 +93,21 @@ def test_what_an_older_ostree_is_spared_it_clears_up(tmp_path: Path, monkeypatch
     monkeypatch.setattr("apt_ostree.tools.ostree.admin", lambda path, *words: calls.append(words))
     after = reordering.set_default(load(fake.path), 1)
     assert (calls, [d.checksum[0] for d in after.deployments]) == ([("cleanup",)], ["b", "a"])
+
+
+@pytest.mark.parametrize("newer", [True, False])
+def test_what_another_tool_changed_is_not_reordered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, newer: bool
+) -> None:
+    """An index may mean another deployment by now."""
+    fake = Fake(tmp_path / "sysroot")
+    fake.deploy("a" * 64, "2")
+    fake.deploy("b" * 64, "1")
+    before = load(fake.path)
+    fake.deploy("c" * 64, "3")
+    now = load(fake.path)
+    monkeypatch.setattr("apt_ostree.tools.ostree.has_admin", lambda command: newer)
+    monkeypatch.setattr("apt_ostree.tools.ostree.admin", lambda path, *words: pytest.fail(str(words)))
+    with pytest.raises(ChangedError, match="the deployments changed"):
+        reordering.set_default(before, 1)
+    assert load(fake.path) == now

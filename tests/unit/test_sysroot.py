@@ -131,12 +131,12 @@ def test_a_sysroot_without_deployments_is_one(fake: Fake) -> None:
 @pytest.mark.parametrize(
     ("text", "detail"),
     [
-        ("\0garbage", "it names no ostree= deployment"),
-        ("version 1\noptions root=x\n", "it names no ostree= deployment"),
-        ("version 1\noptions ostree=/elsewhere/0\n", "it names no ostree= deployment"),
-        (f"options ostree=/ostree/boot.1/debian/{BOOTCSUM}/0\n", "it has no version number"),
-        (f"version x\noptions ostree=/ostree/boot.1/debian/{BOOTCSUM}/0\n", "it has no version number"),
-        (f"version ²\noptions ostree=/ostree/boot.1/debian/{BOOTCSUM}/0\n", "it has no version number"),
+        ("\0garbage", "its options do not name a deployment (ostree=)"),
+        ("version 1\noptions root=x\n", "its options do not name a deployment (ostree=)"),
+        ("version 1\noptions ostree=/elsewhere/0\n", "its options do not name a deployment (ostree=)"),
+        (f"options ostree=/ostree/boot.1/debian/{BOOTCSUM}/0\n", "it does not have a version number"),
+        (f"version x\noptions ostree=/ostree/boot.1/debian/{BOOTCSUM}/0\n", "it does not have a version number"),
+        (f"version ²\noptions ostree=/ostree/boot.1/debian/{BOOTCSUM}/0\n", "it does not have a version number"),
     ],
 )
 def test_an_entry_that_cannot_be_read_is_named(fake: Fake, text: str, detail: str) -> None:
@@ -158,7 +158,7 @@ def test_an_entry_that_leads_to_no_deployment_is_named(fake: Fake, damage: str) 
         link.unlink()
     if damage == "elsewhere":
         link.symlink_to("../../..")
-    with pytest.raises(SysrootError, match=f"for /ostree/boot.1/debian/{BOOTCSUM}/0 leads to no deployment"):
+    with pytest.raises(SysrootError, match=f"for /ostree/boot.1/debian/{BOOTCSUM}/0 does not lead to a deployment"):
         load(fake.path)
 
 
@@ -169,9 +169,9 @@ def test_a_broken_origin_is_named(fake: Fake) -> None:
 
 
 def test_a_path_that_is_no_sysroot_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SysrootError, match="is no directory"):
+    with pytest.raises(SysrootError, match="absent does not exist"):
         load(tmp_path / "absent")
-    with pytest.raises(SysrootError, match="is no OSTree sysroot"):
+    with pytest.raises(SysrootError, match="is not an OSTree sysroot"):
         load(tmp_path)
 
 
@@ -197,7 +197,7 @@ def test_the_stateroot_is_the_named_the_booted_or_the_first(
 
 
 def test_an_unknown_stateroot_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SysrootError, match="there is no stateroot x"):
+    with pytest.raises(SysrootError, match="stateroot x does not exist"):
         Sysroot(tmp_path, (deployment(0),)).stateroot("x")
     with pytest.raises(SysrootError, match="has no deployment"):
         Sysroot(tmp_path, ()).stateroot(None)
@@ -245,5 +245,5 @@ def test_the_staged_deployment_is_the_one_of_the_note(tmp_path: Path, monkeypatc
     assert (found.index, found.checksum, found.serial, found.kargs) == (0, A, 1, "rw x=1")
     assert (found.staged, found.locked, found.booted) == (True, True, False)
     waiting.rmdir()
-    with pytest.raises(SysrootError, match="the staged deployment is not there"):
+    with pytest.raises(SysrootError, match="the staged deployment is missing"):
         sysroot._staged(fake.path)
