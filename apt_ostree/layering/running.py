@@ -141,7 +141,9 @@ def preseed(job: Job, sandbox: bwrap.Sandbox) -> None:
     selections.unlink()
     if result.returncode != 0:
         # Its message may quote a line, and that a password.
-        raise ScriptError("debconf did not take the answers", f"debconf-set-selections: {result.returncode}")
+        raise ScriptError(
+            "debconf did not take the answers", f"debconf-set-selections exited with status {result.returncode}"
+        )
 
 
 def preconfigure(job: Job, sandbox: bwrap.Sandbox, files: Iterable[str]) -> None:

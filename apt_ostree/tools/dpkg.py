@@ -1,4 +1,4 @@
-"""dpkg's database and .deb files: text and archives in, values out.
+"""dpkg's database of a tree, and the order of versions: text in, values out.
 
 Versions stay strings: debian-inspector orders them, and where it rejects one that exists in the wild
 (``12.2.0-14+deb12u1+``), ``dpkg --compare-versions`` has the last word.
