@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,16 +132,17 @@ def commit(
     repo: Path,
     work: Path,
     assembled: Assembled,
-    base_checksum: str,
-    write: Callable[..., str],
+    ref: str,
+    description: ostree.Description,
 ) -> str:
-    """Commit the base with the layers over it; ``write`` is ostree.commit with the metadata bound."""
+    """Commit the base, which is the parent that ``description`` names, with the layers over it."""
+    assert description.parent is not None
     if assembled.union:
-        trees = [f"ref={base_checksum}", *(f"dir={layer}" for layer in assembled.layers)]
+        trees = [f"ref={description.parent}", *(f"dir={layer}" for layer in assembled.layers)]
     else:
         whole = work / "whole"
-        ostree.checkout(repo, base_checksum, whole, hard_links=True)
+        ostree.checkout(repo, description.parent, whole, hard_links=True)
         for layer in assembled.layers:
             overlay.apply(layer, whole)
         trees = [f"dir={whole}"]
-    return write(repo, trees, parent=base_checksum, link_speedup=True)
+    return ostree.commit(repo, ref, trees, description, link_speedup=True)

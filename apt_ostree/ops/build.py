@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import logging
@@ -103,12 +102,11 @@ def build(current: Transaction, order: Order) -> str:
             current.repo,
             work,
             built,
-            order.base.checksum,
-            functools.partial(
-                ostree.commit,
-                ref=commits.PENDING_REF,
-                subject=f"Layer {', '.join(order.intent.names) or 'an initramfs'}",
-                metadata=metadata.of_layer(order.base, _notes(order, built.kernels)),
+            commits.PENDING_REF,
+            ostree.Description(
+                f"Layer {', '.join(order.intent.names) or 'an initramfs'}",
+                order.base.checksum,
+                metadata.of_layer(order.base, _notes(order, built.kernels)),
             ),
         )
         remove_tree(work)

@@ -286,12 +286,14 @@ def _commit(
     parent = None if options.no_parent else before
     commit = ostree.commit(
         options.repo,
+        "apt-ostree/composed",
         [f"dir={root}"],
-        ref="apt-ostree/composed",
-        bind=recipe.ref,
-        parent=parent,
-        subject=f"{recipe.ref} {version}",
-        metadata={**own, **recipe.metadata, **(options.metadata or {})},
+        ostree.Description(
+            f"{recipe.ref} {version}",
+            parent,
+            {**own, **recipe.metadata, **(options.metadata or {})},
+            bind=recipe.ref,
+        ),
     )
     try:
         layout.audit(options.repo, commit)

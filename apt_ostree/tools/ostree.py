@@ -11,6 +11,7 @@ import functools
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -120,39 +121,36 @@ def _metadata_argument(key: str, value: str) -> list[str]:
     return [f"--add-metadata-string={key if n == 0 else f'{key}.{n}'}={piece}" for n, piece in enumerate(pieces)]
 
 
-def commit(
-    repo: Path,
-    trees: Sequence[str],
-    *,
-    ref: str | None = None,
-    parent: str | None = None,
-    subject: str = "",
-    timestamp: int | None = None,
-    metadata: Mapping[str, str] | None = None,
-    link_speedup: bool = False,
-    bind: str | None = None,
-) -> str:
-    """Commit ``trees`` (``ref=…``, ``dir=…`` or ``tar=…``, later ones over earlier) and return the checksum.
+@dataclass(frozen=True, slots=True)
+class Description:
+    """All that a commit says beside its tree. Values of ``metadata`` are stored as strings; ``ostree.bootable`` becomes
+    a boolean, as ostree's tools expect."""
 
-    Nothing is fsynced: the caller syncs the filesystem once before it publishes. Without ``ref`` the commit
-    is an orphan that the next prune removes; ``bind`` is the ref that the commit says it is for. ``metadata``
-    values are stored as strings; ``ostree.bootable`` becomes a boolean, as ostree's tools expect.
+    subject: str = ""
+    parent: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    bind: str | None = None
+    """The ref that the commit is made for."""
+
+
+def commit(repo: Path, ref: str, trees: Sequence[str], description: Description, *, link_speedup: bool = False) -> str:
+    """Commit ``trees`` (``ref=…``, ``dir=…`` or ``tar=…``, later ones over earlier) to ``ref`` and return the checksum.
+
+    Nothing is fsynced: the caller syncs the filesystem once before it publishes.
     """
     words: list[str] = [
         "--fsync=false",
         "--no-bindings",
-        f"--parent={parent or 'none'}",
-        f"--subject={subject}",
+        f"--parent={description.parent or 'none'}",
+        f"--subject={description.subject}",
+        f"--branch={ref}",
+        *(f"--tree={tree}" for tree in trees),
     ]  # fmt: skip
-    words += [f"--branch={ref}"] if ref else ["--orphan"]
-    words += [f"--tree={tree}" for tree in trees]
-    if timestamp is not None:
-        words.append(f"--timestamp=@{timestamp}")
     if link_speedup:
         words.append("--link-checkout-speedup")
-    if bind is not None:
-        words.append(f"--bind-ref={bind}")
-    for key, value in (metadata or {}).items():
+    if description.bind is not None:
+        words.append(f"--bind-ref={description.bind}")
+    for key, value in description.metadata.items():
         if key == "ostree.bootable":
             words.append(f"--add-metadata={key}={value}")
         else:

@@ -17,7 +17,7 @@ def repo(tmp_path: Path) -> Path:
     (tmp_path / "tree/usr").mkdir(parents=True)
     (tmp_path / "tree/usr/a").write_text("text\n")
     ostree.init(tmp_path / "repo")
-    ostree.commit(tmp_path / "repo", [f"dir={tmp_path / 'tree'}"], ref="main")
+    ostree.commit(tmp_path / "repo", "main", [f"dir={tmp_path / 'tree'}"], ostree.Description())
     return tmp_path / "repo"
 
 

@@ -242,8 +242,8 @@ def test_a_layer_brings_an_older_images_programs_up_to_date(sysroot: System, tmp
     place = stage / "usr/lib/apt-ostree/seed-var"
     place.parent.mkdir(parents=True)
     place.write_text("#!/bin/sh\nexit 1\n")
-    ostree.commit(sysroot.repo, [f"ref={sysroot.base.commit}", f"dir={stage}"], ref="older", subject="",
-                  metadata={"ostree.bootable": "true", "ostree.linux": "0.0"})  # fmt: skip
+    description = ostree.Description(metadata={"ostree.bootable": "true", "ostree.linux": "0.0"})
+    ostree.commit(sysroot.repo, "older", [f"ref={sysroot.base.commit}", f"dir={stage}"], description)
     run_cli("compose", "sysroot", "--repo", sysroot.repo, "--stateroot", STATEROOT, "older", tmp_path / "machine")
     machine = System(tmp_path / "machine", sysroot.base)
     machine.install("greeter")
@@ -258,7 +258,9 @@ def test_a_commit_with_content_in_var_is_refused(sysroot: System, tmp_path: Path
 
     tree = tmp_path / "tree"
     (tree / "var/lib").mkdir(parents=True)
-    commit = ostree.commit(sysroot.repo, [f"ref={sysroot.base.commit}", f"dir={tree}"], ref="test/var", subject="")
+    commit = ostree.commit(
+        sysroot.repo, "test/var", [f"ref={sysroot.base.commit}", f"dir={tree}"], ostree.Description()
+    )
     with pytest.raises(TreeError, match="layout") as raised:
         layout.audit(sysroot.repo, commit)
     assert "/var is not empty: /var/lib" in f"{raised.value.detail}"
