@@ -134,9 +134,9 @@ def deploy(
     skip_branch_check: SkipBranchCheck = False,
     security: Security = False,
 ) -> None:
-    """Switch to a particular version of the base; layered packages are kept.
+    """Switch to a particular version of the base.
 
-    It may be older or newer; 'apt-ostree upgrade' moves on from it.
+    It may be older or newer. Layered packages are kept; 'apt-ostree upgrade' moves on from it.
 
     Example: apt-ostree deploy 13.20261106.1
     """
@@ -160,7 +160,7 @@ def refresh_md(
         bool, typer.Option("-f", "--force", help="Refresh lists that are less than a day old, too.")
     ] = False,
 ) -> None:
-    """Refresh the package lists, and check the remote for a newer base.
+    """Refresh package lists, and check for a newer base.
 
     Example: apt-ostree refresh-md -f
     """
@@ -193,7 +193,9 @@ def remote_add(
         list[str] | None, typer.Option("--set", metavar="K=V", help="Set another option (see ostree.repo-config(5)).")
     ] = None,
 ) -> None:
-    """Add a remote; its commits must be signed, unless --no-gpg-verify is given.
+    """Add a remote.
+
+    Its commits must be signed, unless --no-gpg-verify is given.
 
     Example: apt-ostree remote add example https://example.org/repo --gpg-import example.gpg
     """

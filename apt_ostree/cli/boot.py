@@ -26,7 +26,9 @@ def initramfs(
         list[str] | None, typer.Option("--arg", metavar="ARG", help="Another argument for dracut.")
     ] = None,
 ) -> None:
-    """Choose where the initramfs is made; without options, show it.
+    """Choose where the initramfs is made.
+
+    Without options, show where. Made on this machine, it follows the tree's own configuration.
 
     Example: apt-ostree initramfs --enable --arg=--add --arg=crypt
     """
@@ -49,7 +51,9 @@ def initramfs_etc(
     ] = None,
     untrack_all: Annotated[bool, typer.Option("--untrack-all", help="Stop tracking all files.")] = False,
 ) -> None:
-    """Add files of /etc to the initramfs; without options, list them.
+    """Add files of /etc to the initramfs.
+
+    Without options, list them.
 
     Example: apt-ostree initramfs-etc --track /etc/crypttab
     """
@@ -101,9 +105,9 @@ def kargs(
         ),
     ] = None,
 ) -> None:
-    """Change the kernel arguments; without options, print them.
+    """Change the kernel arguments.
 
-    A change makes a new deployment of the same commit. Options are applied in this order:
+    Without options, print them. A change makes a new deployment of the same commit. Options are applied in this order:
     --delete, --replace, --append, --append-if-missing, --delete-if-present.
 
     Example: apt-ostree kargs --append=console=ttyS0 --delete=quiet

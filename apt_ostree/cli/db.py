@@ -24,7 +24,9 @@ def db_list(
         ),
     ] = None,
 ) -> None:
-    """List the packages of a commit; with --json, with all details.
+    """List the packages of a commit.
+
+    --json adds all that dpkg knows about each.
 
     Example: apt-ostree db list 0 'lib*'
     """
@@ -87,7 +89,9 @@ def db_diff(
         bool, typer.Option("-c", "--changelogs", help="Also show new changelog entries, if the image has them.")
     ] = False,
 ) -> None:
-    """Compare the packages of two commits (default: the booted and the pending one).
+    """Compare the packages of two commits.
+
+    Without arguments, compare the booted deployment with the pending one.
 
     Example: apt-ostree db diff 1 0
     """

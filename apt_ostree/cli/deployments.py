@@ -70,7 +70,9 @@ def rollback(
         bool, typer.Option("--list", help="Only list the deployments; an arrow marks what would boot.")
     ] = False,
 ) -> None:
-    """Boot the previous deployment next, with its own /etc; a second rollback undoes the first.
+    """Boot the previous deployment next.
+
+    It comes back with its own /etc. A second rollback undoes the first.
 
     Example: apt-ostree rollback --to 2
     """
@@ -92,7 +94,7 @@ Which = Annotated[
 
 @command(app, CHANGING)
 def pin(call: Call, which: Which) -> None:
-    """Pin a deployment, so that it is never removed automatically.
+    """Pin a deployment: never remove it automatically.
 
     Example: apt-ostree pin 1
     """
@@ -103,7 +105,7 @@ def pin(call: Call, which: Which) -> None:
 
 @command(app, CHANGING)
 def unpin(call: Call, which: Which) -> None:
-    """Unpin a deployment, so that it may be removed automatically.
+    """Unpin a deployment.
 
     Example: apt-ostree unpin 1
     """

@@ -25,9 +25,10 @@ def history(
         int | None, typer.Option("-n", "--count", metavar="N", min=1, help="Show only the last N (default: all).")
     ] = None,
 ) -> None:
-    """Show past transactions, the newest first, with the packages that they changed.
+    """Show past transactions, the newest first.
 
-    It also shows how often each result was booted, if the system records its boots.
+    For each: when it began, who ran it, its result, the packages that changed and, if the system records its
+    boots, how often the new deployment was booted.
 
     Example: apt-ostree history -n 5
     """
@@ -43,7 +44,9 @@ def history(
 
 @command(app, CHANGING)
 def cancel(call: Call) -> None:
-    """Stop the running transaction; nothing is changed by it.
+    """Stop the running transaction.
+
+    Nothing that it has not finished remains.
 
     Example: apt-ostree cancel
     """

@@ -1,4 +1,4 @@
-"""How values look in text for people: times, sizes, and records of labelled lines."""
+"""The layout of values in text for people: times, sizes, and records of labelled lines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 COLUMN = 15
-"""Where the values of a record begin, and go on in further lines."""
+"""The column in which the values of a record begin, on each of their lines."""
 
 
 def moment(seconds: int) -> str:

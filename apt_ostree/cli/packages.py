@@ -54,7 +54,9 @@ def uninstall(
     packages: Annotated[list[str] | None, typer.Argument(metavar="PKG...", help="Requested packages.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Uninstall all requested packages.")] = False,
 ) -> None:
-    """Uninstall packages, and what only they needed; works without a network.
+    """Uninstall packages, and what only they needed.
+
+    It needs no network.
 
     Example: apt-ostree uninstall vim
     """
@@ -120,7 +122,9 @@ def override_reset(
     packages: Annotated[list[str] | None, typer.Argument(metavar="PKG...", help="Overridden packages.")] = None,
     every: Annotated[bool, typer.Option("-a", "--all", help="Reset all overrides.")] = False,
 ) -> None:
-    """Use packages of the base again as it has them; works without a network.
+    """Undo overrides of packages of the base.
+
+    It needs no network.
 
     Example: apt-ostree override reset --all
     """
@@ -148,7 +152,9 @@ def reset(
         bool, typer.Option("-i", "--initramfs", help="Use the image's initramfs, and track no files.")
     ] = False,
 ) -> None:
-    """Return to the base alone, or undo only some kinds of changes; works without a network.
+    """Return to the base alone, or undo some changes.
+
+    It needs no network.
 
     Example: apt-ostree reset --overrides
     """
@@ -165,7 +171,9 @@ def reset(
 
 @command(app, RESOLVING)
 def apply(call: Call, file: Annotated[Path, file_argument("FILE.toml", "A TOML file (see docs/apply.md).")]) -> None:
-    """Make packages, overrides, kernel arguments and initramfs match a file.
+    """Make this system match a file.
+
+    The file lists packages, overrides, kernel arguments and what the initramfs is made with.
 
     Example: apt-ostree apply --dry-run host.toml
     """

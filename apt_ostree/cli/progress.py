@@ -1,4 +1,4 @@
-"""How a user follows an operation: on a terminal, in a log, or through a program that reads JSON lines."""
+"""The reporters: for a terminal, for a log, and for a program that reads JSON lines."""
 
 from __future__ import annotations
 

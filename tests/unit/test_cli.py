@@ -77,7 +77,7 @@ def test_version_in_detail_lists_the_tools_those_that_are_missing_too(
     )
 
 
-def test_an_option_alone_is_no_command(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_option_alone_is_not_a_command(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = run(capsys, "-v")
     assert (status, out, err.splitlines()[0]) == (2, "", "error: missing command")
 
@@ -392,7 +392,7 @@ ERRORS = {
     errors.ToolError: ("tool", 1),
     errors.Interrupted: ("interrupted", 130),
 }
-"""What programs rely on: the id and the exit status of each class."""
+"""The id and the exit status of each class, on which programs rely."""
 
 
 def instance(kind: type[AptOstreeError]) -> AptOstreeError:
@@ -869,7 +869,7 @@ failure.show(ResolveError("no", "why\\nmore", "do this"), as_json=False)
 def test_the_journal_is_told_how_serious_each_line_is(tmp_path: Path, journal: bool) -> None:
     with (tmp_path / "stream").open("w+") as stream:
         status = os.fstat(stream.fileno())
-        # Another stream than that of the service is no journal: a redirection, or a pipe to another program.
+        # Only the stream of the service is the journal: not a redirection, nor a pipe to another program.
         name = f"{status.st_dev}:{status.st_ino if journal else status.st_ino + 1}"
         subprocess.run([sys.executable, "-c", SPEAK], env={"JOURNAL_STREAM": name}, stderr=stream, check=True)
     lines = ["Deploying…", "  a script's line", "warning: old lists", "error: no", "  why", "  more", "do this"]

@@ -1,4 +1,4 @@
-"""What holds for every command: --help with an example that works, strict words, --json, a schema."""
+"""Every command has --help with an example that works, strict words, --json and a schema."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def test_the_program_s_page_lists_the_commands() -> None:
     ("text", "roff"),
     [("a-b", r"a\-b"), ("it's", r"it\(aqs"), (".TH", r"\&.TH"), ("'x", r"\&\(aqx"), ("a\\b", r"a\eb")],
 )
-def test_text_is_no_roff(text: str, roff: str) -> None:
+def test_text_is_not_taken_for_roff(text: str, roff: str) -> None:
     assert build_manual.escape(text) == roff
 
 
