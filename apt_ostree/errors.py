@@ -10,7 +10,7 @@ import signal
 from collections.abc import Mapping
 
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s]*@")
-"""What stands before the host in a URI (RFC 3986, 3.2.1)."""
+"""The user and password of a URI: everything before its host (RFC 3986, 3.2.1)."""
 
 
 def redact(text: str) -> str:
@@ -22,7 +22,7 @@ def redact(text: str) -> str:
 
 
 def without_credentials(uri: str) -> str:
-    """A URI for everybody to use."""
+    """A URI without its user name and password, for everybody to use."""
     return _CREDENTIALS.sub("", uri)
 
 
@@ -46,7 +46,7 @@ class AptOstreeError(Exception):
 
 
 class UsageError(AptOstreeError):
-    """The command line or an input file asks for something that makes no sense. Exit 2."""
+    """The command line or an input file asks for something that cannot be done. Exit 2."""
 
     id = "usage"
     exit_code = 2
@@ -66,19 +66,19 @@ class HostFileError(UsageError):
 
 
 class ConfigError(UsageError):
-    """The configuration has an unknown key or a value that makes no sense."""
+    """The configuration has an unknown key or a value that is not allowed."""
 
     id = "configuration"
 
 
 class NotRootError(AptOstreeError):
-    """A command that changes a system was run by somebody else than root."""
+    """A command that changes a system was run by another user than root."""
 
     id = "not-root"
 
 
 class SysrootError(AptOstreeError):
-    """The path is no OSTree sysroot, or holds nothing to work on."""
+    """The path is not an OSTree system, or holds nothing to work on."""
 
     id = "sysroot"
 
@@ -167,7 +167,7 @@ class ToolError(AptOstreeError):
     """An outside tool failed in a way no module turned into something more precise."""
 
     id = "tool"
-    default_resolution = "'apt-ostree status' shows what is in force; the command can be run again."
+    default_resolution = "The command can be run again. To see the deployments: apt-ostree status"
 
 
 class Interrupted(AptOstreeError):

@@ -1,4 +1,4 @@
-"""POSIX access control lists (acl(5)), as extended attributes hold them: who is let in there is a number, too."""
+"""POSIX access control lists (acl(5)), as extended attributes hold them: they name users and groups by number."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _VERSION_BYTES = 4
 _ENTRY = struct.Struct("<HHI")
 """Tag, permissions, id: Linux's include/uapi/linux/posix_acl_xattr.h."""
 _USER, _GROUP = 0x02, 0x08
-"""Tags of entries whose id means anything."""
+"""Tags of the entries that have an id."""
 
 
 def moved(path: str, users: Mapping[int, int], groups: Mapping[int, int]) -> dict[str, bytes]:
-    """The lists of a file that name an id which has another number now, with the new one; the file is as it was."""
+    """The lists of a file that name an id with another number now, with the new one; the file itself is not changed."""
     found = {}
     for name in set(ATTRIBUTES) & set(os.listxattr(path, follow_symlinks=False)):
         value = os.getxattr(path, name, follow_symlinks=False)

@@ -1,4 +1,4 @@
-"""Who asked for an operation, and in which words; what is kept or shown of them holds no password."""
+"""The user and the command line behind an operation; neither is kept or shown with a password."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..errors import redact
 
 
 def uid() -> int:
-    """The user who asked: of the person behind sudo(8), where there is one."""
+    """The user who asked for the operation: the one who called sudo(8), if any."""
     behind = os.environ.get("SUDO_UID", "")
     return int(behind) if behind.isdecimal() else os.getuid()
 

@@ -31,7 +31,7 @@ class Group:
         return True
 
     def overran(self) -> bool:
-        """Whether the kernel has refused a new process in it."""
+        """True if the kernel has refused a new process in it."""
         try:
             words = (self.path / "pids.events").read_text().split()
         except OSError:

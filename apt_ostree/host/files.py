@@ -111,7 +111,7 @@ def _unlink_all_but_directories(directory: int) -> list[str]:
 
 @contextmanager
 def _opened(name: str | Path, parent: int | None = None) -> Iterator[int]:
-    """A descriptor of a directory, of a link never."""
+    """A descriptor of a directory; a link is an error."""
     descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     try:
         yield descriptor
@@ -147,7 +147,7 @@ def copy_entry(source: Path, target: Path) -> None:
         with source.open("rb") as old, os.fdopen(os.open(target, _NEW_FILE, 0o600), "wb") as new:
             shutil.copyfileobj(old, new, 1 << 20)
     else:
-        raise ToolError(f"cannot copy {source}", "it is no file, directory or link")
+        raise ToolError(f"cannot copy {source}", "it is not a file, directory or link")
     copy_metadata(source, target)
 
 
@@ -175,7 +175,7 @@ def take(source: Path, target: Path) -> None:
         raise ToolError(f"cannot read {source}", error.strerror or "") from error
     with os.fdopen(descriptor, "rb") as old:
         if not stat.S_ISREG(os.fstat(old.fileno()).st_mode):
-            raise ToolError(f"cannot read {source}", "it is no regular file")
+            raise ToolError(f"cannot read {source}", "it is not a regular file")
         with os.fdopen(os.open(target, _NEW_FILE, 0o600), "wb") as new:
             shutil.copyfileobj(old, new, 1 << 20)
 
@@ -188,7 +188,7 @@ def check_space(path: Path, needed: int, what: str) -> None:
         raise SpaceError(
             f"too little space for {what}",
             f"{path} has {free / 1e6:.1f} MB free; {needed / 1e6:.1f} MB are needed",
-            "Free some space (apt-ostree cleanup helps) and run the command again.",
+            "Free some space and run the command again: apt-ostree cleanup",
         )
 
 

@@ -38,8 +38,8 @@ def contained() -> Iterator[None]:
     """Run the block, and all that comes after it in this program, as the first process of a new pid namespace.
 
     The process that called this only waits for it from here on, and runs what has to be ``outside``. In the block INT,
-    TERM and HUP end the children and raise Interrupted, once: clean-up cannot be broken by a second. /proc is the
-    namespace's own, in a mount namespace that has it. To be entered before there are threads. Raises ToolError without
+    TERM and HUP end the children and raise Interrupted, once: clean-up cannot be broken by a second. /proc shows
+    this namespace, in a mount namespace of its own. Enter it before any thread starts. Raises ToolError without
     CAP_SYS_ADMIN.
     """
     _enter_namespace()
@@ -155,12 +155,12 @@ def command() -> int:
 
 
 def worker() -> int:
-    """The same of the process that works; os.getpid() tells its number in its own namespace."""
+    """The same for the process that works; os.getpid() returns its number in its own namespace."""
     return _worker or os.getpid()
 
 
 def start_ticks(number: int) -> int | None:
-    """When a process started, in clock ticks since the boot (proc_pid_stat(5), field 22); None if it is gone.
+    """The start of a process in clock ticks since the boot (proc_pid_stat(5), field 22); None if it is gone.
 
     ``number`` is the one that everybody knows. A process that waits to be reaped counts as gone, and so is by then
     everything that it was the first process of.

@@ -17,7 +17,7 @@ from ..errors import ToolError
 from . import syscalls
 
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
-"""How the kernel writes a blank, a tab, a newline and a backslash of a name (proc_pid_mountinfo(5))."""
+"""The form of a blank, a tab, a newline and a backslash in a name (proc_pid_mountinfo(5))."""
 
 
 def enter_private_namespace() -> None:
@@ -37,19 +37,19 @@ def enter_private_namespace() -> None:
 
 
 def tops(found: list[str]) -> list[str]:
-    """The mounts from which all of ``found`` can be reached: in a chroot / need be none, though ismount(3) says so."""
+    """The mounts from which all of ``found`` can be reached: in a chroot / need not be one."""
     return ["/"] if "/" in found else found
 
 
 def points() -> list[str]:
-    """Where something is mounted, as this process sees it (proc_pid_mountinfo(5))."""
+    """The mount points that this process sees (proc_pid_mountinfo(5))."""
     lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
     return [os.fsdecode(_ESCAPE.sub(lambda found: bytes([int(found[1], 8)]), line.split(b" ")[4])) for line in lines]
 
 
 def at_or_below(path: Path) -> list[str]:
-    """What is mounted on a directory or on something in it; bind mounts of the same filesystem, too, which no
-    device's number tells (os.path.ismount)."""
+    """The mount points at a directory or below it; bind mounts of the same filesystem, too, which os.path.ismount does
+    not notice."""
     real = os.path.realpath(path)
     return [point for point in points() if point == real or point.startswith(f"{real.rstrip('/')}/")]
 
@@ -101,7 +101,7 @@ def overlay(area: Path, lower: Sequence[str], upper: str, work: str, target: str
 
 
 def make_writable(path: Path) -> None:
-    """Let this namespace write below the mount point ``path``, whatever the host may; fine if it is none."""
+    """Let this namespace write below the mount point ``path``, whatever the host may; fine if it is not one."""
     # Not ismount(3): / and /sysroot of a booted deployment are the same filesystem, which it takes for no mount.
     if os.fspath(path) in points() and os.statvfs(path).f_flag & os.ST_RDONLY:
         _mount("none", os.fspath(path), None, syscalls.MS_REMOUNT | syscalls.MS_BIND)

@@ -34,9 +34,11 @@ def beneath(top: Path, name: str | os.PathLike[str]) -> Path | None:
 
 
 def resolve(path: str, tree: Path, etc: Path) -> tuple[str, Path] | None:
-    """What an absolute path means where ``tree`` is the root and ``etc`` its /etc: the path there of an entry that is
-    no link, with no link on the way, and where that entry lies here. None where there is none; a link never leads to
-    the host's own files."""
+    """Resolve an absolute path where ``tree`` is the root and ``etc`` its /etc.
+
+    Returns the path in the tree of an entry that is not a link, with no link on the way, and where that entry lies
+    here; None where it does not exist. A link never leads to the host's own files.
+    """
     for _ in range(_LINKS_MAX):
         parts = Path(os.path.normpath(path)).parts[1:]
         place = tree

@@ -37,19 +37,19 @@ TAIL_LINES = 20
 
 KEPT_BYTES = 16 << 20
 KEPT_LINES = 100_000
-"""How much of a child's output is handed over as lines; of what follows only the last lines are. A thousand packages
-print a tenth of it: more is a mistake, or an attempt to fill disk or memory."""
+"""The part of a child's output that is handed over as lines; of what follows only the last lines are. A thousand
+packages print a tenth of it: more is a mistake, or an attempt to fill disk or memory."""
 
 _CUT = b"[output truncated; last lines follow]"
 
 _LAST_LINES = TAIL_LINES * 5
-"""How many lines a result holds: enough to find the first error of a tool that goes on after it."""
+"""Lines that a result holds: enough to find the first error of a tool that goes on after it."""
 
 _BLOCK = 1 << 16
 """Bytes; also the longest line that is handed over in one piece."""
 
 _TRACED_CHARACTERS = 160
-"""How much of a word the trace shows: the metadata of a commit are words of many kilobytes."""
+"""Characters of a word that the trace shows: the metadata of a commit are words of many kilobytes."""
 
 _CURSOR_MOVES = re.compile(rb"[\r\n]+|\x1b(?:[78]|\[[0-9;]*[A-HJKsu])")
 _COLOURS = re.compile(rb"\x1b\[[0-9;]*m")
@@ -101,7 +101,7 @@ _ended = False
 
 
 def _may_start() -> None:
-    """Once the operation was interrupted, its main thread cleans up, and no other one starts anything more."""
+    """Once the operation was interrupted, its main thread cleans up, and no other thread starts anything."""
     if _ended and threading.current_thread() is not threading.main_thread():
         raise ToolError("the operation was interrupted")
 
@@ -154,7 +154,7 @@ def signals_held() -> Iterator[None]:
     """Let signals wait until the block is done: its children finish what an interruption would only delay.
 
     Blocking them is not enough: the kernel gives a signal to any thread that does not block it, and Python then
-    runs the handler in this one. To be called by the main thread.
+    runs the handler in this one. Call it in the main thread.
     """
     caught = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     held: list[int] = []
@@ -189,7 +189,7 @@ def run(
 ) -> Result:
     """Run a short child and return what it printed, decoded with surrogateescape.
 
-    Raises ChildError when ``check`` is set and the status is not 0, ToolError when there is no such program.
+    Raises ChildError when ``check`` is set and the status is not 0, ToolError where the program is not installed.
     """
     # 78 ms to import: commands that start no child must not pay for it.
     import sh
@@ -234,7 +234,7 @@ def run(
 def on_terminal(argv: Sequence[str | os.PathLike[str]]) -> int:
     """Let the user work with a program on the terminal, in the user's own environment; its exit status.
 
-    Raises ToolError when there is no such program.
+    Raises ToolError where the program is not installed.
     """
     words = [os.fspath(word) for word in argv]
     _log.debug("on the terminal: %s", " ".join(map(_for_trace, words)))
@@ -379,7 +379,7 @@ def watch(argv: Sequence[str | os.PathLike[str]], on_text: Callable[[str], None]
 
 
 def _read_terminal(shown: IO[bytes]) -> bytes:
-    """What came next; nothing once the other side is closed, which Linux calls an error (pty(7))."""
+    """The next bytes; none once the other side is closed, which Linux reports as an error (pty(7))."""
     try:
         return shown.read(_BLOCK)
     except OSError as error:
@@ -389,8 +389,8 @@ def _read_terminal(shown: IO[bytes]) -> bytes:
 
 
 def _last_block(stream: IO[bytes]) -> bytes:
-    """Read to the end, and return the whole lines of the last _BLOCK bytes: the rest of a cut one could be that of a
-    URI, which redact() would not know any more."""
+    """Read to the end, and return the whole lines of the last _BLOCK bytes: the rest of a cut line could be that of
+    a URI, which redact() would not recognise."""
     previous = end = b""
     while block := stream.read(_BLOCK):
         previous, end = end, block

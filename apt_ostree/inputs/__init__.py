@@ -1,4 +1,4 @@
-"""What people write: manifest, host file, configuration, package requests, debconf answers, kernel arguments.
+"""Input that people write: manifest, host file, configuration, requests, debconf answers, kernel arguments.
 
-Text in, checked values out. What is done with them is decided above.
+Text in, checked values out. Operations above decide how they are used.
 """

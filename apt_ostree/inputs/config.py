@@ -27,16 +27,16 @@ WAIT = range(7 * 24 * 3600 + 1)
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What a configuration says; a field is the key of its name, with '-' for '_'."""
+    """The settings of a system; a field is the key of its name, with '-' for '_'."""
 
     deployments: int = 2
-    """How many stay, the new one included; pinned ones are not counted."""
+    """Deployments that stay, the new one included; pinned ones are not counted."""
     recommends: bool | None = None
-    """Whether recommended packages are laid, too, where no option and no earlier choice says; None: as apt does."""
+    """True to install recommended packages, too, where no option and no earlier choice decides; None: as apt does."""
     workers: int = 2
-    """How many downloads, and how many imports, run at once."""
+    """Downloads that run at once, and imports that do."""
     wait: int = 0
-    """Seconds to wait for another transaction where no option says."""
+    """Seconds to wait for another transaction where no option decides."""
     script_time: int = int(LIMITS.seconds)
     """Seconds that one run of dpkg with its scripts may take."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..errors import UsageError
 
 PLACE = "usr/lib/apt-ostree/debconf.selections"
-"""Where a layer keeps what it was answered, so that the next one built of the same intent is answered alike."""
+"""The file in which a layer keeps the answers it was built with, for the next layer of the same intent."""
 
 _TYPES = frozenset(("string", "boolean", "select", "multiselect", "note", "text", "password", "title", "error"))
 """debconf-devel(7)."""
@@ -51,9 +51,9 @@ def normalize(text: str, name: str) -> str:
         match = _LINE.fullmatch(line)
         if match is None or not (match["type"] in _TYPES or match["type"] == "seen"):
             raise UsageError(
-                f"{name}, line {begun}: no answer to a question of debconf's",
+                f"{name}, line {begun}: not an answer for debconf",
                 f"a line is OWNER QUESTION TYPE VALUE; the types are {', '.join(sorted(_TYPES))}, and seen",
-                "debconf-get-selections (package debconf-utils) prints such lines on a system where it was answered.",
+                "debconf-get-selections (package debconf-utils) prints such lines where the questions were answered.",
             )
         key = (match["owner"], match["question"], match["type"] == "seen")
         answers[key] = line
@@ -66,5 +66,5 @@ def merge(older: str, newer: str) -> str:
 
 
 def digest(text: str) -> str:
-    """What an origin records of the answers: SHA-256 in hexadecimal; empty for none."""
+    """The digest of the answers that an origin records: SHA-256 in hexadecimal; empty for none."""
     return hashlib.sha256(text.encode()).hexdigest() if text else ""

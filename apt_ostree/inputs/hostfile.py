@@ -1,4 +1,4 @@
-"""The file that ``apply`` makes true: what a machine has besides its base, in TOML."""
+"""The file that ``apply`` makes true: everything that a machine has over its base, in TOML."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ ANSWER = form("an answer of debconf-set-selections(1): 'OWNER QUESTION TYPE VALU
 
 @dataclass(frozen=True, slots=True)
 class HostFile:
-    """What such a file asks for. Packages and replacements are expressions, or files: absolute paths.
+    """The intent and the kernel arguments that such a file states.
+
+    Packages and replacements are expressions, or files: absolute paths.
 
     ``recommends`` None leaves it to the machine. Kernel arguments are not the whole line: a machine's own (its
     root, say) stay, ``present`` ones are added where they are missing, ``absent`` ones removed where they are.
@@ -47,7 +49,7 @@ def load(path: Path) -> HostFile:
 
 
 def parse(text: str, path: Path) -> HostFile:
-    """What ``text`` asks for; messages call it ``path``, and relative paths start from its directory.
+    """The host file in ``text``; messages call it ``path``, and relative paths start from its directory.
 
     Raises HostFileError with a line for each problem, in the order of the file.
     """
@@ -72,9 +74,9 @@ def parse(text: str, path: Path) -> HostFile:
     )
     for item in found.replace:
         if not is_file(item) and "=" not in item and "/" not in item:
-            overrides.problem("replace", f"'replace' has {item!r}, which says no version and no suite")
+            overrides.problem("replace", f"'replace' has {item!r}, without a version or a suite")
     if found.initramfs_args and not found.regenerate:
-        initramfs.problem("args", "'args' of [initramfs] goes with 'regenerate = true'")
+        initramfs.problem("args", "'args' of [initramfs] needs 'regenerate = true'")
     for both in sorted(set(found.kargs_present) & set(found.kargs_absent)):
         arguments.problem("absent", f"{both!r} is both present and absent")
     source.finish(top)
@@ -116,7 +118,7 @@ def _tracked(table: Table) -> tuple[str, ...]:
 def _below_etc(table: Table, name: str) -> bool:
     if name.startswith("/etc/") and WORD.pattern.fullmatch(name):
         return True
-    table.problem("etc", f"'etc' of [initramfs] has {name!r}, which is no plain path below /etc")
+    table.problem("etc", f"'etc' of [initramfs] has {name!r}, which is not a plain path below /etc")
     return False
 
 

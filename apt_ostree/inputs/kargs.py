@@ -17,7 +17,15 @@ from ..errors import UsageError
 _WORD = re.compile(r'(?:[^" ]|"[^"]*(?:"|\Z))+')
 
 _OF_A_BOOT = ("BOOT_IMAGE=", "initrd=", "ostree=")
-"""What a boot loader adds to /proc/cmdline (GRUB, systemd-boot), and what names the deployment."""
+"""Arguments that a boot loader adds to /proc/cmdline (GRUB, systemd-boot), and the one that names the deployment."""
+
+_UNCHANGED = "Nothing was changed. To see the arguments: apt-ostree kargs"
+_NAME_ONE = "Nothing was changed. Name one of them: KEY=VALUE, or KEY=VALUE=NEW to replace it."
+
+NOTE = """\
+# The kernel arguments of the next deployment. Lines that are empty or begin with '#' are left out.
+# Arguments are separated by spaces; their order matters. 'ostree=' is not shown.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +49,7 @@ def split(line: str) -> list[str]:
 
 
 def own(line: str) -> list[str]:
-    """The arguments of a line without those that each boot sets anew."""
+    """The arguments of a line without those that each boot sets itself."""
     return [word for word in split(line) if not word.startswith(_OF_A_BOOT)]
 
 
@@ -50,16 +58,18 @@ def check(words: Sequence[str]) -> None:
     for word in words:
         if not word or not word.isprintable():
             # A newline would begin another key of the loader entry: another kernel, say.
-            raise UsageError(f"{word!r} is no kernel argument", "it is empty, or has a character that does not print")
+            raise UsageError(
+                f"{word!r} is not a valid kernel argument", "it is empty, or has a character that does not print"
+            )
         if word.count('"') % 2:
-            raise UsageError(f"{word!r} is no kernel argument", "it has a quote that is not closed")
+            raise UsageError(f"{word!r} is not a valid kernel argument", "it has a quote that is not closed")
         if word[0] == "=":
-            raise UsageError(f"{word!r} is no kernel argument", "it has no name")
+            raise UsageError(f"{word!r} is not a valid kernel argument", "it has no name")
         if word.partition("=")[0] == "ostree":
             raise UsageError(
-                "'ostree' is no argument to change",
+                "the kernel argument 'ostree' cannot be changed",
                 "it names the deployment to boot, and each deployment gets its own",
-                "To boot another deployment, use 'apt-ostree rollback --to'.",
+                "To boot another deployment: apt-ostree rollback --to",
             )
 
 
@@ -75,7 +85,7 @@ def apply(line: Sequence[str], edit: Edit) -> list[str]:
         if argument not in words:
             words.append(argument)
     for argument in _words(edit.delete_if_present):
-        # What this very edit adds is not meant: rpm-ostree looks at the line as it was.
+        # As rpm-ostree: only what was there before this edit.
         if argument in line:
             _delete(words, argument)
     return words
@@ -128,16 +138,6 @@ def _replace(words: list[str], argument: str) -> None:
 
 def _values(words: Sequence[str], places: Sequence[int]) -> str:
     return "it has: " + " ".join(words[place] for place in places)
-
-
-_UNCHANGED = "Nothing was changed. 'apt-ostree kargs' prints the arguments."
-_NAME_ONE = "Nothing was changed. Name one of them: KEY=VALUE, or KEY=VALUE=NEW to replace it."
-
-
-NOTE = """\
-# The kernel arguments of the next deployment. Lines that are empty or begin with '#' are left out.
-# Arguments are separated by blanks; their order matters. 'ostree=' is no part of them.
-"""
 
 
 def edited(text: str) -> list[str]:

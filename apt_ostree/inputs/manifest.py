@@ -1,7 +1,7 @@
 """The manifest: the TOML file that says what goes into a base commit.
 
 ``parse`` takes text and touches no file; ``load`` reads one. Every problem of a manifest is reported at once,
-each with its line, so that it can be put right in one go.
+each with its line, so that all can be corrected at once.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from apt_ostree.errors import ManifestError
-from apt_ostree.inputs.tables import INTEGERS, TEXT, Source, Table, describe, form
+from ..errors import ManifestError
+from .tables import INTEGERS, TEXT, Source, Table, describe, form
 
 # Keys that the manifest format has, but that nothing here acts on: to ignore one would build the wrong image.
 UNSUPPORTED_KEYS = frozenset([

@@ -1,4 +1,4 @@
-"""What a user may ask for in words, and how it changes the recorded intent. Pure: values in, values out."""
+"""Package expressions, and how they change the recorded intent. Values in, values out."""
 
 from __future__ import annotations
 
@@ -19,21 +19,27 @@ def parse_expression(text: str) -> re.Match[str]:
     match = _EXPRESSION.fullmatch(text)
     if match is None:
         shown = text.encode(errors="surrogateescape").decode(errors="backslashreplace")
-        raise UsageError(
-            f"'{shown}' is no package expression",
-            "a package is NAME, NAME=VERSION, NAME/SUITE, NAME:ARCH, or a file: ./NAME.deb",
-            "Nothing was changed. Write each package as an argument of its own.",
-        )
+        raise UsageError(f"'{shown}' is not a valid package name", *_advice(text))
     return match
 
 
+def _advice(text: str) -> tuple[str, str]:
+    """The detail and the resolution for a text that is not a package expression."""
+    if _EXPRESSION.fullmatch(text.lower()):
+        return "package names are lower case", f"Nothing was changed. Did you mean '{text.lower()}'?"
+    return (
+        "a package is NAME, NAME=VERSION, NAME/SUITE, NAME:ARCH, or a file: ./NAME.deb",
+        "Nothing was changed. Give each package as a separate argument.",
+    )
+
+
 def is_file(argument: str) -> bool:
-    """Whether an argument names a .deb file: it has a slash and ends so."""
+    """True if an argument names a .deb file: it has a slash and ends in .deb."""
     return "/" in argument and argument.endswith(".deb")
 
 
 def key(expression: str, native: str) -> str:
-    """Which package an expression means: equal for all that mean the same one, whatever version they ask for.
+    """A key for the package that an expression means: equal for all expressions of one package, whatever the version.
 
     It is the name, and the architecture where that is another one than the ``native``; a package of all
     architectures is the native one (policy 5.6.8).
@@ -79,15 +85,15 @@ def drop(intent: Intent, names: Sequence[str], native: str, *, lenient: bool = F
         have = [*intent.requested, *(entry.package.name for entry in intent.requested_local)]
         raise ResolveError(
             f"not requested: {', '.join(unknown)}",
-            f"requested are: {', '.join(have) or 'none'}",
-            "A base package goes with 'apt-ostree override remove', a dependency with what needs it. With --idempotent "
-            "what is gone already is done.",
+            f"requested: {', '.join(have) or 'none'}",
+            "Nothing was changed. --idempotent ignores packages that are not requested. "
+            "To remove a package of the base: apt-ostree override remove NAME",
         )
     return replace(intent, requested=tuple(requested), requested_local=tuple(local))
 
 
 def _drops(name: str, request: str, native: str) -> bool:
-    """Whether to uninstall ``name`` drops a request: without an architecture it means the package's of them all."""
+    """True if uninstalling ``name`` drops a request; without an architecture, ``name`` means all of them."""
     asked, other = parse_expression(name), parse_expression(request)
     same = asked["name"] == other["name"] if asked["arch"] is None else key(name, native) == key(request, native)
     return same and asked["version"] in (None, other["version"])
@@ -96,7 +102,7 @@ def _drops(name: str, request: str, native: str) -> bool:
 def override(
     intent: Intent, remove: Sequence[str], replacing: Sequence[str], local: Sequence[LocalPackage], native: str
 ) -> Intent:
-    """The intent with base packages removed or replaced besides; the later word about a package wins."""
+    """The intent with further base packages removed or replaced; the later override of a package wins."""
     new = Intent(remove=tuple(remove), replace=tuple(replacing), replace_local=tuple(local))
     kept = reset(intent, overridden(new, native), native, lenient=True)
     return replace(
@@ -115,8 +121,8 @@ def reset(intent: Intent, names: Iterable[str], native: str, *, lenient: bool = 
     if not lenient and (unknown := [name for each, name in keys.items() if each not in have]):
         raise ResolveError(
             f"not overridden: {', '.join(unknown)}",
-            f"overridden are: {', '.join(sorted(have)) or 'none'}",
-            "Nothing was changed. With --idempotent what is so already is done.",
+            f"overridden: {', '.join(sorted(have)) or 'none'}",
+            "Nothing was changed. --idempotent ignores packages without an override.",
         )
     return replace(
         intent,

@@ -1,4 +1,4 @@
-"""Tables of TOML, checked strictly: every problem is found, with its line, and an unknown key with its nearest one.
+"""Tables of TOML, checked strictly: every problem is found, with its line, an unknown key with the nearest known one.
 
 Manifests, the configuration and the files that ``apply`` reads go through here.
 """
@@ -63,7 +63,7 @@ class Source:
             raise self._invalid([(line, "not UTF-8, which TOML requires")]) from error
 
     def parse(self, text: str) -> Table:
-        """The top table of ``text``. Raises ``error`` where it is no TOML."""
+        """The top table of ``text``. Raises ``error`` where it is not TOML."""
         try:
             values = tomli.loads(text)
         except (ValueError, RecursionError) as error:
@@ -78,14 +78,14 @@ class Source:
 
     def _invalid(self, problems: Sequence[tuple[int, str]]) -> UsageError:
         return self.error(
-            f"{self.noun} {self.path} is not valid",
+            f"{self.path} is not valid",
             "\n".join(f"line {line}: {message}" if line else message for line, message in sorted(problems)),
             f"Correct the {self.noun} and run the command again.",
         )
 
 
 class Problems:
-    """What is wrong with a text, as (line, message); line 0 stands for a line that is not known."""
+    """The problems of a text, as (line, message); line 0 stands for a line that is not known."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -99,7 +99,7 @@ class Problems:
 
 
 class Table:
-    """A table being read: a wrong value becomes a problem, and something of the right type in its stead."""
+    """A table being read: a wrong value becomes a problem, and is replaced by one of the right type."""
 
     def __init__(self, values: dict[str, Any], problems: Problems, where: Where = (), suffix: str = "") -> None:
         self.values = values
@@ -195,7 +195,7 @@ _TOKEN = re.compile(
 
 
 def _key_lines(text: str) -> dict[Where, int]:
-    """Where the keys of a valid TOML text stand, counted from 1.
+    """The line of each key of a valid TOML text, counted from 1.
 
     Only a key that begins a line is found, not one in an inline table, and only without escapes in it.
     """

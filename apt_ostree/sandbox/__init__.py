@@ -1,4 +1,4 @@
-"""Where package scripts run: bwrap, the filter of system calls, and the watch over time, processes and disk.
+"""The sandbox of package scripts: bwrap, the filter of system calls, and the watch over time, processes and disk.
 
-What runs inside, and on which tree, is decided above.
+The commands and the tree are chosen above.
 """

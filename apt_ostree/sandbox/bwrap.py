@@ -30,15 +30,16 @@ CAPABILITIES = (
 HOSTNAME = "localhost"
 
 FILE_BYTES = 10**10
-"""No file of a package is larger: the size of a member has ten digits (deb(5)). A file of holes has no bounds else, and
-root reads it from end to end."""
+"""No file of a package is larger: the size of a member has ten digits (deb(5)). A sparse file would have no
+other limit, and root reads it from end to end."""
 
 SHM_BYTES = RUN_BYTES = 64 << 20
 TMP_SHARE = 4
 """In memory, which no end of a process frees: /tmp takes up to a fourth of it."""
 
 _LIMITED = [
-    # The first process of the sandbox is bwrap's, for every script to look at; a proxy's password may be in ours.
+    # The first process of the sandbox is bwrap's, and every script can read its environment: ours may hold the
+    # password of a proxy.
     "env", "-i", f"PATH={PATH}",
     # Where memory runs out, the sandbox goes first (proc_pid_oom_score_adj(5)); it cannot take that back.
     "choom", "-n", "1000", "--",
@@ -92,7 +93,7 @@ class Sandbox:
         """Run a command; when this returns, nothing that it started is left.
 
         Its output goes to ``on_line`` and, if given, the file ``log``; see proc.stream for what the result holds.
-        ``doing`` says what goes on, for the ScriptError or SpaceError that is raised when a limit was reached.
+        ``doing`` names the current step, for the ScriptError or SpaceError that is raised when a limit was reached.
         """
         with seccomp.program() as filter_, Guard(self.root, doing or (lambda: command[0]), self.limits) as guard:
             watched = ["--seccomp", str(filter_), "--info-fd", str(guard.info), "--block-fd", str(guard.block)]
@@ -112,7 +113,7 @@ class Sandbox:
             "--unshare-net",
             "--unshare-ipc",
             "--unshare-uts",
-            # Packages write it into their configuration; the name of the machine at hand is none of a tree's.
+            # Packages write it into their configuration; the name of this machine does not belong into a tree.
             "--hostname", HOSTNAME,
             "--unshare-cgroup-try",
             "--die-with-parent",
@@ -140,7 +141,7 @@ class Sandbox:
             "--remount-ro", "/proc",
             *_tmpfs("/run", RUN_BYTES, "0755"),
             "--dir", "/run/lock",
-            # Where a tree's /media leads: dpkg puts a directory in the place of a link that leads nowhere.
+            # A tree's /media is a link to it: dpkg replaces a link that leads nowhere by a directory.
             "--dir", "/run/media",
             *_tmpfs("/tmp", os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // TMP_SHARE, "1777"),
         ]  # fmt: skip
@@ -156,8 +157,8 @@ class Sandbox:
         place = self.root / "usr/etc" if not self.plain else self.root / "etc"
         if beneath(self.root, place.relative_to(self.root)) is None or not stat.S_ISDIR(place.lstat().st_mode):
             raise ScriptError(
-                "a script has taken /etc away",
-                f"there is no directory at /{place.relative_to(self.root)} any more",
+                "a script removed or replaced /etc",
+                f"/{place.relative_to(self.root)} is no longer a directory",
                 NOTHING_CHANGED,
             )
         return place

@@ -39,7 +39,7 @@ class Guard:
     """Watches one sandbox, from the moment that bwrap writes its first process to ``info`` (--info-fd) and waits for
     ``block`` (--block-fd), to the end.
 
-    When the block is left, nothing of the sandbox runs any more: what a script left behind must not go on changing
+    When the block is left, nothing of the sandbox runs: what a script left behind must not go on changing
     trees that root reads next, and bwrap itself ends some milliseconds before the last process has (measured).
     ``place`` is on the disk that is written to; what ``doing`` returns begins the message of the ScriptError or
     SpaceError that is raised when a limit was reached.
@@ -112,7 +112,7 @@ class Guard:
             if time.monotonic() > end and not over:
                 self._reached = ScriptError(
                     f"{self.doing()} took longer than {self.limits.seconds:.0f} s",
-                    resolution=f"{NOTHING_CHANGED} A system's configuration allows more with 'script-time'.",
+                    resolution=f"{NOTHING_CHANGED} To allow more, set script-time in /etc/apt-ostree/config.toml.",
                 )
             elif group.overran() if group is not None else _tasks(namespace) > self.limits.tasks:
                 self._reached = ScriptError(
@@ -122,13 +122,13 @@ class Guard:
                 self._reached = SpaceError(
                     f"{self.doing()} filled the disk",
                     f"only {_bytes(self.place)[0] / 1e6:.0f} MB were left free, and the rest of the system needs some",
-                    f"{NOTHING_CHANGED} What it wrote is removed; 'apt-ostree cleanup' makes room.",
+                    f"{NOTHING_CHANGED} To free space: apt-ostree cleanup",
                 )
             elif _inodes(self.place)[0] < self._inode_reserve:
                 self._reached = SpaceError(
                     f"{self.doing()} filled the disk with files",
                     f"only {_inodes(self.place)[0]} inodes were left free, and the rest of the system needs some",
-                    f"{NOTHING_CHANGED} What it wrote is removed; 'apt-ostree cleanup' makes room.",
+                    f"{NOTHING_CHANGED} To free space: apt-ostree cleanup",
                 )
 
 
@@ -143,7 +143,7 @@ def _end(first: int) -> None:
 
 
 def _tasks(namespace: int) -> int:
-    """How many threads the processes of a pid namespace have. It cannot have another inside."""
+    """The number of threads in a pid namespace. It cannot have another inside."""
     count = 0
     for name in os.listdir("/proc"):
         if name.isdigit():

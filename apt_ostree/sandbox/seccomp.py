@@ -64,8 +64,8 @@ class _Comparison(ctypes.Structure):
 
 
 def _others(argument: int, allowed: set[int]) -> list[_Comparison]:
-    """Whatever an argument may be but for the ``allowed`` values; one rule each, since a rule looks at an argument
-    once."""
+    """Comparisons that match every value of an argument but the ``allowed``; one a rule, since a rule looks at an
+    argument once."""
     last = max(allowed)
     between = sorted(set(range(last)) - allowed)
     return [*(_Comparison(argument, _EQUAL, value, 0) for value in between), _Comparison(argument, _GREATER, last, 0)]
@@ -125,7 +125,7 @@ def _export(descriptor: int) -> None:
             for kind in sorted(set(range(_SOCKET_TYPE + 1)) - TYPES):
                 other = _Comparison(1, _MASKED, _SOCKET_TYPE, kind)
                 refuse("socket", errno.ESOCKTNOSUPPORT, _Comparison(0, _EQUAL, family, 0), other)
-        # i386 has these besides, with their arguments in memory.
+        # i386 also has these, with their arguments in memory.
         for number in (_SOCKETCALL_SOCKET, _SOCKETCALL_SOCKETPAIR):
             refuse("socketcall", errno.EAFNOSUPPORT, _Comparison(0, _EQUAL, number, 0))
         call("seccomp_export_bpf", descriptor)

@@ -137,8 +137,8 @@ def test_a_file_with_mistakes_changes_nothing(sysroot: System, tmp_path: Path) -
     file = write(tmp_path / "host.toml", 'package = ["greeter"]\n[kernel-args]\npresent = ["ostree=x"]\n')
     with sysroot.unchanged():
         failure = sysroot.run("apply", file, status=2).failure
-    assert failure.brief == f"host file {file} is not valid"
+    assert failure.brief == f"{file} is not valid"
     assert failure.detail.splitlines() == [
         "line 1: unknown key 'package'; did you mean 'packages'?",
-        "line 3: 'present' of [kernel-args]: 'ostree' is no argument to change",
+        "line 3: 'present' of [kernel-args]: the kernel argument 'ostree' cannot be changed",
     ]

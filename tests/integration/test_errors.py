@@ -122,21 +122,23 @@ CASES = {
         r"/nor/this\.deb",
         RESOLUTION,
     ),
-    "an empty package name": Case(("install", ""), r"'' is no package expression", r".*NAME=VERSION.*", RESOLUTION, 2),
+    "an empty package name": Case(
+        ("install", ""), r"'' is not a valid package name", r".*NAME=VERSION.*", RESOLUTION, 2
+    ),
     "a name that is an option to apt": Case(
         ("install", "--", "-oDPkg::Pre-Invoke::=true"),
-        r"'-oDPkg.*' is no package expression",
+        r"'-oDPkg.*' is not a valid package name",
         r".*",
         RESOLUTION,
         2,
     ),
     "a name with a space": Case(
-        ("install", "greeter rec-a"), r"'greeter rec-a' is no package expression", r".*", RESOLUTION, 2
+        ("install", "greeter rec-a"), r"'greeter rec-a' is not a valid package name", r".*", RESOLUTION, 2
     ),
     "an uninstall of what nobody requested": Case(
         ("uninstall", "greeter", "base-lib"),
         r"not requested: greeter, base-lib",
-        r"requested are: none",
+        r"requested: none",
         r".*override remove.*",
     ),
     "an uninstall of nothing": Case(("uninstall",), r"name the packages to uninstall, or use --all", r"", r".*", 2),

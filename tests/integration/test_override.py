@@ -220,7 +220,7 @@ def test_status_and_db_diff_show_overrides(sysroot: System) -> None:
         ),
         (["remove", "base-lib=1.0"], 2, "'base-lib=1.0' is not a package name", ""),
         (["remove", "hostname"], 1, "essential packages would be removed", "hostname"),
-        (["reset", "base-lib"], 1, "not overridden: base-lib", "overridden are: none"),
+        (["reset", "base-lib"], 1, "not overridden: base-lib", "overridden: none"),
     ],
 )
 def test_what_cannot_be_overridden_changes_nothing(

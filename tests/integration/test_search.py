@@ -80,7 +80,7 @@ def test_show_has_every_version_and_no_more_than_the_archives(machine: System) -
     ("words", "status", "brief", "detail"),
     [
         (["show", "greter"], 1, "no archive has greter; did you mean greeter?", ""),
-        (["show", "Greeter"], 2, "'Greeter' is no package expression", None),
+        (["show", "Greeter"], 2, "'Greeter' is not a valid package name", None),
         (["search", "("], 2, "'(' is not a valid regular expression", None),
         (["search", ""], 2, "an empty search term would match everything", None),
     ],

@@ -105,7 +105,7 @@ def test_an_uninstall_of_a_dependency_says_that_nobody_requested_it(sysroot: Sys
     with sysroot.unchanged():
         failure = sysroot.run("uninstall", "rec-a", status=1).failure
     assert failure.brief == "not requested: rec-a"
-    assert failure.detail == "requested are: rec-b"
+    assert failure.detail == "requested: rec-b"
 
 
 @pytest.mark.parametrize("words", [["uninstall", "jq"], ["override", "reset", "jq"]])

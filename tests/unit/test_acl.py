@@ -16,7 +16,7 @@ UNDEFINED = 0xFFFFFFFF
 
 
 def value(user: int, group: int) -> bytes:
-    """What setfacl -m u:USER:rw,g:GROUP:r writes."""
+    """The attribute that setfacl -m u:USER:rw,g:GROUP:r writes."""
     entries = ((OWNER, 6, UNDEFINED), (USER, 6, user), (OWNING_GROUP, 4, UNDEFINED), (GROUP, 4, group),
                (MASK, 6, UNDEFINED), (OTHER, 0, UNDEFINED))  # fmt: skip
     return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)

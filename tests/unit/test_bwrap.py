@@ -27,7 +27,7 @@ def test_a_link_in_the_place_of_etc_is_refused(root: Path, link: str) -> None:
     (root / "usr/etc/passwd").unlink()
     (root / "usr/etc").rmdir()
     (root / "usr/etc").symlink_to(link)
-    with pytest.raises(ScriptError, match="a script has taken /etc away"):
+    with pytest.raises(ScriptError, match="a script removed or replaced /etc"):
         bwrap.Sandbox(root).argv(["true"])
 
 

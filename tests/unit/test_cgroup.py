@@ -1,4 +1,4 @@
-"""Which hierarchy of control groups counts processes, as the list of mounts tells."""
+"""The hierarchy of control groups that counts processes, found in the list of mounts."""
 
 from __future__ import annotations
 

@@ -138,8 +138,8 @@ def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture
             ["compose", "sysroot", "--repo", "/r", "--gpg-import", "/k", "ref", "/p"],
             "--gpg-import needs --remote-url",
         ),
-        (["install", "Vim"], "'Vim' is no package expression"),
-        (["upgrade", "--install", ""], "'' is no package expression"),
+        (["install", "Vim"], "'Vim' is not a valid package name"),
+        (["upgrade", "--install", ""], "'' is not a valid package name"),
         (["upgrade", "--check", "vim"], "--check and PKG cannot be combined"),
         (["upgrade", "--check", "--preview"], "--check and --preview cannot be combined"),
         (["upgrade", "--check", "--security", "-r"], "--check cannot be combined with --security, --reboot"),
@@ -170,7 +170,7 @@ def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture
         (["remote", "add", "a", "file:///a", "--set", "gpg-verify=false"], "--set cannot be used for 'gpg-verify'"),
         (["remote", "add", "a", "file:///a", "--set", "sign-verify=false"], "--set cannot be used for 'sign-verify'"),
         (["remote", "delete", "../a"], "'../a' is not a valid name for a remote"),
-        (["install", "vim", "--uninstall", "--all"], "'--all' is no package expression"),
+        (["install", "vim", "--uninstall", "--all"], "'--all' is not a valid package name"),
     ],
 )
 def test_a_usage_error_exits_2_with_its_message(

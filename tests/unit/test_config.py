@@ -38,11 +38,11 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         ("wait =", "line 1: Invalid value"),
     ],
 )  # fmt: skip
-def test_what_makes_no_sense_is_named(text: str, detail: str) -> None:
+def test_a_value_that_is_not_allowed_is_named(text: str, detail: str) -> None:
     with pytest.raises(ConfigError) as caught:
         config.parse(text, Path("/etc/apt-ostree/config.toml"))
     assert (caught.value.brief, caught.value.detail) == (
-        "configuration /etc/apt-ostree/config.toml is not valid",
+        "/etc/apt-ostree/config.toml is not valid",
         detail,
     )
 

@@ -1,4 +1,4 @@
-"""What no error may tell."""
+"""Credentials, which no error may show."""
 
 from __future__ import annotations
 

@@ -57,18 +57,18 @@ def test_an_empty_file_asks_for_nothing() -> None:
         ('packages = ["Vim"]', "line 1: entry 1 of 'packages' must be 'name', 'name:arch', 'name=version', "
          "'name/suite' or './file.deb', found 'Vim'"),
         ('packages = ["vim", "vim"]', "line 1: 'packages' has 'vim' more than once"),
-        ('[overrides]\nreplace = ["openssl"]', "line 2: 'replace' has 'openssl', which says no version and no suite"),
+        ('[overrides]\nreplace = ["openssl"]', "line 2: 'replace' has 'openssl', without a version or a suite"),
         ('[kernel-args]\npresent = ["a"]\nabsent = ["a"]', "line 3: 'a' is both present and absent"),
         ('[kernel-args]\npresent = ["a b"]', "line 2: entry 1 of 'present' of [kernel-args] must be one kernel "
          "argument, found 'a b'"),
-        ('[kernel-args]\nabsent = ["ostree=x"]', "line 2: 'absent' of [kernel-args]: 'ostree' is no "
-         "argument to change"),
-        ('[initramfs]\nargs = ["--add"]', "line 2: 'args' of [initramfs] goes with 'regenerate = true'"),
-        ('[initramfs]\netc = ["/usr/x"]', "line 2: 'etc' of [initramfs] has '/usr/x', which is no plain path "
+        ('[kernel-args]\nabsent = ["ostree=x"]', "line 2: 'absent' of [kernel-args]: the kernel "
+         "argument 'ostree' cannot be changed"),
+        ('[initramfs]\nargs = ["--add"]', "line 2: 'args' of [initramfs] needs 'regenerate = true'"),
+        ('[initramfs]\netc = ["/usr/x"]', "line 2: 'etc' of [initramfs] has '/usr/x', which is not a plain path "
          "below /etc"),
-        ('[initramfs]\netc = ["/etc/a;b"]', "line 2: 'etc' of [initramfs] has '/etc/a;b', which is no plain path below "
-         "/etc"),
-        ('debconf = ["a b nonsense s3cret"]', "line 1: 'debconf': entry 1: no answer to a question of debconf's"),
+        ('[initramfs]\netc = ["/etc/a;b"]', "line 2: 'etc' of [initramfs] has '/etc/a;b', which is not a plain path "
+         "below /etc"),
+        ('debconf = ["a b nonsense s3cret"]', "line 1: 'debconf': entry 1: not an answer for debconf"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_named(text: str, detail: str) -> None:

@@ -1,4 +1,4 @@
-"""What a manifest may say, and the exact words for what it may not."""
+"""Manifests: the keys and values they may have, and the exact message for every mistake."""
 
 from __future__ import annotations
 
@@ -303,7 +303,7 @@ x = []
     with pytest.raises(ManifestError) as caught:
         parse(text, Path("debian.toml"))
     error = caught.value
-    assert error.brief == "manifest debian.toml is not valid"
+    assert error.brief == "debian.toml is not valid"
     assert error.resolution == "Correct the manifest and run the command again."
     assert error.exit_code == 2
     assert error.detail.splitlines() == [
@@ -370,7 +370,7 @@ def test_load_names_the_line_that_is_not_utf8(tmp_path: Path) -> None:
     path.write_bytes(HEAD.encode() + b"# caf\xe9\n")
     with pytest.raises(ManifestError) as caught:
         load(path)
-    assert caught.value.brief == f"manifest {path} is not valid"
+    assert caught.value.brief == f"{path} is not valid"
     assert caught.value.detail == "line 3: not UTF-8, which TOML requires"
 
 

@@ -50,11 +50,26 @@ def test_parse_expression(text: str, expected: tuple[str | None, ...]) -> None:
 def test_what_is_no_package_expression_is_a_usage_error(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_expression(text)
-    assert caught.value.brief == f"'{text}' is no package expression"
+    assert caught.value.brief == f"'{text}' is not a valid package name"
+
+
+@pytest.mark.parametrize(
+    ("text", "detail", "advice"),
+    [
+        ("VIM", "package names are lower case", "Did you mean 'vim'?"),
+        ("Libc6:i386", "package names are lower case", "Did you mean 'libc6:i386'?"),
+        ("git nginx", "a package is NAME, ", "Give each package as a separate argument."),
+    ],
+)
+def test_a_wrong_name_comes_with_advice(text: str, detail: str, advice: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_expression(text)
+    assert caught.value.detail.startswith(detail)
+    assert caught.value.resolution.endswith(advice)
 
 
 def test_a_name_that_is_not_utf8_is_shown_escaped() -> None:
-    with pytest.raises(UsageError, match=r"'vim\\xff' is no package expression"):
+    with pytest.raises(UsageError, match=r"'vim\\xff' is not a valid package name"):
         parse_expression("vim\udcff")
 
 
@@ -129,11 +144,11 @@ def test_uninstall_drops_a_local_package_by_name(name: str) -> None:
 @pytest.mark.parametrize(
     ("intent", "names", "brief", "detail"),
     [
-        (Intent(), ["vim"], "not requested: vim", "requested are: none"),
-        (Intent(("vi",), (local("agent"),)), ["jq", "vi", "x1"], "not requested: jq, x1", "requested are: vi, agent"),
-        (Intent(("vim=1",)), ["vim=2"], "not requested: vim=2", "requested are: vim=1"),
-        (Intent(("vim",)), ["vim:i386"], "not requested: vim:i386", "requested are: vim"),
-        (Intent((), (local("agent"),)), ["agent:i386"], "not requested: agent:i386", "requested are: agent"),
+        (Intent(), ["vim"], "not requested: vim", "requested: none"),
+        (Intent(("vi",), (local("agent"),)), ["jq", "vi", "x1"], "not requested: jq, x1", "requested: vi, agent"),
+        (Intent(("vim=1",)), ["vim=2"], "not requested: vim=2", "requested: vim=1"),
+        (Intent(("vim",)), ["vim:i386"], "not requested: vim:i386", "requested: vim"),
+        (Intent((), (local("agent"),)), ["agent:i386"], "not requested: agent:i386", "requested: agent"),
     ],
 )  # fmt: skip
 def test_uninstall_of_what_nobody_requested_is_an_error(

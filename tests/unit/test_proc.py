@@ -51,7 +51,7 @@ def test_a_thread_that_blocks_nothing_does_not_let_a_signal_through(caught: list
 
 
 def test_after_an_interruption_only_the_main_thread_starts_children(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which cleans up; a retry in another one would hold up the end."""
+    """The main thread cleans up; a retry in another one would hold up the end."""
     monkeypatch.setattr(proc, "_ended", True)
     with ThreadPoolExecutor(1) as pool, pytest.raises(ToolError, match="interrupted"):
         pool.submit(proc.run, ["true"]).result()

@@ -72,7 +72,7 @@ def test_reset_takes_out_the_named_overrides_alone() -> None:
 def test_reset_names_what_is_not_overridden_and_what_is() -> None:
     with pytest.raises(ResolveError) as caught:
         requests.reset(Intent(remove=("lib",)), ["tool", "lib", "lib:i386"], "amd64")
-    assert (caught.value.brief, caught.value.detail) == ("not overridden: tool, lib:i386", "overridden are: lib")
+    assert (caught.value.brief, caught.value.detail) == ("not overridden: tool, lib:i386", "overridden: lib")
 
 
 @pytest.mark.parametrize(
