@@ -201,12 +201,10 @@ def remote_add(
     """
     from ..ops import remotes
 
-    trust = remotes.Trust(gpg_import, sign_verify, no_gpg_verify)
+    new = remotes.NewRemote(name, url, remotes.Trust(gpg_import, sign_verify, no_gpg_verify), more or ())
     call.show(
         call.perform(
-            lambda reporter: remotes.add(
-                call.settings, name, url, trust, more or (), reporter, if_not_exists=if_not_exists
-            ),
+            lambda reporter: remotes.add(call.settings, new, reporter, if_not_exists=if_not_exists),
         )
     )
 

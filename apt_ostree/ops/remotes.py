@@ -45,22 +45,24 @@ class Trust:
         return [f"gpg-verify={'false' if without else 'true'}"]
 
 
-def add(
-    settings: Settings,
-    name: str,
-    url: str,
-    trust: Trust,
-    more: Sequence[str],
-    reporter: Reporter,
-    *,
-    if_not_exists: bool = False,
-) -> Done:
+@dataclass(frozen=True, slots=True)
+class NewRemote:
+    """A remote to record; ``more`` are further settings, as KEY=VALUE (ostree.repo-config(5))."""
+
+    name: str
+    url: str
+    trust: Trust
+    more: Sequence[str] = ()
+
+
+def add(settings: Settings, new: NewRemote, reporter: Reporter, *, if_not_exists: bool = False) -> Done:
     """Record a remote; nothing is fetched. Raises UsageError and RemoteError, and nothing is recorded then."""
+    name, url, trust = new.name, new.url, new.trust
     tx.require_root()
     remote.check_name(name)
     if not _URL.fullmatch(url):
         raise UsageError(f"'{url}' is not a valid URL", "it begins with https://, http:// or file://")
-    for setting in more:
+    for setting in new.more:
         match = _SETTING.fullmatch(setting)
         if match is None:
             raise UsageError(f"--set takes KEY=VALUE, not '{setting}'")
@@ -80,7 +82,7 @@ def add(
                 f"{found.url} in {found.file}" if found.file is not None else found.url,
                 f"Nothing was changed. {removal}, or add --if-not-exists to leave it as it is.",
             )
-        words = [*trust.settings(), *more]
+        words = [*trust.settings(), *new.more]
         if settings.dry_run:
             return Done(True, f"Would add the remote {name}.", dry_run=True)
         remote.add(current.repo, name, url, trust.gpg_key, trust.sign_verify, words)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import SysrootError
@@ -165,7 +165,8 @@ def _deployments(path: Path) -> tuple[Deployment, ...]:
         status = target.stat()
         booted = root == (status.st_dev, status.st_ino)
         words = " ".join(word for word in kargs.split(entry.options) if not word.startswith("ostree="))
-        result.append(_deployment(path, len(result), match, words, booted=booted, boots=entry.parts[1]))
+        described = _deployment(path, len(result), match, words)
+        result.append(replace(described, booted=booted, boot_checksum=entry.parts[1]))
     if path == Path("/") and root is not None and not any(d.booted for d in result):
         raise SysrootError(
             "cannot tell which deployment is running",
@@ -175,16 +176,8 @@ def _deployments(path: Path) -> tuple[Deployment, ...]:
     return tuple(result)
 
 
-def _deployment(
-    path: Path,
-    index: int,
-    match: re.Match[str],
-    words: str,
-    *,
-    booted: bool = False,
-    waiting: staged.Staged | None = None,
-    boots: str = "",
-) -> Deployment:
+def _deployment(path: Path, index: int, match: re.Match[str], words: str) -> Deployment:
+    """A deployment as its directory, which ``match`` is of, and its origin describe it."""
     where = path / f"ostree/deploy/{match['os']}/deploy/{match['checksum']}.{match['serial']}.origin"
     notes = origin.parse(where.read_text(errors="surrogateescape"), os.fspath(where)) if where.is_file() else {}
     retained = origin.retained(notes)
@@ -195,12 +188,8 @@ def _deployment(
         int(match["serial"]),
         words,
         notes,
-        booted=booted,
-        staged=waiting is not None,
         pinned=origin.has_pin(notes) and not retained,
         retained=retained,
-        locked=waiting is not None and waiting.locked,
-        boot_checksum=boots,
     )
 
 
@@ -216,4 +205,4 @@ def _staged(path: Path) -> Deployment | None:
             f"{staged.NOTE} names {waiting.osname} {waiting.name}",
             "Reboot, or drop it: ostree admin undeploy 0",
         )
-    return _deployment(path, 0, match, " ".join(waiting.kargs), waiting=waiting)
+    return replace(_deployment(path, 0, match, " ".join(waiting.kargs)), staged=True, locked=waiting.locked)
