@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import time
 from pathlib import Path
 
 import pytest
@@ -429,3 +431,83 @@ def test_a_link_of_the_target_never_means_a_file_of_the_running_system(tmp_path:
 )
 def test_a_security_update_is_known_by_where_it_came_from(sources: str, security: bool) -> None:
     assert apt.is_security(sources) is security
+
+
+class Updates:
+    """An area whose lists were fetched at a time, and the fetches that follow at the time ``NOW``."""
+
+    NOW = 1_800_000_000.0
+
+    def __init__(self, area: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.apt = apt_area.Apt(area, area / "apt.conf", "these")
+        self.fetched = 0
+        monkeypatch.setattr(time, "time", lambda: self.NOW)
+        monkeypatch.setattr(proc, "run", self._run)
+
+    def _run(self, argv: list[str], **_: object) -> proc.Result:
+        assert argv[:2] == ["apt-get", "update"]
+        self.fetched += 1
+        return proc.Result(tuple(argv), 0, "", "")
+
+    def stamp(self, age: float, sources: str = "these") -> None:
+        document = {"sources": sources, "time": self.NOW - age}
+        (self.apt.area / "lists.json").write_text(json.dumps(document))
+
+
+@pytest.fixture
+def updates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Updates:
+    return Updates(tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("age", "fetches"), [(0, False), (24 * 3600 - 1, False), (24 * 3600, True), (24 * 3600 + 1, True)]
+)
+def test_package_lists_are_fetched_again_when_they_are_a_day_old(updates: Updates, age: float, fetches: bool) -> None:
+    updates.stamp(age)
+    assert apt.refresh(updates.apt) is fetches
+    assert updates.fetched == fetches
+    # They are fresh then.
+    assert apt.refresh(updates.apt) is False
+
+
+def test_package_lists_of_other_sources_are_not_fresh(updates: Updates) -> None:
+    updates.stamp(0, "others")
+    assert not apt.have_lists(updates.apt)
+    assert apt.refresh(updates.apt) is True
+    assert apt.have_lists(updates.apt)
+
+
+def test_fresh_package_lists_are_fetched_when_that_is_asked_for(updates: Updates) -> None:
+    updates.stamp(0)
+    assert apt.refresh(updates.apt, force=True) is True
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "{}"])
+def test_package_lists_of_an_unknown_age_are_fetched(updates: Updates, text: str | None) -> None:
+    if text is not None:
+        (updates.apt.area / "lists.json").write_text(text)
+    assert not apt.have_lists(updates.apt)
+    assert apt.refresh(updates.apt) is True
+
+
+@pytest.mark.parametrize(
+    ("requests", "text"),
+    [
+        (["vim", "jq"], "cannot install vim, jq"),
+        (["-nano"], "cannot remove nano"),
+        (["-nano", "vim"], "cannot install vim"),
+    ],
+)
+def test_an_error_says_whether_to_install_or_to_remove_failed(requests: list[str], text: str) -> None:
+    assert apt_failures.cannot(requests) == text
+
+
+def test_a_dependency_that_no_archive_has_is_named_first(solver: apt_area.Apt) -> None:
+    stdout = (
+        "The following packages have unmet dependencies:\n"
+        " needy : Depends: libdoesnotexist (>= 3) but it is not installable\n"
+    )
+    error = apt_failures.explain_failure(solver, failed(stdout), ["needy"])
+    assert error.brief == (
+        "cannot install needy: it depends on libdoesnotexist (>= 3), which no configured archive has"
+    )

@@ -1,13 +1,20 @@
-"""What composing writes into a tree whose links are its packages'."""
+"""Composing a tree: the command that makes its root, what is written into it, and when its ref moves."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from apt_ostree.errors import UsageError
+from apt_ostree.errors import TreeError, UsageError
+from apt_ostree.inputs.manifest import Manifest
 from apt_ostree.ops import compose_tree
+from apt_ostree.ops.compose_tree import Composition, TreeOptions
+from apt_ostree.reporter import Silent
+from apt_ostree.tools import dpkg, mmdebstrap, ostree
+from apt_ostree.tree import layout
 
 
 @pytest.fixture
@@ -48,3 +55,134 @@ def test_an_image_knows_where_it_came_from_and_no_password(root: Path) -> None:
     text = (root / "etc/apt/sources.list.d/debian.sources").read_text()
     assert "URIs: https://example.org/debian\nSuites: trixie\nComponents: main contrib\n" in text
     assert "secret" not in text
+
+
+RECIPE = Manifest("debian/13", "trixie", packages=("vim", "./own.deb", "jq=1"), exclude=("nano",))
+
+
+def test_mmdebstrap_gets_names_to_include_and_to_leave_out_but_no_files() -> None:
+    composition = Composition(RECIPE, "13.1", "amd64", ("deb https://example.org trixie main",))
+    assert composition.root.packages == ("vim", "jq=1", "nano-")
+
+
+@pytest.mark.parametrize(
+    ("line", "keyring"),
+    [
+        ("deb https://example.org trixie main", mmdebstrap.KEYRING),
+        ("deb [signed-by=/k.gpg] https://example.org trixie main", None),
+    ],
+)
+def test_the_archives_keyring_signs_sources_that_name_no_key(line: str, keyring: str | None) -> None:
+    assert Composition(RECIPE, "13.1", "amd64", (line,)).root.keyring == keyring
+
+
+def test_a_root_is_made_of_what_the_manifest_says(tmp_path: Path) -> None:
+    wanted = Composition(replace(RECIPE, recommends=True), "13.1", "arm64", ("deb x y z",)).root
+    command = mmdebstrap.arguments(wanted, ["--simulate"], Path("/dev/null"), tmp_path / "list")
+    assert command[-3:] == ["trixie", "/dev/null", str(tmp_path / "list")]
+    assert {"--simulate", "--architectures=arm64", "--variant=apt", "--include=vim,jq=1,nano-"} <= set(command)
+    assert '--aptopt=APT::Install-Recommends "true"' in command
+
+
+def test_a_manifests_mirrors_take_the_place_of_the_hosts() -> None:
+    recipe = replace(RECIPE, mirrors=("https://a.example", "https://b.example"), components=("main", "contrib"))
+    assert compose_tree._archives(recipe) == [
+        "deb https://a.example trixie main contrib",
+        "deb https://b.example trixie main contrib",
+    ]
+
+
+@pytest.mark.parametrize(("kernels", "booting"), [([], None), (["6.1"], "6.1")])
+def test_the_one_kernel_of_a_tree_boots(root: Path, kernels: list[str], booting: str | None) -> None:
+    _kernels(root, kernels)
+    assert compose_tree._place_kernel(root) == booting
+
+
+def test_a_tree_with_two_kernels_is_refused(root: Path) -> None:
+    _kernels(root, ["6.1", "6.12"])
+    with pytest.raises(TreeError, match="more than one kernel"):
+        compose_tree._place_kernel(root)
+
+
+def _kernels(root: Path, versions: list[str]) -> None:
+    (root / "boot").mkdir()
+    for version in versions:
+        (root / f"boot/vmlinuz-{version}").write_text("kernel")
+        (root / f"usr/lib/modules/{version}").mkdir(parents=True)
+
+
+@pytest.mark.parametrize(("name", "number"), [("33", 33), ("www-data", 7), ("svc", 900)])
+def test_an_owner_is_a_number_or_an_account_of_the_tree(name: str, number: int) -> None:
+    table = {"www-data": ["www-data", "x", "7"], "svc": ["svc", "x", "900"]}
+    assert compose_tree._number(table, name) == number
+
+
+def test_an_owner_that_the_tree_does_not_have_is_refused() -> None:
+    with pytest.raises(UsageError, match="no user or group nobody-here"):
+        compose_tree._number({}, "nobody-here")
+
+
+class Repository:
+    """Stands in for ostree: one ref, whose commits are their contents."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, head: str | None, made: str) -> None:
+        self.refs = {} if head is None else {RECIPE.ref: head}
+        self.made = made
+        self.committed: dict[str, object] = {}
+        monkeypatch.setattr(ostree, "resolve", lambda _repo, ref: self.refs.get(ref))
+        monkeypatch.setattr(ostree, "commit", self._commit)
+        monkeypatch.setattr(ostree, "content_checksum", lambda _repo, commit: commit.partition("-")[0])
+        monkeypatch.setattr(ostree, "create_ref", lambda _repo, ref, commit: self.refs.update({ref: commit}))
+        monkeypatch.setattr(ostree, "delete_ref", lambda _repo, ref: self.refs.pop(ref))
+        monkeypatch.setattr(layout, "audit", lambda *_: None)
+        monkeypatch.setattr(compose_tree, "sync_filesystem", lambda _: None)
+        monkeypatch.setattr(dpkg, "installed", lambda _: [])
+
+    def _commit(self, _repo: Path, _trees: list[str], *, ref: str, **named: object) -> str:
+        self.refs[ref] = self.made
+        self.committed = named
+        return self.made
+
+    def compose(self, tmp_path: Path, **options: Any) -> compose_tree.Composed:
+        composition = Composition(replace(RECIPE, metadata={"own": "manifest"}), "13.2", "amd64", ())
+        return compose_tree._commit(tmp_path, composition, None, TreeOptions(tmp_path, **options), Silent())
+
+
+@pytest.mark.parametrize(
+    ("head", "made", "changed", "published"),
+    [
+        (None, "tree-2", True, "tree-2"),
+        ("other-1", "tree-2", True, "tree-2"),
+        # The same content: nobody has to upgrade to it.
+        ("tree-1", "tree-2", False, "tree-1"),
+    ],
+)
+def test_a_ref_moves_only_to_other_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: str | None, made: str, changed: bool, published: str
+) -> None:
+    repository = Repository(monkeypatch, head, made)
+    file = tmp_path / "commitid"
+    done = repository.compose(tmp_path, commitid_file=file)
+    assert (done.changed, done.commit, file.read_text()) == (changed, published, published + "\n")
+    assert repository.refs == {RECIPE.ref: published}
+    assert repository.committed["parent"] == head
+
+
+def test_a_composed_commit_has_no_parent_where_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = Repository(monkeypatch, "other-1", "tree-2")
+    repository.compose(tmp_path, no_parent=True)
+    assert repository.committed["parent"] is None
+
+
+def test_metadata_of_the_command_line_wins_over_the_manifests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository = Repository(monkeypatch, None, "tree-1")
+    repository.compose(tmp_path, metadata={"more": "1"})
+    found = repository.committed["metadata"]
+    assert isinstance(found, dict)
+    assert (found["own"], found["more"], found["version"]) == ("manifest", "1", "13.2")
+    repository.compose(tmp_path, metadata={"own": "command"})
+    found = repository.committed["metadata"]
+    assert isinstance(found, dict)
+    assert found["own"] == "command"

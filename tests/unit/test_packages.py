@@ -308,3 +308,54 @@ def test_a_locked_version_that_is_lost_is_an_error_not_an_upgrade() -> None:
 )
 def test_a_version_changes_where_somebody_asked_for_it(solved_set: list[Solved], intent: Intent) -> None:
     resolve._keep_to_lock(solved_set, {OLD.package: OLD}, intent, "amd64")
+
+
+@pytest.mark.parametrize(
+    "intent",
+    [
+        Intent(replace=("greeter=2.0",)),
+        Intent(replace=("greeter/sid",)),
+        Intent(replace_local=(LocalPackage("e" * 64, NEW.package),)),
+    ],
+)
+def test_a_version_changes_where_an_override_asked_for_it(intent: Intent) -> None:
+    resolve._keep_to_lock([NEW], {OLD.package: OLD}, intent, "amd64")
+
+
+@pytest.mark.parametrize("intent", [Intent(("greeter", "other=2.0")), Intent(("greeter:i386=2.0",)), Intent()])
+def test_a_request_for_another_package_frees_no_version(intent: Intent) -> None:
+    with pytest.raises(ResolveError):
+        resolve._keep_to_lock([NEW], {OLD.package: OLD}, intent, "amd64")
+
+
+def test_each_architecture_of_a_layered_package_keeps_its_own_version() -> None:
+    locked = {Package("lib", "1", "amd64"): solved("lib"), Package("lib", "2", "i386"): solved("lib")}
+    same = [Solved(package, "e" * 64, 1, 1) for package in locked]
+    resolve._keep_to_lock(same, locked, Intent(), "amd64")
+    other = [Solved(Package("lib", "2", "amd64"), "e" * 64, 1, 1), Solved(Package("lib", "1", "i386"), "e" * 64, 1, 1)]
+    with pytest.raises(ResolveError) as caught:
+        resolve._keep_to_lock(other, locked, Intent(), "amd64")
+    assert caught.value.detail.splitlines()[:2] == ["lib 1 would become 2", "lib:i386 2 would become 1"]
+
+
+def test_a_package_that_was_not_layered_may_have_any_version() -> None:
+    resolve._keep_to_lock([NEW, solved("other")], {}, Intent(), "amd64")
+
+
+def test_every_change_of_the_base_is_named_in_apts_order() -> None:
+    actions = [
+        Action("Remv", "nano", "", "", "8.4"),
+        Action("Inst", "jq", "amd64", "1"),
+        Action("Inst", "libc6", "amd64", "2.42", "2.41"),
+        Action("Conf", "libc6", "amd64", "2.42", "2.41"),
+    ]
+    assert resolve.touches_base(actions, Question((), (), frozenset(), frozenset(), "amd64")) == [
+        "nano 8.4 would be removed",
+        "libc6 2.41 would become 2.42",
+    ]
+
+
+def test_leave_to_remove_a_package_is_none_to_replace_it_and_the_other_way_round() -> None:
+    removable = Question((), (), frozenset({"nano"}), frozenset({"libc6"}), "amd64")
+    actions = [Action("Inst", "nano", "amd64", "9", "8"), Action("Remv", "libc6", "", "", "2.41")]
+    assert len(resolve.touches_base(actions, removable)) == 2
