@@ -6,17 +6,19 @@ MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
-# What the tool runs, what the tests and the demo run, and what makes the environment below.
-TOOLS := ostree bubblewrap cpio mmdebstrap debian-archive-keyring ca-certificates e2fsprogs attr \
-         dpkg-dev gnupg iproute2 shellcheck python3 python3-venv \
-         $(if $(filter aarch64,$(shell uname -m)),qemu-system-arm,qemu-system-x86)
+# What makes the Python environment, and the library that the unit tests ask for GVariants; what the tool, the other
+# tests and the demo run; what boots a machine. The same names on each release.
+TOOLS_python := python3 python3-venv ca-certificates libglib2.0-bin
+TOOLS_system := ostree bubblewrap cpio mmdebstrap debian-archive-keyring e2fsprogs attr dpkg-dev gnupg iproute2 mount \
+                procps shellcheck
+TOOLS_machine := $(if $(filter aarch64,$(shell uname -m)),qemu-system-arm,qemu-system-x86)
 
 # Not whatever python3 comes first on PATH: Debian's is the one that the tool has to run with.
 PYTHON := /usr/bin/python3
 VENV := .venv
 BIN := $(VENV)/bin
 # When a step was done last: a second run costs nothing.
-TOOLS_STAMP := build/tools.stamp
+TOOLS_STAMP := build/system.tools
 PYTHON_STAMP := $(VENV)/setup.stamp
 BINARY := dist/apt-ostree
 CODE := apt_ostree fixtures scripts tests
@@ -30,8 +32,8 @@ SHELL_SCRIPTS = $(shell grep -rlIE '^\#! ?/(usr/)?bin/(env )?(ba|da)?sh' .ci exa
 TEMPORARY := $(shell [ "$$(df --output=avail -k /dev/shm 2>/dev/null | tail -n 1)" -gt 6000000 ] 2>/dev/null \
 	&& echo /dev/shm || echo /var/tmp)
 
-.PHONY: help setup demo lint check check-unit mutants test test-unit test-integration test-faults test-kills test-damage test-fidelity test-vm torture fidelity \
-	fidelity-crowd shuffle manual binary clean
+.PHONY: help setup demo lint check check-unit mutants test test-unit test-integration test-faults test-kills \
+	test-damage test-fidelity test-vm torture fidelity fidelity-crowd shuffle manual binary clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.* ## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r target text; do \
@@ -61,7 +63,7 @@ mutants: setup ## Make 40 small mistakes in a copy; list those that no unit test
 
 test: test-unit test-integration test-faults test-fidelity test-vm ## Run all tests
 
-test-unit: setup ## Run the tests that start no other program and need no root
+test-unit: $(PYTHON_STAMP) ## Run the tests that start no other program and need no root
 	$(BIN)/pytest tests/unit
 
 test-integration: setup $(BINARY) ## Run the tests with the real ostree, dpkg, apt and bwrap
@@ -84,7 +86,7 @@ torture: setup $(BINARY) ## Kill INSTANTS=2000 installs at random, and other com
 test-fidelity: setup $(BINARY) ## Compare layers of seven packages with what apt-get makes
 	$(BIN)/pytest tests/fidelity
 
-test-vm: setup $(BINARY) ## Boot layers in a virtual machine (no KVM needed)
+test-vm: setup build/machine.tools $(BINARY) ## Boot layers in a virtual machine (no KVM needed)
 	PYTEST_DEBUG_TEMPROOT=$(TEMPORARY) $(BIN)/pytest tests/vm
 
 PACKAGES ?= nginx openssh-server
@@ -116,13 +118,13 @@ clean: ## Remove all that make made, the demo's repository and .venv too
 	rm -rf --one-file-system build dist $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find apt_ostree tests scripts -name __pycache__ -prune -exec rm -rf {} +
 
-$(TOOLS_STAMP): Makefile scripts/install-tools
-	scripts/install-tools $(TOOLS)
+build/%.tools: Makefile scripts/install-tools
+	scripts/install-tools $(TOOLS_$*)
 	@mkdir -p $(@D)
 	@touch $@
 
 # pip's own configuration says where packages come from.
-$(PYTHON_STAMP): pyproject.toml $(TOOLS_STAMP)
+$(PYTHON_STAMP): pyproject.toml build/python.tools
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
