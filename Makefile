@@ -61,13 +61,15 @@ check-unit:
 mutants: setup ## Make 40 small mistakes in a copy; list those that no unit test notices (N=20 SEED=1: 20 others)
 	nice $(BIN)/python -m scripts.mutants $(if $(N),--random $(N)) $(if $(SEED),--seed $(SEED))
 
-test: test-unit test-integration test-faults test-fidelity test-vm ## Run all tests
+test: ## Run all tests, also when some fail, and list the times
+	@+scripts/run-stages test-unit test-integration test-faults test-fidelity test-vm
 
 test-unit: $(PYTHON_STAMP) ## Run the tests that start no other program and need no root
 	$(BIN)/pytest tests/unit
 
-test-integration: setup $(BINARY) ## Run the tests with the real ostree, dpkg, apt and bwrap
-	PYTEST_DEBUG_TEMPROOT=$(TEMPORARY) $(BIN)/pytest -n auto --dist loadfile tests/integration
+TESTS ?= tests/integration
+test-integration: setup $(BINARY) ## Run the tests with the real ostree, dpkg, apt and bwrap (TESTS="FILE ...")
+	PYTEST_DEBUG_TEMPROOT=$(TEMPORARY) $(BIN)/pytest -n auto --dist loadfile $(TESTS)
 
 test-faults: setup $(BINARY) ## Kill commands, fill disks, damage files: old state or new (FAULTS_SEED=N repeats a run)
 	$(MAKE) --no-print-directory -j2 -O test-kills test-damage
