@@ -33,7 +33,7 @@ TEMPORARY := $(shell [ "$$(df --output=avail -k /dev/shm 2>/dev/null | tail -n 1
 	&& echo /dev/shm || echo /var/tmp)
 
 .PHONY: help setup demo lint check check-unit mutants test test-unit test-integration test-faults test-kills \
-	test-damage test-fidelity test-vm torture fidelity fidelity-crowd shuffle manual binary clean
+	test-damage test-fidelity test-vm test-release torture fidelity fidelity-crowd shuffle manual binary clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.* ## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r target text; do \
@@ -90,6 +90,13 @@ test-fidelity: setup $(BINARY) ## Compare layers of seven packages with what apt
 
 test-vm: setup build/machine.tools $(BINARY) ## Boot layers in a virtual machine (no KVM needed)
 	PYTEST_DEBUG_TEMPROOT=$(TEMPORARY) $(BIN)/pytest tests/vm
+
+RELEASE ?= trixie
+PART ?= some
+# Where releases differ: ostree, bubblewrap, dpkg and mount, the sandbox, who stays and for whom there is room.
+SOME := $(patsubst %,tests/integration/test_%.py,sandbox retention) tests/faults/test_space.py
+test-release: setup ## Run tests in a bare root of RELEASE=trixie or bookworm; PART=all runs all of them
+	@scripts/test-release $(RELEASE) $(if $(filter all,$(PART)),test,test-unit test-integration TESTS="$(SOME)")
 
 PACKAGES ?= nginx openssh-server
 fidelity: setup $(BINARY) ## Compare layers of PACKAGES="..." with what apt-get makes (a,b: together; -a: removed)
