@@ -128,7 +128,7 @@ class Repository:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, head: str | None, made: str) -> None:
         self.refs = {} if head is None else {RECIPE.ref: head}
         self.made = made
-        self.committed: dict[str, object] = {}
+        self.said = ostree.Description("")
         monkeypatch.setattr(ostree, "resolve", lambda _repo, ref: self.refs.get(ref))
         monkeypatch.setattr(ostree, "commit", self._commit)
         monkeypatch.setattr(ostree, "content_checksum", lambda _repo, commit: commit.partition("-")[0])
@@ -138,9 +138,9 @@ class Repository:
         monkeypatch.setattr(compose_tree, "sync_filesystem", lambda _: None)
         monkeypatch.setattr(dpkg, "installed", lambda _: [])
 
-    def _commit(self, _repo: Path, _trees: list[str], *, ref: str, **named: object) -> str:
+    def _commit(self, _repo: Path, ref: str, _trees: list[str], said: ostree.Description) -> str:
         self.refs[ref] = self.made
-        self.committed = named
+        self.said = said
         return self.made
 
     def compose(self, tmp_path: Path, **options: Any) -> compose_tree.Composed:
@@ -165,7 +165,7 @@ def test_a_ref_moves_only_to_other_content(
     done = repository.compose(tmp_path, commitid_file=file)
     assert (done.changed, done.commit, file.read_text()) == (changed, published, published + "\n")
     assert repository.refs == {RECIPE.ref: published}
-    assert repository.committed["parent"] == head
+    assert repository.said.parent == head
 
 
 def test_a_composed_commit_has_no_parent_where_that_is_asked_for(
@@ -173,16 +173,14 @@ def test_a_composed_commit_has_no_parent_where_that_is_asked_for(
 ) -> None:
     repository = Repository(monkeypatch, "other-1", "tree-2")
     repository.compose(tmp_path, no_parent=True)
-    assert repository.committed["parent"] is None
+    assert repository.said.parent is None
 
 
 def test_metadata_of_the_command_line_wins_over_the_manifests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     repository = Repository(monkeypatch, None, "tree-1")
     repository.compose(tmp_path, metadata={"more": "1"})
-    found = repository.committed["metadata"]
-    assert isinstance(found, dict)
+    found = repository.said.metadata
     assert (found["own"], found["more"], found["version"]) == ("manifest", "1", "13.2")
     repository.compose(tmp_path, metadata={"own": "command"})
-    found = repository.committed["metadata"]
-    assert isinstance(found, dict)
+    found = repository.said.metadata
     assert found["own"] == "command"
