@@ -80,7 +80,7 @@ def first_to_go(
         free += sum(file.stat().st_size for file in boot.glob(f"{kernel}/*"))
     if free < needed:
         raise SpaceError(
-            "not enough space in /boot for the kernel and its initramfs",
+            "too little space in /boot for the kernel and its initramfs",
             f"{needed / 1e6:.1f} MB are needed; without the deployments that go anyway, {boot} has {free / 1e6:.1f} MB "
             "free",
             "Unpin or remove an older deployment ('apt-ostree unpin', 'apt-ostree cleanup -r'), or enlarge /boot.",

@@ -158,7 +158,7 @@ def test_a_kernel_that_does_not_fit_beside_what_stays_is_an_error(
 ) -> None:
     monkeypatch.setattr(retention, "_kernel_size", lambda *words: 6 * MEGABYTE)
     own = kernels("abc")
-    with pytest.raises(SpaceError, match="not enough space in /boot"):
+    with pytest.raises(SpaceError, match="too little space in /boot"):
         retention.first_to_go(small_boot, "n" * 64, own, own[:1])
 
 
