@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.faults import space
-from tests.faults.trial import WORKERS
+from tests.faults.trial import WORKERS, has_set_default
 from tests.integration.system import REPOSITORY, System, environment, output
 from tests.integration.test_hostile import package
 
@@ -95,11 +95,15 @@ def test_a_disk_that_is_full_at_any_stage_leaves_a_whole_system(images: Path, tm
     assert {result["outcome"] for _, result in results} == {"old", "new"}
 
 
-def test_a_full_boot_costs_a_rollback_and_nothing_else(images: Path, tmp_path: Path) -> None:
-    """An install on the same kernel writes nothing there; another order is another set of loader entries."""
+def test_a_full_boot_costs_at_most_a_rollback(images: Path, tmp_path: Path) -> None:
+    """An install on the same kernel writes nothing there. For another order of deployments with the same kernel and
+    arguments, newer releases of ostree exchange links below /ostree alone; older ones write another set of entries."""
     result = meet(images, tmp_path / "full", "boot", 0, "rollback")
-    assert (result["status"], result["outcome"], result["phase"]) == (1, "old", "reorder")
-    assert "space" in result["error"]
+    if has_set_default():
+        assert (result["status"], result["outcome"]) == (0, "new")
+    else:
+        assert (result["status"], result["outcome"], result["phase"]) == (1, "old", "reorder")
+        assert "space" in result["error"]
 
 
 def test_a_full_boot_costs_other_kernel_arguments_and_nothing_else(images: Path, tmp_path: Path) -> None:

@@ -123,6 +123,9 @@ find boot/ostree -name 'vmlinuz*' -size +1000k -exec head -c 1 {} +
 
 
 def test_room_in_boot_is_looked_for_before_anything_is_written(sysroot: System, tmp_path: Path) -> None:
+    # Newer releases of ostree leave the stateroot out of the name.
+    of_a_lone_deployment = [path.name for path in (sysroot.path / "boot/loader/entries").iterdir()]
+    assert of_a_lone_deployment in (["ostree-1-debian.conf"], ["ostree-1.conf"])
     commits = [other_kernel(sysroot, tmp_path / "tree", letter) for letter in "ab"]
     done = subprocess.run(
         ["unshare", "--mount", "--propagation=private", "bash", "-c", BOOT_TEST, "bash", sysroot.path,
@@ -137,5 +140,5 @@ def test_room_in_boot_is_looked_for_before_anything_is_written(sysroot: System, 
     assert "3.0 MB are needed; without the deployments that go anyway, " in done.stderr
     assert " has 1.5 MB free" in done.stderr
     assert done.stdout.splitlines()[-1] == "b"
-    assert re.findall(r"^ostree-.*\.conf$", done.stdout, re.MULTILINE) == ["ostree-1-debian.conf"]
+    assert re.findall(r"^ostree-.*\.conf$", done.stdout, re.MULTILINE) == of_a_lone_deployment
     assert re.findall(r"debian (\w+)\.0$", done.stdout, re.MULTILINE) == [sysroot.base.commit]
