@@ -1,0 +1,119 @@
+"""apt.conf(5) of a target: parsed here, a short list taken over, and written so that no value ends its string."""
+
+from __future__ import annotations
+
+import pytest
+
+from apt_ostree.errors import ToolError
+from apt_ostree.tools import apt_settings
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('A::B "1";', {"A::B": "1"}),
+        ("A::B 1;", {"A::B": "1"}),
+        ('A { B "1"; C { D "2"; }; };', {"A::B": "1", "A::C::D": "2"}),
+        ('A { B "1" }', {"A::B": "1"}),
+        ('A "v" { B "1"; };', {"A": "v", "A::B": "1"}),
+        ('A "1"; a "2";', {"a": "2"}),
+        ('A\n  "1"\n;', {"A": "1"}),
+        ('A { "1"; "2"; }; B::C:: "3";', {}),
+        ('A "1"; // A "2";\n# A "3";\n/* A "4";\nA "5"; */ B "6";', {"A": "1", "B": "6"}),
+        ('A "//x"; B "a#b"; C "/* x */";', {"A": "//x", "B": "a#b", "C": "/* x */"}),
+        ('A "a; b { c }";', {"A": "a; b { c }"}),
+        ('A "%22%3b";', {"A": "%22%3b"}),
+        ('A::B "1"; A::B::C "2"; A::BC "3"; #clear A::B;', {"A::BC": "3"}),
+        ("", {}),
+    ],
+)
+def test_settings_are_read_as_apt_reads_them(text: str, found: dict[str, str]) -> None:
+    assert apt_settings.read([text]) == found
+
+
+@pytest.mark.parametrize("text", ['A "1', 'A "1" "2";', "A", '{ "1"; }', "A { #clear B; };", 'A "x"y z;'])
+def test_what_apt_refuses_is_refused(text: str) -> None:
+    with pytest.raises(apt_settings.SyntaxProblem):
+        apt_settings.read([text])
+
+
+def test_later_files_win() -> None:
+    assert apt_settings.read(['A "1"; B "1";', 'a "2";']) == {"a": "2", "B": "1"}
+
+
+def test_what_is_included_is_what_the_target_has() -> None:
+    asked = []
+
+    def include(path: str) -> list[str]:
+        asked.append(path)
+        return ['B "1";', 'C "2";']
+
+    assert apt_settings.read(['#include "/etc/more/";'], include) == {"B": "1", "C": "2"}
+    assert asked == ["/etc/more/"]
+    assert apt_settings.read(['#include "/etc/shadow";']) == {}
+
+
+def test_files_that_include_each_other_for_ever_are_refused() -> None:
+    with pytest.raises(apt_settings.SyntaxProblem, match="include"):
+        apt_settings.read(['#include "/x";'], lambda path: ['#include "/x";'])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("Acquire::http::Proxy", "http://user:p%40ss@proxy.example.org:3128/"),
+        ("acquire::HTTP::proxy::deb.example.org", "DIRECT"),
+        ("Acquire::https::Verify-Peer", "false"),
+        ("Acquire::https::CaInfo::deb.example.org", "/etc/ssl/own.pem"),
+        ("Acquire::Check-Valid-Until", "no"),
+        ("Acquire::Retries", "5"),
+        ("APT::Default-Release", "trixie"),
+        ("APT::Install-Recommends", "0"),
+        ("APT::Solver", "3.0"),
+    ],
+)
+def test_what_decides_how_things_are_fetched_is_taken_over(key: str, value: str) -> None:
+    assert apt_settings.taken_over({key: value}) == {key: value}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("Dir::Bin::dpkg", "/bin/sh"),
+        ("Dir::Bin::apt-key", "/bin/sh"),
+        ("DPkg::Pre-Invoke", "id"),
+        ("DPkg::Chroot-Directory", "/x"),
+        ("APT::Update::Pre-Invoke", "id"),
+        ("APT::Solver", "/tmp/x"),
+        ("APT::Solver", "dump"),
+        ("APT::Get::AllowUnauthenticated", "true"),
+        ("Acquire::AllowInsecureRepositories", "true"),
+        ("Acquire::AllowWeakRepositories", "true"),
+        ("Acquire::http::ProxyAutoDetect", "/tmp/x"),
+        ("Acquire::http::Proxy-Auto-Detect", "/tmp/x"),
+        ("Acquire::gpgv::Options", "--keyring=/x"),
+        ("Acquire::http::Proxy", 'http://x/"; APT::Update::Pre-Invoke {"id"};'),
+        ("Acquire::http::Proxy", "/tmp/x"),
+        ("Acquire::http::Proxy::a b", "DIRECT"),
+        ("Acquire::Retries", "many"),
+        ("Acquire::Retries", "5\n"),
+        ("Acquire::https::SslKey", "relative"),
+    ],
+)
+def test_everything_else_stays_behind(key: str, value: str) -> None:
+    assert apt_settings.taken_over({key: value}) == {}
+
+
+def test_what_is_written_is_what_is_read_again() -> None:
+    settings = {"A::B": "x; y { z } # // /* */ %22", "C": ""}
+    assert apt_settings.read([apt_settings.render(settings, {"L": ["amd64", "i386"]})]) == settings
+
+
+@pytest.mark.parametrize("value", ['"; APT::Update::Pre-Invoke {"id"};', 'a"', "a\\", "a\nb", "a\0", "a\x7f"])
+def test_a_value_that_could_end_its_string_is_not_written(value: str) -> None:
+    with pytest.raises(ToolError):
+        apt_settings.render({"A": value})
+    with pytest.raises(ToolError):
+        apt_settings.render({}, {"A": [value]})
+    with pytest.raises(ToolError):
+        apt_settings.render({value: "1"})

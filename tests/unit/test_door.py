@@ -1,0 +1,241 @@
+"""The door to trees that others wrote: whatever a name says and whatever lies there, nothing outside is touched."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from apt_ostree.errors import TreeError
+from apt_ostree.host.door import Tree, is_name
+
+SECRET = b"the host's\n"
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Path:
+    """A place outside of the tree that must stay as it is."""
+    place = tmp_path / "host"
+    (place / "directory").mkdir(parents=True)
+    (place / "file").write_bytes(SECRET)
+    return place
+
+
+@pytest.fixture
+def tree(tmp_path: Path, host: Path) -> Tree:
+    """A tree with a file, and with links to the host: absolute, relative, of a directory, and a looping one."""
+    top = tmp_path / "tree"
+    (top / "usr/bin").mkdir(parents=True)
+    (top / "usr/bin/dash").write_bytes(b"#!\n")
+    (top / "usr/bin/sh").symlink_to("dash")
+    (top / "bin").symlink_to("usr/bin")
+    (top / "absolute").symlink_to(host / "file")
+    (top / "relative").symlink_to("../host/file")
+    (top / "out").symlink_to(host)
+    (top / "up").symlink_to("..")
+    (top / "loop").symlink_to("loop")
+    (top / "magic").symlink_to("/proc/self/root")
+    os.mkfifo(top / "fifo")
+    return Tree(top)
+
+
+def listing(place: Path) -> list[tuple[str, int, bytes]]:
+    return sorted(
+        (os.fspath(path), path.lstat().st_mode, path.read_bytes() if path.is_file() else b"")
+        for path in place.rglob("*")
+    )
+
+
+OUTSIDE = ["absolute", "relative", "out/file", "out/directory", "up/host/file", "loop", "loop/x", "magic/etc/passwd"]
+UNSAFE = ["/etc/passwd", "../host/file", "usr/../../host/file", "usr/..", "usr//bin", "usr/./bin", "", ".", "a\0b"]
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+@pytest.mark.parametrize("follow", [False, True])
+def test_no_read_leaves_the_tree(tree: Tree, name: str, follow: bool) -> None:
+    assert tree.read(name, follow=follow) is None
+
+
+@pytest.mark.parametrize("name", [*UNSAFE, "/absolute"])
+@pytest.mark.parametrize("follow", [False, True])
+def test_a_name_that_is_absolute_or_goes_up_names_nothing(tree: Tree, name: str, follow: bool) -> None:
+    assert tree.read(name, follow=follow) is None
+    assert name == "" or tree.status(name) is None
+    assert name == "" or tree.names(name) == []
+    assert tree.link(name) is None
+
+
+@pytest.mark.parametrize("name", ["out/file", "out/directory", "up/host/file", "loop/x"])
+def test_what_lies_behind_a_link_is_not_there(tree: Tree, name: str) -> None:
+    assert (tree.status(name), tree.names(name), tree.attributes(name)) == (None, [], {})
+    assert not (tree.exists(name) or tree.is_file(name) or tree.is_directory(name) or tree.is_link(name))
+
+
+CHANGES: dict[str, Callable[[Tree, str], object]] = {
+    "make_directory": lambda tree, name: tree.make_directory(name),
+    "write": lambda tree, name: tree.write(name, b"x", owner=(os.getuid(), os.getgid())),
+    "symlink": lambda tree, name: tree.symlink(name, "x"),
+    "hard_link": lambda tree, name: tree.hard_link(tree.top / "usr/bin/dash", name),
+    "rename to": lambda tree, name: tree.rename("usr/bin/dash", tree, name),
+    "rename from": lambda tree, name: tree.rename(name, tree, "new"),
+    "replace_content": lambda tree, name: tree.replace_content(name, b"x"),
+    "set_owner": lambda tree, name: tree.set_owner(name, os.getuid(), os.getgid()),
+    "set_mode": lambda tree, name: tree.set_mode(name, 0o777),
+    "set_attribute": lambda tree, name: tree.set_attribute(name, "user.x", b"x"),
+    "copy": lambda tree, name: tree.copy(tree, "usr/bin/dash", name),
+}
+
+
+OF_THE_TREE_ITSELF = {"make_directory", "set_owner", "set_mode", "set_attribute"}
+"""Changes for which the empty name is the tree."""
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        (change, name)
+        for change in CHANGES
+        for name in ("out/file", "out/directory", "out/new", "up/host/file", "up/new", *UNSAFE)
+        if name or change not in OF_THE_TREE_ITSELF
+    ],
+)
+def test_no_change_leaves_the_tree(tree: Tree, host: Path, change: str, name: str) -> None:
+    before = listing(host)
+    with pytest.raises((TreeError, OSError)):
+        CHANGES[change](tree, name)
+    assert listing(host) == before
+
+
+@pytest.mark.parametrize("name", ["absolute", "relative", "out"])
+def test_a_link_at_the_end_is_changed_itself_or_not_at_all(tree: Tree, host: Path, name: str) -> None:
+    before = listing(host)
+    with pytest.raises((TreeError, OSError)):
+        tree.set_mode(name, 0o777)
+    with pytest.raises(TreeError):
+        tree.replace_content(name, b"x")
+    with pytest.raises(TreeError):
+        tree.make_directory(f"{name}/x")
+    with pytest.raises(TreeError):
+        tree.make_directory(name)
+    tree.write(name, b"new", owner=(os.getuid(), os.getgid()))
+    assert (tree.read(name), listing(host)) == (b"new", before)
+
+
+def test_remove_removes_a_link_and_not_what_it_names(tree: Tree, host: Path) -> None:
+    before = listing(host)
+    tree.make_directory("usr/lib/a/b")
+    tree.symlink("usr/lib/a/link", os.fspath(host))
+    for name in ("out", "usr/lib", "not-there"):
+        tree.remove(name)
+        assert not tree.exists(name)
+    with pytest.raises(TreeError):
+        tree.remove("up/host")
+    with pytest.raises(TreeError):
+        tree.remove("/etc")
+    assert listing(host) == before
+
+
+def test_what_is_no_regular_file_is_not_opened(tree: Tree) -> None:
+    assert tree.open("fifo") is None  # and does not wait for a writer
+    assert tree.open("usr") is None
+
+
+def test_a_file_over_the_limit_is_an_error(tree: Tree) -> None:
+    assert tree.read("usr/bin/dash", limit=3) == b"#!\n"
+    with pytest.raises(TreeError, match="too large"):
+        tree.read("usr/bin/dash", limit=2)
+
+
+def test_text_keeps_the_line_ends_that_a_file_has(tree: Tree) -> None:
+    tree.write("text", b"a\rb\r\n\xff\n", owner=(os.getuid(), os.getgid()))
+    assert tree.text("text") == "a\rb\r\n\udcff\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "real"),
+    [
+        ("usr/bin/dash", "usr/bin/dash"),
+        ("bin/sh", "usr/bin/dash"),
+        ("/bin/../bin/./sh", "usr/bin/dash"),
+        ("up/up/usr", "usr"),  # above the root is the root
+        ("loop", None),
+        ("absolute", None),  # the tree has no such path
+        ("nowhere/x", None),
+        ("usr/bin/dash/x", None),
+    ],
+)
+def test_resolve_means_what_the_trees_own_root_would_find(tree: Tree, name: str, real: str | None) -> None:
+    assert tree.resolve(name) == real
+    assert tree.read(name.strip("/"), follow=True) == (b"#!\n" if real == "usr/bin/dash" and is_name(name) else None)
+
+
+def test_a_link_into_the_tree_by_an_absolute_path_is_resolved_there(tree: Tree) -> None:
+    tree.symlink("usr/lib", "/usr/bin")
+    assert tree.resolve("usr/lib/sh") == "usr/bin/dash"
+    assert tree.read("usr/lib/sh", follow=True) == b"#!\n"
+    assert tree.read("usr/lib/sh") is None
+
+
+def test_a_walk_gives_parents_first_in_order_and_goes_through_no_link(tree: Tree) -> None:
+    assert [entry.name for entry in tree.walk()] == [
+        "absolute", "bin", "fifo", "loop", "magic", "out", "relative", "up",
+        "usr", "usr/bin", "usr/bin/dash", "usr/bin/sh",
+    ]  # fmt: skip
+    assert [entry.name for entry in tree.walk("usr/bin") if entry.is_file] == ["usr/bin/dash"]
+    assert list(tree.walk("out")) == []
+
+
+def test_a_directory_that_is_too_deep_is_an_error(tmp_path: Path) -> None:
+    top = tmp_path / "deep"
+    top.mkdir()
+    before = os.open(".", os.O_RDONLY)
+    try:
+        os.chdir(top)
+        for _ in range(20):
+            os.mkdir("d" * 250)
+            os.chdir("d" * 250)
+    finally:
+        os.fchdir(before)
+        os.close(before)
+    with pytest.raises(TreeError, match="too deep"):
+        list(Tree(top).walk())
+
+
+def test_new_content_keeps_owner_mode_and_attributes_and_leaves_other_names_alone(tree: Tree) -> None:
+    place = tree.top / "usr/bin/dash"
+    os.link(place, tree.top / "other")
+    place.chmod(0o4711)
+    os.setxattr(place, "user.note", b"kept")
+    tree.replace_content("usr/bin/dash", b"new")
+    assert (tree.read("usr/bin/dash"), tree.read("other")) == (b"new", b"#!\n")
+    status = tree.status("usr/bin/dash")
+    assert status is not None and stat.S_IMODE(status.st_mode) == 0o4711
+    assert tree.attributes("usr/bin/dash") == {"user.note": b"kept"}
+    assert [name for name in tree.names("usr/bin") if name.startswith(".")] == []
+
+
+def test_a_copy_has_owner_mode_and_attributes_but_those_of_overlayfs(tree: Tree, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    os.setxattr(tree.top / "usr/bin/dash", "user.note", b"kept")
+    (tree.top / "usr").chmod(0o2750)
+    for name in ("usr", "usr/bin", "usr/bin/dash", "usr/bin/sh"):
+        Tree(other).copy(tree, name, name)
+    assert Tree(other).attributes("usr/bin/dash") == {"user.note": b"kept"}
+    assert os.readlink(other / "usr/bin/sh") == "dash"
+    assert stat.S_IMODE((other / "usr").stat().st_mode) == 0o2750
+    with pytest.raises(TreeError, match="cannot copy"):
+        Tree(other).copy(tree, "fifo", "fifo")
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tree: Tree) -> None:
+    class Broken:
+        def read(self, size: int) -> bytes:
+            raise OSError("broken")
+
+    with pytest.raises(OSError, match="broken"):
+        tree.replace_content("usr/bin/dash", Broken())  # type: ignore[arg-type]
+    assert (tree.read("usr/bin/dash"), tree.names("usr/bin")) == (b"#!\n", ["dash", "sh"])
