@@ -1,31 +1,30 @@
 """The one door to trees that others wrote: packages, bases, their scripts, a machine's users.
 
-Such a tree may hold a link, a FIFO or an endless file at any name. So the host's own code never joins paths to
-reach into one; it asks a ``Tree`` here. The kernel looks each name up with the tree as its limit (openat2(2)): by
-default a link on the way makes a name one that is not there, and with ``follow`` a link means what it means where
-the tree is the root (RESOLVE_IN_ROOT). Nothing outside the tree can be reached, whatever a name says, and however
-the tree changes meanwhile. Names are relative to the tree and have no ``..``.
+Such a tree may hold a link, a FIFO or an endless file at any name. So the host's own code never joins paths to reach
+into one; it asks a ``Tree`` here. The kernel looks each name up with the tree as its limit and follows no link on the
+way (openat2(2), RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS): what lies behind a link is not there. ``Tree.find`` tells
+what a name with links means where the tree is the root. So nothing outside the tree can be reached, whatever a name
+says, and however the tree changes meanwhile. Names are relative to the tree and have no ``..``.
 
-Questions answer None (or nothing) for what is not there. Changes raise TreeError where a link, or something that is
-not a directory, is in the way, and OSError as the kernel has it.
+Questions answer None, or nothing, for what is not there. Changes raise TreeError where a link, or something that is not
+a directory, is in the way, and OSError as the kernel has it.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import secrets
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import TreeError
-from . import mounts
+from . import files, mounts, syscalls
 
 READ_MAX = 64 << 20
 """Bytes of a file that ``read`` takes into memory: the largest real ones, dpkg's status and lists, have some
@@ -34,29 +33,11 @@ megabytes."""
 LINKS_MAX = 40
 """Links in a row before a name counts as missing, as for the kernel (path_resolution(7))."""
 
-_OPENAT2 = 437
-"""Its number, the same on every architecture (Linux 5.6, include/uapi/asm-generic/unistd.h)."""
-_NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH, _IN_ROOT = 0x02, 0x04, 0x08, 0x10
-"""Linux's include/uapi/linux/openat2.h."""
-
+_RULES = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_MAGICLINKS
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
 _NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENAMETOOLONG, errno.ENXIO}
 """How the kernel says that a name leads nowhere in the tree; ENXIO of a socket, which nobody can open."""
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-class _How(ctypes.Structure):
-    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
-
-
-def _openat2(directory: int, name: str, flags: int, mode: int, resolve: int) -> int:
-    how = _How(flags | os.O_CLOEXEC, mode, resolve | _NO_MAGICLINKS)
-    descriptor = _libc.syscall(_OPENAT2, directory, os.fsencode(name), ctypes.byref(how), ctypes.sizeof(how))
-    if descriptor < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code), name)
-    return int(descriptor)
 
 
 def is_name(name: str) -> bool:
@@ -86,13 +67,18 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A directory whose content others wrote. ``top`` itself is ours to name, and is opened as it is."""
+    """A directory whose content others wrote. ``top`` itself is ours to name, and is opened as it is.
+
+    ``etc`` is another such directory that stands for the tree's /etc: a base has its own in /usr/etc, and a machine's
+    is in its deployment.
+    """
 
     top: Path
+    etc: Path | None = None
 
     def at(self, name: str) -> Tree:
         """The tree below one of its directories. Raises TreeError where that is not a directory."""
-        if not self.is_directory(name):
+        if not self.has_directory(name):
             raise TreeError(f"/{_shown(name)} is not a directory", os.fspath(self.top))
         return Tree(self.top / name)
 
@@ -107,18 +93,18 @@ class Tree:
             _unless_missing(error)
             return None
 
-    def exists(self, name: str) -> bool:
+    def has(self, name: str) -> bool:
         return self.status(name) is not None
 
-    def is_file(self, name: str) -> bool:
+    def has_file(self, name: str) -> bool:
         status = self.status(name)
         return status is not None and stat.S_ISREG(status.st_mode)
 
-    def is_directory(self, name: str = "") -> bool:
+    def has_directory(self, name: str = "") -> bool:
         status = self.status(name)
         return status is not None and stat.S_ISDIR(status.st_mode)
 
-    def is_link(self, name: str) -> bool:
+    def has_link(self, name: str) -> bool:
         status = self.status(name)
         return status is not None and stat.S_ISLNK(status.st_mode)
 
@@ -136,20 +122,19 @@ class Tree:
     def names(self, name: str = "") -> list[str]:
         """The names in a directory, sorted; none where it is not one."""
         try:
-            with self._directory(name) as directory:
+            with self._opened(name, _DIRECTORY) as directory:
                 return sorted(os.listdir(directory))
         except (OSError, TreeError) as error:
             _unless_missing(error)
             return []
 
-    def open(self, name: str, *, follow: bool = False) -> BinaryIO | None:
+    def open_file(self, name: str) -> BinaryIO | None:
         """A regular file for reading; None for anything else. Never waits for a FIFO's other end."""
         if not is_name(name):
             return None
         try:
-            with self._top() as top:
-                resolve = _IN_ROOT if follow else _BENEATH | _NO_SYMLINKS
-                descriptor = _openat2(top, name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY, 0, resolve)
+            with self._top(name) as (top, inner):
+                descriptor = syscalls.openat2(top, inner, _READ, _RULES)
         except OSError as error:
             _unless_missing(error)
             return None
@@ -158,9 +143,9 @@ class Tree:
             return None
         return os.fdopen(descriptor, "rb")
 
-    def read(self, name: str, *, follow: bool = False, limit: int = READ_MAX) -> bytes | None:
+    def read(self, name: str, *, limit: int = READ_MAX) -> bytes | None:
         """The content of a regular file. Raises TreeError for one of more than ``limit`` bytes."""
-        file = self.open(name, follow=follow)
+        file = self.open_file(name)
         if file is None:
             return None
         with file:
@@ -169,9 +154,9 @@ class Tree:
             raise TreeError(f"/{_shown(name)} is too large", f"it has more than {limit} bytes")
         return content
 
-    def text(self, name: str, *, follow: bool = False, limit: int = READ_MAX) -> str | None:
+    def text(self, name: str, *, limit: int = READ_MAX) -> str | None:
         """The same as text, whose line ends are as they are in the file: split it at ``\\n`` alone."""
-        content = self.read(name, follow=follow, limit=limit)
+        content = self.read(name, limit=limit)
         return None if content is None else content.decode(errors="surrogateescape")
 
     def attributes(self, name: str = "") -> dict[str, bytes]:
@@ -206,7 +191,7 @@ class Tree:
         if len(os.fsencode(prefix)) >= os.pathconf("/", "PC_PATH_MAX") - 256:
             raise TreeError("a directory lies too deep", f"/{_shown(prefix[:80])}…")
         try:
-            with self._directory(name) as directory:
+            with self._opened(name, _DIRECTORY) as directory:
                 found = [
                     Entry(f"{prefix}{own}", status)
                     for own in sorted(os.listdir(directory))
@@ -217,7 +202,7 @@ class Tree:
             found = []
         return iter(found)
 
-    def resolve(self, name: str) -> str | None:
+    def find(self, name: str) -> str | None:
         """The name without any link on the way or at its end, as the tree's own root would find it; None where that
         leads to nothing."""
         parts, done = name.split("/")[::-1], list[str]()
@@ -235,7 +220,7 @@ class Tree:
                     done = [] if target.startswith("/") else done
                     parts += target.split("/")[::-1]
                     break
-                if not self.exists(here):
+                if not self.has(here):
                     return None
                 done.append(part)
             else:
@@ -259,7 +244,7 @@ class Tree:
                     if not stat.S_ISDIR(os.stat(own, dir_fd=directory, follow_symlinks=False).st_mode):
                         raise TreeError(f"/{_shown(inner)} is not a directory", os.fspath(self.top)) from None
                 else:
-                    with self._directory(inner) as made:
+                    with self._opened(inner, _DIRECTORY) as made:
                         os.fchmod(made, mode)
 
     def write(self, name: str, content: bytes, mode: int = 0o644, owner: tuple[int, int] = (0, 0)) -> None:
@@ -296,7 +281,7 @@ class Tree:
         with self._above(_check(name)) as (directory, own):
             os.link(source, own, dst_dir_fd=directory, follow_symlinks=False)
 
-    def rename(self, name: str, other: Tree, to: str) -> None:
+    def move(self, name: str, other: Tree, to: str) -> None:
         """Move an entry, of this or to another tree of the same filesystem, over what is there (rename(2))."""
         with self._above(_check(name)) as (directory, own), other._above(_check(to)) as (there, theirs):
             os.rename(own, theirs, src_dir_fd=directory, dst_dir_fd=there)
@@ -312,7 +297,7 @@ class Tree:
                 if stat.S_ISDIR(status.st_mode):
                     if mounted := mounts.at_or_below(self.top / name):
                         raise TreeError(f"refusing to remove /{_shown(name)}", f"{mounted[0]} is mounted there")
-                    shutil.rmtree(own, dir_fd=directory)
+                    files.remove_directory(own, directory)
                 else:
                     os.unlink(own, dir_fd=directory)
         except OSError as error:
@@ -329,7 +314,7 @@ class Tree:
 
     def set_mode(self, name: str, mode: int) -> None:
         """chmod(2) of a file or directory; a link has no mode of its own."""
-        with self._opened(name) as descriptor:
+        with self._opened(name, _READ) as descriptor:
             os.fchmod(descriptor, mode)
 
     def set_attribute(self, name: str, key: str, value: bytes) -> None:
@@ -362,11 +347,11 @@ class Tree:
         status = source.status(name)
         if status is not None and stat.S_ISDIR(status.st_mode):
             with self._above(_check(to)) as (directory, own):
-                if not self.is_directory(to):
+                if not self.has_directory(to):
                     os.mkdir(own, 0o700, dir_fd=directory)
         elif (target := source.link(name)) is not None:
             self.symlink(to, target)
-        elif (file := source.open(name)) is not None:
+        elif (file := source.open_file(name)) is not None:
             with file, self._fresh(to) as (fresh, _):
                 shutil.copyfileobj(file, fresh, 1 << 20)
         else:
@@ -376,18 +361,21 @@ class Tree:
     # The way in
 
     @contextmanager
-    def _top(self) -> Iterator[int]:
-        descriptor = os.open(self.top, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    def _top(self, name: str = "") -> Iterator[tuple[int, str]]:
+        """The directory that a name is looked up in, and the name there."""
+        place, inner = self.top, name
+        if self.etc is not None and name.partition("/")[0] == "etc":
+            place, inner = self.etc, name.partition("/")[2]
+        descriptor = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            yield descriptor
+            yield descriptor, inner or "."
         finally:
             os.close(descriptor)
 
     @contextmanager
-    def _directory(self, name: str) -> Iterator[int]:
-        """A descriptor of a directory, for work on its entries by their names alone."""
-        with self._top() as top:
-            descriptor = _openat2(top, _check(name) if name else ".", _DIRECTORY, 0, _BENEATH | _NO_SYMLINKS)
+    def _opened(self, name: str, flags: int) -> Iterator[int]:
+        with self._top(_check(name) if name else name) as (top, inner):
+            descriptor = syscalls.openat2(top, inner, flags, _RULES)
         try:
             yield descriptor
         finally:
@@ -396,32 +384,19 @@ class Tree:
     @contextmanager
     def _above(self, name: str) -> Iterator[tuple[int, str]]:
         """The directory above an entry, and the entry's own name in it."""
-        if name == "":
-            with self._top() as top:
-                yield top, "."
+        if name == "" or (self.etc is not None and name == "etc"):
+            with self._top(name) as (top, own):
+                yield top, own
             return
         above, _, own = _check(name).rpartition("/")
-        with self._top() as top:
+        with ExitStack() as held:
             try:
-                descriptor = _openat2(top, above or ".", os.O_PATH | os.O_DIRECTORY, 0, _BENEATH | _NO_SYMLINKS)
+                directory = held.enter_context(self._opened(above, os.O_PATH | os.O_DIRECTORY))
             except OSError as error:
-                if error.errno in {errno.ELOOP, errno.ENOTDIR}:
-                    raise TreeError(f"/{_shown(above)} is a link, or not a directory", os.fspath(self.top)) from error
-                raise
-        try:
-            yield descriptor, own
-        finally:
-            os.close(descriptor)
-
-    @contextmanager
-    def _opened(self, name: str) -> Iterator[int]:
-        with self._top() as top:
-            flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW
-            descriptor = _openat2(top, _check(name) if name else ".", flags, 0, _BENEATH | _NO_SYMLINKS)
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
+                if error.errno not in {errno.ELOOP, errno.ENOTDIR}:
+                    raise
+                raise TreeError(f"/{_shown(above)} is a link, or not a directory", os.fspath(self.top)) from error
+            yield directory, own
 
     @contextmanager
     def _fresh(self, name: str) -> Iterator[tuple[BinaryIO, int]]:

@@ -70,33 +70,38 @@ def remove_tree(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         if mounted := mounts.at_or_below(path):
             raise ToolError(f"refusing to remove {path}", f"something is mounted on {mounted[0]}")
-        # rmtree works through directory descriptors here, so a planted link cannot lead it astray.
-        assert shutil.rmtree.avoids_symlink_attacks
-        try:
-            shutil.rmtree(path)
-        except (OSError, RecursionError) as error:
-            if isinstance(error, OSError) and error.errno not in (errno.ENAMETOOLONG, errno.EMFILE):
-                raise
-            _remove_deep(path)
+        remove_directory(path)
     else:
         path.unlink()
 
 
-def _remove_deep(path: Path) -> None:
+def remove_directory(name: str | Path, parent: int | None = None) -> None:
+    """Remove a directory and all below it, following no link; ``name`` is relative to the directory ``parent``."""
+    # rmtree works through directory descriptors here, so a planted link cannot lead it astray.
+    assert shutil.rmtree.avoids_symlink_attacks
+    try:
+        shutil.rmtree(name, dir_fd=parent)
+    except (OSError, RecursionError) as error:
+        if isinstance(error, OSError) and error.errno not in (errno.ENAMETOOLONG, errno.EMFILE):
+            raise
+        _remove_deep(name, parent)
+
+
+def _remove_deep(name: str | Path, parent: int | None) -> None:
     """Remove directories that lie in each other by the thousand, as a script makes them in a second.
 
-    Each is moved up into ``path`` before it is emptied, so that no level needs a descriptor, a frame or a longer path
+    Each is moved up into the first before it is emptied, so that no level needs a descriptor, a frame or a longer path
     of its own. Not for every tree: overlayfs refuses to move a directory of a lower layer.
     """
-    with _opened(path) as top:
+    with _opened(name, parent) as top:
         names = (f".{os.urandom(8).hex()}" for _ in itertools.count())
         while waiting := _unlink_all_but_directories(top):
-            for name in waiting:
-                with _opened(name, top) as directory:
-                    for inner in _unlink_all_but_directories(directory):
-                        os.rename(inner, next(names), src_dir_fd=directory, dst_dir_fd=top)
-                os.rmdir(name, dir_fd=top)
-    path.rmdir()
+            for inner in waiting:
+                with _opened(inner, top) as directory:
+                    for below in _unlink_all_but_directories(directory):
+                        os.rename(below, next(names), src_dir_fd=directory, dst_dir_fd=top)
+                os.rmdir(inner, dir_fd=top)
+    os.rmdir(name, dir_fd=parent)
 
 
 def _unlink_all_but_directories(directory: int) -> list[str]:

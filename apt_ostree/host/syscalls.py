@@ -22,6 +22,11 @@ MS_REC = 16384
 MS_PRIVATE = 1 << 18
 MNT_DETACH = 2
 
+RESOLVE_NO_MAGICLINKS = 0x02  # linux/openat2.h
+RESOLVE_NO_SYMLINKS = 0x04
+RESOLVE_BENEATH = 0x08
+
+_OPENAT2 = 437  # asm-generic/unistd.h: the same on every architecture; since Linux 5.6
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -59,6 +64,24 @@ def die_with_parent() -> None:
     A parent that ended before this call is not noticed: the caller has to look afterwards.
     """
     _check(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
+
+
+class _OpenHow(ctypes.Structure):
+    """struct open_how of linux/openat2.h."""
+
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+def openat2(directory: int, name: str, flags: int, resolve: int) -> int:
+    """A descriptor, closed on exec, of what ``name`` leads to from ``directory`` by the rules RESOLVE_…
+    (openat2(2))."""
+    how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
+    # The C library has no function for it. syscall(2) is variadic: what is no int has to say how wide it is.
+    descriptor = _libc.syscall(
+        ctypes.c_long(_OPENAT2), directory, os.fsencode(name), ctypes.byref(how), ctypes.c_size_t(ctypes.sizeof(how))
+    )
+    _check(min(descriptor, 0))
+    return int(descriptor)
 
 
 def _check(status: int) -> None:
