@@ -228,12 +228,8 @@ def download(apt: Apt, packages: Sequence[Package]) -> None:
 
     Raises DownloadError, and SpaceError.
     """
-    result = proc.run(
-        ["apt-get", "download", "-q", "--", *(package.exactly for package in packages)],
-        cwd=apt.area / "archives",
-        env={"APT_CONFIG": os.fspath(apt.config)},
-        check=False,
-    )
+    words = [package.exactly for package in packages]
+    result = apt.run("apt-get", "download", "-q", "--", *words, cwd=apt.area / "archives", check=False)
     if result.returncode != 0:
         raise DownloadError(
             "cannot download packages",

@@ -1,8 +1,8 @@
 """The area that apt works in: a configuration that names every directory, and copies of the target's settings.
 
-Nothing of the running system's own apt configuration takes part. The area holds copies of the target's
-sources, keys, preferences and credentials; it has no hooks, since a hook would run the target's
-commands as root here (apt.conf(5)).
+Nothing of the running system's own apt configuration takes part, and nothing of the target's is evaluated here: its
+settings are parsed (apt_settings.py), its sources, keys, preferences and credentials are copied, each as the target's
+own root would find it. There are no hooks, since a hook would run the target's commands as root here (apt.conf(5)).
 """
 
 from __future__ import annotations
@@ -12,24 +12,15 @@ import os
 import pwd
 import re
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..errors import ToolError
 from ..host import proc
+from ..host.door import Tree
 from ..host.files import remove_tree
-from ..host.paths import resolve
-from . import dpkg
-
-_CONFIGURATION = re.compile(r'^(?P<key>[A-Za-z0-9_:./+-]+) "(?P<value>.*)";$')
-
-_TAKEN_OVER = re.compile(
-    r"(?i)^(Acquire::(?!.*(auto-?detect|gpgv|cdrom|ssh|rsh|ForceHash|Languages|AllowInsecure|AllowWeak|AllowDowngrade|GzipIndexes))"
-    r"|APT::Default-Release$|APT::Install-(Recommends|Suggests)$|APT::Solver$)"
-)
-"""The target's settings that decide what is fetched and from where. ProxyAutoDetect names a program to run, the
-gpgv's options and the Allow… ones weaken verification; all stay behind."""
+from . import apt_settings, dpkg
 
 _PATIENCE = {
     "Acquire::http::Timeout": "30",
@@ -39,6 +30,16 @@ _PATIENCE = {
 }
 """Seconds without a byte after which a server counts as gone, and how often a file is asked for again: apt's own
 default is three more times, with growing delays. The target's own settings win."""
+
+
+METHODS = {"http", "https", "ftp", "file", "copy", "cdrom", "mirror", "tor", "store", "rred", "gpgv", "sqv"}
+"""apt's programs that fetch, unpack and verify. Others on the host stay closed to what a target's sources name: the
+method ssh runs ssh(1) with a host name that may be an option."""
+
+_METHODS_PLACE = Path("/usr/lib/apt/methods")
+
+FILE_BYTES = 16 << 20
+"""Of one file in a target's /etc/apt, or of one key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,10 @@ class Target:
     etc: Path
     architectures: tuple[str, ...]
 
+    @property
+    def root(self) -> Tree:
+        return Tree(self.tree, self.etc)
+
 
 @dataclass(frozen=True, slots=True)
 class Apt:
@@ -60,9 +65,19 @@ class Apt:
     area: Path
     config: Path
     sources_digest: str
+    originals: Mapping[str, str] = field(default_factory=dict)
+    """The paths of copies that apt may name in its messages -> what the target calls them."""
 
-    def run(self, *words: str, check: bool = True) -> proc.Result:
-        return proc.run([words[0], *words[1:]], env={"APT_CONFIG": os.fspath(self.config)}, check=check)
+    def run(self, *words: str, check: bool = True, cwd: Path | None = None) -> proc.Result:
+        """One of apt's programs, run in the area; in its messages the target's own paths stand for those of copies."""
+        result = proc.run(list(words), env={"APT_CONFIG": os.fspath(self.config)}, cwd=cwd, check=False)
+        message = result.stderr
+        for copy, original in self.originals.items():
+            message = message.replace(copy, original)
+        result = replace(result, stderr=message)
+        if check and result.returncode != 0:
+            raise proc.ChildError(result)
+        return result
 
 
 def prepare(area: Path, target: Target, cache_key: str, recommends: bool | None, *, lists: Path | None = None) -> Apt:
@@ -80,8 +95,10 @@ def prepare(area: Path, target: Target, cache_key: str, recommends: bool | None,
     for stale in (area / "cache").iterdir():
         if stale.is_dir() and stale.name != cache_key:
             remove_tree(stale)
-    settings = _PATIENCE | _settings(area, target)
-    digest = _copy_sources(area, target, fetcher if lists is None else None)
+    remove_tree(area / "etc")
+    copies = _Copies(target.root, area / "etc", fetcher if lists is None else None)
+    settings = _PATIENCE | _settings(copies)
+    digest = _copy_sources(copies, target.architectures)
     if recommends is not None:
         settings["APT::Install-Recommends"] = "true" if recommends else "false"
     settings |= {
@@ -113,12 +130,20 @@ def prepare(area: Path, target: Target, cache_key: str, recommends: bool | None,
         "APT::Cmd::Pattern-Only": "true",
         "Acquire::Languages": "none",
     }
-    lines = [f'{key} "{value}";' for key, value in settings.items()]
-    lines.append("APT::Architectures { " + " ".join(f'"{name}";' for name in target.architectures) + " };")
+    settings |= {f"Dir::Bin::Methods::{name}": "false" for name in _closed_methods()}
     config = area / "apt.conf"
     # Proxy settings may hold a password.
-    write(config, "\n".join(lines) + "\n", 0o600)
-    return Apt(area, config, digest)
+    write(config, apt_settings.render(settings, {"APT::Architectures": target.architectures}), 0o600)
+    return Apt(area, config, digest, copies.originals)
+
+
+def _closed_methods() -> list[str]:
+    """The methods of the host that are none of METHODS, nor one of these behind a mirror's or Tor's."""
+    return [
+        name
+        for name in sorted(path.name for path in _METHODS_PLACE.glob("*"))
+        if not set(name.split("+")) <= METHODS and re.fullmatch(r"[A-Za-z0-9+-]+", name)
+    ]
 
 
 def _hand_over(path: Path, user: str) -> None:
@@ -142,103 +167,138 @@ def _fetcher() -> str:
 
 
 def write(path: Path, text: str, mode: int = 0o644) -> None:
+    """Write a file of the area whole, in the place of what is there."""
+    write_bytes(path, text.encode(errors="surrogateescape"), mode)
+
+
+def write_bytes(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """The same for bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "w", errors="surrogateescape") as file:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    with os.fdopen(descriptor, "wb") as file:
         os.fchmod(descriptor, mode)
-        file.write(text)
+        file.write(content)
 
 
-def _settings(area: Path, target: Target) -> dict[str, str]:
-    """The target's own settings that matter here, as ``apt-config dump`` reads them from its /etc/apt."""
-    reader = area / "reader.conf"
-    apt = target.etc / "apt"
-    write(reader, f'Dir::Etc::main "{apt}/apt.conf";\nDir::Etc::parts "{apt}/apt.conf.d";\n', 0o600)
-    result = proc.run(["apt-config", "dump"], env={"APT_CONFIG": os.fspath(reader)}, check=False)
-    if result.returncode != 0:
+class _Copies:
+    """Copies of a target's files below ``place``, by the names that the target has for them."""
+
+    def __init__(self, root: Tree, place: Path, fetcher: str | None) -> None:
+        self.root, self.place, self.fetcher = root, place, fetcher
+        self.originals: dict[str, str] = {}
+
+    def content(self, path: str) -> bytes | None:
+        """What the target has at an absolute path, links followed in the target; None where that is no file there."""
+        found = self.root.find(path)
+        return None if found is None else self.root.read(found, limit=FILE_BYTES)
+
+    def text(self, path: str) -> str | None:
+        content = self.content(path)
+        return None if content is None else content.decode(errors="surrogateescape")
+
+    def listed(self, file: str, directory: str, suffixes: Collection[str] | None = None) -> Iterator[tuple[str, bytes]]:
+        """A file of /etc/apt and those in a directory there that apt would read (apt.conf(5)): name and content."""
+        found = self.root.find(f"etc/apt/{directory}")
+        inner = [
+            f"{directory}/{name}"
+            for name in (self.root.names(found) if found is not None else [])
+            if suffixes is None or (apt_settings.FILE_NAME.fullmatch(name) and Path(name).suffix in suffixes)
+        ]
+        for name in (file, *inner):
+            if (content := self.content(f"etc/apt/{name}")) is not None:
+                yield name, content
+
+    def of(self, path: str, *, secret: bool = False) -> str:
+        """The path of a copy of the target's file: never the host's file of that name.
+
+        There is no file at it where the target has none, or where it is ``secret`` and nothing is going to be fetched.
+        """
+        digest = hashlib.sha256(path.encode(errors="surrogateescape")).hexdigest()[:16]
+        copy = self.place / "files" / f"{digest}-{_plain(path)}"
+        self.originals[os.fspath(copy)] = path
+        content = None if secret and self.fetcher is None else self.content(path)
+        if content is not None:
+            write_bytes(copy, content, 0o600 if secret else 0o644)
+            if secret and self.fetcher is not None:
+                shutil.chown(copy, self.fetcher)
+        return os.fspath(copy)
+
+
+def _plain(path: str) -> str:
+    """The last part of a path, without what would mean anything in apt's files; its suffix tells what a key is."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", path.rpartition("/")[2])[-100:]
+
+
+def _settings(copies: _Copies) -> dict[str, str]:
+    """The target's own settings that matter here. Raises ToolError where apt could not read them either."""
+    # In apt's own order: the parts, and then the file.
+    files = dict(copies.listed("apt.conf", "apt.conf.d", {"", ".conf"}))
+    texts = [files[name] for name in sorted(files, key=lambda name: (name == "apt.conf", name))]
+
+    def include(path: str) -> list[str]:
+        found = copies.root.find(path) if path.endswith("/") else None
+        names = [f"{path}{name}" for name in copies.root.names(found)] if found is not None else [path]
+        return [text for name in names if (text := copies.text(name)) is not None]
+
+    try:
+        found = apt_settings.read((text.decode(errors="surrogateescape") for text in texts), include)
+    except apt_settings.SyntaxProblem as error:
         raise ToolError(
-            "cannot read the target's apt configuration", proc.tail(result.stderr), f"Check the files in {apt}."
-        )
-    return parse_configuration(result.stdout)
+            "cannot read the target's apt configuration", str(error), "Check its /etc/apt/apt.conf and apt.conf.d."
+        ) from error
+    return {
+        # The key of a client's certificate is for the user who fetches alone.
+        key: copies.of(value, secret="sslkey" in key.lower()) if apt_settings.names_a_file(key) else value
+        for key, value in apt_settings.taken_over(found).items()
+    }
 
 
-def parse_configuration(text: str) -> dict[str, str]:
-    """From the output of ``apt-config dump``, the settings that are taken over from a target."""
-    found = {}
-    for line in text.splitlines():
-        match = _CONFIGURATION.match(line)
-        # Items of lists ("KEY::") would need to be told apart; none of them matters here.
-        if match and not match["key"].endswith("::") and _TAKEN_OVER.match(match["key"]):
-            found[match["key"]] = match["value"]
-    return found
-
-
-def _copy_sources(area: Path, target: Target, fetcher: str | None) -> str:
+def _copy_sources(copies: _Copies, architectures: Sequence[str]) -> str:
     """Copy sources, keys and preferences, and the credentials for a fetcher; returns a digest of what decides the
     lists."""
-    etc = area / "etc"
-    remove_tree(etc)
-    for name in ("sources.list.d", "trusted.gpg.d", "preferences.d", "auth.conf.d", "keyrings"):
-        (etc / name).mkdir(parents=True)
+    etc = copies.place
+    for name in ("sources.list.d", "trusted.gpg.d", "preferences.d", "auth.conf.d", "files"):
+        (etc / name).mkdir(parents=True, exist_ok=True)
     etc.chmod(0o755)
     # An address may hold a password, and the copies would be for everybody, whatever the originals are.
     (etc / "sources.list.d").chmod(0o700)
-    digest = hashlib.sha256(" ".join(target.architectures).encode())
-
-    def text(source: Path) -> str:
-        return source.read_text(errors="surrogateescape")
-
-    for number, (name, source) in enumerate(_listed(target, "sources.list", "sources.list.d")):
-        if Path(name).suffix in {".list", ".sources"}:
-            relocated = _relocate_keys(text(source), etc / "keyrings", target)
-            write(etc / "sources.list.d" / f"{number:03}-{Path(name).name}", relocated)
-            digest.update(relocated.encode(errors="surrogateescape"))
-    for name, source in _listed(target, "trusted.gpg", "trusted.gpg.d"):
-        shutil.copyfile(source, etc / name)
-    for name, source in _listed(target, "preferences", "preferences.d"):
-        write(etc / "preferences.d" / Path(name).name, text(source))
-    if fetcher is not None:
-        shutil.chown(etc / "auth.conf.d", fetcher)
-        for name, source in _listed(target, "auth.conf", "auth.conf.d"):
-            write(etc / name, text(source), 0o600)
-            shutil.chown(etc / name, fetcher)
-    for key in sorted(etc.glob("keyrings/*")) + sorted(etc.glob("trusted.gpg*/*")):
+    digest = hashlib.sha256(" ".join(architectures).encode())
+    for number, (name, content) in enumerate(copies.listed("sources.list", "sources.list.d", {".list", ".sources"})):
+        text = content.decode(errors="surrogateescape")
+        relocated = relocate_keys(text, copies.of, deb822=name.endswith(".sources"))
+        copy = etc / "sources.list.d" / f"{number:03}-{Path(name).name}"
+        copies.originals[os.fspath(copy)] = f"/etc/apt/{name}"
+        write(copy, relocated)
+        digest.update(relocated.encode(errors="surrogateescape"))
+    for name, content in copies.listed("trusted.gpg", "trusted.gpg.d", {".gpg", ".asc"}):
+        write_bytes(etc / name, content)
+    for name, content in copies.listed("preferences", "preferences.d", {"", ".pref"}):
+        write_bytes(etc / "preferences.d" / Path(name).name, content)
+    if copies.fetcher is not None:
+        shutil.chown(etc / "auth.conf.d", copies.fetcher)
+        for name, content in copies.listed("auth.conf", "auth.conf.d", {"", ".conf"}):
+            write_bytes(etc / name, content, 0o600)
+            shutil.chown(etc / name, copies.fetcher)
+    for key in sorted(etc.glob("files/*")) + sorted(etc.glob("trusted.gpg*/*")):
         digest.update(key.read_bytes())
     return digest.hexdigest()
 
 
-def _listed(target: Target, file: str, directory: str) -> Iterator[tuple[str, Path]]:
-    """A file of the target's /etc/apt and those in a directory there: the name, and what it is a link to, if it is
-    one, in the target. A link that leads to a file of the running system is not what the target means."""
-    found = resolve(f"/etc/apt/{directory}", target.tree, target.etc)
-    names = sorted(path.name for path in found[1].glob("*")) if found is not None else []
-    for name in (file, *(f"{directory}/{name}" for name in names)):
-        if (source := _in_target(f"/etc/apt/{name}", target)) is not None:
-            yield name, source
+_SIGNED_BY = re.compile(r"(?im)^Signed-By:[^\n]*(?:\n[ \t][^\n]*)*")
+_SIGNED_BY_OPTION = re.compile(r"(?i)\bsigned-by=[^\s\]]+")
+_KEY_PATH = re.compile(r"(?<![^\s,=:\"'])/[^\s,\]\"']+")
 
 
-def _relocate_keys(text: str, keyrings: Path, target: Target) -> str:
-    """Make Signed-By point to copies of the target's keys rather than to files of the running system."""
+def relocate_keys(text: str, copied: Callable[[str], str], *, deb822: bool) -> str:
+    """A list of sources whose Signed-By names copies rather than paths: these would be files of the running system.
+
+    A field may also hold the key itself (sources.list(5)): that stays as it is.
+    """
 
     def relocate(match: re.Match[str]) -> str:
-        path = match[0]
-        source = _in_target(path, target)
-        if source is None:
-            # apt itself then says which key is missing.
-            return path
-        copied = keyrings / (hashlib.sha256(path.encode()).hexdigest()[:12] + "-" + source.name)
-        shutil.copyfile(source, copied)
-        copied.chmod(0o644)
-        return os.fspath(copied)
+        if "-----BEGIN" in match[0]:
+            return match[0]
+        return _KEY_PATH.sub(lambda path: copied(path[0]), match[0])
 
-    def field(match: re.Match[str]) -> str:
-        return re.sub(r"/[^\s,\]]+", relocate, match[0])
-
-    return re.sub(r"(?im)^Signed-By:\s*/[^\n]*(?:\n[ \t]+/[^\n]*)*|signed-by=[^\s\]]+", field, text)
-
-
-def _in_target(path: str, target: Target) -> Path | None:
-    """The target's file of that absolute path, links followed inside the target alone; None where it has none."""
-    found = resolve(path, target.tree, target.etc)
-    return found[1] if found is not None and found[1].is_file() else None
+    return (_SIGNED_BY if deb822 else _SIGNED_BY_OPTION).sub(relocate, text)

@@ -16,7 +16,7 @@ from ..errors import ToolError
 INCLUDE_DEPTH = 10
 """Files that include each other; apt itself goes no deeper."""
 
-FILE_NAME = re.compile(r"[A-Za-z0-9_.-]*")
+FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 """Names that apt reads in apt.conf.d and the like, with no extension or the one of the directory (apt.conf(5))."""
 
 _SWITCH = re.compile(r"(?i)yes|no|true|false|with|without|on|off|enable|disable|0|1")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from pathlib import Path
 
 import pytest
 
-from apt_ostree.errors import ResolveError
+from apt_ostree.errors import ResolveError, ToolError
 from apt_ostree.host import proc
 from apt_ostree.model import Package, Round, Solved
 from apt_ostree.tools import apt, apt_area, apt_failures
@@ -146,81 +145,6 @@ def test_rounds(steps: str, expected: list[str]) -> None:
     assert shown == expected
 
 
-DUMP = """\
-APT "";
-APT::Architecture "amd64";
-APT::Install-Recommends "false";
-APT::Install-Suggests "0";
-APT::Get "";
-APT::Get::AllowUnauthenticated "true";
-APT::Update "";
-APT::Update::Pre-Invoke "";
-APT::Update::Pre-Invoke:: "touch /tmp/a";
-APT::Update::Post-Invoke-Success:: "x";
-APT::Default-Release "trixie";
-APT::Solver "3.0";
-APT::Compressor::zstd::Binary "zstd";
-APT::Sandbox::User "root";
-APT::Key::GetTrusted "x";
-Dir "/";
-Dir::Cache "/evil";
-Dir::Bin::dpkg "/evil";
-Acquire "";
-Acquire::AllowInsecureRepositories "true";
-Acquire::AllowWeakRepositories "true";
-Acquire::AllowDowngradeToInsecureRepositories "true";
-Acquire::http "";
-Acquire::http::Proxy "http://u:p%2540w@proxy:3128/";
-Acquire::http::Proxy::deb.example.org "DIRECT";
-Acquire::http::ProxyAutoDetect "/bin/evil";
-Acquire::http::Proxy-Auto-Detect "/bin/evil2";
-Acquire::https::proxy-auto-detect "/bin/evil3";
-Acquire::Check-Valid-Until "false";
-Acquire::Retries "3";
-Acquire::FORCEHASH "MD5";
-Acquire::Languages:: "de";
-Acquire::GzipIndexes "true";
-DPkg::Pre-Install-Pkgs:: "/usr/sbin/dpkg-preconfigure --apt || true";
-DPkg::Post-Invoke:: "rm -rf /";
-Unattended-Upgrade::Mail "x";
-Binary::apt::APT::Default-Release "sid";
-"""
-
-
-def test_parse_configuration_takes_what_decides_the_fetching_and_nothing_else() -> None:
-    assert {key: value for key, value in apt_area.parse_configuration(DUMP).items() if value} == {
-        "APT::Install-Recommends": "false",
-        "APT::Install-Suggests": "0",
-        "APT::Default-Release": "trixie",
-        "APT::Solver": "3.0",
-        "Acquire::http::Proxy": "http://u:p%2540w@proxy:3128/",
-        "Acquire::http::Proxy::deb.example.org": "DIRECT",
-        "Acquire::Check-Valid-Until": "false",
-        "Acquire::Retries": "3",
-    }
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        'DPkg::Pre-Invoke:: "x";',
-        'dpkg::pre-invoke:: "x";',
-        'APT::Update::Post-Invoke:: "x";',
-        'RPM::Pre-Invoke:: "x";',
-        'Dir::Etc::trusted "/tmp/key";',
-        'Dir::Bin::Methods::https "/tmp/x";',
-        'APT::Get::AllowUnauthenticated "1";',
-        'acquire::allowinsecurerepositories "1";',
-        'ACQUIRE::HTTP::PROXYAUTODETECT "x";',
-        'Acquire::http::ProxyAutoDetect:: "x";',
-        "Acquire::Retries 3",
-        ' Acquire::Retries "3";',
-    ],
-)
-def test_parse_configuration_leaves_behind(line: str) -> None:
-    assert apt_area.parse_configuration(line) == {}
-
-
 @pytest.mark.parametrize(
     ("package", "name"),
     [
@@ -233,64 +157,64 @@ def test_archive_name_is_apts(package: Package, name: str) -> None:
     assert apt.archive_name(package) == name
 
 
-class Keys:
-    """A target with keys and the area that takes their copies."""
-
-    def __init__(self, top: Path) -> None:
-        self.tree, self.etc, self.keyrings = top / "tree", top / "etc", top / "keyrings"
-        self.keyrings.mkdir()
-        for path, content in {
-            self.tree / "usr/share/keyrings/debian.gpg": "debian",
-            self.etc / "apt/keyrings/vendor.asc": "vendor",
-            # Not what /etc/… means: the tree's own is pristine, the target's is the administrator's.
-            self.tree / "etc/apt/keyrings/vendor.asc": "wrong",
-        }.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content)
-
-    def copy(self, path: str) -> str:
-        return f"{self.keyrings}/{hashlib.sha256(path.encode()).hexdigest()[:12]}-{Path(path).name}"
-
-    def relocate(self, text: str) -> str:
-        return apt_area._relocate_keys(text, self.keyrings, Target(self.tree, self.etc, ("amd64",)))
-
-    @property
-    def copied(self) -> dict[str, str]:
-        return {path.name[13:]: path.read_text() for path in self.keyrings.iterdir()}
+@pytest.fixture
+def target(tmp_path: Path) -> Target:
+    """A target with keys; its tree's own /etc is the pristine one, and not what /etc means there."""
+    for name, content in {
+        "tree/usr/share/keyrings/debian.gpg": "debian",
+        "tree/etc/apt/keyrings/vendor.asc": "wrong",
+        "etc/apt/keyrings/vendor.asc": "vendor",
+        "shadow": "the host's own",
+    }.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return Target(tmp_path / "tree", tmp_path / "etc", ("amd64",))
 
 
 @pytest.fixture
-def keys(tmp_path: Path) -> Keys:
-    return Keys(tmp_path)
+def copies(target: Target, tmp_path: Path) -> apt_area._Copies:
+    return apt_area._Copies(target.root, tmp_path / "area", None)
+
+
+def copied(copies: apt_area._Copies) -> dict[str, str]:
+    """What has been copied, by the target's own paths."""
+    return {path: Path(copy).read_text() for copy, path in copies.originals.items() if Path(copy).exists()}
 
 
 DEBIAN, VENDOR = "/usr/share/keyrings/debian.gpg", "/etc/apt/keyrings/vendor.asc"
 
 
 @pytest.mark.parametrize(
-    ("form", "path", "copied"),
+    "form",
     [
-        ("Types: deb\nSigned-By: {}\nSuites: x\n", DEBIAN, {"debian.gpg": "debian"}),
-        ("Types: deb\nsigned-by:\t{}\n", VENDOR, {"vendor.asc": "vendor"}),
-        ("deb [signed-by={}] https://x y main\n", VENDOR, {"vendor.asc": "vendor"}),
-        ("deb [arch=amd64 signed-by={} trusted=no] https://x/usr/share y\n", DEBIAN, {"debian.gpg": "debian"}),
-        ("Types: deb\nSigned-By:\n {}\nSuites: x\n", DEBIAN, {"debian.gpg": "debian"}),
+        "Types: deb\nSigned-By: {}\nSuites: x\n",
+        "Types: deb\nsigned-by:\t{}\n",
+        "Types: deb\nSigned-By:\n {}\nSuites: x\n",
+        "Types: deb\nSigned-By: 0123456789ABCDEF0123456789ABCDEF01234567, {}\n",
+        "deb [signed-by={}] https://x y main\n",
+        "deb [arch=amd64 signed-by={} trusted=no] https://x/usr/share y\n",
+        "deb [SIGNED-BY={}] https://x y main\n",
+        'deb [signed-by="{}"] https://x y main\n',
     ],
 )
-def test_a_key_is_copied_from_the_target_and_named_there(
-    keys: Keys, form: str, path: str, copied: dict[str, str]
+@pytest.mark.parametrize(("path", "content"), [(DEBIAN, "debian"), (VENDOR, "vendor"), ("/no/such.gpg", None)])
+def test_a_key_is_the_targets_copy_or_none_and_never_the_hosts_file(
+    copies: apt_area._Copies, form: str, path: str, content: str | None
 ) -> None:
-    assert keys.relocate(form.format(path)) == form.format(keys.copy(path))
-    assert keys.copied == copied
+    found = apt_area.relocate_keys(form.format(path), copies.of, deb822="deb [" not in form)
+    assert found == form.format(copies.of(path))
+    assert copied(copies) == ({path: content} if content else {})
 
 
 @pytest.mark.parametrize(
     ("form", "separator"), [("Signed-By: {}\n", ", "), ("deb [signed-by={}] https://x y main\n", ",")]
 )
-def test_several_keys_are_all_copied(keys: Keys, form: str, separator: str) -> None:
+def test_several_keys_are_all_copied(copies: apt_area._Copies, form: str, separator: str) -> None:
     text = form.format(separator.join([DEBIAN, VENDOR]))
-    assert keys.relocate(text) == form.format(separator.join([keys.copy(DEBIAN), keys.copy(VENDOR)]))
-    assert keys.copied == {"debian.gpg": "debian", "vendor.asc": "vendor"}
+    found = apt_area.relocate_keys(text, copies.of, deb822="deb [" not in form)
+    assert found == form.format(separator.join([copies.of(DEBIAN), copies.of(VENDOR)]))
+    assert copied(copies) == {DEBIAN: "debian", VENDOR: "vendor"}
 
 
 @pytest.mark.parametrize(
@@ -299,33 +223,83 @@ def test_several_keys_are_all_copied(keys: Keys, form: str, separator: str) -> N
         "Types: deb\nURIs: file:/srv/debian\nSuites: /\n",
         "Signed-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n mDMEY/abc/d==\n -----END PGP PUBLIC KEY BLOCK-----\n",
         "Signed-By: 0123456789ABCDEF0123456789ABCDEF01234567\n",
-        "Signed-By: /usr/share/keyrings/absent.gpg\n",
         "deb https://x y main\n",
     ],
 )
-def test_sources_without_a_key_file_stay_as_they_are(keys: Keys, text: str) -> None:
-    assert keys.relocate(text) == text
-    assert keys.copied == {}
+def test_sources_without_a_key_file_stay_as_they_are(copies: apt_area._Copies, text: str) -> None:
+    assert apt_area.relocate_keys(text, copies.of, deb822=not text.startswith("deb")) == text
+    assert copies.originals == {}
 
 
-def test_a_copied_key_is_readable_for_the_fetcher(keys: Keys) -> None:
-    (keys.tree / DEBIAN[1:]).chmod(0o600)
-    keys.relocate(f"Signed-By: {DEBIAN}\n")
-    assert [oct(path.stat().st_mode & 0o7777) for path in keys.keyrings.iterdir()] == ["0o644"]
+def test_a_copied_key_is_readable_for_the_fetcher(copies: apt_area._Copies, target: Target) -> None:
+    (target.tree / DEBIAN[1:]).chmod(0o600)
+    assert oct(Path(copies.of(DEBIAN)).stat().st_mode & 0o7777) == "0o644"
 
 
-def test_a_key_path_that_leads_out_of_the_target_is_not_copied(keys: Keys, tmp_path: Path) -> None:
-    (tmp_path / "shadow").write_text("secret")
-    keys.relocate("Signed-By: /usr/../../shadow\n")
-    keys.relocate("Signed-By: /etc/../../shadow\n")
-    assert keys.copied == {}
+def test_a_secret_is_not_copied_where_nothing_is_fetched(copies: apt_area._Copies) -> None:
+    copies.of(VENDOR, secret=True)
+    assert copied(copies) == {}
 
 
-def test_a_key_that_is_a_link_out_of_the_target_is_not_copied(keys: Keys, tmp_path: Path) -> None:
-    (tmp_path / "shadow").write_text("secret")
-    (keys.etc / "apt/keyrings/link.gpg").symlink_to(tmp_path / "shadow")
-    keys.relocate("Signed-By: /etc/apt/keyrings/link.gpg\n")
-    assert keys.copied == {}
+@pytest.mark.parametrize("path", ["/usr/../../shadow", "/etc/../../shadow", "/etc/apt/keyrings/link.gpg"])
+def test_a_path_that_leads_out_of_the_target_is_not_copied(
+    copies: apt_area._Copies, target: Target, tmp_path: Path, path: str
+) -> None:
+    (target.etc / "apt/keyrings/link.gpg").symlink_to(tmp_path / "shadow")
+    copies.of(path)
+    assert copied(copies) == {}
+
+
+def settings(target: Target, tmp_path: Path) -> dict[str, str]:
+    return apt_area._settings(apt_area._Copies(target.root, tmp_path / "area", None))
+
+
+def test_the_settings_of_a_target_are_read_in_apts_order_and_from_what_apt_would_read(
+    target: Target, tmp_path: Path
+) -> None:
+    parts = target.etc / "apt/apt.conf.d"
+    parts.mkdir()
+    for name, text in {
+        "10a": 'Acquire::Retries "1"; APT::Default-Release "a";',
+        "20b.conf": 'Acquire::Retries "2"; Acquire::Queue-Mode "host";',
+        "30c.dpkg-old": 'Acquire::Retries "3";',
+        ".40d": 'Acquire::Retries "4";',
+    }.items():
+        (parts / name).write_text(text)
+    (parts / "50e").symlink_to(tmp_path / "shadow")
+    (parts / "60f").mkdir()
+    (target.etc / "apt/apt.conf").write_text(
+        'Acquire::Queue-Mode "access"; #include "/usr/share/more"; Dir::Bin::dpkg "x";'
+    )
+    (target.tree / "usr/share/more").write_text('APT::Default-Release "b";')
+    assert settings(target, tmp_path) == {
+        "Acquire::Retries": "2", "APT::Default-Release": "b", "Acquire::Queue-Mode": "access",
+    }  # fmt: skip
+
+
+def test_settings_that_apt_could_not_read_are_an_error(target: Target, tmp_path: Path) -> None:
+    (target.etc / "apt/apt.conf").write_text('Acquire::Retries "1')
+    with pytest.raises(ToolError, match="apt configuration"):
+        settings(target, tmp_path)
+
+
+def test_a_certificate_is_the_targets_copy(target: Target, tmp_path: Path) -> None:
+    (target.etc / "apt/apt.conf").write_text(f'Acquire::https::CaInfo "{VENDOR}";')
+    assert Path(settings(target, tmp_path)["Acquire::https::CaInfo"]).read_text() == "vendor"
+
+
+def test_only_apts_own_ways_to_fetch_are_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http", "https", "mirror+https", "tor+http", "ssh", "rsh", "s3", "mirror+ssh", "a b"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(apt_area, "_METHODS_PLACE", tmp_path)
+    assert apt_area._closed_methods() == ["mirror+ssh", "rsh", "s3", "ssh"]
+
+
+def test_messages_name_the_targets_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = proc.Result(("apt-get",), 1, "", "E: /area/etc/files/1-x.gpg is missing")
+    monkeypatch.setattr(proc, "run", lambda *_, **__: result)
+    area = apt_area.Apt(tmp_path, tmp_path / "apt.conf", "", {"/area/etc/files/1-x.gpg": "/etc/x.gpg"})
+    assert area.run("apt-get", "update", check=False).stderr == "E: /etc/x.gpg is missing"
 
 
 @pytest.mark.parametrize(("size", "expected"), [("12", 12 * 1024), ("", 0), ("many", 0)])
@@ -410,11 +384,12 @@ def test_a_link_of_the_target_never_means_a_file_of_the_running_system(tmp_path:
     (sources / "b.list").symlink_to(outside)
     (sources / "c.list").symlink_to("../../../outside")
     (sources / "d.list").write_text("plain")
-    found = apt_area._listed(Target(tree, etc, ("amd64",)), "sources.list", "sources.list.d")
-    assert [(name, source.read_text()) for name, source in found] == [
-        ("sources.list", "main"),
-        ("sources.list.d/a.list", "vendor"),
-        ("sources.list.d/d.list", "plain"),
+    root = Target(tree, etc, ("amd64",)).root
+    found = apt_area._Copies(root, tmp_path, None).listed("sources.list", "sources.list.d", {".list"})
+    assert list(found) == [
+        ("sources.list", b"main"),
+        ("sources.list.d/a.list", b"vendor"),
+        ("sources.list.d/d.list", b"plain"),
     ]
 
 

@@ -117,3 +117,57 @@ def test_a_value_that_could_end_its_string_is_not_written(value: str) -> None:
         apt_settings.render({}, {"A": [value]})
     with pytest.raises(ToolError):
         apt_settings.render({value: "1"})
+
+
+DUMP = """\
+APT "";
+APT::Architecture "amd64";
+APT::Install-Recommends "false";
+APT::Install-Suggests "0";
+APT::Get "";
+APT::Get::AllowUnauthenticated "true";
+APT::Update "";
+APT::Update::Pre-Invoke "";
+APT::Update::Pre-Invoke:: "touch /tmp/a";
+APT::Update::Post-Invoke-Success:: "x";
+APT::Default-Release "trixie";
+APT::Solver "3.0";
+APT::Compressor::zstd::Binary "zstd";
+APT::Sandbox::User "root";
+APT::Key::GetTrusted "x";
+Dir "/";
+Dir::Cache "/evil";
+Dir::Bin::dpkg "/evil";
+Acquire "";
+Acquire::AllowInsecureRepositories "true";
+Acquire::AllowWeakRepositories "true";
+Acquire::AllowDowngradeToInsecureRepositories "true";
+Acquire::http "";
+Acquire::http::Proxy "http://u:p%2540w@proxy:3128/";
+Acquire::http::Proxy::deb.example.org "DIRECT";
+Acquire::http::ProxyAutoDetect "/bin/evil";
+Acquire::http::Proxy-Auto-Detect "/bin/evil2";
+Acquire::https::proxy-auto-detect "/bin/evil3";
+Acquire::Check-Valid-Until "false";
+Acquire::Retries "3";
+Acquire::FORCEHASH "MD5";
+Acquire::Languages:: "de";
+Acquire::GzipIndexes "true";
+DPkg::Pre-Install-Pkgs:: "/usr/sbin/dpkg-preconfigure --apt || true";
+DPkg::Post-Invoke:: "rm -rf /";
+Unattended-Upgrade::Mail "x";
+Binary::apt::APT::Default-Release "sid";
+"""
+
+
+def test_of_all_that_apt_may_be_told_only_what_decides_the_fetching_is_taken_over() -> None:
+    assert apt_settings.taken_over(apt_settings.read([DUMP])) == {
+        "APT::Install-Recommends": "false",
+        "APT::Install-Suggests": "0",
+        "APT::Default-Release": "trixie",
+        "APT::Solver": "3.0",
+        "Acquire::http::Proxy": "http://u:p%2540w@proxy:3128/",
+        "Acquire::http::Proxy::deb.example.org": "DIRECT",
+        "Acquire::Check-Valid-Until": "false",
+        "Acquire::Retries": "3",
+    }
