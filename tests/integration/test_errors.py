@@ -306,7 +306,7 @@ def test_a_command_that_changes_things_refuses_anybody_but_root(machine: System,
 def test_a_path_that_is_no_sysroot_is_refused(tmp_path: Path) -> None:
     failure = run_cli("--sysroot", tmp_path, "install", "greeter", status=1).failure
     assert failure.brief == f"{tmp_path} is not an OSTree sysroot"
-    assert failure.detail == f"there is no {tmp_path}/ostree/repo"
+    assert failure.detail == f"{tmp_path}/ostree/repo does not exist"
     assert "--sysroot" in failure.resolution
     assert list(tmp_path.iterdir()) == []
 

@@ -137,7 +137,7 @@ def test_a_journal_that_may_not_be_read_says_so(sysroot: System) -> None:
     failure = sysroot.run_as_nobody("history", status=1).failure
     assert failure.brief == "the journal cannot be read"
     assert failure.detail.endswith("Permission denied")
-    assert failure.resolution == "Run it with sudo."
+    assert failure.resolution == "Run the command with sudo."
 
 
 # Cancel.
