@@ -346,7 +346,7 @@ def test_without_the_network_a_base_is_what_was_fetched_of_that_very_ref(
         failure = system.run("rebase", ref, old.commit, "-C", status=1).failure
         assert failure.brief == f"{old.commit} is not in the history of {REMOTE}:{ref}"
         failure = system.run("rebase", f":{REF}", status=1).failure
-        assert failure.brief == f"the local repository has no {REF}"
+        assert failure.brief == f"the local repository does not have {REF}"
     before = system.deployments()
     system.run("rebase", ref, "-D")
     assert system.deployments() == before
@@ -515,7 +515,7 @@ def test_a_missing_ref_is_named(system: System) -> None:
         failure = system.run("rebase", "debian/test/none", status=1).failure
         assert failure.brief == f"cannot pull {REMOTE}:debian/test/none: the remote does not have this ref"
         failure = system.run("rebase", ":debian/test/none", status=1).failure
-        assert failure.brief == "the local repository has no debian/test/none"
+        assert failure.brief == "the local repository does not have debian/test/none"
 
 
 def test_a_dead_archive_stops_nothing_that_does_not_need_it(system: System, new: Version, own_archive: Archive) -> None:
