@@ -33,7 +33,7 @@ TEMPORARY := $(shell [ "$$(df --output=avail -k /dev/shm 2>/dev/null | tail -n 1
 	&& echo /dev/shm || echo /var/tmp)
 
 .PHONY: help setup demo lint check check-unit mutants test test-unit test-integration test-faults test-kills \
-	test-damage test-fidelity test-vm test-release torture fidelity fidelity-crowd shuffle manual binary clean
+	test-damage test-fidelity test-vm test-release fuzz torture fidelity fidelity-crowd shuffle manual binary clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.* ## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r target text; do \
@@ -65,7 +65,11 @@ test: ## Run all tests, also when some fail, and list the times
 	@+scripts/run-stages test-unit test-integration test-faults test-fidelity test-vm
 
 test-unit: $(PYTHON_STAMP) ## Run the tests that start no other program and need no root
-	$(BIN)/pytest tests/unit
+	$(BIN)/pytest tests/unit tests/fuzz
+
+FUZZ_SECONDS ?= 1800
+fuzz: $(PYTHON_STAMP) ## Try damaged input on every parser for FUZZ_SECONDS=1800; keeps what fails in tests/fuzz/seeds
+	nice $(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 TESTS ?= tests/integration
 test-integration: setup $(BINARY) ## Run the tests with the real ostree, dpkg, apt and bwrap (TESTS="FILE ...")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..numbers import decimal
 from . import documents, layout, streams
 from .command import LOOKING, Call, app, command
 
@@ -74,8 +75,8 @@ def _text(package: Shown, *, every: bool) -> Iterable[str]:
         summary = stanza.get("description") or stanza.get("description-en", "")
         yield layout.field("Version", f"{stanza['version']}  ({stanza.get('architecture', '?')})")
         yield layout.field("Summary", summary.partition("\n")[0])
-        if stanza.get("size", "").isdecimal():
-            yield layout.field("Download", layout.size(int(stanza["size"])))
+        if (size := decimal(stanza.get("size", ""))) is not None:
+            yield layout.field("Download", layout.size(size))
         for name in FIELDS:
             if name in stanza:
                 yield layout.field(name.capitalize(), " ".join(stanza[name].split()))

@@ -6,6 +6,8 @@ import os
 import struct
 from collections.abc import Mapping
 
+from ..errors import TreeError
+
 ATTRIBUTES = ("system.posix_acl_access", "system.posix_acl_default")
 
 _VERSION_BYTES = 4
@@ -16,7 +18,8 @@ _USER, _GROUP = 0x02, 0x08
 
 
 def moved(path: str, users: Mapping[int, int], groups: Mapping[int, int]) -> dict[str, bytes]:
-    """The lists of a file that name an id with another number now, with the new one; the file itself is not changed."""
+    """The lists of a file that name an id with another number now, with the new one; the file itself is not changed.
+    Raises TreeError."""
     found = {}
     for name in set(ATTRIBUTES) & set(os.listxattr(path, follow_symlinks=False)):
         value = os.getxattr(path, name, follow_symlinks=False)
@@ -26,7 +29,9 @@ def moved(path: str, users: Mapping[int, int], groups: Mapping[int, int]) -> dic
 
 
 def renumber(value: bytes, users: Mapping[int, int], groups: Mapping[int, int]) -> bytes:
-    """A list with other numbers: old id -> new id."""
+    """A list with other numbers: old id -> new id. Raises TreeError for bytes that are not a list."""
+    if len(value) < _VERSION_BYTES or (len(value) - _VERSION_BYTES) % _ENTRY.size:
+        raise TreeError("cannot read an access control list", f"{len(value)} bytes are not a whole number of entries")
     moves = {_USER: users, _GROUP: groups}
     entries = [
         (tag, permissions, moves.get(tag, {}).get(number, number))

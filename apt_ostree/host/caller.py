@@ -6,12 +6,13 @@ import os
 import sys
 
 from ..errors import redact
+from ..numbers import decimal
 
 
 def uid() -> int:
     """The user who asked for the operation: the one who called sudo(8), if any."""
-    behind = os.environ.get("SUDO_UID", "")
-    return int(behind) if behind.isdecimal() else os.getuid()
+    behind = decimal(os.environ.get("SUDO_UID", ""))
+    return os.getuid() if behind is None else behind
 
 
 def words() -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..host.files import remove_tree
 from ..model import Package, Solved
+from ..numbers import decimal
 from ..tools import dpkg, ostree
 
 IMPORTER = 4
@@ -57,8 +58,8 @@ class Cached:
 
     def solved(self) -> Solved:
         """The package as a plan names it."""
-        size = self.fields.get("installed-size", "0")
-        return Solved(self.package, self.sha256, self.size, int(size) * 1024 if size.isdigit() else 0, "cache")
+        size = decimal(self.fields.get("installed-size", "")) or 0
+        return Solved(self.package, self.sha256, self.size, size * 1024, "cache")
 
 
 def paths_file(hollow: Path) -> Path:

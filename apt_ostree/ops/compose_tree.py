@@ -17,6 +17,7 @@ from ..host.paths import resolve
 from ..inputs import manifest
 from ..inputs.manifest import File, Manifest
 from ..model import Package
+from ..numbers import decimal
 from ..reporter import Reporter
 from ..sandbox import bwrap
 from ..system import metadata
@@ -228,8 +229,8 @@ def _make_parents(root: Path, name: str) -> Path:
 
 
 def _number(table: Mapping[str, Sequence[str]], name: str) -> int:
-    if name.isdigit():
-        return int(name)
+    if (number := decimal(name)) is not None:
+        return number
     if name not in table:
         raise UsageError(f"the tree has no user or group {name}", "a file of the manifest names it as its owner")
     return int(table[name][2])

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import ToolError
 from ..model import CommitInfo, Package, Plan, Solved
+from ..numbers import decimal
 
 VERSION = "version"
 BOOTABLE = "ostree.bootable"
@@ -150,8 +151,7 @@ def command(info: CommitInfo) -> str | None:
 
 def uid(info: CommitInfo) -> int | None:
     """The user who made a layer."""
-    text = info.metadata.get(UID, "")
-    return int(text) if text.isascii() and text.isdecimal() else None
+    return decimal(info.metadata.get(UID, ""))
 
 
 def _identity(package: Package) -> list[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from ..errors import SysrootError
 from ..inputs import kargs
 from ..model import Deployment
+from ..numbers import decimal
 from . import origin, staged
 
 _BOOT_LINK = re.compile(r"(?:^| )ostree=(/ostree/boot\.[01](?:\.[01])?/[^ /]+/[^ /]+/\d+)(?= |$)")
@@ -142,10 +143,10 @@ def entries(path: Path) -> list[Entry]:
         match = _BOOT_LINK.search(entry.get("options", ""))
         if match is None:
             raise SysrootError(f"cannot read {file}", "its options do not name a deployment (ostree=)", _REPAIR_ENTRY)
-        version = entry.get("version", "")
-        if not version.isdecimal():
+        version = decimal(entry.get("version", ""))
+        if version is None:
             raise SysrootError(f"cannot read {file}", "it does not have a version number", _REPAIR_ENTRY)
-        found.append(Entry(file, int(version), match[1], entry["options"]))
+        found.append(Entry(file, version, match[1], entry["options"]))
     return sorted(found, key=lambda entry: (entry.version, entry.link), reverse=True)
 
 

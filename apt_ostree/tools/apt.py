@@ -15,6 +15,7 @@ from ..errors import DownloadError
 from ..host import proc
 from ..host.files import check_space
 from ..model import Package, Round, Solved
+from ..numbers import decimal
 from . import apt_failures, dpkg
 from .apt_area import Apt, write
 
@@ -185,7 +186,7 @@ def show(apt: Apt, packages: Sequence[Package]) -> dict[Package, list[Mapping[st
     result = apt.run("apt-cache", "show", "--", *(package.exactly for package in packages), check=False)
     found: dict[Package, list[Mapping[str, str]]] = {}
     for fields in dpkg.parse_stanzas(result.stdout):
-        if "sha256" in fields:
+        if {"sha256", "package", "version", "architecture"} <= fields.keys():
             found.setdefault(dpkg.identity(fields), []).append(fields)
     return found
 
@@ -213,12 +214,11 @@ def from_security(apt: Apt, packages: Iterable[Package]) -> set[Package]:
 
 def solved(action: Action, fields: Mapping[str, str]) -> Solved:
     """A plan's package, from apt's step and the archive's stanza."""
-    size = fields.get("installed-size", "0")
     return Solved(
         action.package,
         fields["sha256"],
-        int(fields["size"]),
-        int(size) * 1024 if size.isdigit() else 0,
+        decimal(fields.get("size", "")) or 0,
+        (decimal(fields.get("installed-size", "")) or 0) * 1024,
         action.sources,
     )
 

@@ -6,6 +6,7 @@ Versions stay strings: debian-inspector orders them, and where it rejects one th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cmp_to_key
@@ -14,6 +15,7 @@ from pathlib import Path
 from ..errors import TreeError
 from ..host import proc
 from ..model import Package
+from ..numbers import decimal
 
 DATABASES = ("usr/lib/sysimage/dpkg", "usr/share/dpkg/database", "var/lib/dpkg")
 """Directories in which a tree may keep its dpkg database, relative to its root; the first is ours."""
@@ -30,8 +32,7 @@ class Installed:
     @property
     def installed_size(self) -> int:
         """Bytes on disk, as the maintainer estimated them."""
-        size = self.fields.get("installed-size", "0")
-        return int(size) * 1024 if size.isdigit() else 0
+        return (decimal(self.fields.get("installed-size", "")) or 0) * 1024
 
 
 def parse_stanzas(text: str) -> Iterator[dict[str, str]]:
@@ -55,11 +56,16 @@ def parse_stanzas(text: str) -> Iterator[dict[str, str]]:
 
 
 def parse_status(text: str) -> list[Installed]:
-    """The packages of a status file that are installed in any state with files (not "config-files")."""
+    """The packages of a status file that are installed in any state with files (not "config-files"). Stanzas without a
+    name or a version are left out: dpkg itself reads no such file."""
     found = []
     for fields in parse_stanzas(text):
         state = fields.get("status", "").split()
-        if len(state) == 3 and state[2] not in {"not-installed", "config-files"} and "version" in fields:
+        if (
+            len(state) == 3
+            and state[2] not in {"not-installed", "config-files"}
+            and {"package", "version"} <= fields.keys()
+        ):
             package = Package(fields["package"], fields["version"], fields.get("architecture", "all"))
             found.append(Installed(package, state[2], fields))
     return found
@@ -101,6 +107,10 @@ def native(packages: Iterable[Package]) -> str:
     return next((package.architecture for package in packages if package.name == "dpkg"), "")
 
 
+_VERSION = re.compile(r"[0-9A-Za-z.+~:][0-9A-Za-z.+~:-]*")
+"""What any version consists of (policy 5.6.12)."""
+
+
 def compare_versions(a: str, b: str) -> int:
     """-1, 0 or 1: the order of Debian versions (policy 5.6.12)."""
     from debian_inspector.version import Version
@@ -110,6 +120,9 @@ def compare_versions(a: str, b: str) -> int:
     try:
         return int(Version.from_string(a).compare(Version.from_string(b)))
     except ValueError:
+        if not (_VERSION.fullmatch(a) and _VERSION.fullmatch(b)):
+            # dpkg would take one for an option, or could not be asked: any order will do, if it is always the same.
+            return 1 if a > b else -1
         # Two spellings may be equal here, too: 1.0+ and 0:1.0+.
         for relation, sign in (("lt", -1), ("eq", 0)):
             if proc.run(["dpkg", "--compare-versions", a, relation, b], check=False).returncode == 0:

@@ -252,7 +252,9 @@ def parse_commit(checksum: str, text: str) -> CommitInfo:
 
 def _split(tokens: Sequence[str]) -> list[list[str]]:
     """The comma-separated parts of the first bracketed group in ``tokens``, brackets inside kept."""
-    first = next(i for i, token in enumerate(tokens) if token in "([{<")
+    first = next((i for i, token in enumerate(tokens) if token in {"(", "[", "{", "<"}), None)
+    if first is None:
+        raise ValueError("a bracket is missing")
     parts: list[list[str]] = [[]]
     depth = 0
     for token in tokens[first:]:

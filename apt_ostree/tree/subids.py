@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from ..numbers import decimal
+
 LISTS = ("subuid", "subgid")
 FIRST = 100000
 """SUB_UID_MIN and SUB_GID_MIN (login.defs(5))."""
@@ -31,12 +33,12 @@ class Range(NamedTuple):
 
 def parse(text: str) -> list[Range]:
     """The lines of such a list; those of another form are left out."""
-    lines = (line.split(":") for line in text.splitlines())
-    return [
-        Range(words[0], int(words[1]), int(words[2]))
-        for words in lines
-        if len(words) == 3 and words[1].isdigit() and words[2].isdigit()
-    ]
+    found = []
+    for line in text.splitlines():
+        words = line.split(":")
+        if len(words) == 3 and (start := decimal(words[1])) is not None and (size := decimal(words[2])) is not None:
+            found.append(Range(words[0], start, size))
+    return found
 
 
 def allot(text: str, base: str, reserved: str) -> str:

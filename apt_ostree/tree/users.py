@@ -19,6 +19,7 @@ from ..errors import TreeError
 from ..host import acl
 from ..host.files import replace_content
 from ..host.paths import beneath, walk
+from ..numbers import decimal
 
 SYSUSERS = "usr/lib/sysusers.d"
 
@@ -94,7 +95,8 @@ def numbers(accounts: Accounts) -> Numbers:
     """The ids of all accounts."""
 
     def table(lines: Mapping[str, list[str]]) -> dict[str, int]:
-        return {name: int(words[2]) for name, words in sorted(lines.items()) if words[2].isdigit()}
+        found = {name: decimal(words[2]) for name, words in sorted(lines.items())}
+        return {name: number for name, number in found.items() if number is not None}
 
     return Numbers(table(accounts.passwd), table(accounts.group))
 
@@ -104,8 +106,10 @@ def read_record(root: Path) -> Numbers:
     found: dict[str, dict[str, int]] = {"u": {}, "g": {}}
     for line in read_list(root, RECORD).splitlines():
         words = line.split(" ")
-        if len(words) == 3 and words[0] in found and words[2].isdigit() and int(words[2]) < PEOPLE_IDS.stop:
-            found[words[0]][words[1]] = int(words[2])
+        if len(words) != 3 or words[0] not in found:
+            continue
+        if (number := decimal(words[2])) is not None and number < PEOPLE_IDS.stop:
+            found[words[0]][words[1]] = number
     return Numbers(found["u"], found["g"])
 
 
@@ -199,8 +203,8 @@ def _renumber_fields(text: str, fields: Mapping[int, Mapping[int, int]]) -> str:
     for line in text.splitlines():
         words = line.split(":")
         for number, moves in fields.items():
-            if len(words) > number and words[number].isdigit():
-                words[number] = str(moves.get(int(words[number]), words[number]))
+            if len(words) > number and (old := decimal(words[number])) is not None:
+                words[number] = str(moves.get(old, words[number]))
         lines.append(":".join(words))
     return "".join(f"{line}\n" for line in lines)
 
@@ -270,7 +274,8 @@ def _field(text: str) -> str:
 
 
 def _is_system(number: str) -> bool:
-    return number.isdigit() and (int(number) <= SYSTEM_ID_MAX or int(number) == NOBODY)
+    value = decimal(number)
+    return value is not None and (value <= SYSTEM_ID_MAX or value == NOBODY)
 
 
 def date_shadow(shadow: str, base: str, day: int) -> str:
@@ -282,7 +287,7 @@ def date_shadow(shadow: str, base: str, day: int) -> str:
     lines = []
     for line in shadow.splitlines():
         words = line.split(":")
-        if len(words) >= 3 and words[0] not in known and words[2].isdigit():
+        if len(words) >= 3 and words[0] not in known and decimal(words[2]) is not None:
             words[2] = str(day)
         lines.append(":".join(words))
     return "".join(f"{line}\n" for line in lines)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -24,6 +25,10 @@ WORDS = (
 )  # fmt: skip
 
 
+SEEDS = Path(__file__).parent / "seeds"
+"""SEEDS/TARGET/NAME: inputs that once raised what no user should see."""
+
+
 @dataclass(frozen=True)
 class Target:
     """A parser of bytes that somebody else wrote."""
@@ -37,6 +42,14 @@ class Target:
         """Raises whatever exception is a bug."""
         with contextlib.suppress(*self.allowed):
             self.parse(data)
+
+
+class Found(Exception):
+    """An input that is a bug; its cause is the exception that it raised."""
+
+    def __init__(self, target: Target, data: bytes) -> None:
+        super().__init__(f"{target.name}: {data!r}")
+        self.target, self.data = target, data
 
 
 @st.composite
@@ -60,7 +73,8 @@ def edited(draw: st.DrawFn, seeds: Sequence[bytes]) -> bytes:
 
 
 def search(target: Target, examples: int, *, derandomize: bool = False) -> None:
-    """Try that many inputs; raises the exception of the smallest one that is a bug, with the input in its notes."""
+    """Try that many inputs; raises Found for one of the smallest that are a bug."""
+    failing: list[bytes] = []
 
     @settings(
         max_examples=examples,
@@ -71,6 +85,16 @@ def search(target: Target, examples: int, *, derandomize: bool = False) -> None:
     )
     @given(edited(target.seeds))
     def run(data: bytes) -> None:
-        target.try_on(data)
+        try:
+            target.try_on(data)
+        except Exception:
+            # hypothesis tries the smallest one last.
+            failing.append(data)
+            raise
 
-    run()
+    try:
+        run()
+    except Exception as error:
+        if not failing:
+            raise
+        raise Found(target, failing[-1]) from error

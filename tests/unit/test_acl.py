@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from apt_ostree.errors import TreeError
 from apt_ostree.host import acl
 from apt_ostree.tree import users
 
@@ -37,3 +38,9 @@ def test_files_whose_list_names_a_moved_id_get_another_list(tmp_path: Path, monk
     monkeypatch.setattr(os, "setxattr", lambda path, name, value, **_: written.update({Path(path).name: value}))
     users.renumber_files(tmp_path, users.Moves(users={998: 101}), tmp_path / "spare")
     assert written == {"named": value(101, 5)}
+
+
+@pytest.mark.parametrize("length", [0, 3, 5, 11, 13])
+def test_a_list_of_an_odd_length_is_an_error(length: int) -> None:
+    with pytest.raises(TreeError, match="cannot read an access control list"):
+        acl.renumber(bytes(length), {}, {})

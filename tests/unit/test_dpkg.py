@@ -318,3 +318,13 @@ def test_compare_versions_is_transitive(found: list[str]) -> None:
 )
 def test_what_the_library_rejects_dpkg_decides(a: str, b: str, sign: int) -> None:
     assert compare_versions(a, b) == sign
+
+
+def test_versions_that_dpkg_cannot_be_asked_about_have_some_order() -> None:
+    for odd in ("--compare-versions", "1\0", "\udcff", "a b"):
+        assert dpkg.compare_versions(odd, "1.0") == -dpkg.compare_versions("1.0", odd) != 0
+
+
+def test_a_stanza_without_a_name_is_left_out() -> None:
+    status = "Status: install ok installed\nVersion: 1\n\nPackage: a\nStatus: install ok installed\nVersion: 1\n"
+    assert [entry.package.name for entry in dpkg.parse_status(status)] == ["a"]
