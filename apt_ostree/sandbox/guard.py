@@ -2,9 +2,9 @@
 
 What lives in a sandbox lives in a pid namespace: killing its first process kills everything in it, however often it
 forked, and that process is not gone before all others are (pid_namespaces(7)). A fork bomb gets no further than
-its control group lets it, and is ended then. Where there is none, processes are counted from here: a bomb outruns
-that, up to the kernel's own limit, before it is ended (measured on two cores: 2 to 60 s; with a group 1 to 4 s).
-RLIMIT_NPROC does not bind root (setrlimit(2)).
+its control group lets it, and is ended then; so is what takes more memory than its group has. Where there is no group,
+processes are counted from here: a bomb outruns that, up to the kernel's own limit, before it is ended (measured on two
+cores: 2 to 60 s; with a group 1 to 4 s). RLIMIT_NPROC does not bind root (setrlimit(2)).
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class Guard:
     def __init__(self, place: Path, doing: Callable[[], str], limits: Limits | None = None) -> None:
         self.place, self.doing, self.limits = place, doing, limits or LIMITS
         self._reserve, self._inode_reserve = _reserves(place, self.limits)
+        self._bounds = cgroup.Bounds(self.limits.tasks, *_memory(self.limits, Path("/proc/meminfo").read_text()))
         self._reached: AptOstreeError | None = None
         self._written, self.info = os.pipe()
         self._ended, self._running = os.pipe()
@@ -87,10 +88,9 @@ class Guard:
             self._reached = ToolError("cannot watch the sandbox", error.strerror or str(error))
             os.kill(pid, signal.SIGKILL)
             return
-        with cgroup.of_tasks(self.limits.tasks) as group:
+        with cgroup.holding(self._bounds) as made:
             try:
-                if group is not None and not group.add(pid):
-                    group = None
+                group = made.add(pid)
                 namespace = os.stat(f"/proc/{pid}/ns/pid").st_ino
                 os.write(self._go, b"x")
                 self._look(first, namespace, group)
@@ -100,7 +100,7 @@ class Guard:
                 _end(first)
                 os.close(first)
 
-    def _look(self, first: int, namespace: int, group: cgroup.Group | None) -> None:
+    def _look(self, first: int, namespace: int, group: cgroup.Group) -> None:
         """Return as soon as the sandbox, or its time, is over."""
         poll = select.poll()
         poll.register(first, select.POLLIN)
@@ -114,9 +114,14 @@ class Guard:
                     f"{self.doing()} took longer than {self.limits.seconds:.0f} s",
                     resolution=f"{NOTHING_CHANGED} To allow more, set script-time in /etc/apt-ostree/config.toml.",
                 )
-            elif group.overran() if group is not None else _tasks(namespace) > self.limits.tasks:
+            elif group.overran() if group.tasks is not None else _tasks(namespace) > self.limits.tasks:
                 self._reached = ScriptError(
                     f"{self.doing()} started more than {self.limits.tasks} processes", resolution=NOTHING_CHANGED
+                )
+            elif group.starved():
+                self._reached = ScriptError(
+                    f"{self.doing()} used more than {self._bounds.memory / 1e6:.0f} MB of memory",
+                    resolution=NOTHING_CHANGED,
                 )
             elif _bytes(self.place)[0] < self._reserve:
                 self._reached = SpaceError(
@@ -152,6 +157,13 @@ def _tasks(namespace: int) -> int:
                     # A directory has a link from each directory in it, and two of its own.
                     count += os.stat(f"/proc/{name}/task").st_nlink - 2
     return count
+
+
+def _memory(limits: Limits, meminfo: str) -> tuple[int, int]:
+    """The bytes of memory and of swap that a run may take, from the text of /proc/meminfo (proc_meminfo(5), KiB)."""
+    sizes = {words[0]: int(words[1]) << 10 for line in meminfo.split("\n") if (words := line.split())}
+    memory, swap = (int(sizes[key] * limits.memory_share) for key in ("MemTotal:", "SwapTotal:"))
+    return max(memory, limits.memory_least), swap
 
 
 def room(place: Path) -> int:

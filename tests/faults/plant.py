@@ -39,7 +39,7 @@ FUNCTIONS = {
     "ostree-admin": "tools.ostree.admin",
     "create-ref": "tools.ostree.create_ref",
     "delete-ref": "tools.ostree.delete_ref",
-    "sandbox": "host.cgroup.of_tasks",
+    "sandbox": "host.cgroup.holding",
     "apt-solve": "tools.apt.simulate",
     "apt-download": "tools.apt.download",
     "import-deb": "layering.importing.import_deb",

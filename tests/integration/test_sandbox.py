@@ -235,9 +235,18 @@ def test_a_fork_bomb_is_ended(machine: System, tmp_path: Path) -> None:
     assert "the whole log: " in failure.detail
 
 
+def test_a_script_that_takes_all_memory_is_ended_and_named(machine: System, tmp_path: Path) -> None:
+    """Where memory is counted; in the middle of a machine's own memory, the kernel's last resort would be met."""
+    greedy = package(tmp_path, "greedy", {"postinst": "perl -e '$a .= q(x) x 1_000_000 for 1..1000' || true"})
+    few = limited(memory_share=0, memory_least=200_000_000)
+    with machine.unchanged():
+        failure = run_cli("--sysroot", machine.path, "install", greedy, cli=few, status=1).failure
+    assert failure.brief == "the postinst script of greedy used more than 200 MB of memory"
+
+
 def test_processes_are_counted_without_a_control_group_too(machine: System, tmp_path: Path) -> None:
     crowd = package(tmp_path, "crowd", {"postinst": "for n in $(seq 100); do sleep 100 & done\nwait"})
-    alone = limited("cgroup._hierarchy = lambda mounts: None", tasks=60)
+    alone = limited("cgroup._hierarchy = lambda mounts, controller: None", tasks=60)
     with machine.unchanged():
         failure = run_cli("--sysroot", machine.path, "install", crowd, cli=alone, status=1).failure
     assert failure.brief == "the postinst script of crowd started more than 60 processes"

@@ -45,6 +45,17 @@ def test_a_filesystem_that_makes_inodes_as_it_needs_them_keeps_none(disk: Simple
     assert guard._reserves(PLACE, Limits())[1] == 0
 
 
+MEMINFO = "MemTotal:        8388608 kB\nMemFree:         1000 kB\nSwapTotal:       2097152 kB\n"
+
+
+def test_a_run_gets_half_of_the_memory_and_of_the_swap() -> None:
+    assert guard._memory(Limits(), MEMINFO) == (4 << 30, 1 << 30)
+
+
+def test_a_small_machine_s_run_gets_enough_for_an_initramfs() -> None:
+    assert guard._memory(Limits(), "MemTotal: 524288 kB\nSwapTotal: 0 kB\n") == (1 << 30, 0)
+
+
 def test_a_watch_goes_by_the_reserve_of_its_start(disk: SimpleNamespace) -> None:
     disk.f_bavail = 400
     with guard.Guard(PLACE, lambda: "the script", Limits(reserve=512 * MB)) as watch:
