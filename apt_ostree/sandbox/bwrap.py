@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..errors import ScriptError
 from ..host import proc
-from ..host.paths import beneath
+from ..host.door import Tree
 from ..host.proc import PATH
 from ..model import LIMITS, Limits
 from . import seccomp
@@ -37,6 +37,9 @@ SHM_BYTES = RUN_BYTES = 64 << 20
 TMP_SHARE = 4
 """In memory, which no end of a process frees: /tmp takes up to a fourth of it."""
 
+SIGNALS = 1024
+"""Signals and timers that wait; by default the kernel allows four for each MiB of memory."""
+
 _LIMITED = [
     # The first process of the sandbox is bwrap's, and every script can read its environment: ours may hold the
     # password of a proxy.
@@ -44,7 +47,8 @@ _LIMITED = [
     # Where memory runs out, the sandbox goes first (proc_pid_oom_score_adj(5)); it cannot take that back.
     "choom", "-n", "1000", "--",
     # A core of one byte: the kernel then does not call the host's program that takes dumps (core(5)).
-    "prlimit", f"--fsize={FILE_BYTES}", "--core=1",
+    # Pending signals and message queues are counted for all of the machine's root together (getrlimit(2)).
+    "prlimit", f"--fsize={FILE_BYTES}", "--core=1", f"--sigpending={SIGNALS}", "--msgqueue=0",
     "--",
 ]  # fmt: skip
 
@@ -52,7 +56,13 @@ _MASKED = (
     "kallsyms", "kcore", "keys", "key-users", "kpagecgroup", "kpagecount", "kpageflags", "sched_debug", "sysrq-trigger",
     "timer_list",
 )  # fmt: skip
-"""Files of /proc that tell of the whole machine what its root alone may know."""
+"""Files of /proc that tell of the whole machine what its root alone may know. Others who may read no such file, by its
+mode, are masked, too: which there are is the kernel's configuration."""
+
+_EMPTY = ("acpi", "asound", "bus", "driver", "fs", "scsi", "tty/driver")
+"""Directories of /proc about the machine's disks and devices."""
+
+_PROC = Path("/proc")
 
 ENVIRONMENT = {
     "PATH": PATH,
@@ -131,10 +141,12 @@ class Sandbox:
             words += ["--bind", os.fspath(self.boot), "/boot"]
         words += ["--dev", "/dev", *_tmpfs("/dev/shm", SHM_BYTES, "1777")]
         words += ["--remount-ro", "/dev", "--proc", "/proc"]
-        for name in _MASKED:
-            if os.path.exists(f"/proc/{name}"):
-                # A device where none may be used: it cannot be opened.
-                words += ["--ro-bind", "/dev/null", f"/proc/{name}"]
+        for name in _masked():
+            # A device where none may be used: it cannot be opened.
+            words += ["--ro-bind", "/dev/null", f"/proc/{name}"]
+        for name in _EMPTY:
+            if (_PROC / name).is_dir():
+                words += ["--tmpfs", f"/proc/{name}", "--remount-ro", f"/proc/{name}"]
         words += [
             # Root may write most of /proc/sys without any capability, and that is the host's: core_pattern
             # names a program that the kernel runs as root.
@@ -154,14 +166,20 @@ class Sandbox:
 
     def _etc(self) -> Path:
         """The tree's /etc. A link that a script has put there would show the host's. Raises ScriptError."""
-        place = self.root / "usr/etc" if not self.plain else self.root / "etc"
-        if beneath(self.root, place.relative_to(self.root)) is None or not stat.S_ISDIR(place.lstat().st_mode):
-            raise ScriptError(
-                "a script removed or replaced /etc",
-                f"/{place.relative_to(self.root)} is no longer a directory",
-                NOTHING_CHANGED,
-            )
-        return place
+        name = "usr/etc" if not self.plain else "etc"
+        if not Tree(self.root).has_directory(name):
+            raise ScriptError("a script removed or replaced /etc", f"/{name} is no longer a directory", NOTHING_CHANGED)
+        return self.root / name
+
+
+def _masked() -> list[str]:
+    """The files of this machine's /proc that a script must not read."""
+    private = {
+        entry.name
+        for entry in os.scandir(_PROC)
+        if entry.is_file(follow_symlinks=False) and not entry.stat().st_mode & stat.S_IROTH
+    }
+    return sorted(private | {name for name in _MASKED if (_PROC / name).exists()})
 
 
 def _tmpfs(place: str, size: int, mode: str) -> list[str]:

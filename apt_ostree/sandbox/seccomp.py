@@ -19,11 +19,18 @@ from ..errors import ToolError
 
 UNKNOWN = (
     "add_key", "keyctl", "request_key",
+    # The machine has few of them, and counts those of its root together, in whatever namespace: a script could leave
+    # none for systemd (inotify(7), fanotify_init(2), io_setup(2)).
+    "inotify_init", "inotify_init1", "fanotify_init", "io_setup",
     "bpf", "io_uring_enter", "io_uring_register", "io_uring_setup", "perf_event_open", "userfaultfd",
     "kexec_file_load", "kexec_load", "syslog",
     "clone3",  # its flags lie in memory, where no filter looks; the C library falls back to clone
 )  # fmt: skip
 """Calls that fail as on a kernel without them: programs know what to do then."""
+
+REFUSED = ("ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "kcmp")
+"""Calls on the inside of another process. The sandbox's first process is bwrap's own and runs as root, too: a script
+that takes over its descriptors can tell the host another exit status than dpkg's."""
 
 UNIX, INET, INET6, NETLINK = 1, 2, 10, 16  # linux/socket.h
 
@@ -109,6 +116,8 @@ def _export(descriptor: int) -> None:
         call("seccomp_attr_set", _ON_OTHER_ARCHITECTURE, ctypes.c_uint32(_FAIL | errno.ENOSYS))
         for unknown in UNKNOWN:
             refuse(unknown, errno.ENOSYS)
+        for call_on_another in REFUSED:
+            refuse(call_on_another, errno.EPERM)
         for maker in ("clone", "unshare"):
             refuse(maker, errno.EPERM, _Comparison(0, _MASKED, CLONE_NEWUSER, CLONE_NEWUSER))
         for maker, argument in (("mknod", 1), ("mknodat", 2)):

@@ -122,11 +122,29 @@ def test_proc_s_files_about_the_whole_machine_are_masked(root: Path) -> None:
     assert [place for place in expected if Path(place).exists()] == [place for place in expected if place in masked]
 
 
+def test_what_only_root_may_read_in_proc_is_masked(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = tmp_path / "proc"
+    for name, mode in {"slabinfo": 0o400, "version": 0o444, "kallsyms": 0o444, "of-another-kernel": 0o440}.items():
+        (machine / name).parent.mkdir(exist_ok=True)
+        (machine / name).touch()
+        (machine / name).chmod(mode)
+    (machine / "fs/ext4").mkdir(parents=True)
+    (machine / "net").symlink_to("self/net")
+    monkeypatch.setattr(bwrap, "_PROC", machine)
+    argv = bwrap.Sandbox(root).argv(["true"])
+    masked = {place for source, place in words_of(argv, "--ro-bind", 2) if source == "/dev/null"}
+    assert masked == {"/proc/slabinfo", "/proc/kallsyms", "/proc/of-another-kernel"}
+    assert [words for words in words_of(argv, "--tmpfs", 1) if words[0].startswith("/proc")] == [["/proc/fs"]]
+    assert ["/proc/fs"] in words_of(argv, "--remount-ro", 1)
+
+
 def test_memory_that_no_end_of_a_process_frees_is_bounded(root: Path) -> None:
     argv = bwrap.Sandbox(root).argv(["true"])
     places = [argv[n + 1] for n, word in enumerate(argv) if word == "--tmpfs"]
-    assert places == ["/dev/shm", "/run", "/tmp"]
-    assert len(words_of(argv, "--size", 1)) == len(places)
+    masks = {f"/proc/{name}" for name in bwrap._EMPTY}
+    assert [place for place in places if place not in masks] == ["/dev/shm", "/run", "/tmp"]
+    assert len(words_of(argv, "--size", 1)) == 3
+    assert {place for place in places if place in masks} <= {place for (place,) in words_of(argv, "--remount-ro", 1)}
 
 
 def test_the_sandbox_starts_without_our_environment_and_with_limits(root: Path) -> None:
@@ -134,6 +152,6 @@ def test_the_sandbox_starts_without_our_environment_and_with_limits(root: Path) 
     before = argv[: argv.index("bwrap")]
     assert before[:2] == ["env", "-i"]
     assert before[before.index("choom") :][:3] == ["choom", "-n", "1000"]
-    assert {"--core=1", "--fsize=10000000000"} <= set(before)
+    assert {"--core=1", "--fsize=10000000000", "--sigpending=1024", "--msgqueue=0"} <= set(before)
     assert dict(words_of(argv, "--setenv", 2)) == bwrap.ENVIRONMENT
     assert bwrap.ENVIRONMENT["SYSTEMD_OFFLINE"] == "1"

@@ -76,10 +76,16 @@ def run(program: bytes, data: bytes) -> int:
     [
         "add_key", "keyctl", "request_key", "bpf", "io_uring_enter", "io_uring_register", "io_uring_setup",
         "perf_event_open", "userfaultfd", "kexec_file_load", "kexec_load", "syslog", "clone3",
+        "inotify_init1", "fanotify_init", "io_setup",
     ],
 )  # fmt: skip
 def test_a_door_to_the_whole_machine_is_not_there(filter_: bytes, name: str) -> None:
     assert answer(filter_, name) == errno.ENOSYS
+
+
+@pytest.mark.parametrize("name", ["ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "kcmp"])
+def test_the_inside_of_another_process_is_closed(filter_: bytes, name: str) -> None:
+    assert answer(filter_, name) == errno.EPERM
 
 
 @pytest.mark.parametrize(
