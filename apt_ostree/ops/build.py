@@ -29,7 +29,8 @@ ENGINE = 5
 
 
 def inputs_digest(base: CommitInfo, intent: Intent, plan: Plan) -> str:
-    """One digest over all that makes a layer what it is; equal digests mean an equal tree."""
+    """One digest over all that a layer is made from. Scripts may make another tree of the same: with an equal digest,
+    the tree that was made first is used again."""
     inputs = {
         "engine": ENGINE,
         "importer": cache.IMPORTER,
