@@ -20,14 +20,16 @@ def beneath(top: Path, name: str | os.PathLike[str]) -> Path | None:
     """The entry ``name`` below ``top``, if it exists and every directory on the way is a real one.
 
     Trees that scripts wrote may hold links anywhere; a path joined blindly could lead to the host's own
-    files. The entry itself may be a link: callers that open it must look.
+    files. The entry itself may be a link: callers that open it must look. A name that is absolute, or has a ``..``, is
+    not below a tree: pathlib's ``top / "/name"`` is "/name".
     """
+    parts = _parts(name)
     # One look settles most cases: this is asked for every name of every layer.
-    if not os.path.lexists(f"{os.fspath(top)}/{os.fspath(name)}"):
+    if parts is None or not os.path.lexists(f"{os.fspath(top)}/{os.fspath(name)}"):
         return None
     path = top
-    for part in Path(name).parts:
-        if part == ".." or not path.is_dir() or path.is_symlink():
+    for part in parts:
+        if not path.is_dir() or path.is_symlink():
             return None
         path = path / part
     return path if os.path.lexists(path) else None
@@ -58,11 +60,15 @@ def resolve(path: str, tree: Path, etc: Path) -> tuple[str, Path] | None:
 def directory_beneath(top: Path, name: str) -> Iterator[int]:
     """A descriptor of the directory ``name`` below ``top``, for work on its entries by their names alone.
 
-    Raises NotADirectoryError where a link or a file is in the way, and FileNotFoundError.
+    Raises NotADirectoryError where a link or a file is in the way, or the name is not below ``top``, and
+    FileNotFoundError.
     """
+    parts = _parts(name)
+    if parts is None:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), name)
     descriptor = os.open(top, _DIRECTORY)
     try:
-        for part in Path(name).parts:
+        for part in parts:
             inner = os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
             os.close(descriptor)
             descriptor = inner
@@ -73,14 +79,23 @@ def directory_beneath(top: Path, name: str) -> Iterator[int]:
 
 def make_beneath(top: Path, name: str | os.PathLike[str]) -> Path | None:
     """The directory ``name`` below ``top``, made with its parents where it is missing; None where a link or a
-    file is in the way: nothing is made through it."""
+    file is in the way, since nothing is made through it, and for a name that is absolute or has a ``..``."""
+    parts = _parts(name)
+    if parts is None:
+        return None
     path = top
-    for part in Path(name).parts:
+    for part in parts:
         path = path / part
-        if part == ".." or path.is_symlink() or (path.exists() and not path.is_dir()):
+        if path.is_symlink() or (path.exists() and not path.is_dir()):
             return None
         path.mkdir(exist_ok=True)
     return path
+
+
+def _parts(name: str | os.PathLike[str]) -> tuple[str, ...] | None:
+    """The parts of a name below a tree; None for a name that could lead out of it."""
+    path = Path(name)
+    return None if path.is_absolute() or ".." in path.parts else path.parts
 
 
 def walk(top: Path) -> Iterator[os.DirEntry[str]]:

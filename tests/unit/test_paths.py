@@ -45,6 +45,16 @@ def test_nothing_is_made_through_a_link_or_a_file(tree: Path, name: str) -> None
     assert sorted(tree.parent.rglob("*")) == before
 
 
+@pytest.mark.parametrize("form", ["{}/outside/lib", "/{}/outside/lib", "//{}/outside/new", "usr/../../outside/lib"])
+def test_an_absolute_name_or_one_that_goes_up_is_not_below_a_tree(tree: Path, form: str) -> None:
+    name, before = form.format(tree.parent), sorted(tree.parent.rglob("*"))
+    assert paths.beneath(tree, name) is None
+    assert paths.make_beneath(tree, name) is None
+    with pytest.raises(NotADirectoryError), paths.directory_beneath(tree, name):
+        pass
+    assert sorted(tree.parent.rglob("*")) == before
+
+
 def test_nothing_is_made_through_a_link_that_leads_nowhere(tree: Path) -> None:
     (tree / "nowhere").symlink_to(tree.parent / "new")
     assert paths.make_beneath(tree, "nowhere/inner") is None
