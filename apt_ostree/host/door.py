@@ -30,6 +30,10 @@ READ_MAX = 64 << 20
 """Bytes of a file that ``read`` takes into memory: the largest real ones, dpkg's status and lists, have some
 megabytes."""
 
+NAME_MAX = 255
+PATH_MAX = 4096
+"""Bytes of one name, and of a path with the NUL at its end (Linux's limits.h)."""
+
 LINKS_MAX = 40
 """Links in a row before a name counts as missing, as for the kernel (path_resolution(7))."""
 
@@ -41,8 +45,18 @@ _NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENAME
 
 
 def is_name(name: str) -> bool:
-    """True for a name that can be below a tree: relative, without ``..``, empty parts or NUL."""
-    return "\0" not in name and all(part not in {"", ".", ".."} for part in name.split("/"))
+    """True for a name that can be below a tree: relative, without ``..``, empty parts or NUL, and not too long."""
+    parts = name.split("/")
+    return is_link_target(name) and all(part not in {"", ".", ".."} and _bytes(part) <= NAME_MAX for part in parts)
+
+
+def is_link_target(text: str) -> bool:
+    """True for what a symbolic link can hold (symlink(2))."""
+    return text != "" and "\0" not in text and _bytes(text) < PATH_MAX
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode(errors="surrogateescape"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +202,7 @@ class Tree:
 
     def _entries(self, name: str) -> Iterator[Entry]:
         prefix = f"{name}/" if name else ""
-        if len(os.fsencode(prefix)) >= os.pathconf("/", "PC_PATH_MAX") - 256:
+        if len(os.fsencode(prefix)) >= PATH_MAX - NAME_MAX - 1:
             raise TreeError("a directory lies too deep", f"/{_shown(prefix[:80])}…")
         try:
             with self._opened(name, _DIRECTORY) as directory:
@@ -247,11 +261,14 @@ class Tree:
                     with self._opened(inner, _DIRECTORY) as made:
                         os.fchmod(made, mode)
 
-    def write(self, name: str, content: bytes, mode: int = 0o644, owner: tuple[int, int] = (0, 0)) -> None:
-        """Put a regular file in the place of what is there, if that is not a directory; a reader sees either whole."""
+    def write(
+        self, name: str, content: bytes | BinaryIO, mode: int = 0o644, owner: tuple[int, int] | None = None
+    ) -> None:
+        """Put a regular file, ours unless it has another owner, in the place of what is there, if that is not a
+        directory; a reader sees either whole."""
         with self._fresh(name) as (file, descriptor):
-            file.write(content)
-            os.fchown(descriptor, *owner)
+            _fill(file, content)
+            os.fchown(descriptor, *(owner or (os.geteuid(), os.getegid())))
             os.fchmod(descriptor, mode)
 
     def replace_content(self, name: str, content: bytes | BinaryIO) -> None:
@@ -261,11 +278,7 @@ class Tree:
             raise TreeError(f"/{_shown(name)} is not a file", os.fspath(self.top))
         attributes = self.attributes(name)
         with self._fresh(name) as (file, descriptor):
-            if isinstance(content, bytes):
-                file.write(content)
-            else:
-                shutil.copyfileobj(content, file, 1 << 20)
-            file.flush()
+            _fill(file, content)
             os.fchown(descriptor, status.st_uid, status.st_gid)
             os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
             for key, value in attributes.items():
@@ -418,6 +431,15 @@ def _check(name: str) -> str:
     if not is_name(name):
         raise TreeError(f"'{_shown(name)}' is not a name below a tree", "it is absolute, or has an empty part or '..'")
     return name
+
+
+def _fill(file: BinaryIO, content: bytes | BinaryIO) -> None:
+    if isinstance(content, bytes):
+        file.write(content)
+    else:
+        shutil.copyfileobj(content, file, 1 << 20)
+    # A change of owner takes set-user-ID away, and so does a write after the mode is set (chown(2), inode(7)).
+    file.flush()
 
 
 def _shown(name: str) -> str:

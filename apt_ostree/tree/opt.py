@@ -7,10 +7,10 @@ Both names lead into /var, since an administrator writes there, too (hier(7), po
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from ..host.paths import beneath, walk
+from ..errors import TreeError
+from ..host.door import Tree
 from . import state
 
 PLACES = {"opt": "usr/lib/opt", "usrlocal": "usr/lib/usrlocal"}
@@ -24,41 +24,44 @@ _SHARED = frozenset(
 
 
 def move(var: Path, before: state.Snapshot, target: Path) -> list[str]:
-    """Move what is in ``var`` beyond ``before`` to the tree ``target``; returns the tmpfiles.d lines that link it."""
+    """Move what is in ``var`` beyond ``before`` to the tree ``target``; returns the tmpfiles.d lines that link it.
+
+    Raises TreeError where the target has something else in the way.
+    """
     lines: list[str] = []
     for name in PLACES:
-        _move_below(var, name, before, target, lines)
+        _move_below(Tree(var), name, before, Tree(target), lines)
     return lines
 
 
-def _move_below(var: Path, name: str, before: state.Snapshot, target: Path, lines: list[str]) -> None:
-    place = beneath(var, name)
-    # A script may have put a link here; nothing is followed.
-    if place is None or place.is_symlink() or not place.is_dir():
-        return
+def _move_below(var: Tree, name: str, before: state.Snapshot, target: Tree, lines: list[str]) -> None:
     top, _, inner = name.partition("/")
-    for entry in sorted(place.iterdir()):
-        below = f"{name}/{entry.name}"
-        directory = entry.is_dir() and not entry.is_symlink()
+    # A script may have put a link here, which has no names: nothing is followed.
+    for own in var.names(name):
+        below = f"{name}/{own}"
+        directory = var.has_directory(below)
         if directory and (below in before or below in _SHARED):
             _move_below(var, below, before, target, lines)
             continue
-        if is_link_of_ours(entry) or before.get(below) == state.facts(entry):
+        if is_link_of_ours(var, below) or before.get(below) == state.facts(var, below):
             continue
         # In /usr/local an empty directory is as good in /var.
-        if top == "usrlocal" and directory and not _holds_anything(entry):
+        if top == "usrlocal" and directory and not _holds_anything(var, below):
             continue
-        moved = Path(PLACES[top], inner, entry.name)
-        state.make_parents(target, target / moved)
-        entry.rename(target / moved)
-        lines.append(f"L /var/{state.escape(below)} - - - - /{state.escape(os.fspath(moved))}")
+        above = f"{PLACES[top]}/{inner}".rstrip("/")
+        moved = f"{above}/{own}"
+        target.make_directory(above)
+        if target.has(moved):
+            raise TreeError(f"/{moved} exists already", f"/var/{below} cannot take its place")
+        var.move(below, target, moved)
+        lines.append(f"L /var/{state.escape(below)} - - - - /{state.escape(moved)}")
 
 
-def _holds_anything(directory: Path) -> bool:
+def _holds_anything(tree: Tree, directory: str) -> bool:
     """True if a directory has more below it than directories."""
-    return any(not entry.is_dir(follow_symlinks=False) for entry in walk(directory))
+    return any(not entry.is_directory for entry in tree.walk(directory))
 
 
-def is_link_of_ours(path: Path) -> bool:
+def is_link_of_ours(tree: Tree, name: str) -> bool:
     """True for one of the links that lead to what was moved."""
-    return path.is_symlink() and os.readlink(path).startswith(tuple(f"/{place}/" for place in PLACES.values()))
+    return (tree.link(name) or "").startswith(tuple(f"/{place}/" for place in PLACES.values()))

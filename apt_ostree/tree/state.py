@@ -9,22 +9,22 @@ files back: tmpfiles.d(5).) Directories also have tmpfiles.d lines, which bring 
 
 from __future__ import annotations
 
-import os
 import re
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, pairwise
 from pathlib import Path
+from typing import Self
 
 from ..errors import TreeError
-from ..host.files import copy_entry, remove_tree
-from ..host.paths import beneath, make_beneath, walk
+from ..host.door import Entry, Tree, is_link_target, is_name
 
 SYSIMAGE = "usr/lib/sysimage"
 FACTORY = "usr/share/factory/var"
 SEEDS = "usr/lib/apt-ostree/seeds.d"
 TMPFILES = "usr/lib/tmpfiles.d"
+_RULES = f"{TMPFILES}/00-apt-ostree"
 
 LINKED = (
     "lib/dpkg",
@@ -95,7 +95,7 @@ def escape(path: str) -> str:
 def unescape(word: str) -> str:
     """The path that ``escape`` wrote."""
     raw = re.sub(
-        rb"\\([0-7]{3}|\\)",
+        rb"\\([0-3][0-7]{2}|\\)",
         lambda match: b"\\" if match[1] == b"\\" else bytes([int(match[1], 8)]),
         word.encode(errors="surrogateescape"),
     )
@@ -106,35 +106,58 @@ def populate(tree: Path, var: Path) -> None:
     """Make ``var`` what /var is on the first boot of ``tree``, for scripts to work on.
 
     Reads what this module wrote into the tree; a base of other makers gets the linked state alone, as far
-    as it keeps its dpkg database where we do.
+    as it keeps its dpkg database where we do. Raises TreeError where the tree puts something else in the place of one
+    of /var's standard directories.
     """
     var.mkdir(exist_ok=True)
     var.chmod(0o755)
-    ours = (tree / SYSIMAGE / "dpkg").is_dir()
+    base, made = Tree(tree), Tree(var)
+    ours = base.has_directory(f"{SYSIMAGE}/dpkg")
     if ours:
         # First, as at boot: a line may name a directory that a list has, too.
-        for name in _listed(tree):
-            _deliver(tree / FACTORY, var, name)
+        for name in _listed(base):
+            _deliver(base, made, name)
     for name in ("lib", "cache", "log", "tmp", "lib/systemd"):
-        (var / name).mkdir(exist_ok=True)
-    (var / "tmp").chmod(0o1777)
+        made.make_directory(name)
+    made.set_mode("tmp", 0o1777)
     if not ours:
         return
     for name in (*LINKED, *LINKED_FILES):
-        if (tree / SYSIMAGE / sysimage_name(name)).exists():
-            place = var / name
-            place.parent.mkdir(parents=True, exist_ok=True)
+        if base.has(f"{SYSIMAGE}/{sysimage_name(name)}"):
+            made.make_directory(_above(name))
+            made.remove(name)
             # Absolute: the sandbox sees /var at a depth of its own, and it is never followed outside.
-            place.symlink_to(f"/{SYSIMAGE}/{sysimage_name(name)}")
-    for file in sorted((tree / TMPFILES).glob("00-apt-ostree*.conf")):
-        obey(var, file.read_text(errors="surrogateescape").splitlines())
+            made.symlink(name, f"/{SYSIMAGE}/{sysimage_name(name)}")
+    for file in _rules(base):
+        obey(var, _lines_of(base, file))
 
 
-def _listed(tree: Path) -> list[str]:
+def _above(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
+def _lists(tree: Tree) -> list[str]:
+    """The lists of a tree's templates."""
+    return [f"{SEEDS}/{name}" for name in tree.names(SEEDS)]
+
+
+def _rules(tree: Tree, start: str = _RULES) -> list[str]:
+    """The tmpfiles.d files of a tree whose names start so: of this module, and the one of units.py, by default."""
+    return [name for name in (f"{TMPFILES}/{own}" for own in tree.names(TMPFILES)) if _is_rule(name, start)]
+
+
+def _is_rule(name: str, start: str) -> bool:
+    return name.startswith(start) and name.endswith(".conf")
+
+
+def _lines_of(tree: Tree, name: str) -> list[str]:
+    """The lines of a file of ours; none where it is missing, or a link."""
+    return (tree.text(name) or "").removesuffix("\n").split("\n")
+
+
+def _listed(tree: Tree) -> list[str]:
     """The paths below /var that a tree's lists name, parents first."""
-    lists = sorted((tree / SEEDS).glob("*"))
-    lines = {line for file in lists for line in file.read_text(errors="surrogateescape").splitlines()}
-    return _in_order(unescape(line) for line in lines)
+    return _in_order(unescape(line) for file in _lists(tree) for line in _lines_of(tree, file))
 
 
 def _in_order(names: Iterable[str]) -> list[str]:
@@ -142,35 +165,70 @@ def _in_order(names: Iterable[str]) -> list[str]:
     return sorted(set(names), key=lambda name: name.split("/"))
 
 
-def _deliver(factory: Path, var: Path, name: str) -> None:
-    template, place = beneath(factory, name), var / name
-    above = beneath(var, Path(name).parent)
-    if template is None or above is None or above.is_symlink() or not above.is_dir() or os.path.lexists(place):
-        return
-    copy_entry(template, place)
+def _deliver(base: Tree, var: Tree, name: str) -> None:
+    template = f"{FACTORY}/{name}"
+    if is_name(name) and base.has(template) and var.has_directory(_above(name)) and not var.has(name):
+        var.copy(base, template, name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line of tmpfiles.d(5) in the forms that this module writes, about an entry below /var: a directory, or a link
+    where it has a target."""
+
+    name: str
+    mode: int = 0
+    uid: int = 0
+    gid: int = 0
+    target: str | None = None
+
+    @classmethod
+    def parse(cls, line: str) -> Self | None:
+        """Read a line; None for one of another form, which a base of other makers may have."""
+        words = line.split(" ")
+        if len(words) < 2 or not words[1].startswith("/var/"):
+            return None
+        name = unescape(words[1]).removeprefix("/var/")
+        if not is_name(name):
+            return None
+        match words[0], words[2:]:
+            case "d", [mode, uid, gid]:
+                if not re.fullmatch(r":?[0-7]{3,4}", mode) or not all(map(_is_id, (uid, gid))):
+                    return None
+                return cls(name, int(mode.lstrip(":"), 8), int(uid.lstrip(":")), int(gid.lstrip(":")))
+            case "L" | "L+", ["-", "-", "-", "-", word]:
+                target = unescape(word)
+                return cls(name, target=target) if is_link_target(target) else None
+        return None
+
+
+def _is_id(word: str) -> bool:
+    """True for an owner's number; the highest one stands for none (chown(2))."""
+    return re.fullmatch(r":?[0-9]{1,10}", word) is not None and int(word.lstrip(":")) < 0xFFFFFFFF
 
 
 def obey(var: Path, lines: Iterable[str]) -> None:
-    """Make what tmpfiles.d lines of ours say about /var, where nothing is."""
+    """Make what tmpfiles.d lines of ours say about /var, where nothing is; lines of another form are left out."""
+    tree = Tree(var)
     for line in lines:
-        _obey(var, line.split(" "))
+        if (read := _Line.parse(line)) is not None:
+            _obey(tree, read)
 
 
-def _obey(var: Path, words: list[str]) -> None:
-    if words[0] not in {"d", "L", "L+"} or not words[1].startswith("/var/"):
+def _obey(var: Tree, line: _Line) -> None:
+    try:
+        var.make_directory(_above(line.name))
+    except TreeError:
+        # Below a link (/var/run/x) it would be made somewhere else.
         return
-    name = Path(unescape(words[1]).removeprefix("/var/"))
-    # A line below a link (/var/run/x) would be made on the host.
-    above = make_beneath(var, name.parent)
-    if above is None or os.path.lexists(place := above / name.name):
+    if var.has(line.name):
         return
-    if words[0] == "d":
-        place.mkdir()
-        mode, uid, gid = (word.lstrip(":") for word in words[2:5])
-        os.lchown(place, int(uid), int(gid))
-        place.chmod(int(mode, 8))
+    if line.target is not None:
+        var.symlink(line.name, line.target)
     else:
-        place.symlink_to(unescape(words[6]))
+        var.make_directory(line.name)
+        var.set_owner(line.name, line.uid, line.gid)
+        var.set_mode(line.name, line.mode)
 
 
 Facts = tuple[int, int, int, int, int, bytes]
@@ -179,23 +237,28 @@ Snapshot = Mapping[str, Facts]
 
 def snapshot(var: Path) -> Snapshot:
     """Return what ``var`` holds: path -> facts."""
-    return {name: facts(path) for name, path in _entries(var)}
+    tree = Tree(var)
+    return {entry.name: _facts(tree, entry) for entry in _entries(tree)}
 
 
-def facts(path: str | Path) -> Facts:
-    """Mode, owner, group, size, time of change (the last two 0 for a directory) and xattrs of one entry."""
-    status = os.lstat(path)
-    content = (0, 0) if stat.S_ISDIR(status.st_mode) else (status.st_size, status.st_mtime_ns)
-    names = sorted(os.listxattr(path, follow_symlinks=False))
-    xattrs = b"".join(os.fsencode(name) + b"=" + os.getxattr(path, name, follow_symlinks=False) for name in names)
+def facts(tree: Tree, name: str) -> Facts | None:
+    """Mode, owner, group, size, time of change (the last two 0 for a directory) and xattrs of an entry; None where it
+    is not there."""
+    status = tree.status(name)
+    return None if status is None else _facts(tree, Entry(name, status))
+
+
+def _facts(tree: Tree, entry: Entry) -> Facts:
+    status = entry.status
+    content = (0, 0) if entry.is_directory else (status.st_size, status.st_mtime_ns)
+    xattrs = b"".join(key.encode() + b"=" + value for key, value in tree.attributes(entry.name).items())
     return (status.st_mode, status.st_uid, status.st_gid, *content, xattrs)
 
 
-def _entries(var: Path) -> Iterator[tuple[str, str]]:
-    for entry in walk(var):
-        name = os.path.relpath(entry.path, var)
-        if not any(name == ignored or name.startswith(ignored + "/") for ignored in _IGNORED):
-            yield name, entry.path
+def _entries(var: Tree) -> Iterator[Entry]:
+    for entry in var.walk():
+        if not any(entry.name == ignored or entry.name.startswith(ignored + "/") for ignored in _IGNORED):
+            yield entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,70 +278,73 @@ def capture(var: Path, before: Snapshot) -> Captured:
     lines: list[str] = []
     names: set[str] = set()
     whole: str | None = None
-    for name, path in _entries(var):
-        found = facts(path)
+    tree = Tree(var)
+    owners: dict[str, int] = {}
+    for entry in _entries(tree):
+        name, found = entry.name, _facts(tree, entry)
         mode, uid, gid = found[:3]
-        if before.get(name) == found or _is_state_link(name, path) or not _can_be_carried(mode):
+        owners[name] = uid
+        if before.get(name) == found or _is_state_link(entry) or not _can_be_carried(entry):
             continue
         names.update([*_parents(name), name])
-        if not stat.S_ISDIR(mode) or (whole is not None and name.startswith(f"{whole}/")):
+        if not entry.is_directory or (whole is not None and name.startswith(f"{whole}/")):
             continue
-        if name not in before and name not in _SHARED and _holds_files(path):
+        if name not in before and name not in _SHARED and _holds_files(tree, name):
             whole = name
-        elif _is_safe(var, name):
+        elif _is_safe([owners[directory] for directory in (*_parents(name), name)]):
             lines.append(f"d /var/{escape(name)} :{stat.S_IMODE(mode):04o} :{uid} :{gid}")
     return Captured(tuple(lines), tuple(_in_order(names)))
 
 
-def _is_state_link(name: str, path: str) -> bool:
-    return name in (*LINKED, *LINKED_FILES) and os.path.islink(path)
+def _is_state_link(entry: Entry) -> bool:
+    return entry.name in (*LINKED, *LINKED_FILES) and entry.is_link
 
 
-def _can_be_carried(mode: int) -> bool:
+def _can_be_carried(entry: Entry) -> bool:
     """A socket or FIFO is made again by the program that listens there."""
-    return stat.S_ISLNK(mode) or stat.S_ISDIR(mode) or stat.S_ISREG(mode)
+    return entry.is_link or entry.is_directory or entry.is_file
 
 
-def _holds_files(path: str) -> bool:
-    with os.scandir(path) as entries:
-        return any(entry.is_file(follow_symlinks=False) for entry in entries)
+def _holds_files(tree: Tree, name: str) -> bool:
+    return any(tree.has_file(f"{name}/{inner}") for inner in tree.names(name))
 
 
-def _is_safe(var: Path, name: str) -> bool:
-    """True if systemd-tmpfiles follows a path: never from a user's directory to what belongs to another, even root."""
-    owners = [os.lstat(var / directory).st_uid for directory in (*_parents(name), name)]
+def _is_safe(owners: Sequence[int]) -> bool:
+    """True if systemd-tmpfiles follows a path of directories with these owners: never from a user's to what belongs to
+    another, even root."""
     return all(above in (0, below) for above, below in pairwise(owners))
 
 
 def write(captured: Captured, var: Path, target: Path, name: str) -> None:
     """Put what was captured from ``var`` into the tree ``target``; its lists have ``name``: "base", or a free one."""
-    _write_lines(target, f"{TMPFILES}/00-apt-ostree-{name}.conf", captured.lines)
-    _write_lines(target, f"{SEEDS}/{name}", [escape(path) for path in captured.paths])
+    tree, source = Tree(target), Tree(var)
+    _write_lines(tree, f"{_RULES}-{name}.conf", captured.lines)
+    _write_lines(tree, f"{SEEDS}/{name}", [escape(path) for path in captured.paths])
     for path in captured.paths:
-        place = target / FACTORY / path
-        make_parents(target, place)
-        if not place.is_dir() or place.is_symlink():
-            remove_tree(place)
-        copy_entry(var / path, place)
+        place = f"{FACTORY}/{path}"
+        tree.make_directory(_above(place))
+        if not (tree.has_directory(place) and source.has_directory(path)):
+            tree.remove(place)
+        tree.copy(source, path, place)
 
 
 def free_name(base: Path) -> str:
     """A name for what a layer adds to a base: a base may be somebody's layer itself."""
-    taken = {path.name for path in (base / SEEDS).glob("*")}
-    taken |= {path.stem.removeprefix("00-apt-ostree-") for path in (base / TMPFILES).glob("00-apt-ostree-*.conf")}
+    tree = Tree(base)
+    taken = {*tree.names(SEEDS)}
+    taken |= {file.removeprefix(f"{_RULES}-").removesuffix(".conf") for file in _rules(tree, f"{_RULES}-")}
     return next(name for number in count() if (name := f"layer{number or ''}") not in taken)
 
 
 def forget(base: Path, target: Path, names: Collection[str]) -> None:
     """Let nothing bring back the paths ``names`` below /var: the lists of ``base`` that have them are in ``target``
     without them. What a machine has by now stays there."""
-    for file in (*sorted((base / SEEDS).glob("*")), *sorted((base / TMPFILES).glob("00-apt-ostree-*.conf"))):
-        lines = file.read_text(errors="surrogateescape").splitlines()
+    tree = Tree(base)
+    for file in (*_lists(tree), *_rules(tree, f"{_RULES}-")):
+        lines = _lines_of(tree, file)
         kept = [line for line in lines if _named(line) not in names]
         if kept != lines:
-            place = target / file.relative_to(base)
-            make_parents(target, place)
-            place.write_text("".join(f"{line}\n" for line in kept), errors="surrogateescape")
+            _write_file(Tree(target), file, kept)
 
 
 def _named(line: str) -> str:
@@ -287,20 +353,21 @@ def _named(line: str) -> str:
     return unescape(words[1]).removeprefix("/var/") if len(words) > 1 else unescape(line)
 
 
-def _write_lines(target: Path, name: str, lines: Sequence[str]) -> None:
+def _write_lines(target: Tree, name: str, lines: Sequence[str]) -> None:
     if lines:
-        place = target / name
-        make_parents(target, place)
-        remove_tree(place)
-        place.write_text("".join(f"{line}\n" for line in lines), errors="surrogateescape")
+        _write_file(target, name, lines)
+
+
+def _write_file(target: Tree, name: str, lines: Sequence[str]) -> None:
+    target.make_directory(_above(name))
+    target.remove(name)
+    target.write(name, "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape"))
 
 
 def make_parents(target: Path, place: Path) -> None:
-    """Make the directories of ``target`` above ``place``, as a distribution ships them: root's, 0755."""
-    for parent in reversed(place.relative_to(target).parents):
-        directory = target / parent
-        if directory.is_symlink() and directory != target:
-            raise TreeError(f"/{parent} is a link", "the image's own files cannot be written through it")
-        if not directory.is_dir():
-            directory.mkdir()
-            directory.chmod(0o755)
+    """Make the directories of ``target`` above ``place``, as a distribution ships them: root's, 0755.
+
+    Raises TreeError where a link is in the way.
+    """
+    parent = place.relative_to(target).parent.as_posix()
+    Tree(target).make_directory("" if parent == "." else parent)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
+from apt_ostree.host import door
 from apt_ostree.tools import dpkg
 from apt_ostree.tree import bytecode, opt, state, units
 
@@ -126,7 +127,7 @@ def _below(root: Path, place: Path, name: str) -> Iterator[tuple[str, str]]:
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:
         inner = f"{name}/{entry.name}"
-        if opt.is_link_of_ours(Path(entry.path)):
+        if opt.is_link_of_ours(door.Tree(place), entry.name):
             moved = root / os.readlink(entry.path).lstrip("/")
             if moved.is_dir() and not moved.is_symlink():
                 yield from _below(root, moved, inner)

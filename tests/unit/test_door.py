@@ -50,7 +50,10 @@ def listing(place: Path) -> list[tuple[str, int, bytes]]:
 
 
 OUTSIDE = ["absolute", "relative", "out/file", "out/directory", "up/host/file", "loop", "loop/x", "magic/etc/passwd"]
-UNSAFE = ["/etc/passwd", "../host/file", "usr/../../host/file", "usr/..", "usr//bin", "usr/./bin", "", ".", "a\0b"]
+UNSAFE = [
+    "/etc/passwd", "../host/file", "usr/../../host/file", "usr/..", "usr//bin", "usr/./bin", "", ".", "a\0b",
+    "x" * 256, "ü" * 128, "x/" * 2048 + "x",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
@@ -122,6 +125,14 @@ def test_a_link_at_the_end_is_changed_itself_or_not_at_all(tree: Tree, host: Pat
         tree.make_directory(name)
     tree.write(name, b"new", owner=(os.getuid(), os.getgid()))
     assert (tree.read(name), listing(host)) == (b"new", before)
+
+
+def test_a_file_is_written_from_another_with_mode_and_owner(tree: Tree, host: Path) -> None:
+    with (host / "file").open("rb") as source:
+        tree.write("usr/new", source, 0o4750, (os.getuid(), os.getgid()))
+    status = tree.status("usr/new")
+    assert status is not None and stat.S_IMODE(status.st_mode) == 0o4750
+    assert tree.read("usr/new") == SECRET
 
 
 def test_remove_removes_a_link_and_not_what_it_names(tree: Tree, host: Path) -> None:

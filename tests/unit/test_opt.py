@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from apt_ostree.errors import TreeError
 from apt_ostree.tree import opt
 
 
@@ -16,6 +17,13 @@ def outside(tmp_path: Path) -> Path:
     (tmp_path / "host/bin").mkdir(parents=True)
     (tmp_path / "host/bin/tool").write_text("the host's own")
     return tmp_path / "host"
+
+
+@pytest.fixture(autouse=True)
+def tree(tmp_path: Path) -> Path:
+    """An empty tree."""
+    (tmp_path / "tree").mkdir()
+    return tmp_path / "tree"
 
 
 def listed(top: Path) -> list[str]:
@@ -44,7 +52,7 @@ def test_a_link_planted_in_the_place_of_the_whole_directory_is_not_followed(
     (tmp_path / "var" / name).symlink_to(outside)
     assert opt.move(tmp_path / "var", {}, tmp_path / "tree") == []
     assert listed(outside) == ["bin", "bin/tool"]
-    assert not (tmp_path / "tree").exists()
+    assert listed(tmp_path / "tree") == []
 
 
 @pytest.mark.parametrize(
@@ -69,3 +77,23 @@ def test_a_link_of_an_earlier_move_stays(tmp_path: Path) -> None:
     (tmp_path / "var/opt/vendor").symlink_to("/usr/lib/opt/vendor")
     assert opt.move(tmp_path / "var", {}, tmp_path / "tree") == []
     assert (tmp_path / "var/opt/vendor").is_symlink()
+
+
+@pytest.mark.parametrize("place", ["usr", "usr/lib", "usr/lib/opt"])
+def test_nothing_moves_through_a_link_of_the_tree(tmp_path: Path, outside: Path, tree: Path, place: str) -> None:
+    (tmp_path / "var/opt/vendor").mkdir(parents=True)
+    (tree / place).parent.mkdir(parents=True, exist_ok=True)
+    (tree / place).symlink_to(outside)
+    with pytest.raises(TreeError, match=f"/{place} is"):
+        opt.move(tmp_path / "var", {}, tree)
+    assert listed(outside) == ["bin", "bin/tool"]
+
+
+def test_what_the_tree_has_already_is_not_replaced(tmp_path: Path, tree: Path) -> None:
+    (tmp_path / "var/opt").mkdir(parents=True)
+    (tmp_path / "var/opt/vendor").write_text("new")
+    (tree / "usr/lib/opt").mkdir(parents=True)
+    (tree / "usr/lib/opt/vendor").write_text("old")
+    with pytest.raises(TreeError, match="/usr/lib/opt/vendor exists already"):
+        opt.move(tmp_path / "var", {}, tree)
+    assert (tree / "usr/lib/opt/vendor").read_text() == "old"

@@ -6,7 +6,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from apt_ostree.errors import TreeError
+from apt_ostree.host import door
 from apt_ostree.tree import state
 
 UID, GID = os.getuid(), os.getgid()
@@ -232,15 +234,15 @@ def test_no_line_leads_through_a_users_directory_to_anothers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owners: Mapping[str, int], lines: list[str]
 ) -> None:
     var = make(tmp_path / "var", {"lib/a/b/c": Dir()})
-    real = os.lstat
+    real = door.Tree.walk
 
-    def lstat(path: str | Path) -> os.stat_result:
-        status = list(real(path))
-        name = os.path.relpath(path, var / "lib")
-        status[stat.ST_UID] = owners.get(name, 0)
-        return os.stat_result(status)
+    def walk(tree: door.Tree, name: str = "") -> Iterator[door.Entry]:
+        for entry in real(tree, name):
+            status = list(entry.status)
+            status[stat.ST_UID] = owners.get(entry.name.removeprefix("lib/"), 0)
+            yield door.Entry(entry.name, os.stat_result(status))
 
-    monkeypatch.setattr(os, "lstat", lstat)
+    monkeypatch.setattr(door.Tree, "walk", walk)
     captured = state.capture(var, {})
     assert [line.split()[1] for line in captured.lines] == ["/var/lib", *(f"/var/lib/{name}" for name in lines)]
     assert captured.paths == ("lib", "lib/a", "lib/a/b", "lib/a/b/c")
@@ -361,6 +363,91 @@ def test_populate_makes_nothing_through_a_link(tmp_path: Path, rule: str) -> Non
     assert read(host) == {}
 
 
+RULES = "usr/lib/tmpfiles.d/00-apt-ostree-base.conf"
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        f"d /var/{{host}}/new :0777 :{UID} :{GID}",
+        f"d /var//{{host}}/new :0777 :{UID} :{GID}",
+        f"d /var/lib/../../host/new :0777 :{UID} :{GID}",
+        f"d /var/lib/\\056./\\056./host/new :0777 :{UID} :{GID}",
+        "L /var/{host}/new - - - - y",
+        "L+ /var/lib/../../host/new - - - - y",
+    ],
+)
+def test_populate_makes_nothing_by_a_name_that_leads_out_of_var(tmp_path: Path, rule: str) -> None:
+    host = make(tmp_path / "host", {})
+    tree = make(tmp_path / "tree", {**OURS, RULES: File(rule.format(host=host) + "\n")})
+    state.populate(tree, tmp_path / "var")
+    assert read(host) == {}
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "", "d", "d /var/x", "d /var/x zzz", "d /var/x :0755 :0", "d /var/x :0755 zero :0", "d /var/x :0755 :0 :²",
+        "d /var/x :9999 :0 :0", "d /var/x :77777 :0 :0", "d /var/x :-755 :0 :0", "d /var/x :0755 :-1 :0",
+        "d /var/x :0755 :4294967295 :0", "d /var/x :0755 :" + "9" * 5000 + " :0", "d /var/ :0755 :0 :0",
+        "d /var/x/\\777 zzz", "d /var/x\\000 :0755 :0 :0", "d /var/" + "x" * 256 + " :0755 :0 :0",
+        "d /var/" + "x/" * 3000 + "x :0755 :0 :0",
+        "L /var/x", "L /var/x - - - -", "L /var/x - - - - ", "L /var/x - - - - \\000", "L /var/x - - - - " + "y" * 4096,
+    ],
+)  # fmt: skip
+def test_populate_leaves_out_lines_of_another_form(tmp_path: Path, rule: str) -> None:
+    good = f"d /var/lib/good :0700 :{UID} :{GID}"
+    tree = make(tmp_path / "tree", {**OURS, RULES: File(f"{rule}\n{good}\n")})
+    state.populate(tree, tmp_path / "var")
+    assert {name for name in read(tmp_path / "var") if not name.startswith("lib/")} == {"lib", "cache", "log", "tmp"}
+    assert read(tmp_path / "var")["lib/good"] == Dir(0o700)
+
+
+@pytest.mark.parametrize("seed", ["{host}/new", "../host/new", "/{host}/new", "lib/../../host/new"])
+def test_populate_delivers_nothing_by_a_name_that_leads_out_of_var(tmp_path: Path, seed: str) -> None:
+    host = make(tmp_path / "host", {"secret": File("the host's")})
+    name = seed.format(host=host)
+    tree = make(tmp_path / "tree", {**OURS, "usr/lib/apt-ostree/seeds.d/base": File(f"lib\n{name}\n")})
+    template = Path(os.path.normpath(f"{tree}/usr/share/factory/var/{name.lstrip('/')}"))
+    template.parent.mkdir(parents=True, exist_ok=True)
+    template.write_text("planted")
+    before = read(host)
+    state.populate(tree, tmp_path / "var")
+    assert read(host) == before
+
+
+@pytest.mark.parametrize("name", ["lib", "tmp", "log"])
+def test_populate_changes_nothing_through_a_template_that_is_a_link(tmp_path: Path, name: str) -> None:
+    host = make(tmp_path / "host", {})
+    mode = host.stat().st_mode
+    tree = make(
+        tmp_path / "tree",
+        {
+            **OURS,
+            "usr/lib/apt-ostree/seeds.d/base": File(f"{name}\n"),
+            f"usr/share/factory/var/{name}": Link(str(host)),
+        },
+    )
+    with pytest.raises(TreeError, match=f"/{name} is not a directory"):
+        state.populate(tree, tmp_path / "var")
+    assert (read(host), host.stat().st_mode) == ({}, mode)
+
+
+@pytest.mark.parametrize("place", ["usr/lib/tmpfiles.d", "usr/lib/apt-ostree", "usr/share/factory"])
+def test_nothing_is_written_through_a_link_of_the_tree(tmp_path: Path, place: str) -> None:
+    host, tree = make(tmp_path / "host", {}), make(tmp_path / "tree", {})
+    make(tree, {place: Link(str(host))})
+    with pytest.raises(TreeError, match=f"/{place} is"):
+        state.write(state.capture(make(tmp_path / "var", {"lib/a": Dir()}), {}), tmp_path / "var", tree, "base")
+    assert read(host) == {}
+
+
+def test_no_list_is_read_through_a_link(tmp_path: Path) -> None:
+    host = make(tmp_path / "host", {"rules": File(f"d /var/lib/planted :0700 :{UID} :{GID}\n")})
+    state.populate(make(tmp_path / "tree", {**OURS, RULES: Link(f"{host}/rules")}), tmp_path / "var")
+    assert "lib/planted" not in read(tmp_path / "var")
+
+
 @pytest.mark.parametrize("seed", ["run/x", "run/sub/x"])
 def test_populate_copies_no_seed_through_a_link(tmp_path: Path, seed: str) -> None:
     host = make(tmp_path / "host", {})
@@ -446,7 +533,7 @@ def test_what_a_layer_took_away_does_not_come_back(tmp_path: Path) -> None:
     )
     base = make(tmp_path / "base", OURS)
     state.write(state.capture(var, {}), var, base, "base")
-    state.forget(base, tmp_path / "top", {"lib/a/y", "lib/b"})
+    state.forget(base, make(tmp_path / "top", {}), {"lib/a/y", "lib/b"})
     assert {name for name, kind in read(tmp_path / "top").items() if isinstance(kind, File)} == {
         "usr/lib/apt-ostree/seeds.d/base", "usr/lib/tmpfiles.d/00-apt-ostree-base.conf",
     }  # fmt: skip
@@ -461,8 +548,8 @@ def test_lists_that_have_nothing_of_it_stay_the_bases(tmp_path: Path) -> None:
     var = make(tmp_path / "var", {"lib/a/x": File("base")})
     base = make(tmp_path / "base", OURS)
     state.write(state.capture(var, {}), var, base, "base")
-    state.forget(base, tmp_path / "top", {"lib/other"})
-    assert not (tmp_path / "top").exists()
+    state.forget(base, make(tmp_path / "top", {}), {"lib/other"})
+    assert read(tmp_path / "top") == {}
 
 
 def test_the_lists_of_a_base_that_is_a_layer_stay(tmp_path: Path) -> None:
