@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import TreeError
+from ..host.door import Tree
 from ..host.files import check_space, copy_metadata, remove_tree
 from ..host.paths import beneath, walk
 from ..inputs import debconf
@@ -124,7 +125,7 @@ def settle(job: Job, stack: Stack, var_before: state.Snapshot) -> None:
     _keep_answers(job, top)
     _mark_automatic(job, top)
     stack.layers.append(top)
-    _zero_source_times(job, stack.layers)
+    _zero_source_times(stack.layers)
 
 
 def _capture_var(job: Job, before: state.Snapshot, top: Path) -> bool:
@@ -164,13 +165,12 @@ def _mark_automatic(job: Job, top: Path) -> None:
     place.write_text((known.read_text() if known else "") + "".join(stanzas))
 
 
-def _zero_source_times(job: Job, layers: Sequence[Path]) -> None:
+def _zero_source_times(layers: Sequence[Path]) -> None:
     """Make byte code that scripts compiled valid in a deployment; what packages ship stays as it is."""
     info = f"{state.SYSIMAGE}/dpkg/info"
-    lists = [path for layer in layers if (found := beneath(layer, info)) for path in found.glob("*.list")]
-    keep = bytecode.shipped(path for path in lists if path.is_file() and not path.is_symlink())
+    keep = {name for layer in layers for name in bytecode.shipped(Tree(layer), info)}
     for layer in layers:
-        bytecode.zero_source_times(layer, keep, job.spare)
+        bytecode.zero_source_times(layer, keep)
 
 
 def _remove_litter(layer: Path, base: Path) -> None:

@@ -6,34 +6,34 @@ it again at each start, and could not keep the result.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from pathlib import Path
 
-from ..host.files import replace_content
-from ..host.paths import walk
+from ..host.door import Tree
 from . import opt
 
 CACHE = "__pycache__"
 
 
-def shipped(lists: Iterable[Path]) -> set[str]:
-    """The .pyc files that packages ship themselves, from their .list files: these stay as their md5sums say."""
+def shipped(tree: Tree, info: str) -> set[str]:
+    """The .pyc files that packages ship themselves, from the .list files of dpkg's directory ``info`` in a tree: these
+    stay as their md5sums say."""
     return {
         line.lstrip("/") if not line.startswith("/lib/") else f"usr{line}"
-        for listing in lists
-        for line in listing.read_text(errors="surrogateescape").splitlines()
+        for name in tree.names(info)
+        if name.endswith(".list")
+        for line in (tree.text(f"{info}/{name}") or "").split("\n")
         if line.endswith(".pyc")
     }
 
 
-def zero_source_times(tree: Path, keep: Collection[str], spare: Path) -> None:
+def zero_source_times(top: Path, keep: Collection[str]) -> None:
     """Set the source times of a tree's .pyc files to 0, except in the files ``keep``; see ``zero_source_time``."""
-    for entry in walk(tree):
-        if entry.name.endswith(".pyc") and entry.is_file(follow_symlinks=False):
-            path = Path(entry.path)
-            if path.parent.name == CACHE and _as_listed(os.path.relpath(path, tree)) not in keep:
-                zero_source_time(path, spare)
+    tree = Tree(top)
+    for entry in tree.walk():
+        in_cache = entry.is_file and entry.name.endswith(".pyc") and entry.name.split("/")[-2:-1] == [CACHE]
+        if in_cache and _as_listed(entry.name) not in keep:
+            zero_source_time(tree, entry.name)
 
 
 def _as_listed(name: str) -> str:
@@ -44,18 +44,16 @@ def _as_listed(name: str) -> str:
     return name
 
 
-def zero_source_time(path: Path, spare: Path) -> None:
-    """Set the source time in a timestamp-based .pyc to 0; others, and what is none, stay. Never writes to a shared
-    file: ``spare`` is for a copy, see files.replace_content."""
-    with path.open("rb") as file:
-        header = file.read(16)
-    if not has_time(header) or header[8:12] == bytes(4):
+def zero_source_time(tree: Tree, name: str) -> None:
+    """Set the source time in a timestamp-based .pyc to 0; others, and what is none, stay. Never writes to a file that
+    may be shared: the name gets a file of its own. Raises TreeError for one that is too large to be byte code."""
+    file = tree.open_file(name)
+    if file is None:
         return
-    if path.stat().st_nlink > 1:
-        replace_content(path, path, spare)
-    with path.open("r+b") as file:
-        file.seek(8)
-        file.write(bytes(4))
+    with file:
+        header = file.read(16)
+    if has_time(header) and header[8:12] != bytes(4) and (content := tree.read(name)) is not None:
+        tree.replace_content(name, content[:8] + bytes(4) + content[12:])
 
 
 def has_time(header: bytes) -> bool:

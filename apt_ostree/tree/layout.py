@@ -7,13 +7,12 @@ at the top is a mount point or a link.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from ..errors import TreeError
-from ..host.files import copy_metadata, remove_tree
+from ..host.door import Tree
 from ..tools import ostree
 from . import bytecode, opt, state, units, users
 
@@ -39,90 +38,109 @@ _RUN_RECORDS = ("etc/hostname", "etc/resolv.conf", "etc/mtab.apt-ostree", "var/l
                 "var/log/wtmp", "var/log/faillog", "var/lib/dbus/machine-id")  # fmt: skip
 """Files that tell of the machine the tree was made on, or that every boot makes by itself."""
 
+_DPKG = "lib/dpkg"
+"""dpkg's database in the /var of a plain root."""
+
 
 def convert(root: Path) -> None:
-    """Turn a plain Debian root into a tree to commit, in place. Raises TreeError."""
-    if not (root / "var/lib/dpkg/status").is_file():
-        raise TreeError("the root has no dpkg database", f"{root / 'var/lib/dpkg/status'} does not exist")
+    """Turn a plain Debian root into a tree to commit, in place.
+
+    Its packages' scripts wrote it: a link in the way of what is made here is replaced where that is ours alone to say,
+    and otherwise refused. Raises TreeError.
+    """
+    tree = Tree(root)
     for name in ("usr", "etc", "var"):
-        if (root / name).is_symlink():
+        if tree.has_link(name):
             raise TreeError(f"/{name} is a link", "a tree keeps it as a directory")
-    for name in _RUN_RECORDS:
-        place = root / name
-        # A link is a package's doing (systemd-resolved's resolv.conf).
-        if place.is_file() and not place.is_symlink():
-            place.unlink()
-    for file in sorted((root / "var/lib/dpkg").glob("*-old")) + sorted((root / "var/cache/debconf").glob("*-old")):
-        file.unlink()
-    for name in ("lock", "lock-frontend", "triggers/Lock"):
-        (root / "var/lib/dpkg" / name).unlink(missing_ok=True)
-    keep = bytecode.shipped((root / "var/lib/dpkg/info").glob("*.list"))
-    bytecode.zero_source_times(root, keep, root.with_name(f"{root.name}.spare"))
-    _move_state(root)
-    _move_top(root)
+    if not tree.has_file(f"var/{_DPKG}/status"):
+        raise TreeError("the root has no dpkg database", f"{root}/var/{_DPKG}/status does not exist")
+    _drop_records(tree)
+    keep = bytecode.shipped(tree, f"var/{_DPKG}/info")
+    bytecode.zero_source_times(root, keep)
+    _move_state(tree)
+    _move_top(tree)
     links = opt.move(root / "var", {}, root)
-    (root / "etc").rename(root / "usr/etc")
+    _move(tree, "etc", "usr/etc")
     units.drop_identity(root)
     # Not an empty file: that would keep presets from being applied on the first boot (machine-id(5)).
-    machine_id = root / "usr/etc/machine-id"
-    machine_id.unlink(missing_ok=True)
-    machine_id.write_text("uninitialized\n")
-    machine_id.chmod(0o444)
+    tree.remove("usr/etc/machine-id")
+    tree.write("usr/etc/machine-id", b"uninitialized\n", 0o444)
     captured = state.capture(root / "var", {})
     captured = replace(captured, lines=(*captured.lines, *links))
     state.write(captured, root / "var", root, "base")
     units.write(root)
-    text = users.sysusers(users.read(root / "usr/etc"))
-    listing = root / users.SYSUSERS / "apt-ostree-base.conf"
-    state.make_parents(root, listing)
-    remove_tree(listing)
-    listing.write_text(text)
+    state.write_file(tree, f"{users.SYSUSERS}/apt-ostree-base.conf", users.sysusers(users.read(root / "usr/etc")))
     for name, mode in MOUNT_POINTS.items():
-        remove_tree(root / name)
-        (root / name).mkdir()
-        (root / name).chmod(mode)
+        tree.remove(name)
+        tree.make_directory(name, mode)
 
 
-def _move_state(root: Path) -> None:
+def _drop_records(tree: Tree) -> None:
+    """Remove what tells of the machine that the root was made on, and of the run itself."""
+    for name in _RUN_RECORDS:
+        # A link is a package's doing (systemd-resolved's resolv.conf).
+        if tree.has_file(name):
+            tree.remove(name)
+    old = [
+        f"{directory}/{name}"
+        for directory in (f"var/{_DPKG}", "var/cache/debconf")
+        for name in tree.names(directory)
+        if name.endswith("-old")
+    ]
+    for name in (*old, *(f"var/{_DPKG}/{name}" for name in ("lock", "lock-frontend", "triggers/Lock"))):
+        tree.remove(name)
+
+
+def _move_state(tree: Tree) -> None:
     for name in state.LINKED:
-        source, target = root / "var" / name, root / state.SYSIMAGE / state.sysimage_name(name)
-        state.make_parents(root, target)
-        if source.is_dir() and not source.is_symlink():
-            source.rename(target)
+        source, target = f"var/{name}", f"{state.SYSIMAGE}/{state.sysimage_name(name)}"
+        tree.make_directory(os.path.dirname(source))
+        if tree.has(source):
+            _move(tree, source, target)
         else:
-            target.mkdir()
-            target.chmod(0o755)
-        source.parent.mkdir(parents=True, exist_ok=True)
-        source.symlink_to(f"/{state.SYSIMAGE}/{state.sysimage_name(name)}")
-
+            tree.make_directory(target)
+        tree.symlink(source, f"/{target}")
     for name in state.LINKED_FILES:
-        source, target = root / "var" / name, root / state.SYSIMAGE / state.sysimage_name(name)
-        if source.is_file():
-            source.rename(target)
-            source.symlink_to(f"/{state.SYSIMAGE}/{target.name}")
+        source, target = f"var/{name}", f"{state.SYSIMAGE}/{state.sysimage_name(name)}"
+        if tree.has_file(source):
+            tree.move(source, tree, target)
+            tree.symlink(source, f"/{target}")
 
 
-def _move_top(root: Path) -> None:
+def _move(tree: Tree, source: str, target: str) -> None:
+    """Move a directory to where nothing is, or an empty directory. Raises TreeError where either is something else."""
+    if not tree.has_directory(source):
+        raise TreeError(f"/{source} is not a directory", f"it is to become /{target}")
+    tree.make_directory(os.path.dirname(target))
+    if tree.names(target) or (tree.has(target) and not tree.has_directory(target)):
+        raise TreeError(f"/{target} exists already", f"/{source} is to become it")
+    tree.move(source, tree, target)
+
+
+def _move_top(tree: Tree) -> None:
     """Make the LINKS; what their names held goes to where they lead, while that is in /var."""
     for name, target in LINKS.items():
-        source = root / name
-        if source.is_dir() and not source.is_symlink():
-            place = root / target.removeprefix("../")
-            if target.startswith("run/") or name == "ostree":
-                remove_tree(source)
-            elif place.is_dir():
-                for entry in sorted(source.iterdir()):
-                    shutil.move(entry, place / entry.name)
-                copy_metadata(source, place)
-                source.rmdir()
-            else:
-                source.rename(place)
-        elif os.path.lexists(source):
-            source.unlink()
-        source.symlink_to(target)
+        if tree.has_directory(name) and not target.startswith("run/") and name != "ostree":
+            _move_into(tree, name, target.removeprefix("../"))
+        tree.remove(name)
+        tree.symlink(name, target)
     # The kernel package's links to /boot at the top.
     for name in ("vmlinuz", "vmlinuz.old", "initrd.img", "initrd.img.old"):
-        (root / name).unlink(missing_ok=True)
+        tree.remove(name)
+
+
+def _move_into(tree: Tree, source: str, place: str) -> None:
+    """Move a directory to its place, or what it holds, where the place is a directory already. Raises TreeError."""
+    if not tree.has(place):
+        tree.move(source, tree, place)
+        return
+    if not tree.has_directory(place):
+        raise TreeError(f"/{place} is a link, or not a directory", f"what /{source} holds belongs there")
+    for name in tree.names(source):
+        if tree.has(f"{place}/{name}"):
+            raise TreeError(f"/{place}/{name} exists already", f"/{source}/{name} belongs there")
+        tree.move(f"{source}/{name}", tree, f"{place}/{name}")
+    tree.copy_metadata(tree, source, place)
 
 
 def audit(repo: Path, commit: str, base: str | None = None) -> None:

@@ -344,7 +344,7 @@ def forget(base: Path, target: Path, names: Collection[str]) -> None:
         lines = _lines_of(tree, file)
         kept = [line for line in lines if _named(line) not in names]
         if kept != lines:
-            _write_file(Tree(target), file, kept)
+            write_file(Tree(target), file, "".join(f"{line}\n" for line in kept))
 
 
 def _named(line: str) -> str:
@@ -355,13 +355,14 @@ def _named(line: str) -> str:
 
 def _write_lines(target: Tree, name: str, lines: Sequence[str]) -> None:
     if lines:
-        _write_file(target, name, lines)
+        write_file(target, name, "".join(f"{line}\n" for line in lines))
 
 
-def _write_file(target: Tree, name: str, lines: Sequence[str]) -> None:
+def write_file(target: Tree, name: str, text: str, mode: int = 0o644) -> None:
+    """Put a file of ours into a tree, in the place of anything that is there, with the directories above it."""
     target.make_directory(_above(name))
     target.remove(name)
-    target.write(name, "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape"))
+    target.write(name, text.encode(errors="surrogateescape"), mode)
 
 
 def make_parents(target: Path, place: Path) -> None:

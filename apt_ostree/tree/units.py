@@ -8,13 +8,12 @@ image, and would change with every new layer. Such files never enter a commit.
 
 from __future__ import annotations
 
-import os
+import fnmatch
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
-from ..host.files import remove_tree
-from ..host.paths import beneath
+from ..host.door import Tree
 from . import state
 
 IDENTITY = {
@@ -36,53 +35,47 @@ _UNITS = (
 )  # fmt: skip
 _PROGRAMS = ("settle-accounts", "merge-accounts", "seed-var", "make-identity", "note-boot")
 _DIRECTORY = "usr/lib/apt-ostree"
+_WANTS = "usr/lib/systemd/system/sysinit.target.wants"
+_CERTIFICATES = "usr/etc/ssl/certs"
 
 
 def drop_identity(tree: Path) -> bool:
     """Remove a machine's own keys, and links to them, from a tree; returns whether there were any."""
     found = False
+    root = Tree(tree)
     for top, patterns in IDENTITY.items():
         for pattern in patterns:
-            directory = beneath(tree, Path(top, pattern).parent)
-            if directory is None or directory.is_symlink():
-                continue
-            for path in sorted(directory.glob(Path(pattern).name)):
-                if not path.is_dir() or path.is_symlink():
-                    path.unlink()
+            directory, _, last = f"{top}/{pattern}".rpartition("/")
+            for name in fnmatch.filter(root.names(directory), last):
+                if not root.has_directory(f"{directory}/{name}"):
+                    root.remove(f"{directory}/{name}")
                     found = True
-    certificates = beneath(tree, "usr/etc/ssl/certs")
-    if found and certificates is not None and not certificates.is_symlink():
-        for path in sorted(certificates.iterdir()):
-            # openssl's hash link.
-            if path.is_symlink() and os.readlink(path) == "ssl-cert-snakeoil.pem":
-                path.unlink()
+    for name in root.names(_CERTIFICATES) if found else []:
+        # openssl's hash link.
+        if root.link(f"{_CERTIFICATES}/{name}") == "ssl-cert-snakeoil.pem":
+            root.remove(f"{_CERTIFICATES}/{name}")
     return found
 
 
 def is_shipped(tree: Path) -> bool:
     """True if a tree has any of these programs, in any version."""
-    return any(beneath(tree, f"{_DIRECTORY}/{name}") is not None for name in _PROGRAMS)
+    return any(Tree(tree).has(f"{_DIRECTORY}/{name}") for name in _PROGRAMS)
 
 
 def is_current(tree: Path) -> bool:
     """True if a tree has all of them as this version writes them."""
-    places = ((beneath(tree, name), text) for name, text, _ in _files())
-    return all(place is not None and place.is_file() and place.read_text() == text for place, text in places)
+    return all(Tree(tree).text(name) == text for name, text, _ in _files())
 
 
 def write(target: Path) -> None:
     """Put the programs, the units and the rules for linked state into the tree ``target``."""
+    tree = Tree(target)
     for name, text, mode in _files():
-        place = target / name
-        state.make_parents(target, place)
-        remove_tree(place)
-        place.write_text(text)
-        place.chmod(mode)
+        state.write_file(tree, name, text, mode)
     for name in _UNITS:
-        wants = target / "usr/lib/systemd/system/sysinit.target.wants" / name
-        state.make_parents(target, wants)
-        remove_tree(wants)
-        wants.symlink_to(f"../{name}")
+        tree.make_directory(_WANTS)
+        tree.remove(f"{_WANTS}/{name}")
+        tree.symlink(f"{_WANTS}/{name}", f"../{name}")
 
 
 def _files() -> Iterator[tuple[str, str, int]]:

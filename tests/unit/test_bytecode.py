@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from apt_ostree.host.door import Tree
 from apt_ostree.tree import bytecode
 
 MAGIC = bytes.fromhex("cb0d0d0a")
@@ -31,7 +32,7 @@ UNCHECKED = MAGIC + (3).to_bytes(4, "little") + b"hashhash" + b"code"
 def test_zero_source_time_sets_the_source_time_alone(tmp_path: Path, before: bytes, after: bytes) -> None:
     path = tmp_path / "x.pyc"
     path.write_bytes(before)
-    bytecode.zero_source_time(path, path.with_name("spare"))
+    bytecode.zero_source_time(Tree(tmp_path), "x.pyc")
     assert path.read_bytes() == after
 
 
@@ -40,7 +41,7 @@ def test_zero_source_time_never_writes_to_a_file_with_another_name(tmp_path: Pat
     shared.write_bytes(TIMESTAMP)
     shared.chmod(0o640)
     os.link(shared, path)
-    bytecode.zero_source_time(path, path.with_name("spare"))
+    bytecode.zero_source_time(Tree(tmp_path), "x.pyc")
     assert (shared.read_bytes(), path.read_bytes()) == (TIMESTAMP, ZEROED)
     assert path.stat().st_mode & 0o7777 == 0o640
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["object", "x.pyc"]
@@ -54,11 +55,11 @@ def test_zero_source_times_leaves_what_a_package_ships_and_what_lies_elsewhere(t
     for name in names:
         (tmp_path / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "tree" / name).write_bytes(TIMESTAMP)
-    listing = tmp_path / "x.list"
-    listing.write_text(
+    (tmp_path / "tree/info").mkdir()
+    (tmp_path / "tree/info/x.list").write_text(
         "/.\n/lib/python3/__pycache__/shipped.pyc\n/opt/x/__pycache__/shipped.pyc\n"
         "/usr/local/lib/__pycache__/shipped.pyc\n/usr/lib/python3/made.py\n"
     )
-    bytecode.zero_source_times(tmp_path / "tree", bytecode.shipped([listing]), tmp_path / "spare")
+    bytecode.zero_source_times(tmp_path / "tree", bytecode.shipped(Tree(tmp_path / "tree"), "info"))
     found = [(tmp_path / "tree" / name).read_bytes() for name in names]
     assert found == [ZEROED, TIMESTAMP, TIMESTAMP, TIMESTAMP, TIMESTAMP]

@@ -1,0 +1,138 @@
+"""A plain root becomes a tree, and nothing that its scripts left in it leads the work to the host."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from apt_ostree.errors import TreeError
+from apt_ostree.tree import layout
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Path:
+    """A place of the host with files that a composed root may neither have nor change."""
+    place = tmp_path / "host"
+    place.mkdir()
+    for name in ("passwd", "wtmp", "status-old", "passwords.dat", "hostname", "machine-id", "ssh_host_rsa_key"):
+        (place / name).write_text(f"the host's {name}")
+    return place
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A small plain root."""
+    top = tmp_path / "root"
+    for name in (
+        "usr/bin", "usr/local/bin", "etc", "var/lib/dpkg/info", "var/cache/debconf", "var/log", "home", "root", "srv",
+        "mnt", "media", "opt", "boot", "tmp",
+    ):  # fmt: skip
+        (top / name).mkdir(parents=True)
+    (top / "var/lib/dpkg/status").write_text("Package: base\n")
+    (top / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nwww:x:33:33:www:/var/www:/bin/sh\n")
+    (top / "etc/group").write_text("root:x:0:\nwww:x:33:\n")
+    (top / "var/log/wtmp").write_text("logins")
+    (top / "etc/hostname").write_text("builder\n")
+    return top
+
+
+def listing(place: Path) -> list[tuple[str, int, tuple[int, int], bytes]]:
+    return sorted(
+        (
+            os.fspath(path),
+            path.lstat().st_mode,
+            (path.lstat().st_uid, path.lstat().st_gid),
+            path.read_bytes() if path.is_file() else b"",
+        )
+        for path in (place, *place.rglob("*"))
+    )
+
+
+def test_a_plain_root_becomes_a_tree(root: Path) -> None:
+    (root / "home/me").mkdir()
+    (root / "opt/vendor").mkdir()
+    (root / "opt/vendor/file").write_text("vendor's")
+    layout.convert(root)
+    assert {name: os.readlink(root / name) for name in layout.LINKS} == layout.LINKS
+    for name, mode in layout.MOUNT_POINTS.items():
+        assert stat.S_IMODE((root / name).stat().st_mode) == mode
+        assert list((root / name).iterdir()) == []
+    assert not os.path.lexists(root / "etc")
+    assert (root / "usr/lib/sysimage/dpkg/status").read_text() == "Package: base\n"
+    assert (root / "usr/etc/machine-id").read_text() == "uninitialized\n"
+    assert stat.S_IMODE((root / "usr/etc/machine-id").stat().st_mode) == 0o444
+    assert not (root / "usr/etc/hostname").exists()
+    assert not (root / "usr/share/factory/var/log/wtmp").exists()
+    assert (root / "usr/share/factory/var/home/me").is_dir()
+    assert (root / "usr/lib/opt/vendor/file").read_text() == "vendor's"
+    assert "u www 33:www" in (root / "usr/lib/sysusers.d/apt-ostree-base.conf").read_text()
+    assert "L /var/opt/vendor - - - - /usr/lib/opt/vendor" in (
+        (root / "usr/lib/tmpfiles.d/00-apt-ostree-base.conf").read_text()
+    )
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        {"usr": ""}, {"etc": ""}, {"var": ""}, {"var/home": ""}, {"var/roothome": ""}, {"var/opt": ""},
+        {"var/usrlocal": ""}, {"var/srv": ""}, {"var/cache": ""}, {"var/lib": ""}, {"var/lib/dpkg": ""},
+        {"var/lib/systemd": ""}, {"var/lib/ucf": ""}, {"var/cache/debconf": ""}, {"usr/lib": ""},
+        {"usr/lib/sysimage": ""}, {"usr/lib/sysimage/dpkg": ""}, {"usr/lib/tmpfiles.d": ""}, {"usr/share": ""},
+        {"usr/lib/systemd": ""}, {"usr/lib/sysusers.d": ""}, {"usr/lib/apt-ostree": ""}, {"usr/etc": ""},
+    ],
+    ids=lambda planted: next(iter(planted)),
+)  # fmt: skip
+def test_a_link_in_the_way_is_refused_and_not_followed(root: Path, host: Path, planted: dict[str, str]) -> None:
+    (root / "home/passwd").write_text("planted")
+    (root / "srv/wtmp").write_text("planted")
+    for name in planted:
+        place = root / name
+        if place.is_dir():
+            place.rename(root / "aside")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(host)
+    before = listing(host)
+    with pytest.raises(TreeError):
+        layout.convert(root)
+    assert listing(host) == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "var/log", "var/spool", "var/lib/apt", "etc/machine-id", "etc/hostname", "etc/ssh", "etc/ssl", "etc/apt",
+        "home", "root", "opt", "usr/local", "boot", "tmp", "run", "var/log/wtmp", "var/lib/dpkg/status-old",
+        "etc/passwd", "usr/lib/python3", "var/lib/dpkg/info", "vmlinuz",
+    ],
+)  # fmt: skip
+def test_a_link_that_is_in_nobodys_way_leads_nowhere(root: Path, host: Path, name: str) -> None:
+    place = root / name
+    if place.is_dir():
+        place.rename(root / "aside")
+    place.unlink(missing_ok=True)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(host / place.name if (host / place.name).is_file() else host)
+    before = listing(host)
+    layout.convert(root)
+    assert listing(host) == before
+    own = [path for path in root.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert [path for path in own if b"the host's" in path.read_bytes()] == []
+
+
+def test_what_stands_in_two_places_is_not_replaced(root: Path) -> None:
+    for name in ("home/me", "var/home/me"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(name)
+    with pytest.raises(TreeError, match="/var/home/me exists already"):
+        layout.convert(root)
+    assert (root / "var/home/me").read_text() == "var/home/me"
+
+
+def test_a_tree_that_has_a_place_of_ours_in_use_is_refused(root: Path) -> None:
+    (root / "usr/etc").mkdir()
+    (root / "usr/etc/file").touch()
+    with pytest.raises(TreeError, match="/usr/etc exists already"):
+        layout.convert(root)
