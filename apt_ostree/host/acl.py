@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Mapping
 
@@ -17,13 +16,13 @@ _USER, _GROUP = 0x02, 0x08
 """Tags of the entries that have an id."""
 
 
-def moved(path: str, users: Mapping[int, int], groups: Mapping[int, int]) -> dict[str, bytes]:
-    """The lists of a file that name an id with another number now, with the new one; the file itself is not changed.
+def moved(attributes: Mapping[str, bytes], users: Mapping[int, int], groups: Mapping[int, int]) -> dict[str, bytes]:
+    """The lists among a file's extended attributes that name an id with another number now, with the new one.
+
     Raises TreeError."""
     found = {}
-    for name in set(ATTRIBUTES) & set(os.listxattr(path, follow_symlinks=False)):
-        value = os.getxattr(path, name, follow_symlinks=False)
-        if (after := renumber(value, users, groups)) != value:
+    for name in ATTRIBUTES:
+        if name in attributes and (after := renumber(attributes[name], users, groups)) != attributes[name]:
             found[name] = after
     return found
 

@@ -24,7 +24,7 @@ def renumber(job: Job, view: View, trees: Iterable[Path]) -> None:
             if (path := _written(job, view, listing)) is not None:
                 _rewrite(job, path, renumbered(path.read_text(errors="surrogateescape"), moves))
     for tree in trees:
-        users.renumber_files(tree, moves, job.spare)
+        users.renumber_files(tree, moves)
 
 
 def allot_subids(job: Job, view: View) -> None:

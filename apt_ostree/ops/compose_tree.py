@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ from pathlib import Path
 
 from ..errors import ScriptError, TreeError, UsageError, without_credentials
 from ..host import lifetime, proc
+from ..host.door import Tree
 from ..host.files import remove_tree, scratch_directory, sync_filesystem
-from ..host.paths import resolve
 from ..inputs import manifest
 from ..inputs.manifest import File, Manifest
 from ..model import Package
@@ -27,6 +26,9 @@ from .transaction import require_root
 
 VARIANT = "apt"
 """The variant with apt, and nothing else beyond the essential packages: the manifest says the rest."""
+
+_DEBS = "apt-ostree-debs"
+"""A directory of the root, for as long as the manifest's local packages are installed from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +153,15 @@ def _install_local(root: Path, recipe: Manifest, log: Path) -> None:
     files = [Path(name) for name in recipe.packages if is_deb(name)]
     if not files:
         return
-    place = root / "apt-ostree-debs"
-    place.mkdir()
+    tree = Tree(root)
+    tree.remove(_DEBS)
+    tree.make_directory(_DEBS)
     for file in files:
         deb.control(file)
-        shutil.copy(file, place)
-    _in_root(root, ["dpkg", "--install", *(f"/{place.name}/{file.name}" for file in files)], log, "local packages")
-    remove_tree(place)
+        with file.open("rb") as content:
+            tree.write(f"{_DEBS}/{file.name}", content)
+    _in_root(root, ["dpkg", "--install", *(f"/{_DEBS}/{file.name}" for file in files)], log, "local packages")
+    tree.remove(_DEBS)
 
 
 def _in_root(root: Path, command: list[str], log: Path, what: str) -> None:
@@ -174,58 +178,54 @@ def _in_root(root: Path, command: list[str], log: Path, what: str) -> None:
 def _customise(root: Path, composition: Composition, log: Path, reporter: Reporter) -> None:
     """Write the sources and the manifest's files, and run its scripts."""
     recipe = composition.recipe
-    _write_sources(root, composition.archives)
+    tree = Tree(root)
+    _write_sources(tree, composition.archives)
     if not recipe.recommends:
         # What is layered later follows the image's own choice (apt.conf(5)).
-        place = _make_parents(root, "/etc/apt/apt.conf.d/20recommends")
-        remove_tree(place)
-        place.write_text('APT::Install-Recommends "false";\n')
+        place = _make_parents(tree, "/etc/apt/apt.conf.d/20recommends")
+        tree.remove(place)
+        tree.write(place, b'APT::Install-Recommends "false";\n')
     for file in recipe.files:
-        _write_file(root, file)
+        _write_file(tree, file)
     for number, script in enumerate(recipe.postprocess):
         reporter.step(f"Running postprocess script {number + 1}")
         _in_root(root, ["/bin/sh", "-ec", script], log, f"postprocess script {number + 1}")
 
 
-def _write_file(root: Path, file: File) -> None:
+def _write_file(root: Tree, file: File) -> None:
     """Write a file of the manifest with its mode and owner. Raises UsageError."""
-    place = _make_parents(root, file.path)
-    if place.is_symlink() or place.is_file():
-        place.unlink()
     if file.content is not None:
         content = file.content.encode()
     else:
         assert file.source is not None
         content = file.source.read_bytes()
-    place.write_bytes(content)
     owner, _, group = file.owner.partition(":")
-    place.chmod(file.mode)
-    accounts = users.read(root / "etc")
-    shutil.chown(place, _number(accounts.passwd, owner), _number(accounts.group, group or owner))
-    # Another owner clears the bits that make a program setuid (chown(2)).
-    place.chmod(file.mode)
+    accounts = users.read(root.at("etc").top)
+    numbers = (_number(accounts.passwd, owner), _number(accounts.group, group or owner))
+    place = _make_parents(root, file.path)
+    if root.has_directory(place):
+        raise UsageError(f"cannot write {file.path}", f"/{place} is a directory of the tree")
+    root.write(place, content, file.mode, numbers)
 
 
-def _make_parents(root: Path, name: str) -> Path:
+def _make_parents(root: Tree, name: str) -> str:
     """Make the directories above a file of the tree, and return where it is, links followed in the tree alone.
 
     Raises UsageError where something else is in the way.
     """
-    directory = root
-    for part in Path(name.lstrip("/")).parts[:-1]:
-        inner = directory / part
-        found = resolve(f"/{inner.relative_to(root)}", root, root / "etc")
-        if found is not None and found[1].is_dir():
-            directory = found[1]
-        elif os.path.lexists(inner):
-            raise UsageError(
-                f"cannot write {name}", f"/{inner.relative_to(root)} does not lead to a directory of the tree"
-            )
+    directory = ""
+    *above, own = Path(name.lstrip("/")).parts
+    for part in above:
+        inner = f"{directory}/{part}".lstrip("/")
+        found = root.find(inner)
+        if found is not None and root.has_directory(found):
+            directory = found
+        elif root.has(inner):
+            raise UsageError(f"cannot write {name}", f"/{inner} does not lead to a directory of the tree")
         else:
-            inner.mkdir()
-            inner.chmod(0o755)
+            root.make_directory(inner)
             directory = inner
-    return directory / Path(name).name
+    return f"{directory}/{own}".lstrip("/")
 
 
 def _number(table: Mapping[str, Sequence[str]], name: str) -> int:
@@ -233,10 +233,13 @@ def _number(table: Mapping[str, Sequence[str]], name: str) -> int:
         return number
     if name not in table:
         raise UsageError(f"the tree has no user or group {name}", "a file of the manifest names it as its owner")
-    return int(table[name][2])
+    number = decimal(table[name][2])
+    if number is None:
+        raise UsageError(f"{name} has no number in the tree", "a file of the manifest names it as its owner")
+    return number
 
 
-def _write_sources(root: Path, archives: Sequence[str]) -> None:
+def _write_sources(root: Tree, archives: Sequence[str]) -> None:
     """The image's own sources: where it came from, in deb822 form, signed by the archive's keyring.
 
     Credentials of whoever composes stay behind.
@@ -249,15 +252,17 @@ def _write_sources(root: Path, archives: Sequence[str]) -> None:
             f"Signed-By: {mmdebstrap.KEYRING}\n"
         )
     place = _make_parents(root, "/etc/apt/sources.list.d/debian.sources")
-    remove_tree(_make_parents(root, "/etc/apt/sources.list"))
-    for stale in place.parent.iterdir():
-        remove_tree(stale)
-    place.write_text("\n".join(stanzas))
+    root.remove(_make_parents(root, "/etc/apt/sources.list"))
+    directory = os.path.dirname(place)
+    for stale in root.names(directory):
+        root.remove(f"{directory}/{stale}")
+    root.write(place, "\n".join(stanzas).encode())
 
 
 def _place_kernel(root: Path) -> str | None:
     """Put the kernel where OSTree boots it; returns its version, None for a tree without one. Raises TreeError."""
-    found = kernel.versions(root / "boot")
+    tree = Tree(root)
+    found = kernel.versions(tree.at("boot").top) if tree.has("boot") else []
     if not found:
         return None
     if len(found) > 1:
@@ -269,10 +274,10 @@ def _place_kernel(root: Path) -> str | None:
 def _make_initramfs(root: Path, version: str, work: Path, log: Path) -> None:
     """Make the initramfs from the finished tree: of a plain root it could hold a key that no commit may have."""
     state.populate(root, work / "var")
-    mount_point = root / "etc"
-    mount_point.mkdir()
+    tree = Tree(root)
+    tree.make_directory("etc")
     kernel.initramfs(bwrap.Sandbox(root, var=work / "var"), root, version, log)
-    mount_point.rmdir()
+    tree.remove_directory("etc")
 
 
 def _commit(

@@ -8,18 +8,15 @@ ostree's module exists for that alone in Debian (package ostree-boot).
 
 from __future__ import annotations
 
-import filecmp
 import os
-import shutil
-import stat
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import TreeError
 from ..host import proc
-from ..host.files import remove_tree
-from ..host.paths import beneath
+from ..host.door import Tree
 from ..sandbox.bwrap import Sandbox
 from ..tools import dpkg
 
@@ -48,35 +45,43 @@ class Kernels:
 
 def versions(boot: Path) -> list[str]:
     """The kernels that have an image in a /boot, the oldest first."""
-    found = [path.name.removeprefix("vmlinuz-") for path in boot.glob("vmlinuz-*") if _is_file(path)]
-    return sorted(found, key=dpkg.version_key)
-
-
-def _is_file(path: Path) -> bool:
-    """True for a file itself: a script's link leads to the host's files, and reading its FIFO never ends."""
-    return path.is_file() and not path.is_symlink()
+    tree = Tree(boot)
+    found = [name for name in tree.names() if name.startswith("vmlinuz-") and tree.has_file(name)]
+    return sorted((name.removeprefix("vmlinuz-") for name in found), key=dpkg.version_key)
 
 
 def populate(tree: Path, boot: Path) -> list[str]:
     """Fill ``boot`` with copies of a tree's kernels, as Debian has them in /boot; returns their versions."""
     boot.mkdir(exist_ok=True)
-    modules = beneath(tree, MODULES)
-    for place in sorted(modules.iterdir()) if modules is not None else []:
-        image = next((place / name for name in (IMAGE, UNUSED) if _is_file(place / name)), None)
-        if image is None or place.is_symlink():
+    base, made = Tree(tree), Tree(boot)
+    for version in base.names(MODULES):
+        place = f"{MODULES}/{version}"
+        image = next((name for name in (IMAGE, UNUSED) if base.has_file(f"{place}/{name}")), None)
+        if image is None:
             continue
-        shutil.copyfile(image, boot / f"vmlinuz-{place.name}")
+        _copy(base, f"{place}/{image}", made, f"vmlinuz-{version}")
         for name in _WITH_IMAGE:
-            if _is_file(place / name):
-                shutil.copyfile(place / name, boot / f"{name}-{place.name}")
+            _copy(base, f"{place}/{name}", made, f"{name}-{version}")
     return versions(boot)
+
+
+def _copy(source: Tree, name: str, target: Tree, to: str) -> None:
+    """Copy the content of a file, if it is one: a script's link leads to the host's files, and reading its FIFO never
+    ends."""
+    file = source.open_file(name)
+    if file is not None:
+        with file:
+            target.remove(to)
+            target.write(to, file)
 
 
 def read(tree: Path) -> Kernels | None:
     """The kernels of a finished tree, as ``place_all`` returned them when it was made."""
-    modules = tree / MODULES
-    boots = [place.parent.name for place in modules.glob(f"*/{IMAGE}")]
-    others = [place.parent.name for place in modules.glob(f"*/{UNUSED}")]
+    base = Tree(tree)
+    boots, others = (
+        [version for version in base.names(MODULES) if base.has_file(f"{MODULES}/{version}/{name}")]
+        for name in (IMAGE, UNUSED)
+    )
     return Kernels(boots[0], tuple(sorted(others, key=dpkg.version_key))) if boots else None
 
 
@@ -108,53 +113,60 @@ def place_all(root: Path, boot: Path, before: Iterable[str]) -> tuple[Kernels | 
     boots is another image than the tree had for booting. Raises TreeError for a kernel without modules, and where
     the last one is gone.
     """
-    present, old, boots = versions(boot), set(before), choose(boot, before)
+    tree, present, old, boots = Tree(root), versions(boot), set(before), choose(boot, before)
     for version in sorted(old - set(present)):
         for name in (IMAGE, UNUSED, INITRAMFS, *_WITH_IMAGE):
-            if left := beneath(root, f"{MODULES}/{version}/{name}"):
-                remove_tree(left)
+            if tree.has_directory(f"{MODULES}/{version}"):
+                tree.remove(f"{MODULES}/{version}/{name}")
     if boots is None:
         if old:
             raise none_left(sorted(old))
         return None, False
     changed = False
     for version in present:
-        changed |= _place(root, boot, version, boots=version == boots)
+        changed |= _place(tree, Tree(boot), version, boots=version == boots)
     return Kernels(boots, tuple(version for version in present if version != boots)), changed
 
 
-def _place(root: Path, boot: Path, version: str, *, boots: bool) -> bool:
+def _place(root: Tree, boot: Tree, version: str, *, boots: bool) -> bool:
     """Put one kernel where it belongs; returns whether a booting one is new there."""
-    modules = beneath(root, f"{MODULES}/{version}")
-    if modules is None or modules.is_symlink() or not modules.is_dir():
-        raise TreeError(f"kernel {version} has no modules", f"/{MODULES}/{version} does not exist")
-    image = boot / f"vmlinuz-{version}"
+    modules = f"{MODULES}/{version}"
+    if not root.has_directory(modules):
+        raise TreeError(f"kernel {version} has no modules", f"/{modules} does not exist, or is not a directory")
     wanted, other = (IMAGE, UNUSED) if boots else (UNUSED, IMAGE)
-    place = modules / wanted
-    changed = not _is_file(place) or not filecmp.cmp(place, image, shallow=False)
-    if changed:
-        _replace(image, place)
-    remove_tree(modules / other)
+    changed = _update(boot, f"vmlinuz-{version}", root, f"{modules}/{wanted}")
+    root.remove(f"{modules}/{other}")
     if not boots:
-        remove_tree(modules / INITRAMFS)
+        root.remove(f"{modules}/{INITRAMFS}")
     for name in _WITH_IMAGE:
-        source = boot / f"{name}-{version}"
-        if _is_file(source):
-            target = modules / name
-            if not _is_file(target) or not filecmp.cmp(target, source, shallow=False):
-                _replace(source, target)
+        _update(boot, f"{name}-{version}", root, f"{modules}/{name}")
     return boots and changed
 
 
-def _replace(source: Path, target: Path) -> None:
-    remove_tree(target)
-    shutil.copyfile(source, target)
-    target.chmod(0o644)
+def _update(source: Tree, name: str, target: Tree, to: str) -> bool:
+    """Make a file the same as another, if that is one; returns whether it was not."""
+    if not source.has_file(name) or _same(source, name, target, to):
+        return False
+    _copy(source, name, target, to)
+    return True
+
+
+def _same(a: Tree, name: str, b: Tree, other: str) -> bool:
+    with ExitStack() as held:
+        files = [tree.open_file(inner) for tree, inner in ((a, name), (b, other))]
+        opened = [held.enter_context(file) for file in files if file is not None]
+        if len(opened) < len(files):
+            return False
+        while True:
+            one, two = (file.read(1 << 20) for file in opened)
+            if one != two or not one:
+                return one == two
 
 
 def place(root: Path, version: str) -> None:
     """Move the one kernel of a plain root from its /boot to where OSTree looks for it. Raises TreeError."""
-    _place(root, root / "boot", version, boots=True)
+    tree = Tree(root)
+    _place(tree, tree.at("boot"), version, boots=True)
 
 
 def etc_archive(etc: Path, names: Sequence[str], target: Path) -> None:
@@ -164,11 +176,12 @@ def etc_archive(etc: Path, names: Sequence[str], target: Path) -> None:
     Documentation/driver-api/early-userspace/buffer-format.rst) depends on names, modes, owners and contents
     alone. Raises TreeError for what is not a regular file; a link is not followed.
     """
+    own = Tree(etc)
     members: dict[str, tuple[int, int, int, bytes]] = {}
     for name in sorted(set(names)):
         inner = name.removeprefix("/etc/")
-        source = beneath(etc, inner)
-        if source is None or not stat.S_ISREG(source.lstat().st_mode):
+        status, content = own.status(inner), own.read(inner)
+        if status is None or content is None:
             raise TreeError(
                 f"{name} is tracked for the initramfs, but is not a regular file",
                 f"looked for in {etc}",
@@ -176,10 +189,10 @@ def etc_archive(etc: Path, names: Sequence[str], target: Path) -> None:
             )
         # The kernel gives these to directories that the first one has already.
         for parent in reversed(Path(inner).parents):
-            status = (etc / parent).lstat()
-            members[os.fspath("etc" / parent)] = (status.st_mode, status.st_uid, status.st_gid, b"")
-        status = source.lstat()
-        members[f"etc/{inner}"] = (status.st_mode, status.st_uid, status.st_gid, source.read_bytes())
+            above = own.status("" if parent == Path() else parent.as_posix())
+            if above is not None:
+                members[os.fspath("etc" / parent)] = (above.st_mode, above.st_uid, above.st_gid, b"")
+        members[f"etc/{inner}"] = (status.st_mode, status.st_uid, status.st_gid, content)
     with target.open("wb") as file:
         for number, (path, (mode, uid, gid, content)) in enumerate([*members.items(), ("TRAILER!!!", (0, 0, 0, b""))]):
             encoded = os.fsencode(path) + bytes(1)
@@ -192,19 +205,20 @@ def etc_archive(etc: Path, names: Sequence[str], target: Path) -> None:
 def inputs_changed(layers: Iterable[Path], version: str) -> bool:
     """True if layers over a base change what the base's initramfs was made of."""
     names = (*INPUTS, f"{MODULES}/{version}")
-    return any(beneath(layer, name) is not None for layer in layers for name in names)
+    return any(Tree(layer).has(name) for layer in layers for name in names)
 
 
 def has_dracut(tree: Path) -> bool:
     """True if a tree can make an initramfs that OSTree boots."""
-    return (tree / "usr/bin/dracut").is_file()
+    base = Tree(tree)
+    return (found := base.find("usr/bin/dracut")) is not None and base.has_file(found)
 
 
 def require_dracut(tree: Path) -> None:
     """Refuse a tree without dracut. Raises TreeError."""
     if has_dracut(tree):
         return
-    has_other = (tree / "usr/sbin/mkinitramfs").exists() or (tree / "usr/sbin/update-initramfs").exists()
+    has_other = any(Tree(tree).has(f"usr/sbin/{name}") for name in ("mkinitramfs", "update-initramfs"))
     raise TreeError(
         "the tree cannot make an initramfs that boots OSTree",
         f"only dracut can, and {'the tree has initramfs-tools' if has_other else 'the tree has no dracut'}",
@@ -218,11 +232,11 @@ def initramfs(sandbox: Sandbox, root: Path, version: str, log: Path, arguments: 
     ``arguments`` are further ones for dracut(8). Raises TreeError, with dracut's last lines.
     """
     require_dracut(root)
-    image = f"/{MODULES}/{version}/{INITRAMFS}"
+    tree, image = Tree(root), f"{MODULES}/{version}/{INITRAMFS}"
     command = [
         "dracut",
         # First: a word among the arguments that belongs to no option would be taken for the image, and overwritten.
-        image,
+        f"/{image}",
         version,
         "--force",
         "--no-hostonly",
@@ -230,16 +244,15 @@ def initramfs(sandbox: Sandbox, root: Path, version: str, log: Path, arguments: 
         "--add", "ostree",
         *arguments,
     ]  # fmt: skip
-    if old := beneath(root, image.lstrip("/")):
-        remove_tree(old)
+    tree.remove(image)
     result = sandbox.run(command, log=log, doing=lambda: "dracut")
-    if result.returncode != 0 or not (root / image.lstrip("/")).is_file():
+    if result.returncode != 0 or not tree.has_file(image):
         raise TreeError(
             f"dracut made no initramfs for kernel {version}",
             proc.tail(result.stdout) + f"\nthe whole log: {log}",
         )
     modules: list[str] = []
-    sandbox.run(["lsinitrd", "--mod", image], on_line=modules.append)
+    sandbox.run(["lsinitrd", "--mod", f"/{image}"], on_line=modules.append)
     if "ostree" not in modules:
         raise TreeError(
             f"the initramfs of kernel {version} cannot find a deployment",

@@ -9,7 +9,6 @@ A number, once a name had it on a machine, stays that name's: files in /var know
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
@@ -17,8 +16,7 @@ from pathlib import Path
 
 from ..errors import TreeError
 from ..host import acl
-from ..host.files import replace_content
-from ..host.paths import beneath, walk
+from ..host.door import Tree
 from ..numbers import decimal
 
 SYSUSERS = "usr/lib/sysusers.d"
@@ -60,10 +58,7 @@ def read(etc: Path) -> Accounts:
 
 def read_list(top: Path, name: str) -> str:
     """The text of one list; a missing file counts as empty, as does a link."""
-    path = beneath(top, name)
-    if path is None or not stat.S_ISREG(path.lstat().st_mode):
-        return ""
-    return path.read_text(errors="surrogateescape")
+    return Tree(top).text(name) or ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,31 +204,29 @@ def _renumber_fields(text: str, fields: Mapping[int, Mapping[int, int]]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def renumber_files(tree: Path, moves: Moves, spare: Path) -> None:
-    """Give everything in ``tree`` that belongs to a moved id, or lets it in by its ACL, to the new one.
+def renumber_files(top: Path, moves: Moves) -> None:
+    """Give everything in a tree that belongs to a moved id, or lets it in by its ACL, to the new one.
 
-    A file that is linked to an object becomes one of its own first (``spare``: see files.replace_content).
+    A file that is linked to an object becomes one of its own first.
     """
-    for entry in walk(tree):
-        status = entry.stat(follow_symlinks=False)
+    tree = Tree(top)
+    for entry in tree.walk():
+        status, attributes = entry.status, tree.attributes(entry.name)
         uid, gid = moves.users.get(status.st_uid), moves.groups.get(status.st_gid)
-        lists = acl.moved(entry.path, moves.users, moves.groups)
+        lists = acl.moved(attributes, moves.users, moves.groups)
         if uid is None and gid is None and not lists:
             continue
-        path = Path(entry.path)
-        if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
-            replace_content(path, path, spare)
-        capability = None
-        if "security.capability" in os.listxattr(path, follow_symlinks=False):
-            capability = os.getxattr(path, "security.capability", follow_symlinks=False)
-        os.lchown(path, -1 if uid is None else uid, -1 if gid is None else gid)
+        if entry.is_file and status.st_nlink > 1 and (file := tree.open_file(entry.name)) is not None:
+            with file:
+                tree.replace_content(entry.name, file)
+        tree.set_owner(entry.name, -1 if uid is None else uid, -1 if gid is None else gid)
         # chown(2) takes both away.
-        if not stat.S_ISLNK(status.st_mode):
-            path.chmod(stat.S_IMODE(status.st_mode))
-        if capability is not None:
-            os.setxattr(path, "security.capability", capability, follow_symlinks=False)
+        if entry.is_file or entry.is_directory:
+            tree.set_mode(entry.name, stat.S_IMODE(status.st_mode))
+        if (capability := attributes.get("security.capability")) is not None:
+            tree.set_attribute(entry.name, "security.capability", capability)
         for name, value in lists.items():
-            os.setxattr(path, name, value, follow_symlinks=False)
+            tree.set_attribute(entry.name, name, value)
 
 
 def sysusers(accounts: Accounts, known: Accounts | None = None) -> str:

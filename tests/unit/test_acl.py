@@ -36,7 +36,7 @@ def test_files_whose_list_names_a_moved_id_get_another_list(tmp_path: Path, monk
     monkeypatch.setattr(os, "listxattr", lambda path, **_: [acl.ATTRIBUTES[0]])
     monkeypatch.setattr(os, "getxattr", lambda path, name, **_: attributes[Path(path).name])
     monkeypatch.setattr(os, "setxattr", lambda path, name, value, **_: written.update({Path(path).name: value}))
-    users.renumber_files(tmp_path, users.Moves(users={998: 101}), tmp_path / "spare")
+    users.renumber_files(tmp_path, users.Moves(users={998: 101}))
     assert written == {"named": value(101, 5)}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,8 @@ from typing import Any
 import pytest
 
 from apt_ostree.errors import TreeError, UsageError
-from apt_ostree.inputs.manifest import Manifest
+from apt_ostree.host.door import Tree
+from apt_ostree.inputs.manifest import File, Manifest
 from apt_ostree.ops import compose_tree
 from apt_ostree.ops.compose_tree import Composition, TreeOptions
 from apt_ostree.reporter import Silent
@@ -39,19 +42,52 @@ def root(tmp_path: Path) -> Path:
     ],
 )
 def test_a_file_is_written_where_the_trees_links_lead(root: Path, name: str, place: str) -> None:
-    assert compose_tree._make_parents(root, name) == root / place
+    assert compose_tree._make_parents(Tree(root), name) == place
     assert (root / place).parent.is_dir()
 
 
 @pytest.mark.parametrize("name", ["/up/file", "/away/file", "/up/more/file"])
 def test_no_link_leads_out_of_the_tree(root: Path, name: str) -> None:
     with pytest.raises(UsageError, match=f"cannot write {name}"):
-        compose_tree._make_parents(root, name)
+        compose_tree._make_parents(Tree(root), name)
     assert list((root.parent / "outside").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "planted",
+    [
+        {"etc": ""}, {"etc/apt": ""}, {"etc/apt/sources.list.d": ""}, {"etc/apt/apt.conf.d": ""}, {"etc/motd": "file"},
+        {"etc/apt/sources.list": "file"}, {"etc/apt/apt.conf.d/20recommends": "file"},
+        {"etc/apt/sources.list.d/debian.sources": "file"},
+    ],
+    ids=lambda planted: next(iter(planted)),
+)  # fmt: skip
+def test_nothing_is_written_or_removed_through_a_link_that_a_script_left(
+    root: Path, tmp_path: Path, planted: dict[str, str]
+) -> None:
+    outside = tmp_path / "outside"
+    (outside / "file").write_text("the host's")
+    for name, target in planted.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).symlink_to(outside / target)
+    (root / "etc").mkdir(exist_ok=True)
+    recipe = replace(RECIPE, files=(File("/etc/motd", "hello", owner=f"{os.getuid()}:{os.getgid()}"),))
+    with contextlib.suppress(TreeError, UsageError):
+        compose_tree._customise(root, Composition(recipe, "1", "amd64", ("deb x y z",)), tmp_path / "log", Silent())
+    assert [path.name for path in outside.iterdir()] == ["file"]
+    assert (outside / "file").read_text() == "the host's"
+
+
+def test_a_boot_that_is_a_link_has_no_kernel_of_the_host(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "outside/vmlinuz-6.1").write_text("the host's")
+    (root / "usr/lib/modules/6.1").mkdir(parents=True)
+    (root / "boot").symlink_to(tmp_path / "outside")
+    with pytest.raises(TreeError, match="/boot is not a directory"):
+        compose_tree._place_kernel(root)
+
+
 def test_an_image_knows_where_it_came_from_and_no_password(root: Path) -> None:
-    compose_tree._write_sources(root, ["deb https://me:secret@example.org/debian trixie main contrib"])
+    compose_tree._write_sources(Tree(root), ["deb https://me:secret@example.org/debian trixie main contrib"])
     text = (root / "etc/apt/sources.list.d/debian.sources").read_text()
     assert "URIs: https://example.org/debian\nSuites: trixie\nComponents: main contrib\n" in text
     assert "secret" not in text
