@@ -184,13 +184,26 @@ class Tree:
             _unless_missing(error)
             return {}
 
-    def walk(self, name: str = "") -> Iterator[Entry]:
+    def has_same_content(self, name: str, other: Tree, to: str) -> bool:
+        """True if two names are regular files of the same content."""
+        with ExitStack() as held:
+            files = [tree.open_file(inner) for tree, inner in ((self, name), (other, to))]
+            opened = [held.enter_context(file) for file in files if file is not None]
+            if len(opened) < len(files):
+                return False
+            while True:
+                one, two = (file.read(1 << 20) for file in opened)
+                if one != two or not one:
+                    return one == two
+
+    def walk(self, name: str = "", *, readable: bool = False) -> Iterator[Entry]:
         """Every entry below a directory, parents before children, in the order of their names.
 
-        What is removed meanwhile is left out. Raises TreeError where directories lie deeper in each other than a path
+        What is removed meanwhile is left out, and with ``readable``, what lies below a directory that the caller may
+        not read. Raises TreeError where directories lie deeper in each other than a path
         can name (PATH_MAX).
         """
-        waiting = [self._entries(name)]
+        waiting = [self._entries(name, readable)]
         while waiting:
             entry = next(waiting[-1], None)
             if entry is None:
@@ -198,9 +211,9 @@ class Tree:
                 continue
             yield entry
             if entry.is_directory:
-                waiting.append(self._entries(entry.name))
+                waiting.append(self._entries(entry.name, readable))
 
-    def _entries(self, name: str) -> Iterator[Entry]:
+    def _entries(self, name: str, readable: bool) -> Iterator[Entry]:
         prefix = f"{name}/" if name else ""
         if len(os.fsencode(prefix)) >= PATH_MAX - NAME_MAX - 1:
             raise TreeError("a directory lies too deep", f"/{_shown(prefix[:80])}…")
@@ -212,7 +225,8 @@ class Tree:
                     if (status := _status(own, directory)) is not None
                 ]
         except (OSError, TreeError) as error:
-            _unless_missing(error)
+            if not (readable and isinstance(error, PermissionError)):
+                _unless_missing(error)
             found = []
         return iter(found)
 

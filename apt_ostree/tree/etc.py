@@ -7,14 +7,13 @@ the administrator's version stays, and no other tool says so.
 
 from __future__ import annotations
 
-import filecmp
-import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..host.door import Entry, Tree
 from ..tools import ostree
 
+SHIPPED, OWN = "usr/etc", "etc"
 USR_ETC = "/usr/etc"
 
 
@@ -42,45 +41,35 @@ def conflicts(repo: Path, deployment: Path, old: str, new: str) -> list[Conflict
 
 def local_changes(deployment: Path) -> dict[str, str]:
     """Files and links of a deployment's /etc that differ from its /usr/etc: path below /etc -> how."""
-    shipped, own = _files(deployment / "usr/etc"), _files(deployment / "etc")
+    tree = Tree(deployment)
+    shipped, own = _files(tree, SHIPPED), _files(tree, OWN)
     found = dict.fromkeys(shipped.keys() - own.keys(), "removed")
     found |= dict.fromkeys(own.keys() - shipped.keys(), "added")
     for name in shipped.keys() & own.keys():
-        if not _same(shipped[name], own[name]):
+        if not _same(tree, shipped[name], own[name]):
             found[name] = "changed"
     return found
 
 
-def _files(top: Path) -> dict[str, os.DirEntry[str]]:
+def _files(tree: Tree, top: str) -> dict[str, Entry]:
     """Everything below ``top`` but directories: ostree merges them, too, but people do not edit them."""
-    found: dict[str, os.DirEntry[str]] = {}
-    pending = [(os.fspath(top), "")]
-    while pending:
-        directory, prefix = pending.pop()
-        try:
-            with os.scandir(directory) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append((entry.path, f"{prefix}{entry.name}/"))
-                    else:
-                        found[prefix + entry.name] = entry
-        except (PermissionError, FileNotFoundError):
-            continue
-    return found
+    return {
+        entry.name.removeprefix(f"{top}/"): entry for entry in tree.walk(top, readable=True) if not entry.is_directory
+    }
 
 
-def _same(a: os.DirEntry[str], b: os.DirEntry[str]) -> bool:
-    old, new = a.stat(follow_symlinks=False), b.stat(follow_symlinks=False)
+def _same(tree: Tree, a: Entry, b: Entry) -> bool:
+    old, new = a.status, b.status
     if (old.st_mode, old.st_uid, old.st_gid) != (new.st_mode, new.st_uid, new.st_gid):
         return False
-    if stat.S_ISLNK(old.st_mode):
-        return os.readlink(a.path) == os.readlink(b.path)
-    if not stat.S_ISREG(old.st_mode):
+    if a.is_link:
+        return tree.link(a.name) == tree.link(b.name)
+    if not a.is_file:
         return True
     if old.st_size != new.st_size:
         return False
     try:
-        return filecmp.cmp(a.path, b.path, shallow=False)
+        return tree.has_same_content(a.name, tree, b.name)
     except PermissionError:
         return True
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,22 +144,10 @@ def _place(root: Tree, boot: Tree, version: str, *, boots: bool) -> bool:
 
 def _update(source: Tree, name: str, target: Tree, to: str) -> bool:
     """Make a file the same as another, if that is one; returns whether it was not."""
-    if not source.has_file(name) or _same(source, name, target, to):
+    if not source.has_file(name) or source.has_same_content(name, target, to):
         return False
     _copy(source, name, target, to)
     return True
-
-
-def _same(a: Tree, name: str, b: Tree, other: str) -> bool:
-    with ExitStack() as held:
-        files = [tree.open_file(inner) for tree, inner in ((a, name), (b, other))]
-        opened = [held.enter_context(file) for file in files if file is not None]
-        if len(opened) < len(files):
-            return False
-        while True:
-            one, two = (file.read(1 << 20) for file in opened)
-            if one != two or not one:
-                return one == two
 
 
 def place(root: Path, version: str) -> None:

@@ -210,6 +210,29 @@ def test_a_walk_gives_parents_first_in_order_and_goes_through_no_link(tree: Tree
     assert list(tree.walk("out")) == []
 
 
+def test_contents_are_compared_of_regular_files_alone(tree: Tree) -> None:
+    for name, content in (("one", b"same"), ("two", b"same"), ("three", b"else"), ("four", b"")):
+        tree.write(name, content)
+    assert tree.has_same_content("one", tree, "two")
+    for name in ("three", "four", "absolute", "fifo", "usr", "missing"):
+        assert not tree.has_same_content("one", tree, name)
+        assert not tree.has_same_content(name, tree, "one")
+
+
+def test_a_walk_may_leave_out_what_the_caller_may_not_read(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.listdir
+
+    def listdir(directory: int) -> list[str]:
+        if os.readlink(f"/proc/self/fd/{directory}").endswith("/usr"):
+            raise PermissionError(13, "Permission denied")
+        return real(directory)
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    assert [entry.name for entry in tree.walk(readable=True)][-2:] == ["up", "usr"]
+    with pytest.raises(PermissionError):
+        list(tree.walk())
+
+
 def test_a_directory_that_is_too_deep_is_an_error(tmp_path: Path) -> None:
     top = tmp_path / "deep"
     top.mkdir()
