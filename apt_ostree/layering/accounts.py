@@ -14,7 +14,7 @@ from .stack import View
 def renumber(job: Job, view: View, trees: Iterable[Path]) -> None:
     """Give new accounts the numbers they have on the machine, or free ones, in the files of ``trees`` and the lists."""
     after = users.parse(view.text("usr/etc/passwd"), view.text("usr/etc/group"))
-    moves = users.choose_numbers(after, users.read(job.base.path / "usr/etc"), job.reserved.numbers)
+    moves = users.choose_numbers(after, users.read(job.base.path), job.reserved.numbers)
     for conflict in moves.conflicts:
         job.reporter.warn(conflict)
     if not moves:
@@ -32,13 +32,13 @@ def allot_subids(job: Job, view: View) -> None:
     for name in subids.LISTS:
         if (path := _written(job, view, name)) is not None:
             text = path.read_text(errors="surrogateescape")
-            base = users.read_list(job.base.path / "usr/etc", name)
+            base = users.read_list(job.base.path, f"usr/etc/{name}")
             _rewrite(job, path, subids.allot(text, base, job.reserved.subids.get(name, "")))
 
 
 def announce(job: Job, view: View, top: Path) -> bool:
     """Write into ``top`` what the machine has to know of new accounts; returns whether there are any."""
-    before = users.read(job.base.path / "usr/etc")
+    before = users.read(job.base.path)
     after = users.parse(view.text("usr/etc/passwd"), view.text("usr/etc/group"))
     text = users.sysusers(after, before)
     if text:

@@ -137,13 +137,14 @@ def _reserved(current: Transaction) -> users.Reserved:
     """Read what names have on the machine: in its own /etc above all, then in what is deployed, then in what it
     remembers of packages that are gone while their files in /var are not."""
     loaded = current.sysroot
-    deployed = [loaded.path / deployment.path / "usr/etc" for deployment in loaded.of(current.osname)]
-    places = [loaded.path / current.merge.path / "etc", *deployed]
+    deployed = [(loaded.path / deployment.path, "usr/etc") for deployment in loaded.of(current.osname)]
+    places = [(loaded.path / current.merge.path, "etc"), *deployed]
     found = users.read_record(loaded.path / "ostree/deploy" / current.osname)
-    for etc in reversed(places):
-        found = users.numbers(users.read(etc)).over(found)
+    for tree, etc in reversed(places):
+        found = users.numbers(users.read(tree, etc)).over(found)
     return users.Reserved(
-        found, {name: "\n".join(users.read_list(etc, name) for etc in places) for name in subids.LISTS}
+        found,
+        {name: "\n".join(users.read_list(tree, f"{etc}/{name}") for tree, etc in places) for name in subids.LISTS},
     )
 
 

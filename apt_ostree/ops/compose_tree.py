@@ -200,7 +200,7 @@ def _write_file(root: Tree, file: File) -> None:
         assert file.source is not None
         content = file.source.read_bytes()
     owner, _, group = file.owner.partition(":")
-    accounts = users.read(root.at("etc").top)
+    accounts = users.read(root.top, "etc")
     numbers = (_number(accounts.passwd, owner), _number(accounts.group, group or owner))
     place = _make_parents(root, file.path)
     if root.has_directory(place):

@@ -69,7 +69,7 @@ def convert(root: Path) -> None:
     captured = replace(captured, lines=(*captured.lines, *links))
     state.write(captured, root / "var", root, "base")
     units.write(root)
-    state.write_file(tree, f"{users.SYSUSERS}/apt-ostree-base.conf", users.sysusers(users.read(root / "usr/etc")))
+    state.write_file(tree, f"{users.SYSUSERS}/apt-ostree-base.conf", users.sysusers(users.read(root)))
     for name, mode in MOUNT_POINTS.items():
         tree.remove(name)
         tree.make_directory(name, mode)

@@ -51,9 +51,10 @@ def parse(passwd: str, group: str) -> Accounts:
     return Accounts(table(passwd, 7), table(group, 4))
 
 
-def read(etc: Path) -> Accounts:
-    """The accounts of a tree's /etc; a missing file counts as empty, as does a link: its target is not the tree's."""
-    return parse(read_list(etc, "passwd"), read_list(etc, "group"))
+def read(tree: Path, etc: str = "usr/etc") -> Accounts:
+    """The accounts of a tree, whose /etc is there; a missing file counts as empty, as does what lies behind a link: its
+    target is not the tree's."""
+    return parse(read_list(tree, f"{etc}/passwd"), read_list(tree, f"{etc}/group"))
 
 
 def read_list(top: Path, name: str) -> str:

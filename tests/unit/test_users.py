@@ -61,8 +61,11 @@ def test_parse_leaves_out_broken_groups(line: str) -> None:
 
 def test_read_counts_a_missing_file_as_empty(tmp_path: Path) -> None:
     assert users.read(tmp_path) == Accounts({}, {})
-    (tmp_path / "passwd").write_text(PASSWD)
+    (tmp_path / "usr/etc").mkdir(parents=True)
+    (tmp_path / "usr/etc/passwd").write_text(PASSWD)
     assert users.read(tmp_path) == parse(PASSWD, "")
+    (tmp_path / "etc").symlink_to("usr/etc")
+    assert users.read(tmp_path, "etc") == Accounts({}, {})
 
 
 def test_sysusers_has_groups_then_users_and_no_people() -> None:
