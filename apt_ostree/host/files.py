@@ -138,24 +138,6 @@ def copy_metadata(source: str | Path, target: str | Path) -> None:
             os.setxattr(target, name, os.getxattr(source, name, follow_symlinks=False), follow_symlinks=False)
 
 
-def copy_entry(source: Path, target: Path) -> None:
-    """Copy one file or link, or make one directory, with owner, mode and xattrs; not what is below it.
-
-    Raises ToolError for a type that an OSTree commit cannot hold.
-    """
-    mode = source.lstat().st_mode
-    if stat.S_ISDIR(mode):
-        target.mkdir(exist_ok=True)
-    elif stat.S_ISLNK(mode):
-        target.symlink_to(source.readlink())
-    elif stat.S_ISREG(mode):
-        with source.open("rb") as old, os.fdopen(os.open(target, _NEW_FILE, 0o600), "wb") as new:
-            shutil.copyfileobj(old, new, 1 << 20)
-    else:
-        raise ToolError(f"cannot copy {source}", "it is not a file, directory or link")
-    copy_metadata(source, target)
-
-
 def replace_content(target: Path, source: Path, spare: Path) -> None:
     """Give ``target`` the content of ``source`` and keep its owner, mode and xattrs, as a file of its own.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -104,39 +103,12 @@ def test_replacing_a_content_writes_through_no_link_in_the_spare_place(tmp_path:
     assert untouched(outside)
 
 
-@pytest.mark.parametrize("copy", [files.copy_entry, files.take])
-def test_a_copy_writes_through_no_link(copy: Callable[[Path, Path], None], tmp_path: Path, outside: Path) -> None:
+def test_a_copy_writes_through_no_link(tmp_path: Path, outside: Path) -> None:
     (tmp_path / "source").write_text("new")
     (tmp_path / "target").symlink_to(outside)
     with pytest.raises(OSError):
-        copy(tmp_path / "source", tmp_path / "target")
+        files.take(tmp_path / "source", tmp_path / "target")
     assert untouched(outside)
-
-
-def test_a_link_is_copied_as_a_link(tmp_path: Path, outside: Path) -> None:
-    (tmp_path / "source").symlink_to(outside)
-    files.copy_entry(tmp_path / "source", tmp_path / "target")
-    assert (tmp_path / "target").readlink() == outside
-    assert untouched(outside)
-
-
-def test_an_entry_is_copied_with_its_mode_and_a_directory_without_its_entries(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("content")
-    (tmp_path / "file").chmod(0o4711)
-    (tmp_path / "directory").mkdir(mode=0o710)
-    (tmp_path / "directory/inner").touch()
-    files.copy_entry(tmp_path / "file", tmp_path / "new file")
-    files.copy_entry(tmp_path / "directory", tmp_path / "new directory")
-    assert (tmp_path / "new file").read_text() == "content"
-    assert stat.S_IMODE((tmp_path / "new file").stat().st_mode) == 0o4711
-    assert stat.S_IMODE((tmp_path / "new directory").stat().st_mode) == 0o710
-    assert os.listdir(tmp_path / "new directory") == []
-
-
-def test_what_a_commit_cannot_hold_is_not_copied(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "fifo")
-    with pytest.raises(ToolError, match="cannot copy"):
-        files.copy_entry(tmp_path / "fifo", tmp_path / "target")
 
 
 def test_the_metadata_of_a_file_is_not_put_on_the_target_of_a_link(tmp_path: Path, outside: Path) -> None:
