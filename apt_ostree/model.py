@@ -191,6 +191,8 @@ class Deployment:
     """Kept by the setting for retention alone (retention.py)."""
     locked: bool = False
     """Staged, and not finalised at shutdown before somebody says so."""
+    damaged: str = ""
+    """The reason why its origin cannot be read: ``origin`` is empty then, and not what the user asked for."""
     boot_checksum: str = ""
     """Deployments of one kernel and initramfs share it, and their files in /boot; empty while staged."""
 

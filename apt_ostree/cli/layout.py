@@ -10,7 +10,11 @@ COLUMN = 15
 
 
 def moment(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
+    """Return a time in UTC to the minute; the number itself where no calendar has it (a commit may say anything)."""
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds} s after 1970"
 
 
 def size(count: int) -> str:

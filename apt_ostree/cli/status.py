@@ -27,7 +27,8 @@ def status_text(status: Status, *, verbose: bool, width: int | None = None) -> I
         yield ""
         yield f"In progress: {status.transaction}"
         if status.entry is not None:
-            yield layout.field("Phase", f"{status.entry.phases[-1].name}  (transaction {status.entry.id})")
+            phase = status.entry.phases[-1].name if status.entry.phases else "begun"
+            yield layout.field("Phase", f"{phase}  (transaction {status.entry.id})")
 
 
 def _deployment_lines(entry: DeploymentStatus, *, verbose: bool, width: int | None) -> Iterable[str]:
@@ -44,6 +45,7 @@ def _deployment_lines(entry: DeploymentStatus, *, verbose: bool, width: int | No
     yield layout.field("Version", f"{version}  ({layout.moment(entry.base.timestamp)})")
     layer = f"Layer  {entry.commit.checksum[:12]}" if metadata.is_layer(entry.commit) else "(no layer)"
     yield layout.field("Base", f"{entry.base.checksum[:12]}   {layer}")
+    yield from layout.fields("Damaged", [" ".join(entry.damaged.split())] if entry.damaged else [], None)
     yield from layout.fields("Requested", entry.intent.requested, width)
     local = [f"{e.package.name} {e.package.version}" for e in entry.intent.requested_local]
     yield from layout.fields("Local", local, width)
@@ -110,7 +112,7 @@ def _holder_json(status: Status) -> dict[str, Any] | None:
         "pid": at_work.pid,
         "started": at_work.started or None,
         "command": list(at_work.command),
-        "phase": status.entry.phases[-1].name if status.entry else None,
+        "phase": status.entry.phases[-1].name if status.entry and status.entry.phases else None,
     }
 
 
@@ -145,6 +147,7 @@ def _deployment_json(entry: DeploymentStatus) -> dict[str, Any]:
         "base-replacements": [
             {"old": changes.package_document(old), "new": changes.package_document(new)} for old, new in entry.replaced
         ],
+        "damaged": entry.damaged or None,
         "kargs": deployment.kargs,
         "kernel": metadata.kernel(entry.commit),
         "regenerate-initramfs": entry.intent.initramfs,

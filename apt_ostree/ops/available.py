@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from .. import changes
 from ..changes import Change
-from ..host.files import write_atomically
+from ..errors import TreeError
+from ..host.door import Tree
 from ..model import Deployment
 from ..system import origin
 from ..system.sysroot import Sysroot
 
+NOTE = "var/lib/apt-ostree/update.json"
+"""The file of a stateroot that keeps it: anybody may read it, unlike the work area."""
 
-def _note(loaded: Sysroot, osname: str) -> Path:
-    """The file that keeps it: anybody may read it, unlike the work area."""
-    return loaded.path / "ostree/deploy" / osname / "var/lib/apt-ostree/update.json"
+NOTE_MAX = 16 << 20
+"""Bytes of it that are read."""
+
+
+def _stateroot(loaded: Sysroot, osname: str) -> Tree:
+    return Tree(loaded.path / "ostree/deploy" / osname)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,21 @@ def cached(loaded: Sysroot, deployment: Deployment, base: str) -> Update | None:
     """The update that the last look found for this deployment; None if nobody looked, nothing is newer, or it is
     deployed by now. Never fails: it is only news."""
     try:
-        note = json.loads(_note(loaded, deployment.osname).read_text())
+        text = _stateroot(loaded, deployment.osname).read(NOTE, limit=NOTE_MAX)
+    except (OSError, TreeError):
+        return None
+    update = parse(text) if text is not None else None
+    if update is None:
+        return None
+    if update.basis != deployment.checksum:
+        update = replace(update, layered=Change())
+    return update if (update.over, update.refspec) == (base, origin.refspec(deployment.origin)) and update.any else None
+
+
+def parse(text: bytes) -> Update | None:
+    """Read such a note; None for one of another form."""
+    try:
+        note = json.loads(text)
         update = Update(
             note["basis"],
             note["base-checksum"],
@@ -60,18 +79,19 @@ def cached(loaded: Sysroot, deployment: Deployment, base: str) -> Update | None:
             changes.read(note["difference"]) if note["difference"] is not None else None,
             changes.read(note["layered"]),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    if update.basis != deployment.checksum:
-        update = replace(update, layered=Change())
-    return update if (update.over, update.refspec) == (base, origin.refspec(deployment.origin)) and update.any else None
+    texts = (update.basis, update.over, update.refspec, "" if update.base is None else update.base, update.version)
+    if not all(isinstance(value, str) for value in texts):
+        return None
+    return update if type(update.seen) is int and type(update.timestamp) is int else None
 
 
 def remember(loaded: Sysroot, osname: str, update: Update) -> None:
-    """Write down what was found."""
-    place = _note(loaded, osname)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(place, json.dumps(document(update)).encode())
+    """Write down what was found, for anybody to read. Raises TreeError where a link is in the way, and OSError."""
+    stateroot = _stateroot(loaded, osname)
+    stateroot.make_directory(NOTE.rpartition("/")[0])
+    stateroot.write(NOTE, json.dumps(document(update)).encode())
 
 
 def document(update: Update) -> dict[str, Any]:

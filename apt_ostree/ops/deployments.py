@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import SysrootError
+from ..errors import SysrootError, ToolError
 from ..host.files import remove_tree
 from ..layering import cache
 from ..model import Deployment
@@ -35,7 +35,7 @@ def rollback(settings: Settings, to: str | None, reporter: Reporter) -> Done:
     Without ``to`` (an index or the start of a checksum): the booted one where another boots next, else the
     one after it; so a second rollback undoes the first. Raises SysrootError when there is none.
     """
-    with tx.transaction(settings, reporter) as current:
+    with tx.transaction(settings, reporter, lenient=True) as current:
         chosen = _choose(current.sysroot.of(current.osname), to)
         if chosen.index == 0:
             return Done(False, f"Nothing to do: deployment {chosen.checksum[:12]} already boots next.", chosen)
@@ -65,7 +65,7 @@ class Choice:
 
 def choices(settings: Settings, to: str | None) -> list[Choice]:
     """The deployments that ``rollback`` can choose from; needs no root. Raises SysrootError."""
-    loaded = sysroot.load(settings.sysroot.absolute())
+    loaded = sysroot.load(settings.sysroot.absolute(), lenient=True)
     own = loaded.of(loaded.stateroot(settings.stateroot))
     chosen = _choose(own, to) if to is not None or len(own) > 1 else None
     infos = [commits.commit_of(loaded.repo, deployment) for deployment in own]
@@ -193,7 +193,7 @@ def _unused(current: tx.Transaction, parts: Parts, gone: Sequence[Deployment]) -
     if parts.base:
         found += [area / "base"] if any((area / "base").iterdir()) else []
         # Where it cannot be told what is needed, nothing goes.
-        with contextlib.suppress(SysrootError):
+        with contextlib.suppress(SysrootError, ToolError):
             stay = [d for d in current.sysroot.deployments if d not in gone]
             found += cache.garbage(area, finish.needed(current.repo, stay))
     if parts.metadata:

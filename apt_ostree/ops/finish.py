@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import SysrootError
+from ..errors import SysrootError, ToolError
 from ..layering import cache
 from ..model import Deployment
 from ..system import commits, metadata, origin, publication
@@ -51,7 +51,7 @@ def drop_unneeded(current: Transaction) -> None:
     commits.hold_bases(loaded)
     try:
         keep = needed(loaded.repo, loaded.deployments)
-    except SysrootError as error:
+    except (SysrootError, ToolError) as error:
         # The new deployment is in place; what this one needs is unknown, so nothing is removed.
         current.reporter.warn(f"no cached package was removed: {error.brief}")
         return
@@ -59,7 +59,8 @@ def drop_unneeded(current: Transaction) -> None:
 
 
 def needed(repo: Path, deployments: Sequence[Deployment]) -> set[str]:
-    """The digests of the packages that these deployments are made of. Raises SysrootError where that is unknown."""
+    """The digests of the packages that these deployments are made of. Raises SysrootError or
+    ToolError where that is unknown."""
     keep = set()
     for deployment in deployments:
         keep |= {s.sha256 for s in metadata.lock(commits.commit_of(repo, deployment))}

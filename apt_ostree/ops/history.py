@@ -34,7 +34,7 @@ class History:
 def history(settings: Settings, count: int | None) -> History:
     """The last ``count`` transactions, or all that are kept. Raises SysrootError, and JournalError for whom the
     journal is closed."""
-    loaded = sysroot.load(settings.sysroot.absolute())
+    loaded = sysroot.load(settings.sysroot.absolute(), lenient=True)
     osname = loaded.stateroot(settings.stateroot)
     at_work = holder(loaded.path / tx.LOCK)
     running = at_work.id if at_work is not None else ""

@@ -6,11 +6,11 @@ import fnmatch
 import hashlib
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..changes import Change, difference
-from ..errors import SysrootError, UsageError
+from ..errors import SysrootError, ToolError, UsageError
 from ..inputs import requests
 from ..model import CommitInfo, Deployment, Intent, Package, Solved
 from ..system import commits, journal, metadata, origin, staged, sysroot
@@ -47,6 +47,8 @@ class DeploymentStatus:
     """The way /usr was made writable (staged.unlocked)."""
     details: tuple[PackageDetails, ...] | None = None
     """Of the layered packages, where that was asked for, as is what follows."""
+    damaged: str = ""
+    """What could not be read of its commit or its origin, and why."""
     etc: tuple[Conflict, ...] = ()
     """Files of /etc that were changed both here and by this pending tree: the local version stays."""
 
@@ -67,36 +69,51 @@ class Status:
 def status(path: Path, stateroot: str | None = None, *, detailed: bool = False) -> Status:
     """Read a sysroot's state from its files and its commits' metadata; what is ``detailed`` is read from the trees,
     too. Raises SysrootError."""
-    loaded = sysroot.load(path.absolute())
+    loaded = sysroot.load(path.absolute(), lenient=True)
     chosen = loaded.deployments if stateroot is None else loaded.of(loaded.stateroot(stateroot))
-    booted = loaded.booted
-    found = []
-    for deployment in chosen:
-        info = commits.commit_of(loaded.repo, deployment)
-        base = commits.base_of(loaded.repo, deployment) if metadata.is_layer(info) else info
-        intent = origin.intent(deployment.origin)
-        layered = tuple(metadata.lock(info))
-        found.append(
-            DeploymentStatus(
-                deployment,
-                info,
-                base,
-                origin.refspec(deployment.origin),
-                intent,
-                layered,
-                _inactive(loaded.repo, base, info, intent, layered),
-                metadata.removed(info),
-                metadata.replaced(info),
-                pending=deployment.index < booted.index if booted else deployment.index == 0,
-                rollback=deployment.index > (booted.index if booted else 0),
-                unlocked=staged.unlocked(deployment.path.rpartition("/")[2], deployment.origin),
-                details=_details(loaded, info, layered) if detailed else None,
-                etc=_etc(loaded, deployment) if detailed else (),
-            )
-        )
+    found = [_status_of(loaded, deployment, detailed=detailed) for deployment in chosen]
     at_work = holder(loaded.path / tx.LOCK)
     update = cached(loaded, chosen[0], found[0].base.checksum) if found else None
     return Status(loaded.path, tuple(found), at_work, _entry(loaded.path, at_work), update)
+
+
+def _status_of(loaded: Sysroot, deployment: Deployment, *, detailed: bool) -> DeploymentStatus:
+    """One deployment, as far as its commit and its origin can be read. Raises SysrootError where its commit, or the
+    base that this was layered on, is missing."""
+    booted = loaded.booted
+    info = commits.commit_of(loaded.repo, deployment)
+    plain = DeploymentStatus(
+        deployment,
+        info,
+        commits.base_of(loaded.repo, deployment) if metadata.is_layer(info) and info.parent else info,
+        origin.refspec(deployment.origin),
+        origin.intent(deployment.origin),
+        (),
+        {},
+        (),
+        (),
+        pending=deployment.index < booted.index if booted else deployment.index == 0,
+        rollback=deployment.index > (booted.index if booted else 0),
+        unlocked=staged.unlocked(deployment.path.rpartition("/")[2], deployment.origin),
+        details=() if detailed else None,
+        damaged=f"its origin cannot be read: {deployment.damaged}" if deployment.damaged else "",
+    )
+    try:
+        if metadata.is_layer(info) and not info.parent:
+            raise SysrootError("its commit claims to be a layer, but has no base")
+        layered = tuple(metadata.lock(info))
+        return replace(
+            plain,
+            layered=layered,
+            inactive=_inactive(loaded.repo, plain.base, info, plain.intent, layered),
+            removed=metadata.removed(info),
+            replaced=metadata.replaced(info),
+            details=_details(loaded, info, layered) if detailed else None,
+            etc=_etc(loaded, deployment) if detailed else (),
+        )
+    except (SysrootError, ToolError) as error:
+        why = f"{error.brief}: {error.detail}" if error.detail else error.brief
+        return replace(plain, damaged="; ".join(filter(None, (plain.damaged, why))))
 
 
 def _entry(path: Path, at_work: Holder | None) -> journal.Entry | None:

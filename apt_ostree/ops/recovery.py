@@ -83,7 +83,7 @@ def sweep(loaded: Sysroot) -> None:
     partial += loaded.path.glob("ostree/deploy/*/deploy/.*.origin.*")
     for left in [*sorted((loaded.area / "tmp").iterdir()), *partial]:
         remove_tree(left)
-    if loaded.unsynced.exists():
+    if loaded.unsynced.exists() and not is_unknown(loaded):
         # Damaged, it names another boot than this one, and nothing that was synced. What a deployment asks for was,
         # before that was published; and a package that was given as a file can be fetched from nowhere.
         boot, *kept = loaded.unsynced.read_text(errors="replace").split() or [""]
@@ -92,6 +92,12 @@ def sweep(loaded: Sysroot) -> None:
             _forget_unsynced(loaded, {*kept, *given})
     if PENDING_REF in ostree.refs(loaded.repo, "apt-ostree"):
         ostree.delete_ref(loaded.repo, PENDING_REF)
+
+
+def is_unknown(loaded: Sysroot) -> bool:
+    """True if an origin cannot be read, so that nobody knows which packages were given as files and have to stay: the
+    mark of unsynced objects waits for the next command that knows."""
+    return any(d.damaged for d in loaded.deployments)
 
 
 def mark_unsynced(loaded: Sysroot) -> None:

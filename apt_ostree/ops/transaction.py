@@ -23,6 +23,7 @@ from ..reporter import Reporter
 from ..system import inventory, journal, sysroot
 from ..system.lock import holder, lock
 from ..system.sysroot import Sysroot
+from . import recovery
 from .recovery import prepare_area, recover, sweep
 
 _log = logging.getLogger(__name__)
@@ -135,8 +136,8 @@ def require_root() -> None:
 
 
 @contextmanager
-def transaction(settings: Settings, reporter: Reporter) -> Iterator[Transaction]:
-    """Take the lock, sweep what an earlier run left, and load the sysroot.
+def transaction(settings: Settings, reporter: Reporter, *, lenient: bool = False) -> Iterator[Transaction]:
+    """Take the lock, sweep what an earlier run left, and load the sysroot; ``lenient`` as sysroot.load has it.
 
     Raises NotRootError, SysrootError, ConfigError, LockedError, and Interrupted once a signal came.
     """
@@ -144,7 +145,7 @@ def transaction(settings: Settings, reporter: Reporter) -> Iterator[Transaction]
     path = settings.sysroot.absolute()
     if set('"\n') & set(str(path)):
         raise UsageError("the path of a sysroot must not contain quotes or newlines", str(path))
-    found = sysroot.load(path)
+    found = sysroot.load(path, lenient=lenient)
     path = found.path
     if settings.reboot and found.booted is None:
         raise UsageError("--reboot works only on the running system", f"{path} is not the booted system")
@@ -158,7 +159,7 @@ def transaction(settings: Settings, reporter: Reporter) -> Iterator[Transaction]
     with lifetime.contained(), lock(path / LOCK, wait=wait, identifier=identifier) as killed:
         if killed is not None:
             killed.wait_for_end()
-        loaded = sysroot.load(path)
+        loaded = sysroot.load(path, lenient=lenient)
         osname = loaded.stateroot(settings.stateroot)
         loaded.of(osname)
         prepare_area(loaded)
@@ -192,7 +193,7 @@ def transaction(settings: Settings, reporter: Reporter) -> Iterator[Transaction]
                 for left in (loaded.area / "tmp").iterdir():
                     remove_tree(left)
             # A publication has synced already; after a failure what was imported stays of use.
-            if loaded.unsynced.exists():
+            if loaded.unsynced.exists() and not recovery.is_unknown(loaded):
                 sync_filesystem(loaded.repo)
                 loaded.unsynced.unlink()
 
@@ -213,7 +214,7 @@ def _recorded(writer: journal.Writer, loaded: Sysroot, osname: str) -> Iterator[
 
     def end(state: str, error: str = "") -> bool:
         try:
-            fresh = sysroot.load(loaded.path)
+            fresh = loaded.again()
             changed = _order(fresh) != _order(loaded)
             change = difference(had, _packages(fresh, osname)) if changed else Change()
             writer.end(state, fresh.of(osname)[0].id if changed else None, change, error)

@@ -28,6 +28,9 @@ SCHEMA = 1
 KEPT = 100
 """Documents in a stateroot; the oldest go."""
 
+SIZE_MAX = 16 << 20
+"""Characters of a document that are read: the change of a whole release has some hundred thousand."""
+
 ID = re.compile(r"\d{8}T\d{6}Z-\d+")
 """The form of a transaction's name: names sort by time."""
 
@@ -97,6 +100,8 @@ def render(entry: Entry) -> str:
 
 def parse(name: str, text: str) -> Entry | Unreadable:
     """Read a document; never fails, for anybody may have damaged it."""
+    if len(text) > SIZE_MAX:
+        return Unreadable(name, "it is too large")
     try:
         found: Any = json.loads(text)
         if not isinstance(found, dict):
@@ -105,8 +110,8 @@ def parse(name: str, text: str) -> Entry | Unreadable:
             return Unreadable(name, f"a later version of apt-ostree wrote it (schema {found['schema']})")
         entry = Entry(
             str(found["id"]),
-            int(found["pid"]),
-            int(found["uid"]),
+            _number(found["pid"]),
+            _number(found["uid"]),
             tuple(map(str, found["command"])),
             str(found["begun"]),
             found["state"],
@@ -118,13 +123,19 @@ def parse(name: str, text: str) -> Entry | Unreadable:
             str(found["error"]),
         )
         for moment in (entry.begun, *(phase.begun for phase in entry.phases), entry.ended):
-            if moment is not None and datetime.fromisoformat(moment).tzinfo is None:
+            if moment is not None and (time := datetime.fromisoformat(moment)).astimezone(UTC) and time.tzinfo is None:
                 raise ValueError("a time without a zone")
         if entry.state not in STATES:
             return Unreadable(name, f"its state is unknown: {entry.state}")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
         return Unreadable(name, "it is damaged" if text.strip() else "it is empty")
     return entry
+
+
+def _number(value: object) -> int:
+    if type(value) is not int or not 0 <= value < 1 << 32:
+        raise ValueError("not the number of a process or a user")
+    return value
 
 
 def _text(value: object) -> str | None:
@@ -154,7 +165,7 @@ def _read(place: int, name: str) -> Entry | Unreadable:
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=place)
         with os.fdopen(descriptor, errors="replace") as file:
-            return parse(identifier, file.read())
+            return parse(identifier, file.read(SIZE_MAX + 1))
     except OSError as error:
         return Unreadable(identifier, error.strerror or str(error))
 

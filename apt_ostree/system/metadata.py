@@ -1,18 +1,21 @@
 """The metadata of commits, which tells how a layer or a base was made. Its keys are written and read here alone.
 
 Values are strings; those of several parts are JSON. Layers of earlier versions lack some keys: their readers say what
-is taken then. docs/design.md, "On disk", lists the keys.
+is taken then. Anybody can make a commit that says anything here: each reader checks the form of what it returns.
+docs/design.md, "On disk", lists the keys.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ToolError
+from ..errors import ToolError, UsageError
+from ..inputs import kargs
 from ..model import CommitInfo, Package, Plan, Solved
 from ..numbers import decimal
 
@@ -36,6 +39,12 @@ REPLACED = "apt-ostree.replaced-base-packages"
 INPUTS = "apt-ostree.inputs-sha256"
 LOCK = "apt-ostree.lock"
 """Keys of layers."""
+
+
+SIZE_MAX = 1 << 50
+"""Bytes; more than any package has."""
+
+_DIGEST = re.compile(r"[0-9a-f]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,33 +109,39 @@ def is_layer(info: CommitInfo) -> bool:
 
 def lock(info: CommitInfo) -> list[Solved]:
     """The exact packages that a layer is made of; none for a base. Raises ToolError, as all that read JSON here."""
-    return [Solved(Package(*entry[:3]), *entry[3:]) for entry in _items(info, LOCK)]
+    return [_solved(info, entry) for entry in _items(info, LOCK)]
 
 
 def packages(info: CommitInfo) -> list[Package] | None:
     """All packages of the tree, sorted; None for a commit that does not list them. Raises ToolError."""
-    listed = _json(info, PACKAGES)
-    return sorted(Package(*entry) for entry in listed) if isinstance(listed, list) else None
+    if PACKAGES not in info.metadata:
+        return None
+    return sorted(_package(info, PACKAGES, entry) for entry in _items(info, PACKAGES))
 
 
 def requests(info: CommitInfo) -> list[str]:
     """The names of what a layer was made for. Raises ToolError."""
-    return _items(info, REQUESTS)
+    return _texts(info, REQUESTS)
 
 
 def left_out(info: CommitInfo) -> list[str]:
     """The requests that no archive could fulfil when a layer was made. Raises ToolError."""
-    return _items(info, LEFT_OUT)
+    return _texts(info, LEFT_OUT)
 
 
 def removed(info: CommitInfo) -> tuple[Package, ...]:
     """The packages of the base that a layer took away. Raises ToolError."""
-    return tuple(Package(*entry) for entry in _items(info, REMOVED))
+    return tuple(_package(info, REMOVED, entry) for entry in _items(info, REMOVED))
 
 
 def replaced(info: CommitInfo) -> tuple[tuple[Package, Package], ...]:
     """The packages of the base that a layer replaced, each with what took its place. Raises ToolError."""
-    return tuple((Package(*old), Package(*new)) for old, new in _items(info, REPLACED))
+    found = []
+    for pair in _items(info, REPLACED):
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise _damaged(info, REPLACED, "it does not hold pairs of packages")
+        found.append((_package(info, REPLACED, pair[0]), _package(info, REPLACED, pair[1])))
+    return tuple(found)
 
 
 def inputs(info: CommitInfo) -> str | None:
@@ -135,8 +150,15 @@ def inputs(info: CommitInfo) -> str | None:
 
 
 def kernel_arguments(info: CommitInfo) -> list[str]:
-    """The kernel arguments that the author of a base wants. Raises ToolError."""
-    return _items(info, KERNEL_ARGUMENTS)
+    """The kernel arguments that the author of a base wants. Raises ToolError, also for those that a loader entry cannot
+    hold: a newline in one would begin another of its keys."""
+    words = _texts(info, KERNEL_ARGUMENTS)
+    try:
+        kargs.check([part for word in words for part in kargs.split(word) or [word]])
+        kargs.check(words)
+    except UsageError as error:
+        raise _damaged(info, KERNEL_ARGUMENTS, f"{error.brief}: {error.detail}") from error
+    return words
 
 
 def kernel(info: CommitInfo) -> str | None:
@@ -159,16 +181,44 @@ def _identity(package: Package) -> list[str]:
 
 
 def _items(info: CommitInfo, key: str) -> list[Any]:
-    value = _json(info, key)
-    return value if isinstance(value, list) else []
-
-
-def _json(info: CommitInfo, key: str) -> object:
+    """The list under a key; empty where there is none."""
     text = info.metadata.get(key)
     if text is None:
-        return None
+        return []
     try:
-        value: object = json.loads(text)
-        return value
-    except ValueError as error:
-        raise ToolError(f"commit {info.checksum[:12]} has damaged metadata ({key})", str(error)) from error
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(info, key, str(error)) from error
+    if not isinstance(value, list):
+        raise _damaged(info, key, "it is not a list")
+    return value
+
+
+def _texts(info: CommitInfo, key: str) -> list[str]:
+    items = _items(info, key)
+    if not all(isinstance(item, str) for item in items):
+        raise _damaged(info, key, "it does not hold strings")
+    return items
+
+
+def _package(info: CommitInfo, key: str, entry: object) -> Package:
+    if not (isinstance(entry, list) and len(entry) == 3 and all(isinstance(part, str) for part in entry)):
+        raise _damaged(info, key, "it does not name packages by name, version and architecture")
+    return Package(*entry)
+
+
+def _solved(info: CommitInfo, entry: object) -> Solved:
+    if not isinstance(entry, list) or len(entry) not in {6, 7}:
+        raise _damaged(info, LOCK, "an entry does not have six or seven parts")
+    package = _package(info, LOCK, entry[:3])
+    digest, size, installed, sources = *entry[3:6], entry[6] if len(entry) == 7 else ""
+    # The digest names a directory of the package cache.
+    if not (isinstance(digest, str) and _DIGEST.fullmatch(digest) and isinstance(sources, str)):
+        raise _damaged(info, LOCK, "an entry has no digest")
+    if not all(type(number) is int and 0 <= number < SIZE_MAX for number in (size, installed)):
+        raise _damaged(info, LOCK, "an entry has no sizes")
+    return Solved(package, digest, size, installed, sources)
+
+
+def _damaged(info: CommitInfo, key: str, why: str) -> ToolError:
+    return ToolError(f"commit {info.checksum[:12]} has damaged metadata ({key})", why)

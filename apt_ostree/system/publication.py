@@ -87,7 +87,7 @@ def publish(
 def check_unchanged(before: Sysroot) -> None:
     """Raises ChangedError where the deployments, their origins, pins or arguments are not what ``before`` says:
     ostree's own tools know nothing of our lock."""
-    if load(before.path).deployments != before.deployments:
+    if before.again().deployments != before.deployments:
         raise ChangedError(
             "the deployments changed while this command ran",
             "another tool deployed, removed, pinned or changed one",

@@ -17,7 +17,7 @@ from ..host.proc import signals_held
 from ..tools import ostree
 from . import origin
 from .publication import check_unchanged
-from .sysroot import Sysroot, entries, load
+from .sysroot import Sysroot, entries
 
 SWAP = ".loader.apt-ostree"
 """In /boot: the loader link that is about to take the other's name."""
@@ -30,7 +30,8 @@ def set_default(before: Sysroot, index: int) -> Sysroot:
     """
     with signals_held():
         try:
-            if ostree.has_admin("set-default"):
+            # ostree itself refuses to work on a sysroot with an origin that it cannot read.
+            if ostree.has_admin("set-default") and not any(d.damaged for d in before.deployments):
                 check_unchanged(before)
                 ostree.admin(before.path, "set-default", str(index))
             else:
@@ -40,9 +41,9 @@ def set_default(before: Sysroot, index: int) -> Sysroot:
                 ostree.admin(before.path, "cleanup")
         except proc.ChildError:
             # ostree swaps the link and clears away then, which a damaged repository stops. A rollback is the way out.
-            if load(before.path).deployments[0].id != before.deployments[index].id:
+            if before.again().deployments[0].id != before.deployments[index].id:
                 raise
-    return load(before.path)
+    return before.again()
 
 
 @contextmanager

@@ -11,7 +11,8 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import SysrootError
+from ..errors import SysrootError, TreeError
+from ..host.door import Tree
 from ..inputs import kargs
 from ..model import Deployment
 from ..numbers import decimal
@@ -25,12 +26,27 @@ _REPAIR_ENTRY = (
 )
 
 
+_REPAIR_ORIGIN = (
+    "Repair the file; that of another deployment shows its form. 'apt-ostree rollback' works as it is. With an empty "
+    "file, ostree works again, too, but the requests are lost."
+)
+
+_ORIGIN_MAX = 1 << 20
+"""Bytes of an origin; one with thousands of requests has some ten thousand."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sysroot:
     """One sysroot at one moment; ``deployments`` are in boot order."""
 
     path: Path
     deployments: tuple[Deployment, ...]
+    lenient: bool = False
+    """True if origins that cannot be read are not an error."""
+
+    def again(self) -> Sysroot:
+        """The same sysroot as it is now. Raises SysrootError."""
+        return load(self.path, lenient=self.lenient)
 
     @property
     def repo(self) -> Path:
@@ -89,8 +105,12 @@ class Sysroot:
         return booted or next((d for d in own if not d.staged), own[0])
 
 
-def load(path: Path) -> Sysroot:
-    """Read the sysroot at ``path``. Raises SysrootError if it is not one, or cannot be read."""
+def load(path: Path, *, lenient: bool = False) -> Sysroot:
+    """Read the sysroot at ``path``. Raises SysrootError if it is not one, or cannot be read.
+
+    With ``lenient``, a deployment whose origin cannot be read has its reason in ``damaged``: enough to look, and to
+    roll back, but not to make another deployment of.
+    """
     if not path.is_dir():
         what = "is not a directory" if path.exists() else "does not exist"
         raise SysrootError(f"{path} {what}", resolution="Name a sysroot with --sysroot.")
@@ -103,7 +123,10 @@ def load(path: Path) -> Sysroot:
     if path != Path("/") and staged.BOOTED.exists() and _same(path / "ostree", Path("/ostree")):
         # /sysroot, say: libostree knows of a staged deployment at / alone, and elsewhere sweeps its tree away.
         path = Path("/")
-    return Sysroot(path, _deployments(path))
+    found = _deployments(path)
+    if not lenient and (damaged := next((d for d in found if d.damaged), None)) is not None:
+        raise SysrootError(f"cannot read {path / damaged.path}.origin", damaged.damaged, _REPAIR_ORIGIN)
+    return Sysroot(path, found, lenient)
 
 
 def _same(one: Path, other: Path) -> bool:
@@ -179,8 +202,14 @@ def _deployments(path: Path) -> tuple[Deployment, ...]:
 
 def _deployment(path: Path, index: int, match: re.Match[str], words: str) -> Deployment:
     """A deployment as its directory, which ``match`` is of, and its origin describe it."""
-    where = path / f"ostree/deploy/{match['os']}/deploy/{match['checksum']}.{match['serial']}.origin"
-    notes = origin.parse(where.read_text(errors="surrogateescape"), os.fspath(where)) if where.is_file() else {}
+    notes: dict[str, dict[str, str]] = {}
+    damaged = ""
+    try:
+        notes = _origin(
+            path / "ostree/deploy" / match["os"] / "deploy", f"{match['checksum']}.{match['serial']}.origin"
+        )
+    except (SysrootError, TreeError) as error:
+        damaged = error.detail or error.brief
     retained = origin.retained(notes)
     return Deployment(
         index,
@@ -191,7 +220,19 @@ def _deployment(path: Path, index: int, match: re.Match[str], words: str) -> Dep
         notes,
         pinned=origin.has_pin(notes) and not retained,
         retained=retained,
+        damaged=damaged,
     )
+
+
+def _origin(place: Path, name: str) -> dict[str, dict[str, str]]:
+    """The origin in that file; empty where there is none. Raises SysrootError, also for an intent in it that cannot be
+    read, and TreeError."""
+    text = Tree(place).text(name, limit=_ORIGIN_MAX)
+    if text is None:
+        return {}
+    notes = origin.parse(text, os.fspath(place / name))
+    origin.intent(notes)
+    return notes
 
 
 def _staged(path: Path) -> Deployment | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import re
 import time
@@ -20,6 +21,12 @@ from . import apt_failures, dpkg
 from .apt_area import Apt, write
 
 _log = logging.getLogger(__name__)
+
+STAMP = "lists.json"
+"""In apt's area: of which sources the lists are, and when they were fetched."""
+
+STAMP_MAX = 1 << 16
+"""Bytes of it that are read."""
 
 LISTS_MAX_AGE = 24 * 3600
 """Seconds after which an operation that may use the network refreshes the package lists by itself."""
@@ -64,14 +71,11 @@ def refresh(apt: Apt, *, force: bool = False) -> bool:
 
     Returns whether it fetched. Raises DownloadError when an index cannot be had or verified.
     """
-    stamp = apt.area / "lists.json"
-    try:
-        known = json.loads(stamp.read_text())
-    except (OSError, ValueError):
-        known = {}
-    age = time.time() - known.get("time", 0)
-    same = known.get("sources") == apt.sources_digest
-    if same and age < LISTS_MAX_AGE and not force:
+    sources, fetched = read_stamp(apt.area)
+    age = time.time() - fetched
+    same = sources == apt.sources_digest
+    # A clock that was ahead when they were fetched would keep them fresh until then.
+    if same and 0 <= age < LISTS_MAX_AGE and not force:
         _log.debug("package lists are fresh: %.0f s old, of the same sources", age)
         return False
     reason = "this was asked for" if force else "of other sources, or none" if not same else f"{age:.0f} s old"
@@ -84,16 +88,24 @@ def refresh(apt: Apt, *, force: bool = False) -> bool:
             apt_failures.said(result) or proc.tail(result.stderr),
             "Check the network and the sources in /etc/apt. With -C only cached packages are used.",
         )
-    write(stamp, json.dumps({"sources": apt.sources_digest, "time": time.time()}))
+    write(apt.area / STAMP, json.dumps({"sources": apt.sources_digest, "time": time.time()}))
     return True
+
+
+def read_stamp(area: Path) -> tuple[str, float]:
+    """The digest of the sources whose lists were fetched last, and when; "" and 0 where that is not known."""
+    try:
+        with (area / STAMP).open("rb") as file:
+            known = json.loads(file.read(STAMP_MAX))
+        sources, fetched = known["sources"], float(known["time"])
+    except (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError):
+        return "", 0.0
+    return (sources, fetched) if isinstance(sources, str) and math.isfinite(fetched) else ("", 0.0)
 
 
 def have_lists(apt: Apt) -> bool:
     """True if lists of exactly these sources were fetched before, however long ago."""
-    try:
-        return bool(json.loads((apt.area / "lists.json").read_text())["sources"] == apt.sources_digest)
-    except (OSError, ValueError, KeyError):
-        return False
+    return read_stamp(apt.area)[0] == apt.sources_digest
 
 
 def write_pins(apt: Apt, pins: Iterable[tuple[Package, int]]) -> None:

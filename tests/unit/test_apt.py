@@ -435,7 +435,8 @@ def updates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Updates:
 
 
 @pytest.mark.parametrize(
-    ("age", "fetches"), [(0, False), (24 * 3600 - 1, False), (24 * 3600, True), (24 * 3600 + 1, True)]
+    ("age", "fetches"),
+    [(0, False), (-1, True), (-9e9, True), (24 * 3600 - 1, False), (24 * 3600, True), (24 * 3600 + 1, True)],
 )
 def test_package_lists_are_fetched_again_when_they_are_a_day_old(updates: Updates, age: float, fetches: bool) -> None:
     updates.stamp(age)
@@ -457,7 +458,19 @@ def test_fresh_package_lists_are_fetched_when_that_is_asked_for(updates: Updates
     assert apt.refresh(updates.apt, force=True) is True
 
 
-@pytest.mark.parametrize("text", [None, "", "{", "{}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "",
+        "{",
+        "{}",
+        "[1]",
+        "[" * 9999,
+        '{"sources": "these", "time": Infinity}',
+        '{"sources": "these", "time": "x"}',
+    ],
+)
 def test_package_lists_of_an_unknown_age_are_fetched(updates: Updates, text: str | None) -> None:
     if text is not None:
         (updates.apt.area / "lists.json").write_text(text)

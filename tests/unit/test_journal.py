@@ -109,6 +109,12 @@ def test_directories_above_it_are_for_everybody_whatever_the_umask(tmp_path: Pat
         (journal.render(ENTRY).replace('"done"', '"asleep"'), "its state is unknown: asleep"),
         (journal.render(ENTRY).replace("2026-01-02T03:04:05.000+00:00", "yesterday"), "it is damaged"),
         (journal.render(ENTRY).replace("2026-01-02T03:04:05.000+00:00", "2026-01-02"), "it is damaged"),
+        (journal.render(ENTRY).replace("2026-01-02T03:04:05.000+00:00", "0001-01-01T00:00:00+23:00"), "it is damaged"),
+        *(
+            (journal.render(ENTRY).replace('"pid": 77', f'"pid": {number}'), "it is damaged")
+            for number in ("Infinity", "NaN", "1e999", "9" * 5000, "-1", "true", '"77"', "9" * 20)
+        ),
+        (" " * ((16 << 20) + 1), "it is too large"),
     ],
 )
 def test_a_document_that_cannot_be_read_says_why(text: str, reason: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -133,3 +134,32 @@ def test_a_user_that_is_not_a_number_is_unknown(text: str) -> None:
 def test_damaged_metadata_is_named() -> None:
     with pytest.raises(ToolError, match=r"commit cccccccccccc has damaged metadata \(apt-ostree.lock\)"):
         metadata.lock(commit(lock='[["a"'))
+
+
+JQ_ENTRY = '["jq", "1.7", "amd64", "ab", 7, 1024, ""]'
+
+
+@pytest.mark.parametrize(
+    ("reader", "key", "text"),
+    [
+        *((metadata.lock, "lock", text) for text in (
+            "{}", "7", '"x"', "[1]", "[[]]", "[null]", '[["jq", "1.7", "amd64"]]', '[{"name": "jq"}]',
+            f"[{JQ_ENTRY.replace('7,', 'Infinity,')}]", f"[{JQ_ENTRY.replace('7,', '-7,')}]",
+            f"[{JQ_ENTRY.replace('7,', 'true,')}]", f"[{JQ_ENTRY.replace('ab', '../x')}]",
+            f"[{JQ_ENTRY.replace('7,', '9' * 18 + ',')}]", "[" * 100_000,
+        )),
+        (metadata.packages, "pkglist", "{}"),
+        (metadata.packages, "pkglist", '[["a", 1, "all"]]'),
+        (metadata.requests, "packages", "[1]"),
+        (metadata.left_out, "left-out", "[[]]"),
+        (metadata.removed, "removed-base-packages", '["a"]'),
+        (metadata.replaced, "replaced-base-packages", '[[["a", "1", "all"]]]'),
+        (metadata.replaced, "replaced-base-packages", "[1]"),
+        *((metadata.kernel_arguments, "kernel-args", text) for text in (
+            r'["quiet\nlinux /evil"]', r'["a\u0000"]', r'["a\u009b"]', '[""]', "[1]", '["a ostree=/x"]', '{"a": 1}',
+        )),
+    ],
+)  # fmt: skip
+def test_metadata_of_another_form_is_damaged(reader: Callable[[CommitInfo], object], key: str, text: str) -> None:
+    with pytest.raises(ToolError, match=rf"commit cccccccccccc has damaged metadata \(apt-ostree.{key}\)"):
+        reader(commit(**{key: text}))

@@ -168,6 +168,21 @@ def test_a_broken_origin_is_named(fake: Fake) -> None:
         load(fake.path)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["garbage", "[packages]\nrequested-local=x;\n", "[origin]\n" + "#" * (1 << 20)],
+    ids=["form", "intent", "size"],
+)
+def test_a_broken_origin_is_marked_where_that_is_enough(fake: Fake, text: str) -> None:
+    fake.deploy(A, "1", text)
+    with pytest.raises(SysrootError, match="cannot read"):
+        load(fake.path)
+    loaded = load(fake.path, lenient=True)
+    assert loaded.deployments[0].damaged
+    assert loaded.deployments[0].origin == {}
+    assert loaded.again() == loaded
+
+
 def test_a_path_that_is_no_sysroot_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SysrootError, match="absent does not exist"):
         load(tmp_path / "absent")

@@ -1,0 +1,142 @@
+"""Whatever lies in the files that tell about deployments: looking, rolling back and cleaning up end well or with an
+error of ours."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.system import STATEROOT, System, output
+
+HUGE = "9" * 5000
+LIMIT = 20 << 20
+
+ENTRY = {
+    "schema": 1, "id": "../../../x", "pid": 1, "uid": 0, "command": [], "begun": "2026-01-01T00:00:00+00:00",
+    "state": "running", "ended": None, "phases": [], "old": None, "new": None,
+    "change": {"added": [], "removed": [], "changed": []}, "error": "",
+}  # fmt: skip
+
+
+def note(name: str, text: str) -> Callable[[System], None]:
+    """Another content of a file of the sysroot."""
+
+    def damage(system: System) -> None:
+        place = system.path / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
+
+    return damage
+
+
+def origin(text: str) -> Callable[[System], None]:
+    def damage(system: System) -> None:
+        name = system.deployments()[0]
+        (system.path / f"ostree/deploy/{STATEROOT}/deploy/{name}.origin").write_text(text)
+
+    return damage
+
+
+def forged(*words: str) -> Callable[[System], None]:
+    """A deployed commit with the base's files, and metadata of somebody else."""
+
+    def damage(system: System) -> None:
+        output(
+            "ostree", "commit", f"--repo={system.repo}", "--branch=forged", f"--tree=ref={system.base.commit}",
+            "--add-metadata-string=version=1", "--add-metadata=ostree.bootable=true",
+            "--add-metadata-string=ostree.linux=0.0", *words,
+        )  # fmt: skip
+        output("ostree", "admin", "deploy", f"--sysroot={system.path}", f"--os={STATEROOT}", "forged")
+
+    return damage
+
+
+def key(name: str, text: str) -> str:
+    return f"--add-metadata-string=apt-ostree.{name}={text}"
+
+
+LAYER = key("clientlayer", "true")
+UPDATE = f"ostree/deploy/{STATEROOT}/var/lib/apt-ostree/update.json"
+JOURNAL = f"ostree/deploy/{STATEROOT}/var/lib/apt-ostree/transactions/20260101T000000Z-1.json"
+AREA = "ostree/repo/extensions/apt-ostree"
+
+
+def order(system: System) -> list[str]:
+    """CHECKSUM.SERIAL of each deployment in boot order, from the loader entries: ostree refuses a damaged origin."""
+    found = {}
+    for file in (system.path / "boot/loader/entries").iterdir():
+        text = file.read_text()
+        version, link = re.search(r"(?m)^version (\d+)$", text), re.search(r"ostree=/(\S+)", text)
+        assert version is not None and link is not None
+        found[int(version[1])] = os.path.basename(os.path.realpath(system.path / link[1]))
+    return [found[version] for version in sorted(found, reverse=True)]
+
+
+DAMAGES = {
+    "journal-infinity": note(JOURNAL, json.dumps({**ENTRY, "pid": float("inf")})),
+    "journal-name": note(JOURNAL, json.dumps(ENTRY)),
+    "journal-huge": note(JOURNAL, f'{{"schema": {HUGE}}}'),
+    "journal-deep": note(JOURNAL, "[" * 100_000),
+    "lock-note": note("ostree/apt-ostree.lock", f'{{"pid": {HUGE}, "ticks": Infinity}}'),
+    "update-shape": note(UPDATE, '{"basis": [], "layered": [1]}'),
+    "update-huge": note(UPDATE, " " * LIMIT),
+    "lists-shape": note(f"{AREA}/apt/lists.json", "[1]"),
+    "lists-infinity": note(f"{AREA}/apt/lists.json", '{"sources": 1, "time": Infinity}'),
+    "unsynced": note(f"{AREA}/unsynced", "another-boot /etc ../.."),
+    "origin-form": origin("garbage"),
+    "origin-local": origin("[packages]\nrequested-local=x;\n"),
+    "origin-huge": origin("[origin]\n" + "#" * LIMIT),
+    "commit-lock": forged(LAYER, key("lock", "[[1]]")),
+    "commit-pkglist": forged(key("pkglist", '{"a": 1}')),
+    "commit-no-parent": forged("--parent=none", LAYER),
+    "commit-lists": forged(LAYER, key("lock", "[" * 5000), key("left-out", "7"), key("removed-base-packages", "[[]]")),
+    "commit-year-10000": forged("--timestamp=@253402300800"),
+}
+
+
+@pytest.fixture(scope="module")
+def layered(template: System, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A layer over a base, which is a deployment, too."""
+    system = template.clone(tmp_path_factory.mktemp("layered") / "sysroot")
+    system.install("greeter")
+    yield system
+    system.remove()
+
+
+@pytest.fixture
+def sysroot(layered: System, tmp_path: Path) -> Iterator[System]:
+    system = layered.clone(tmp_path / "sysroot")
+    yield system
+    system.remove()
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_nothing_ends_in_a_traceback_and_a_rollback_works(sysroot: System, name: str) -> None:
+    DAMAGES[name](sysroot)
+    before = order(sysroot)
+    for words in (
+        ("status", "-v"),
+        ("status", "--json"),
+        ("history",),
+        ("rollback", "--list"),
+        ("cleanup", "-b", "-m"),
+    ):
+        result = sysroot.run(*words, status=None)
+        assert result.status == 0 or (result.status == 1 and words[0] == "cleanup"), (words, result.stderr)
+        assert "Traceback" not in result.stderr
+        assert result.status == 0 or result.failure.brief
+    sysroot.run("rollback")
+    assert order(sysroot) == [before[1], before[0], *before[2:]]
+    assert not (sysroot.path / f"ostree/deploy/{STATEROOT}/x.json").exists()
+
+
+@pytest.mark.parametrize("name", ["origin-form", "commit-lock", "commit-no-parent"])
+def test_status_says_what_is_damaged(sysroot: System, name: str) -> None:
+    DAMAGES[name](sysroot)
+    assert sysroot.run("status", "--json").document["deployments"][0]["damaged"]
+    assert "Damaged  " in sysroot.run("status").stdout
