@@ -284,7 +284,9 @@ def spawn(
     finally:
         for stream in (child.stdin, child.stdout, child.stderr):
             if stream is not None:
-                stream.close()
+                # What the child no longer read must not hide the error that ended it.
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
 
 
 def logged(

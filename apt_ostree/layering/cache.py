@@ -11,12 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..errors import PackageError
 from ..host.files import remove_tree
 from ..model import Package, Solved
 from ..numbers import decimal
 from ..tools import dpkg, ostree
 
-IMPORTER = 4
+IMPORTER = 5
 """Raised whenever an import would come out differently; older entries are then imported again."""
 
 REF = "apt-ostree/pkg"
@@ -27,7 +28,11 @@ HOLLOW = "hollow.deb"
 
 @dataclass(frozen=True, slots=True)
 class Object:
-    """The mode and owner of a stored object; where the unpacked file has others, it is a copy."""
+    """The mode and owner of a stored object; where the unpacked file has others, it is a copy.
+
+    So is every file that runs with its owner's rights: anybody may read the repository, and could run there what was
+    only looked at.
+    """
 
     mode: int
     uid: int
@@ -110,6 +115,26 @@ def store(area: Path, fresh: Path, entry: Cached, paths: Sequence[str]) -> Cache
     place.parent.mkdir(mode=0o700, exist_ok=True)
     fresh.rename(place)
     return replace(entry, hollow=place / HOLLOW)
+
+
+def of_plan(packages: Iterable[Solved], cached: Mapping[str, Cached]) -> dict[Package, Cached]:
+    """The imported packages of a plan, from those by their digests, each compared with what the plan says of it.
+
+    Raises PackageError.
+    """
+    return {solved.package: check(solved, cached[solved.sha256]) for solved in packages}
+
+
+def check(solved: Solved, cached: Cached) -> Cached:
+    """The imported package if it is the one that the plan names. Raises PackageError."""
+    if (cached.package, cached.sha256) != (solved.package, solved.sha256):
+        raise PackageError(
+            f"{solved.name} is not the package that was planned",
+            f"planned: {solved.package}, SHA-256 {solved.sha256}\nfound: {cached.package}, SHA-256 {cached.sha256}",
+            "Nothing was changed. To refresh the lists: apt-ostree refresh-md --force. To empty the cache: apt-ostree "
+            "cleanup -m",
+        )
+    return cached
 
 
 def load_all(area: Path, digests: Iterable[str]) -> dict[str, Cached]:

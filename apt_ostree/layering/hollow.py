@@ -54,7 +54,7 @@ def refill(repo: Path, cached: Cached, target: Path) -> None:
     """
     unpacked = target.with_suffix(".tar")
     deb.unpack_tar(cached.hollow, unpacked)
-    with tarfile.open(unpacked, "r:", errors="surrogateescape") as data:
+    with tarfile.open(unpacked, "r:", encoding="utf-8") as data:
 
         def refilled(member: tarfile.TarInfo) -> IO[bytes] | None:
             if member.size != MARKER_SIZE:

@@ -15,14 +15,17 @@ import tarfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from ..errors import PackageError
+from ..errors import Interrupted, PackageError
 from ..host import proc
-from ..host.files import check_space, scratch_directory
+from ..host.files import check_space, scratch_directory, take
+from ..model import Solved
 from ..sandbox import guard
+from ..sandbox.unpacking import Unpacker
 from ..tools import deb, ostree
-from .cache import HOLLOW, REF, Cached, Object, load, store
+from .cache import HOLLOW, REF, Cached, Object, check, load, store
 from .hollow import is_hollowed, marker
 
 _IN_VAR = {"var", "opt", "srv", "home", "root", "mnt"}
@@ -47,75 +50,110 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def import_deb(repo: Path, area: Path, file: Path, sha256: str | None = None, *, again: bool = False) -> Cached:
+def import_deb(
+    repo: Path, area: Path, unpacker: Unpacker, file: Path, planned: Solved | None = None, *, again: bool = False
+) -> Cached:
     """Import a .deb, or return it as imported before unless it has to be imported ``again``.
 
-    ``sha256`` is what the archive's signed index says; without it the file itself is trusted (a local one).
-    Raises PackageError for a damaged file, for one of another digest, and for what ostree cannot hold.
+    ``planned`` is what the archive's signed index says of it; without that the file itself is trusted (a local one).
+    Whoever owns the file may change it meanwhile: all is computed from a copy. Raises PackageError for a damaged file,
+    for another package than the planned one, and for what ostree cannot hold.
     """
-    if not file.is_file():
-        raise PackageError(f"{file} does not exist, or is not a file")
-    found = digest(file)
-    if sha256 is not None and found != sha256:
-        raise PackageError(
-            f"{file.name} is not the file that the archive lists",
-            f"SHA-256 is {found}, expected {sha256}",
-            "Nothing of it was used. Run the command again, or refresh the lists.",
-        )
-    if not again:
-        cached = load(area, found)
-        if cached is not None and (not cached.objects or ostree.resolve(repo, f"{REF}/{found}")):
-            return cached
-    stanza = deb.control(file)
-    with scratch_directory(area / "tmp" / f"import-{found[:16]}") as work:
-        deb.unpack_tar(file, work / "data.tar", guard.room(area))
-        with _opened(work / "data.tar", file.name) as data:
-            members = _members(data, file.name)
-            check_space(repo, sum(member.size for member in members), f"the files of {file.name}")
-            control = deb.with_md5sums(file, data, members)
-            conffiles = deb.conffiles(control)
-            hollowed = [member for member in members if is_hollowed(member, conffiles)]
-            checksums = _commit_objects(repo, found, data, hollowed)
-            markers = {id(member): marker(checksum) for member, checksum in zip(hollowed, checksums, strict=True)}
-            fresh = work / "result"
-            fresh.mkdir()
-            deb.write(
-                fresh / HOLLOW,
-                control,
-                data,
-                lambda member: io.BytesIO(markers[id(member)]) if id(member) in markers else None,
+    with _copied(area, file) as (work, own):
+        found = digest(own)
+        if planned is not None and found != planned.sha256:
+            raise PackageError(
+                f"{file.name} is not the file that the archive lists",
+                f"SHA-256 is {found}, expected {planned.sha256}",
+                "Nothing of it was used. Run the command again, or refresh the lists.",
             )
-        entry = Cached(
-            found,
-            stanza.package,
-            file.stat().st_size,
-            stanza.text,
-            fresh / HOLLOW,
-            {
-                checksum: Object(stat.S_IFREG | member.mode, member.uid, member.gid)
-                for member, checksum in zip(hollowed, checksums, strict=True)
-            },
-            frozenset(deb.control_files(control)),
-        )
-        # A name of a hard link shows its file's marker.
-        names = [os.path.normpath(m.name) for m in members if id(m) in markers or m.islnk()]
-        return store(area, fresh, entry, names)
+        if not again:
+            cached = load(area, found)
+            if cached is not None and (not cached.objects or ostree.resolve(repo, f"{REF}/{found}")):
+                return cached if planned is None else check(planned, cached)
+        stanza, control = describe(unpacker, own, file.name)
+        entry = Cached(found, stanza.package, own.stat().st_size, stanza.text, own, {}, frozenset())
+        if planned is not None:
+            check(planned, entry)
+        with own.open("rb") as deb_file:
+            unpacker.data(deb_file, file.name, work / "data.tar", guard.room(area))
+        return _import(repo, area, work, replace(entry, control_files=frozenset(deb.control_files(control))), control)
+
+
+def preview(area: Path, unpacker: Unpacker, file: Path) -> Cached:
+    """A local .deb as its control archive describes it: enough to solve with, and nothing is stored.
+
+    Raises PackageError for a damaged file.
+    """
+    with _copied(area, file) as (_, own):
+        stanza, control = describe(unpacker, own, file.name)
+        files = frozenset(deb.control_files(control))
+        return Cached(digest(own), stanza.package, own.stat().st_size, stanza.text, own, {}, files)
+
+
+def describe(unpacker: Unpacker, own: Path, name: str) -> tuple[deb.Control, bytes]:
+    """The control stanza and the control archive of a .deb that nobody else can change; ``name`` is what people know
+    it as. Raises PackageError."""
+    with own.open("rb") as file:
+        archive = unpacker.control(file, name)
+    return deb.control(archive, name), archive
 
 
 @contextmanager
-def _opened(archive: Path, name: str) -> Iterator[tarfile.TarFile]:
-    """Read a package's data archive. Raises PackageError for one that makes no sense."""
-    try:
-        with tarfile.open(archive, "r:", errors="surrogateescape") as data:
-            yield data
-    except tarfile.TarError as error:
-        raise PackageError(f"{name} is damaged", str(error), "Fetch the file again.") from error
+def _copied(area: Path, file: Path) -> Iterator[tuple[Path, Path]]:
+    """A scratch directory, and in it a copy of a file that is ours alone. Raises PackageError, SpaceError."""
+    if file.is_symlink():
+        raise PackageError(
+            f"{file} is a symbolic link",
+            "packages are read without following links",
+            f"Name the file itself: {file.resolve()}",
+        )
+    if not file.is_file():
+        raise PackageError(f"{file} does not exist, or is not a file")
+    check_space(area, file.stat().st_size, f"a copy of {file.name}")
+    with scratch_directory(area / "tmp" / f"import-{os.urandom(8).hex()}") as work:
+        take(file, work / "package.deb")
+        yield work, work / "package.deb"
+
+
+def _import(repo: Path, area: Path, work: Path, entry: Cached, control: bytes) -> Cached:
+    """Store the objects and the hollow twin of a package whose data archive is ``data.tar`` in ``work``."""
+    name = f"{entry.package.name} {entry.package.version}"
+    with tarfile.open(work / "data.tar", "r:", encoding="utf-8") as data:
+        members = _members(data, name)
+        check_space(repo, sum(member.size for member in members), f"the files of {name}")
+        conffiles = deb.conffiles(deb.control_files(control))
+        hollowed = [member for member in members if is_hollowed(member, conffiles)]
+        checksums = _commit_objects(repo, entry.sha256, data, hollowed)
+        markers = {id(member): marker(checksum) for member, checksum in zip(hollowed, checksums, strict=True)}
+        fresh = work / "result"
+        fresh.mkdir()
+        deb.write(
+            fresh / HOLLOW,
+            deb.with_md5sums(control, data, members),
+            data,
+            lambda member: io.BytesIO(markers[id(member)]) if id(member) in markers else None,
+        )
+    objects = {
+        checksum: Object(stat.S_IFREG | _stored_mode(member), member.uid, member.gid)
+        for member, checksum in zip(hollowed, checksums, strict=True)
+    }
+    # A name of a hard link shows its file's marker.
+    names = [os.path.normpath(m.name) for m in members if id(m) in markers or m.islnk()]
+    return store(area, fresh, replace(entry, hollow=fresh / HOLLOW, objects=objects), names)
+
+
+def _stored_mode(member: tarfile.TarInfo) -> int:
+    """The mode of a file's object: without the bits that lend its owner's rights, since anybody may read the
+    repository. Where a file has these in the tree, hydration makes a copy."""
+    return member.mode & ~(stat.S_ISUID | stat.S_ISGID)
 
 
 def _members(data: tarfile.TarFile, name: str) -> list[tarfile.TarInfo]:
     """The members of a data archive, each checked to be something that an OSTree commit can hold."""
     members = []
     files: set[str] = set()
+    """The names that are regular files so far, of which there may be hard links."""
     for member in data:
         members.append(member)
         if problem := _problem(member, files):
@@ -124,8 +162,7 @@ def _members(data: tarfile.TarFile, name: str) -> list[tarfile.TarInfo]:
             raise PackageError(
                 f"{name} cannot be layered", f"it has more than {MEMBERS_MAX} files and directories", _LEAVE_OUT
             )
-        if member.isfile():
-            files.add(os.path.normpath(member.name))
+        (files.add if member.isfile() else files.discard)(os.path.normpath(member.name))
     return members
 
 
@@ -144,6 +181,8 @@ def _problem(member: tarfile.TarInfo, files: set[str]) -> str | None:
         return f"{member.name} is {kind}, which OSTree cannot hold"
     if ".." in Path(member.name).parts or member.name.startswith("/"):
         return f"the path {member.name} leads out of the tree"
+    if not Path(member.name).parts and not (member.isdir() and member.name):
+        return "a member has no name" if not member.name else "it has something else in the place of its top directory"
     if member.islnk() and os.path.normpath(member.linkname) not in files:
         return f"{member.name} is a hard link to {member.linkname}, which is not a file before it in the package"
     if member.islnk() and _filesystem(member.name) != _filesystem(member.linkname):
@@ -205,12 +244,15 @@ def _commit_objects(repo: Path, sha256: str, data: tarfile.TarFile, members: lis
                 tar.addfile(top)
                 for number, member in enumerate(members):
                     plain = tarfile.TarInfo(f"{number:07}")
-                    plain.size, plain.mode = member.size, member.mode
+                    plain.size, plain.mode = member.size, _stored_mode(member)
                     plain.uid, plain.gid = member.uid, member.gid
                     tar.addfile(plain, data.extractfile(member))
             child.stdin.close()
-        except BrokenPipeError:
-            pass  # its message and status say why
+        except BrokenPipeError as error:
+            # A signal ends the child, too; closing the archive then hides what the signal raised.
+            if isinstance(error.__context__, Interrupted):
+                raise error.__context__ from None
+            # Its message and status say why.
         message = child.stdout.read().decode(), child.stderr.read().decode(errors="replace")
     if child.returncode != 0:
         raise PackageError("cannot store a package's files", proc.tail("\n".join(message)))

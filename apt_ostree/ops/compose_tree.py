@@ -12,23 +12,25 @@ from pathlib import Path
 from ..errors import ScriptError, TreeError, UsageError, without_credentials
 from ..host import lifetime, proc
 from ..host.door import Tree
-from ..host.files import remove_tree, scratch_directory, sync_filesystem
+from ..host.files import remove_tree, scratch_directory, sync_filesystem, take
 from ..inputs import manifest
 from ..inputs.manifest import File, Manifest
+from ..layering import importing
 from ..model import Package
 from ..numbers import decimal
 from ..reporter import Reporter
 from ..sandbox import bwrap
+from ..sandbox.unpacking import Unpacker
 from ..system import metadata
-from ..tools import deb, dpkg, mmdebstrap, ostree
+from ..tools import dpkg, mmdebstrap, ostree
 from ..tree import kernel, layout, state, users
 from .transaction import require_root
 
 VARIANT = "apt"
 """The variant with apt, and nothing else beyond the essential packages: the manifest says the rest."""
 
-_DEBS = "apt-ostree-debs"
-"""A directory of the root, for as long as the manifest's local packages are installed from it."""
+_LOCAL = "apt-ostree-debs"
+"""A directory of the plain root, for the manifest's own packages while they are installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ def tree(path: Path, options: TreeOptions, reporter: Reporter) -> Composed:
             root = work / "root"
             reporter.step(f"Bootstrapping {recipe.suite} for {architecture}")
             mmdebstrap.bootstrap(composition.root, root, log, reporter)
-            _install_local(root, recipe, log)
+            _install_local(root, recipe, work, log)
             _customise(root, composition, log, reporter)
             booting = _place_kernel(root)
             reporter.step("Arranging the tree")
@@ -115,7 +117,7 @@ def _simulate(composition: Composition, work: Path, reporter: Reporter) -> Compo
     recipe = composition.recipe
     reporter.step(f"Resolving {recipe.suite} for {composition.architecture}")
     packages = mmdebstrap.simulate(composition.root, work, work / "log", reporter)
-    files = [deb.control(Path(name)).package for name in recipe.packages if is_deb(name)]
+    files = [package for _, package in _local(recipe, work)]
     return Composed(True, recipe.ref, None, composition.version, tuple(sorted({*packages, *files})), dry_run=True)
 
 
@@ -149,19 +151,34 @@ def _included(recipe: Manifest) -> list[str]:
     return [name for name in recipe.packages if not is_deb(name)] + [f"{name}-" for name in recipe.exclude]
 
 
-def _install_local(root: Path, recipe: Manifest, log: Path) -> None:
-    files = [Path(name) for name in recipe.packages if is_deb(name)]
+def _install_local(root: Path, recipe: Manifest, work: Path, log: Path) -> None:
+    """Install the manifest's own .deb files. Raises PackageError, ScriptError."""
+    files = [file for file, _ in _local(recipe, work)]
     if not files:
         return
     tree = Tree(root)
-    tree.remove(_DEBS)
-    tree.make_directory(_DEBS)
+    tree.remove(_LOCAL)
+    tree.make_directory(_LOCAL)
     for file in files:
-        deb.control(file)
         with file.open("rb") as content:
-            tree.write(f"{_DEBS}/{file.name}", content)
-    _in_root(root, ["dpkg", "--install", *(f"/{_DEBS}/{file.name}" for file in files)], log, "local packages")
-    tree.remove(_DEBS)
+            tree.write(f"{_LOCAL}/{file.name}", content)
+    _in_root(root, ["dpkg", "--install", *(f"/{_LOCAL}/{file.name}" for file in files)], log, "local packages")
+    tree.remove(_LOCAL)
+
+
+def _local(recipe: Manifest, work: Path) -> list[tuple[Path, Package]]:
+    """Copies in ``work`` of the manifest's own .deb files, and the packages in them. Raises PackageError, ToolError."""
+    files = [Path(name) for name in recipe.packages if is_deb(name)]
+    if not files:
+        return []
+    found = []
+    with Unpacker() as unpacker:
+        for number, file in enumerate(files):
+            own = work / f"local-{number}.deb"
+            take(file, own)
+            control, _ = importing.describe(unpacker, own, file.name)
+            found.append((own, control.package))
+    return found
 
 
 def _in_root(root: Path, command: list[str], log: Path, what: str) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from ..errors import AptOstreeError
-from ..host.files import take
 from ..layering.cache import Cached
 from ..layering.importing import import_deb
 from ..model import Solved
+from ..sandbox.unpacking import Unpacker
 from ..tools import apt
 from ..tools.apt_area import Apt
 from .transaction import Transaction
@@ -27,22 +27,16 @@ def fetch(current: Transaction, solver: Apt, missing: Sequence[Solved]) -> dict[
     archives = solver.area / "archives"
     found: dict[str, Cached] = {}
 
-    def importing(solved: Solved) -> Cached:
+    def importing(unpacker: Unpacker, solved: Solved) -> Cached:
         file = archives / apt.archive_name(solved.package)
-        # What the unprivileged fetcher may still change is copied first, and judged as copied.
-        own = current.area / "tmp" / file.name
         try:
-            take(file, own)
-            return import_deb(current.repo, current.area, own, solved.sha256, again=True)
+            return import_deb(current.repo, current.area, unpacker, file, solved, again=True)
         except AptOstreeError:
             # A damaged download would be taken for the package again and again.
-            own.unlink(missing_ok=True)
             file.unlink(missing_ok=True)
             apt.download(solver, [solved.package])
-            take(file, own)
-            return import_deb(current.repo, current.area, own, solved.sha256, again=True)
+            return import_deb(current.repo, current.area, unpacker, file, solved, again=True)
         finally:
-            own.unlink(missing_ok=True)
             file.unlink(missing_ok=True)
 
     def batch(packages: Sequence[Solved]) -> list[Solved]:
@@ -52,13 +46,18 @@ def fetch(current: Transaction, solver: Apt, missing: Sequence[Solved]) -> dict[
         return list(packages)
 
     workers = current.config.workers
-    with ThreadPoolExecutor(workers) as downloads, ThreadPoolExecutor(workers) as imports:
+    # The unpacker starts its process here, before any thread: it would end with the thread that started it.
+    with (
+        Unpacker() as unpacker,
+        ThreadPoolExecutor(workers) as downloads,
+        ThreadPoolExecutor(workers) as imports,
+    ):
         # One worker's death must end the others' waiting, hence the explicit cancel.
         try:
             pending = []
             with current.phase("download"):
                 for future in as_completed([downloads.submit(batch, part) for part in _batches(missing, workers)]):
-                    pending += [imports.submit(importing, solved) for solved in future.result()]
+                    pending += [imports.submit(importing, unpacker, solved) for solved in future.result()]
             # Most of it is done by now: what has arrived is imported while the rest arrives.
             with current.phase("import"):
                 for imported in as_completed(pending):

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from ..errors import PackageError, ResolveError, UsageError
 from ..inputs import requests
-from ..layering.importing import import_deb
+from ..layering.importing import import_deb, preview
 from ..model import Intent, LocalPackage, Package
+from ..sandbox.unpacking import Unpacker
 from ..system import commits
 from ..system.inventory import package_list
-from ..tools import deb, dpkg
+from ..tools import dpkg
 from . import recovery
 from .transaction import Transaction
 
@@ -37,19 +38,19 @@ class IntentEdit:
         *,
         lenient: bool = False,
     ) -> IntentEdit:
-        """Raises UsageError for an invalid package expression, and PackageError for a file that is not a package."""
+        """Raises UsageError for an invalid package expression, and PackageError for a file that is missing."""
         names, files = split(packages)
         for name in [*names, *uninstall]:
             requests.parse_expression(name)
         return cls(tuple(names), tuple(files), tuple(uninstall), recommends, lenient)
 
-    def apply(self, current: Transaction, intent: Intent, *, again: bool = False) -> Intent:
-        """The intent with these changes; files are imported. Raises ResolveError and PackageError."""
+    def apply(self, current: Transaction, intent: Intent, local: Sequence[LocalPackage]) -> Intent:
+        """The intent with these changes; ``local`` are the files, as imported. Raises ResolveError."""
         after = intent
         if self.dropping or self.names or self.files:
             native = native_architecture(current)
             after = requests.drop(after, self.dropping, native, lenient=self.lenient)
-            after = requests.add(after, self.names, import_files(current, self.files, again=again), native)
+            after = requests.add(after, self.names, local, native)
         return with_recommends(current, intent, after, self.recommends)
 
 
@@ -64,23 +65,31 @@ def with_recommends(current: Transaction, before: Intent, after: Intent, said: b
 
 
 def split(packages: Sequence[str]) -> tuple[list[str], list[Path]]:
-    """Split words into expressions and files. Raises PackageError for a file that is missing or not a package."""
+    """Split words into expressions and files. Raises PackageError for a file that is missing."""
     names = [name for name in packages if not requests.is_file(name)]
     files = [Path(name) for name in packages if requests.is_file(name)]
     if missing := [str(file) for file in files if not file.is_file()]:
         raise PackageError(f"{missing[0]} does not exist", "\n".join(missing[1:]), "Nothing was changed.")
-    for file in files:
-        deb.control(file)
     return names, files
 
 
 def import_files(current: Transaction, files: Sequence[Path], *, again: bool = False) -> list[LocalPackage]:
-    """Put files that the user handed over into the package cache. Raises PackageError."""
+    """Put files that the user handed over into the package cache; a dry run stores nothing and only looks at them.
+
+    Raises PackageError.
+    """
     if not files:
         return []
-    recovery.mark_unsynced(current.sysroot)
-    with current.phase("import"):
-        imported = [import_deb(current.repo, current.area, file.absolute(), again=again) for file in files]
+    if not current.dry_run:
+        recovery.mark_unsynced(current.sysroot)
+    with current.phase("import"), Unpacker() as unpacker:
+        if current.dry_run:
+            imported = [preview(current.area, unpacker, file.absolute()) for file in files]
+            current.looked_at.update((cached.sha256, cached) for cached in imported)
+        else:
+            imported = [
+                import_deb(current.repo, current.area, unpacker, file.absolute(), again=again) for file in files
+            ]
     return [LocalPackage(cached.sha256, cached.package) for cached in imported]
 
 

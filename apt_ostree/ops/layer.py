@@ -10,7 +10,7 @@ from ..errors import PackageError, SysrootError
 from ..host.files import check_space
 from ..inputs import debconf
 from ..layering.base import checkout
-from ..layering.cache import Cached
+from ..layering.cache import Cached, of_plan
 from ..model import CommitInfo, Deployment, Intent, Package, Plan, Solved
 from ..system import commits, metadata, origin
 from ..system.inventory import package_list
@@ -179,8 +179,7 @@ def _fetch(start: Start, solution: Solution, missing: Sequence[Solved]) -> dict[
         "the packages",
     )
     recovery.mark_unsynced(current.sysroot)
-    cached = {**solution.cached, **fetch(current, solution.solver, missing)}
-    return {s.package: cached[s.sha256] for s in solution.plan.packages}
+    return of_plan(solution.plan.packages, {**solution.cached, **fetch(current, solution.solver, missing)})
 
 
 def _made_before(start: Start, solution: Solution) -> str | None:

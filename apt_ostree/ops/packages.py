@@ -11,7 +11,6 @@ from ..inputs import debconf, requests
 from ..model import Intent
 from ..reporter import Reporter
 from ..system import origin
-from ..tools import deb
 from . import intents
 from . import transaction as tx
 from .goal import Options, as_is
@@ -30,8 +29,9 @@ def install(
     tx.require_root()
     with tx.transaction(settings, reporter) as current:
         goal = as_is(current)
-        after = edit.apply(current, goal.intent, again=again)
-        named = {*map(requests.name_of, edit.names), *(deb.control(file).package.name for file in edit.files)}
+        local = intents.import_files(current, edit.files, again=again)
+        after = edit.apply(current, goal.intent, local)
+        named = {*map(requests.name_of, edit.names), *(entry.package.name for entry in local)}
         goal = replace(goal, intent=after, again=frozenset(named) if again else frozenset())
         outcome = reach(current, settings, goal, options)
         if outcome == NOTHING_TO_DO and named and not edit.dropping:

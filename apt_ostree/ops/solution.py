@@ -72,7 +72,8 @@ def solve(start: Start, goal: Goal, tree: BaseTree) -> Solution:
         kernel.require_dracut(tree.path)
     lock = kept_lock(metadata.lock(start.commit), start.goal.intent, goal)
     local = [entry.sha256 for entry in goal.intent.local]
-    stock = Stock(lock, cache.load_all(current.area, [*(s.sha256 for s in lock), *local]))
+    imported = cache.load_all(current.area, [*(s.sha256 for s in lock), *local])
+    stock = Stock(lock, {**imported, **current.looked_at})
     recorded = start.goal.intent
     optional = optional_requests(recorded.requested, metadata.left_out(start.commit), options)
     new = (request for request in goal.intent.names if request not in recorded.names)

@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..changes import Change, difference
@@ -18,6 +18,7 @@ from ..host.files import remove_tree, sync_filesystem
 from ..host.paths import make_beneath
 from ..inputs import config
 from ..inputs.config import Config
+from ..layering.cache import Cached
 from ..model import Deployment, Package
 from ..reporter import Reporter
 from ..system import inventory, journal, sysroot
@@ -62,6 +63,9 @@ class Transaction:
     config: Config
     kargs: tuple[str, ...] | None = None
     """The kernel arguments of the next deployment; None keeps those of what boots next."""
+    dry_run: bool = False
+    looked_at: dict[str, Cached] = field(default_factory=dict)
+    """The files that a dry run was given, by their digests: it solves with them as if they were imported."""
 
     @contextmanager
     def phase(self, name: str, message: str = "") -> Iterator[None]:
@@ -183,7 +187,7 @@ def transaction(settings: Settings, reporter: Reporter, *, lenient: bool = False
         )
         try:
             with _recorded(writer, loaded, osname):
-                current = Transaction(identifier, loaded, osname, reporter, writer, chosen)
+                current = Transaction(identifier, loaded, osname, reporter, writer, chosen, dry_run=settings.dry_run)
                 why = "booted" if current.merge.booted else "first that is not staged; none of this stateroot is booted"
                 _log.debug("merge deployment: %s (%s)", current.merge.id, why)
                 yield current

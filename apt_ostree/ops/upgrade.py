@@ -14,7 +14,7 @@ from . import bases
 from . import transaction as tx
 from .bases import Revision
 from .goal import Goal, Options, as_is, let_go
-from .intents import IntentEdit
+from .intents import IntentEdit, import_files
 from .layer import Outcome, reach
 from .transaction import Settings
 
@@ -37,7 +37,8 @@ def upgrade(settings: Settings, scope: Scope, edit: IntentEdit, options: Options
     tx.require_root()
     with tx.transaction(settings, reporter) as current:
         now = as_is(current)
-        target = replace(now, intent=edit.apply(current, now.intent), free=let_go(current, scope.names))
+        after = edit.apply(current, now.intent, import_files(current, edit.files))
+        target = replace(now, intent=after, free=let_go(current, scope.names))
         if not scope.layers_only:
             refspec = _followed(now)
             base = bases.newest(current, refspec, now, options.cache_only, allow_downgrade=scope.allow_downgrade)
@@ -79,7 +80,7 @@ def rebase(
         now = as_is(current)
         before = remote.parse(now.refspec) if now.refspec else None
         refspec = remote.parse(where, before)
-        after = edit.apply(current, now.intent)
+        after = edit.apply(current, now.intent, import_files(current, edit.files))
         if revision is None:
             base = bases.newest(current, refspec, now, options.cache_only, allow_downgrade=True)
         else:
@@ -105,7 +106,7 @@ def deploy(settings: Settings, revision: Revision, edit: IntentEdit, options: Op
     tx.require_root()
     with tx.transaction(settings, reporter) as current:
         now = as_is(current)
-        target = replace(now, intent=edit.apply(current, now.intent))
+        target = replace(now, intent=edit.apply(current, now.intent, import_files(current, edit.files)))
         base = bases.find(current, _followed(now), revision, options.cache_only)
         if base.checksum != now.base.checksum:
             target = replace(target, base=base, pinned=base.checksum, free=let_go(current, ()))

@@ -19,6 +19,9 @@ from typing import BinaryIO
 
 OPTIONS = {"data": "--fsys-tarfile", "control": "--ctrl-tarfile"}
 
+BLOCK = 1 << 18
+"""Bytes of the archive that are read at once."""
+
 ERROR_BYTES = 4096
 """Bytes of dpkg-deb's message that are passed on."""
 
@@ -59,7 +62,7 @@ def answer(option: str, deb: int, out: BinaryIO) -> None:
             os.close(deb)
             failure = ""
             try:
-                with tarfile.open(fileobj=child.stdout, mode="r|", errors="surrogateescape") as archive:
+                with tarfile.open(fileobj=child.stdout, mode="r|", errors="surrogateescape", bufsize=BLOCK) as archive:
                     for member in archive:
                         tell(member, archive, out)
                         # Else it keeps every header.
@@ -95,7 +98,7 @@ def tell(member: tarfile.TarInfo, archive: tarfile.TarFile, out: BinaryIO) -> No
         },
     )
     try:
-        while content is not None and (block := content.read(1 << 18)):
+        while content is not None and (block := content.read(BLOCK)):
             out.write(block)
     except tarfile.TarError as error:
         # In the middle of a content nothing else can be said: the end of the pipe does.

@@ -7,6 +7,7 @@ and written down as a plain archive by us: nothing that a package's maintainer w
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -17,7 +18,7 @@ import sys
 import tarfile
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -41,6 +42,13 @@ CONTROL_BYTES = 64 << 20
 _HEADER_BYTES = 1 << 16
 """Of one member's document: a path has 4096 bytes at the most, a link the same, each six characters in JSON."""
 
+_BLOCK = 1 << 18
+"""Bytes of a content that are copied at once."""
+
+_PIPE_BYTES = 1 << 20
+"""Of the pipe with the answers: what the kernel lets anybody ask for (pipe(7), pipe-max-size). With the usual 64 KiB
+the processes would wait for each other more often than they copy."""
+
 _NOBODY = "65534"
 """The user and group of no file (base-passwd)."""
 
@@ -49,6 +57,8 @@ _KINDS = {
     "directory": tarfile.DIRTYPE,
     "link": tarfile.SYMTYPE,
     "hard link": tarfile.LNKTYPE,
+    "FIFO": tarfile.FIFOTYPE,
+    "device": tarfile.CHRTYPE,
 }
 
 
@@ -68,9 +78,9 @@ class Member:
     target: str
 
     def header(self) -> tarfile.TarInfo:
-        """The same for an archive of ours; what no deployment can hold is a FIFO there, for importing to refuse."""
+        """The same for an archive of ours, with what no deployment can hold, for importing to refuse."""
         info = tarfile.TarInfo(self.name)
-        info.type = _KINDS.get(self.kind, tarfile.FIFOTYPE if self.kind == "FIFO" else tarfile.CHRTYPE)
+        info.type = _KINDS.get(self.kind, b"?")
         info.mode, info.uid, info.gid, info.uname, info.gname = self.mode, self.uid, self.gid, self.user, self.group
         info.mtime, info.size, info.linkname = self.time, self.size, self.target
         return info
@@ -105,7 +115,7 @@ class Unpacker:
     def control(self, deb: BinaryIO, name: str) -> bytes:
         """The control archive of a package, as a plain tar of regular files. Raises PackageError."""
         archive = io.BytesIO()
-        with tarfile.open(fileobj=archive, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        with tarfile.open(fileobj=archive, mode="w", format=tarfile.GNU_FORMAT, encoding="utf-8") as tar:
             size = 0
             for member, content in self._members(deb, "control", name):
                 size += member.size + tarfile.BLOCKSIZE
@@ -128,7 +138,8 @@ class Unpacker:
         Raises PackageError, and SpaceError where it is larger.
         """
         written = 0
-        with tarfile.open(target, "x", format=tarfile.GNU_FORMAT) as tar:
+        with tarfile.open(target, "x", format=tarfile.GNU_FORMAT, encoding="utf-8") as tar:
+            tar.copybufsize = _BLOCK  # type: ignore[attr-defined]
             for member, content in self._members(deb, "data", name):
                 written += member.size + tarfile.BLOCKSIZE
                 if written > limit:
@@ -145,6 +156,8 @@ class Unpacker:
         """The members of a part, each with its content, which has to be read before the next."""
         deb.seek(0)
         reading, writing = os.pipe()
+        with suppress(OSError):
+            fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         with os.fdopen(reading, "rb") as answers:
             try:
                 with self._asking:
@@ -155,7 +168,8 @@ class Unpacker:
                 os.close(writing)
             while (found := _document(answers, name)).get("end") is not True:
                 if "name" not in found:
-                    raise PackageError(f"{name} is damaged", str(found.get("error", ""))[:_HEADER_BYTES], _FETCH_AGAIN)
+                    problem = "is damaged" if part == "data" else "is not a Debian package, or is damaged"
+                    raise PackageError(f"{name} {problem}", str(found.get("error", ""))[:_HEADER_BYTES], _FETCH_AGAIN)
                 member = _member(found, name)
                 content = _Content(answers, member.size, name) if member.kind == "file" else None
                 yield member, content  # type: ignore[misc]

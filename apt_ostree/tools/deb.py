@@ -1,6 +1,7 @@
 """The .deb format (deb(5)): a package's control archive and data archive, read and written.
 
-Reading is dpkg-deb's work. Writing is ours: an ar archive of uncompressed tar archives, which dpkg takes like any.
+What others made is read by sandbox/unpacking.py, and arrives here as plain archives. Our own packages are read by
+dpkg-deb. Writing is ours: an ar archive of uncompressed tar archives, which dpkg takes like any.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ import copy
 import hashlib
 import io
 import os
+import re
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from ..errors import PackageError, SpaceError
+from ..errors import PackageError
 from ..host import proc
 from ..model import Package
 from . import dpkg
@@ -23,106 +25,164 @@ from . import dpkg
 BLOCK = 1 << 15
 """Bytes written at once; tarfile copies what it has collected with every header, so that more is slower."""
 
-CONTROL_BYTES = 64 << 20
-"""The control archive is read into memory. The largest are lists of checksums and templates, some megabytes."""
-
 _LEAVE_OUT = "Nothing was changed. Leave that package out; only its maintainer can repair it."
 
 _AR_HEADER = 60
 
 
+_FIELD = re.compile(r"[!-9;-~]+")
+"""A field's name (deb822(5)): printable ASCII without spaces and colons. It does not start with ``#`` or ``-``."""
+
+_OF_INDEX = frozenset({"filename", "size", "md5sum", "sha1", "sha256", "sha512"})
+"""Fields that an archive's index adds to a stanza (apt's Packages file). A package cannot say these of itself."""
+
+_IDENTITY = {
+    "package": re.compile(r"[a-z0-9][a-z0-9+.-]+"),
+    # dpkg holds an epoch in an int.
+    "version": re.compile(r"(?:[0-9]{1,9}:[0-9][A-Za-z0-9.+:~-]*|[0-9][A-Za-z0-9.+~-]*)"),
+    "architecture": re.compile(r"[a-z0-9][a-z0-9-]*"),
+}
+"""The form of the fields that reach command lines and paths (policy 5.6.1, 5.6.7, 5.6.8 and 5.6.12)."""
+
+_IDENTITY_MAX = 200
+"""Characters of the three together: a file name, which they make up, has 255 bytes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Control:
-    """A package's control stanza (deb-control(5)), as it stands in the .deb, and the package it describes."""
+    """A package's control stanza (deb-control(5)) as an index would have it, and the package it describes.
+
+    What is not UTF-8, as in old packages, stays as it is (surrogateescape).
+    """
 
     text: str
     package: Package
 
 
-def control(deb: Path) -> Control:
-    """Read the control stanza of a .deb. Raises PackageError if the file is not a .deb, or has no valid one."""
-    result = proc.run(["dpkg-deb", "--field", deb], check=False)
-    if result.returncode != 0:
-        raise PackageError(
-            f"{deb.name} is not a Debian package, or is damaged",
-            proc.tail(result.stderr),
-            "Fetch the file again.",
-        )
-    from debian_inspector.debcon import Debian822
+def control(archive: bytes, name: str) -> Control:
+    """The control stanza in a control archive (of a package that people know as ``name``).
 
-    fields = {key.lower(): value for key, value in Debian822.from_string(result.stdout).items()}
-    if missing := [key for key in ("package", "version", "architecture") if not fields.get(key)]:
-        raise PackageError(f"{deb.name} has a broken control file", f"it lacks: {', '.join(missing)}")
-    return Control(result.stdout, dpkg.identity(fields))
-
-
-def unpack_tar(deb: Path, target: Path, limit: int | None = None) -> None:
-    """Write a .deb's data archive, uncompressed, to ``target``: ``limit`` bytes of it at most.
-
-    Raises PackageError when it is damaged, SpaceError when it is larger.
+    Raises PackageError for one that is missing or that dpkg or apt could read otherwise than we do.
     """
-    words = [] if limit is None else ["prlimit", f"--fsize={limit}", "--"]
-    with target.open("wb") as file, proc.spawn([*words, "dpkg-deb", "--fsys-tarfile", deb], stdout=file) as child:
+    content = control_files(archive).get("control")
+    if content is None:
+        raise PackageError(f"{name} has a broken control file", "it has none at all", _LEAVE_OUT)
+    fields: dict[str, str] = {}
+    lines = []
+    for line in content.decode(errors="surrogateescape").strip("\n").split("\n"):
+        key = line.partition(":")[0].rstrip(" \t")
+        if problem := _problem(line, key, fields):
+            raise PackageError(f"{name} has a broken control file", problem, _LEAVE_OUT)
+        if line[0] == "#":
+            continue
+        if line[0] not in " \t":
+            fields[key.lower()] = line.partition(":")[2].strip()
+        if list(fields)[-1] not in _OF_INDEX:
+            lines.append(line)
+    return Control("".join(f"{line}\n" for line in lines), identity(fields, name))
+
+
+def _problem(line: str, key: str, before: Mapping[str, str]) -> str | None:
+    """The problem of a line of a stanza that comes after the fields ``before``; None where it has none."""
+    if not line.strip():
+        return "it has more than one paragraph"
+    if "\0" in line:
+        return "it has a NUL character"
+    if line[0] == "#":
+        return None
+    if line[0] in " \t":
+        return None if before else "it starts with a continuation line"
+    if ":" not in line or line[0] == "-" or not _FIELD.fullmatch(key):
+        return f"a line is not a field: {line[:60]}"
+    return f"it has the field {key} twice" if key.lower() in before else None
+
+
+def identity(fields: Mapping[str, str], name: str) -> Package:
+    """The package of a control stanza, checked by Debian policy 5.6 before its words reach a command line or a path.
+
+    ``fields`` have lower-case names; ``name`` is what people know the package as. Raises PackageError.
+    """
+    for key, form in _IDENTITY.items():
+        value = fields.get(key)
+        if not value:
+            raise PackageError(
+                f"{name} has a broken control file", f"it lacks the field {key.capitalize()}", _LEAVE_OUT
+            )
+        if not form.fullmatch(value):
+            raise PackageError(
+                f"{name} has a broken control file",
+                f"{value[:60]!r} is not valid in the field {key.capitalize()}",
+                _LEAVE_OUT,
+            )
+    package = dpkg.identity(fields)
+    if len(package.name) + len(package.version) + len(package.architecture) > _IDENTITY_MAX:
+        raise PackageError(
+            f"{name} has a broken control file",
+            f"its name, version and architecture have more than {_IDENTITY_MAX} characters",
+            _LEAVE_OUT,
+        )
+    return package
+
+
+def unpack_tar(deb: Path, target: Path) -> None:
+    """Write the data archive of a .deb of our own, uncompressed, to ``target``. Raises PackageError."""
+    with target.open("wb") as file, proc.spawn(["dpkg-deb", "--fsys-tarfile", deb], stdout=file) as child:
         assert child.stderr is not None
         message = child.stderr.read().decode(errors="replace")
     if child.returncode != 0:
-        if limit is not None and target.stat().st_size >= limit:
-            raise SpaceError(
-                f"too little space to unpack {deb.name}",
-                f"it is larger than the {limit / 1e6:.1f} MB that may be written",
-                "Nothing was changed. Free some space, or leave that package out.",
-            )
-        raise PackageError(f"{deb.name} is damaged", proc.tail(message), "Fetch the file again.")
+        raise PackageError(f"{deb.name} is damaged", proc.tail(message), "Run 'apt-ostree cleanup -m'.")
 
 
 def control_archive(deb: Path) -> bytes:
-    """The control archive of a .deb as an uncompressed tar. Raises PackageError if it is damaged or too large."""
+    """The control archive of a .deb of our own as an uncompressed tar. Raises PackageError."""
     with proc.spawn(["dpkg-deb", "--ctrl-tarfile", deb]) as child:
         assert child.stdout is not None and child.stderr is not None
-        archive = child.stdout.read(CONTROL_BYTES + 1)
-        if len(archive) > CONTROL_BYTES:
-            raise PackageError(
-                f"{deb.name} cannot be layered", f"its control archive is larger than {CONTROL_BYTES} bytes", _LEAVE_OUT
-            )
+        archive = child.stdout.read()
         message = child.stderr.read().decode(errors="replace")
     if child.returncode != 0:
-        raise PackageError(f"{deb.name} is damaged", proc.tail(message), "Fetch the file again.")
+        raise PackageError(f"{deb.name} is damaged", proc.tail(message), "Run 'apt-ostree cleanup -m'.")
     return archive
 
 
-def control_files(control: bytes) -> set[str]:
-    """The names in a control archive: control, md5sums, scripts, templates…"""
-    with tarfile.open(fileobj=io.BytesIO(control), mode="r:") as tar:
-        return {member.name.removeprefix("./") for member in tar.getmembers()}
-
-
-def conffiles(control: bytes) -> set[str]:
-    """The paths a control archive declares as conffiles (deb-conffiles(5))."""
-    with tarfile.open(fileobj=io.BytesIO(control), mode="r:") as tar:
+def control_files(archive: bytes) -> dict[str, bytes]:
+    """The files in a plain control archive: control, md5sums, scripts, templates… The last of a name counts, as
+    where they are unpacked."""
+    found = {}
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:", encoding="utf-8") as tar:
         for member in tar.getmembers():
-            if member.name.removeprefix("./") == "conffiles" and (file := tar.extractfile(member)) is not None:
-                lines = file.read().decode(errors="surrogateescape").splitlines()
-                return {line.split()[-1] for line in lines if line.strip()}
-    return set()
+            if member.isfile() and (file := tar.extractfile(member)) is not None:
+                found[os.path.normpath(member.name)] = file.read()
+    return found
 
 
-def with_md5sums(deb: Path, data: tarfile.TarFile, members: list[tarfile.TarInfo]) -> bytes:
-    """The control archive as an uncompressed tar, with md5sums added where the package has none.
+def conffiles(files: Mapping[str, bytes]) -> set[str]:
+    """The paths that the files of a control archive declare as conffiles (deb-conffiles(5))."""
+    lines = files.get("conffiles", b"").decode(errors="surrogateescape").split("\n")
+    return {line.split()[-1] for line in lines if line.strip()}
+
+
+def with_md5sums(archive: bytes, data: tarfile.TarFile, members: list[tarfile.TarInfo]) -> bytes:
+    """The control archive with md5sums added where the package has none.
 
     Without them dpkg would compute its own from what it unpacks: from markers (deb-md5sums(5)).
     """
-    original = control_archive(deb)
-    if "md5sums" in control_files(original):
-        return original
+    if "md5sums" in control_files(archive):
+        return archive
     # dpkg lists conffiles here, too, unlike dh_md5sums(1).
-    lines = [
-        f"{_md5(data, member)}  {member.name.removeprefix('./')}\n"
-        for member in members
-        if member.isfile() or member.islnk()
-    ]
+    lines = []
+    known: dict[str, str] = {}
+    for member in members:
+        if member.isfile():
+            known[os.path.normpath(member.name)] = _md5(data, member)
+        elif member.islnk():
+            # The file that has the name by now: a later member may take it over.
+            known[os.path.normpath(member.name)] = known[os.path.normpath(member.linkname)]
+        else:
+            continue
+        lines.append(f"{known[os.path.normpath(member.name)]}  {member.name.removeprefix('./')}\n")
     content = "".join(lines).encode()
-    extended = io.BytesIO(original)
-    with tarfile.open(fileobj=extended, mode="a:", format=tarfile.GNU_FORMAT) as control:
+    extended = io.BytesIO(archive)
+    with tarfile.open(fileobj=extended, mode="a:", format=tarfile.GNU_FORMAT, encoding="utf-8") as control:
         info = tarfile.TarInfo("./md5sums")
         info.size, info.mode = len(content), 0o644
         control.addfile(info, io.BytesIO(content))
@@ -148,7 +208,7 @@ def write(
         file.write(_ar_header("control.tar", len(control)) + control + b"\n" * (len(control) % 2))
         header = file.tell()
         file.write(_ar_header("data.tar", 0))
-        with tarfile.open(fileobj=file, mode="w|", format=tarfile.GNU_FORMAT, bufsize=BLOCK) as tar:
+        with tarfile.open(fileobj=file, mode="w|", format=tarfile.GNU_FORMAT, bufsize=BLOCK, encoding="utf-8") as tar:
             for member in data.getmembers():
                 content = replace(member) if member.isfile() else None
                 if content is None:

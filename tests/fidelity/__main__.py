@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from apt_ostree.inputs import requests
-from apt_ostree.tools import deb, dpkg, ostree
+from apt_ostree.tools import dpkg, ostree
 
 from . import judge, plain, points, trees
 
@@ -150,8 +150,9 @@ def _in_base(options: argparse.Namespace, name: str) -> bool:
         return False
     status = ostree.cat(options.repo, options.ref, "/usr/lib/sysimage/dpkg/status") or ""
     installed = {(entry.package.name, entry.package.architecture) for entry in dpkg.parse_status(status)}
-    package = deb.control(Path(name)).package
-    return (package.name, package.architecture) in installed
+    words = ["dpkg-deb", "--show", "--showformat=${Package} ${Architecture}", name]
+    package, architecture = subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()
+    return (package, architecture) in installed
 
 
 def reset(words: list[str], sysroot: Path, environment: dict[str, str]) -> None:

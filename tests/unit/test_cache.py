@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from apt_ostree.errors import PackageError
 from apt_ostree.layering import cache
 from apt_ostree.layering.cache import Cached, Object
 from apt_ostree.model import Package, Solved
@@ -36,7 +38,13 @@ def test_packages_file_is_what_apt_solves_with(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("control", "size"),
-    [("Package: a\nInstalled-Size: 12\n", 12 * 1024), ("Package: a\n", 0), ("Package: a\nInstalled-Size: x\n", 0)],
+    [
+        ("Package: a\nInstalled-Size: 12\n", 12 * 1024),
+        ("Package: a\n", 0),
+        ("Package: a\nInstalled-Size: x\n", 0),
+        ("Package: a\nInstalled-Size: \u00b2\n", 0),
+        (f"Package: a\nInstalled-Size: {'9' * 5000}\n", 0),
+    ],
 )
 def test_a_cached_package_is_solved_with_its_size_in_bytes(control: str, size: int) -> None:
     assert cached("a", control).solved() == Solved(Package("a", "1", "all"), "a" * 64, 7, size, "cache")
@@ -119,3 +127,24 @@ def test_what_is_stored_is_loaded_again(tmp_path: Path) -> None:
 def test_load_all_leaves_out_what_is_not_imported(tmp_path: Path) -> None:
     store(tmp_path, json.dumps(INDEX))
     assert cache.load_all(tmp_path, ["cd", "ab", "ab"]) == {"ab": cache.load(tmp_path, "ab")}
+
+
+def test_what_a_plan_takes_from_the_cache_is_what_it_names() -> None:
+    entry = cached("a", "Package: a\n")
+    planned = entry.solved()
+    assert cache.of_plan([planned], {entry.sha256: entry}) == {planned.package: entry}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"package": Package("b", "1", "all")},
+        {"package": Package("a", "2", "all")},
+        {"package": Package("a", "1", "amd64")},
+        {"sha256": "b" * 64},
+    ],
+)
+def test_another_package_in_the_cache_than_the_planned_one_is_refused(other: dict[str, Any]) -> None:
+    entry = cached("a", "Package: a\n")
+    with pytest.raises(PackageError, match="a is not the package that was planned"):
+        cache.of_plan([entry.solved()], {entry.sha256: replace(entry, **other)})

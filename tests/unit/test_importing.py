@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import tarfile
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from apt_ostree.errors import PackageError
 from apt_ostree.layering import importing
+from apt_ostree.tools import deb
 
 
 def member(name: str, size: int = 10, kind: bytes = tarfile.REGTYPE, linkname: str = "") -> tarfile.TarInfo:
@@ -67,6 +69,10 @@ def test_members_that_a_commit_can_hold_are_all_taken() -> None:
             member("usr/" + "d/" * 1600),
             f"the path usr/{'d/' * 28}… has 3204 bytes; 3072 are allowed",
         ),
+        (member("."), "it has something else in the place of its top directory"),
+        (member("./", 0, tarfile.SYMTYPE, "usr"), "it has something else in the place of its top directory"),
+        (member(""), "a member has no name"),
+        (member("", 0, tarfile.DIRTYPE), "a member has no name"),
         (member("./ostree/", 0, tarfile.DIRTYPE), "./ostree lies in OSTree's own place"),
         (member("./sysroot/x"), "./sysroot/x lies in OSTree's own place"),
         (member("usr/etc/x"), "usr/etc/x is where a deployment keeps /etc; a package must ship it as /etc"),
@@ -142,3 +148,37 @@ def test_the_longest_path_is_counted_in_bytes(letters: int, refused: bool) -> No
             importing._members(archive(info), "x.deb")
     else:
         assert len(importing._members(archive(info), "x.deb")) == 1
+
+
+def test_a_hard_link_to_a_file_that_another_member_replaced_is_refused() -> None:
+    data = archive(
+        member("./usr/x"),
+        member("usr/x", 0, tarfile.SYMTYPE, "y"),
+        member("./usr/h", 0, tarfile.LNKTYPE, "./usr/x"),
+    )
+    with pytest.raises(PackageError) as caught:
+        importing._members(data, "x.deb")
+    assert caught.value.detail == "./usr/h is a hard link to ./usr/x, which is not a file before it in the package"
+
+
+def test_checksums_are_those_of_the_files_that_links_meant_when_they_were_made() -> None:
+    control = io.BytesIO()
+    tarfile.open(fileobj=control, mode="w", format=tarfile.GNU_FORMAT).close()
+    data = archive(
+        member("./usr/x", 1),
+        member("./usr/h", 0, tarfile.LNKTYPE, "usr//x"),
+        member("./usr/x", 2),
+        member("./usr/l", 0, tarfile.SYMTYPE, "x"),
+    )
+    found = deb.control_files(deb.with_md5sums(control.getvalue(), data, importing._members(data, "x.deb")))
+    one, two = (hashlib.md5(bytes(size)).hexdigest() for size in (1, 2))
+    assert found["md5sums"].decode() == f"{one}  usr/x\n{one}  usr/h\n{two}  usr/x\n"
+
+
+@pytest.mark.parametrize(
+    ("mode", "stored"), [(0o755, 0o755), (0o4755, 0o755), (0o2755, 0o755), (0o6700, 0o700), (0o1644, 0o1644)]
+)
+def test_an_object_lends_nobody_its_owners_rights(mode: int, stored: int) -> None:
+    info = member("./usr/x")
+    info.mode = mode
+    assert importing._stored_mode(info) == stored
