@@ -170,6 +170,23 @@ class ToolError(AptOstreeError):
     default_resolution = "The command can be run again. To see the deployments: apt-ostree status"
 
 
+class UnexpectedError(AptOstreeError):
+    """Something happened that the program does not know: a mistake in it."""
+
+    id = "unexpected"
+
+    def __init__(self, error: Exception, transaction: str = "", traceback: str = "") -> None:
+        """``traceback`` is the file in which it was written down; empty where it was not."""
+        told = " ".join(str(error).split())
+        lines = [f"transaction: {transaction}"] if transaction else []
+        lines.append(f"traceback: {traceback}" if traceback else "its traceback was not written down")
+        super().__init__(
+            f"a mistake in apt-ostree: {type(error).__name__}{f': {told}' if told else ''}",
+            "\n".join(lines),
+            "To see the deployments: apt-ostree status. Please report this; --debug shows the traceback.",
+        )
+
+
 class Interrupted(AptOstreeError):
     """A signal ended the operation. Exit 128+N."""
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import Any
 
 from ..errors import AptOstreeError, UsageError
 from . import documents
-from .streams import ERROR, say
+from .streams import DEBUG, ERROR, say
 
 
 def show(failure: AptOstreeError, *, as_json: bool) -> None:
@@ -24,6 +25,11 @@ def show(failure: AptOstreeError, *, as_json: bool) -> None:
         say(ERROR, f"  {text}")
     if failure.resolution:
         say(ERROR, failure.resolution)
+
+
+def trace(error: Exception) -> None:
+    """Print the traceback of an unexpected exception on standard error."""
+    say(DEBUG, "".join(traceback.format_exception(error.__cause__ or error)).rstrip())
 
 
 def misread(failure: Any) -> UsageError:

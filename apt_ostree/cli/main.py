@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from .. import __version__
-from ..errors import AptOstreeError, UsageError
+from ..errors import AptOstreeError, UnexpectedError, UsageError
 from . import failure, streams
-from .command import app, root
+from .command import DEBUG_VARIABLE, app, root
 
 # In the order in which --help lists the commands.
 # isort: off
@@ -53,6 +53,9 @@ def main(arguments: list[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else arguments
     # Errors before the command runs need to know it, too.
     as_json = "--json" in words
+    debug = "--debug" in words or os.environ.get(DEBUG_VARIABLE) == "1"
+    # What is committed must not depend on the caller.
+    os.umask(0o022)
     # A file opened later must not become our standard output.
     for descriptor in range(3):
         try:
@@ -73,6 +76,8 @@ def main(arguments: list[str] | None = None) -> None:
         failure.show(failure.misread(error), as_json=as_json)
         sys.exit(UsageError.exit_code)
     except AptOstreeError as error:
+        if isinstance(error, UnexpectedError) and debug:
+            failure.trace(error)
         failure.show(error, as_json=as_json)
         sys.exit(error.exit_code)
     except BrokenPipeError:
@@ -82,6 +87,11 @@ def main(arguments: list[str] | None = None) -> None:
         where = f": {error.filename}" if error.filename else ""
         failure.show(AptOstreeError(f"{error.strerror or error}{where}"), as_json=as_json)
         sys.exit(1)
+    except Exception as error:
+        if debug:
+            failure.trace(error)
+        failure.show(UnexpectedError(error), as_json=as_json)
+        sys.exit(UnexpectedError.exit_code)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import time
 from typing import TextIO, cast
 
 from ..errors import UsageError
-from .streams import DEBUG, INFO, WARNING, Lasting, say
+from .streams import DEBUG, INFO, WARNING, Lasting, say, shown
 
 
 class Plain:
@@ -113,8 +113,8 @@ class Terminal:
 
     def step(self, message: str) -> None:
         self.close()
-        self._step, self._begun = message, time.monotonic()
-        self.console.print(f"{message}…", end="")
+        self._step, self._begun = shown(message), time.monotonic()
+        self.console.print(f"{self._step}…", end="")
 
     def progress(self, done: int, total: int, message: str = "") -> None:
         now = time.monotonic()
@@ -122,15 +122,15 @@ class Terminal:
             self._shown = now
             width = 20
             filled = width * done // total
-            text = f"{self._step} [{'#' * filled}{'.' * (width - filled)}] {done}/{total} {message}"
+            text = f"{self._step} [{'#' * filled}{'.' * (width - filled)}] {done}/{total} {shown(message)}"
             self.console.print("\r" + text[: self.console.width - 1].ljust(self.console.width - 1), end="")
 
     def log(self, line: str) -> None:
         if self.verbose:
-            self.console.print(f"\r  {line}")
+            self.console.print(f"\r  {shown(line)}")
 
     def warn(self, message: str) -> None:
-        self.console.print(f"\rwarning: {message}".ljust(self.console.width - 1), style="yellow")
+        self.console.print(f"\rwarning: {shown(message)}".ljust(self.console.width - 1), style="yellow")
 
     def close(self) -> None:
         if self._step:

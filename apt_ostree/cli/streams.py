@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from typing import Any, TextIO
@@ -41,14 +42,39 @@ class Lasting:
         return getattr(self.stream, name)
 
 
+_UNSAFE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Characters that a terminal obeys instead of showing them: the control characters of ASCII and of Latin-1, and those
+that change the direction of a line (Unicode UAX #9), so that it reads as another. Newline and tab are our own."""
+
+_UNSAFE_JSON = re.compile(f"{_UNSAFE.pattern[:-1]}\ud800-\udfff]")
+"""The same, and bytes that are not UTF-8, as Python has them in text."""
+
+
+def shown(text: str) -> str:
+    """Text in which nothing but newlines and tabs steers a terminal; also, bytes that are not UTF-8 become visible.
+
+    Names, versions, scripts' output and changelogs come from others: all that is printed goes through here.
+    """
+    visible = _UNSAFE.sub(lambda found: _escape(found[0], short=True), text)
+    return visible.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def shown_json(text: str) -> str:
+    """A JSON document in which the same is written as JSON's own escapes."""
+    return _UNSAFE_JSON.sub(lambda found: _escape(found[0]), text)
+
+
+def _escape(mark: str, *, short: bool = False) -> str:
+    return f"\\x{ord(mark):02x}" if short and ord(mark) < 256 else f"\\u{ord(mark):04x}"
+
+
 def tell(stream: TextIO | None, text: str) -> None:
     """Write a line to a stream, whatever bytes are in it."""
     # Python has no stream object for a descriptor that was closed at the start.
     if stream is None:
         return
     to = Lasting(stream) if stream is sys.stderr else stream
-    # File names may not be UTF-8; a message must never fail for it.
-    to.write(text.encode(errors="surrogateescape").decode(errors="backslashreplace") + "\n")
+    to.write(shown(text) + "\n")
     to.flush()
 
 

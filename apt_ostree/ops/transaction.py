@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..changes import Change, difference
-from ..errors import AptOstreeError, Interrupted, NotRootError, SpaceError, ToolError, UsageError
+from ..errors import AptOstreeError, Interrupted, NotRootError, SpaceError, ToolError, UnexpectedError, UsageError
 from ..host import caller, lifetime, mounts
 from ..host.files import remove_tree, sync_filesystem
 from ..host.paths import make_beneath
@@ -244,6 +244,11 @@ def _recorded(writer: journal.Writer, loaded: Sysroot, osname: str) -> Iterator[
         first = told.detail.partition("\n")[0]
         end(journal.FAILED, f"{told.brief}: {first}" if first else told.brief)
         raise told from raised
+    except Exception as error:
+        end(journal.FAILED, f"{type(error).__name__}: {error}")
+        identifier = writer.entry.id
+        written = journal.write_traceback(writer.stateroot, loaded.area, identifier, error)
+        raise UnexpectedError(error, identifier, written) from error
     except BaseException as error:
         end(journal.FAILED, str(error) or type(error).__name__)
         raise

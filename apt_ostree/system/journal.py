@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import re
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -19,7 +20,8 @@ from typing import Any
 
 from .. import changes
 from ..changes import Change
-from ..errors import redact
+from ..errors import TreeError, redact
+from ..host.door import Tree
 from ..host.files import write_atomically
 from ..host.paths import directory_beneath, make_beneath
 from ..reporter import Reporter
@@ -41,7 +43,7 @@ LOGS = "var/log/apt-ostree"
 _DOCUMENT = re.compile(r"^[^.].*\.json$")
 _OWN = re.compile(rf"{ID.pattern}\.json")
 _HALF = re.compile(rf"\.{ID.pattern}\.json\.\d+")
-_LOG = re.compile(rf"{ID.pattern}\.log")
+_LOG = re.compile(rf"{ID.pattern}\.(?:log|traceback)")
 
 RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
 STATES = frozenset({RUNNING, DONE, FAILED, INTERRUPTED})
@@ -187,7 +189,7 @@ def trim(stateroot: Path) -> None:
         oldest = documents[-KEPT].removesuffix(".json")
         with directory_beneath(stateroot, LOGS) as place:
             for name in filter(_LOG.fullmatch, os.listdir(place)):
-                if name.removesuffix(".log") < oldest:
+                if name.partition(".")[0] < oldest:
                     os.unlink(name, dir_fd=place)
     except FileNotFoundError:
         pass
@@ -206,6 +208,22 @@ def write(stateroot: Path, entry: Entry, *, durable: bool = True) -> None:
             # Whatever the caller's umask: /var/lib is everybody's.
             place.chmod(0o755)
     write_atomically(place / f"{entry.id}.json", render(entry).encode(errors="replace"), durable=durable)
+
+
+def write_traceback(stateroot: Path, spare: Path, identifier: str, error: Exception) -> str:
+    """Write down how an unexpected exception came about, for root alone, beside the logs, or else in the directory
+    ``spare``; returns the name of the file, empty where none could be written."""
+    text = redact("".join(traceback.format_exception(error))).encode(errors="backslashreplace")
+    name = f"{identifier}.traceback"
+    for top, place in ((stateroot, LOGS), (spare, "log")):
+        try:
+            tree = Tree(top)
+            tree.make_directory(place)
+            tree.write(f"{place}/{name}", text, 0o600)
+        except (OSError, TreeError):
+            continue
+        return os.fspath(top / place / name)
+    return ""
 
 
 def remove(stateroot: Path, identifier: str) -> None:

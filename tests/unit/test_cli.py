@@ -390,12 +390,15 @@ ERRORS = {
     errors.SpaceError: ("space", 1),
     errors.TreeError: ("tree", 1),
     errors.ToolError: ("tool", 1),
+    errors.UnexpectedError: ("unexpected", 1),
     errors.Interrupted: ("interrupted", 130),
 }
 """The id and the exit status of each class, on which programs rely."""
 
 
 def instance(kind: type[AptOstreeError]) -> AptOstreeError:
+    if kind is errors.UnexpectedError:
+        return errors.UnexpectedError(KeyError("x"))
     if kind is errors.Interrupted:
         return errors.Interrupted(2)
     if kind is errors.UnavailableError:
