@@ -110,7 +110,7 @@ def rebase(
     Example: apt-ostree rebase example:debian/13/x86_64/minimal
     """
     from ..ops import upgrade as operation
-    from ..ops.bases import Revision
+    from ..ops.remote_base import Revision
 
     edit = call.edit(installing, uninstalling)
     wanted = Revision.of(revision, any_branch=skip_branch_check) if revision is not None else None
@@ -141,7 +141,7 @@ def deploy(
     Example: apt-ostree deploy 13.20261106.1
     """
     from ..ops import upgrade as operation
-    from ..ops.bases import Revision
+    from ..ops.remote_base import Revision
 
     edit = call.edit(installing, uninstalling)
     wanted = Revision.of(revision, any_branch=skip_branch_check)

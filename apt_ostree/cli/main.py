@@ -16,7 +16,7 @@ from .command import DEBUG_VARIABLE, app, root
 
 # In the order in which --help lists the commands.
 # isort: off
-from . import deployments, packages, bases, boot, history, archive, db, compose  # noqa: F401
+from . import deployments, packages, bases, kernel, history, archive, db, compose  # noqa: F401
 # isort: on
 
 # The parser's error for words that it cannot read; typer exports no name for the class.

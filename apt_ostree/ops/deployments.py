@@ -12,7 +12,7 @@ from ..host.files import remove_tree
 from ..layering import cache
 from ..model import Deployment
 from ..reporter import Reporter
-from ..system import commits, publication, reordering, staged, sysroot
+from ..system import bootloader, commits, publication, staged, sysroot
 from ..tools import ostree
 from . import finish
 from . import transaction as tx
@@ -48,7 +48,7 @@ def rollback(settings: Settings, to: str | None, reporter: Reporter) -> Done:
         if settings.dry_run:
             return Done(True, f"Would boot {chosen.checksum[:12]} next.", chosen, dry_run=True)
         with current.phase("reorder", "Reordering deployments"):
-            fresh = reordering.set_default(current.sysroot, chosen.index)
+            fresh = bootloader.set_default(current.sysroot, chosen.index)
         return Done(True, f"Deployment {chosen.checksum[:12]} boots next.", fresh.deployments[0])
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import CancelError, JournalError, LockedError
 from ..reporter import Reporter
-from ..system import boots, journal, sysroot
+from ..system import boot_counts, journal, sysroot
 from ..system.lock import Holder, holder, locked_file
 from . import recovery
 from . import transaction as tx
@@ -50,7 +50,7 @@ def history(settings: Settings, count: int | None) -> History:
             else "It must be a directory, not a link.",
         ) from error
     entries = [_as_it_is(entry, running) for entry in reversed(entries)]
-    return History(osname, tuple(entries[:count]), boots.read(tx.stateroot_of(loaded, osname)))
+    return History(osname, tuple(entries[:count]), boot_counts.read(tx.stateroot_of(loaded, osname)))
 
 
 def _as_it_is(entry: journal.Entry | journal.Unreadable, running: str) -> journal.Entry | journal.Unreadable:

@@ -18,7 +18,7 @@ from ..tools import apt, ostree
 from ..tree import etc, kernel
 from ..tree.etc import Conflict
 from . import build, finish, recovery
-from .fetch import fetch
+from .download import fetch
 from .goal import Goal, Options, Start, as_is, is_reached
 from .resolve import prepare_apt
 from .solution import Solution, leave_to_base, solve

@@ -10,7 +10,7 @@ from ..errors import AptOstreeError
 from ..host.files import remove_tree, write_atomically
 from ..layering import cache
 from ..reporter import Reporter
-from ..system import journal, origin, reordering
+from ..system import bootloader, journal, origin
 from ..system.commits import PENDING_REF, hold_bases
 from ..system.sysroot import Sysroot
 from ..tools import ostree
@@ -75,7 +75,7 @@ def sweep(loaded: Sysroot) -> None:
     """
     archives = loaded.area / "apt/archives"
     partial = [
-        loaded.path / "boot" / reordering.SWAP,
+        loaded.path / "boot" / bootloader.SWAP,
         *loaded.area.glob(".*"),
         *archives.glob("*"),
         *archives.glob(".*"),

@@ -14,7 +14,7 @@ from ..reporter import Reporter
 from ..system import remote
 from ..system.inventory import package_list
 from ..tools import apt, ostree
-from . import bases
+from . import remote_base
 from . import transaction as tx
 from .available import Update, cached, remember
 from .goal import Options, as_is, let_go
@@ -79,7 +79,7 @@ def _base(current: Transaction, options: Options) -> Update:
     if refspec is None or refspec.fixed:
         return update
     if not refspec.remote:
-        return _compared(current, update, now.base, bases.known(current, refspec, now), current.repo)
+        return _compared(current, update, now.base, remote_base.known(current, refspec, now), current.repo)
     if options.cache_only:
         # Without the network, the last look is all that is known.
         seen = cached(current.sysroot, current.basis, now.base.checksum)

@@ -10,12 +10,12 @@ from ..reporter import Reporter
 from ..system import remote
 from ..system.remote import Refspec
 from ..tools import ostree
-from . import bases
+from . import remote_base
 from . import transaction as tx
-from .bases import Revision
 from .goal import Goal, Options, as_is, let_go
 from .intents import IntentEdit, import_files
 from .layer import Outcome, reach
+from .remote_base import Revision
 from .transaction import Settings
 
 
@@ -41,7 +41,7 @@ def upgrade(settings: Settings, scope: Scope, edit: IntentEdit, options: Options
         target = replace(now, intent=after, free=let_go(current, scope.names))
         if not scope.layers_only:
             refspec = _followed(now)
-            base = bases.newest(current, refspec, now, options.cache_only, allow_downgrade=scope.allow_downgrade)
+            base = remote_base.newest(current, refspec, now, options.cache_only, allow_downgrade=scope.allow_downgrade)
             target = replace(target, base=base, pinned="")
         outcome = reach(current, settings, target, replace(options, refresh=True))
         if outcome.changed or options.download_only:
@@ -52,7 +52,7 @@ def upgrade(settings: Settings, scope: Scope, edit: IntentEdit, options: Options
 def up_to_date(base: CommitInfo | None, plan: Plan) -> str:
     """The message that neither the base, where it was looked at, nor a layered package has a newer version."""
     count = len(plan.packages)
-    parts = [f"base {bases.described(base)}"] if base is not None else []
+    parts = [f"base {remote_base.described(base)}"] if base is not None else []
     parts += [f"{count} layered package{'s' if count != 1 else ''}"] if count else []
     return f"Already up to date: {', '.join(parts)}." if parts else "Already up to date."
 
@@ -82,9 +82,9 @@ def rebase(
         refspec = remote.parse(where, before)
         after = edit.apply(current, now.intent, import_files(current, edit.files))
         if revision is None:
-            base = bases.newest(current, refspec, now, options.cache_only, allow_downgrade=True)
+            base = remote_base.newest(current, refspec, now, options.cache_only, allow_downgrade=True)
         else:
-            base = bases.find(current, refspec, revision, options.cache_only)
+            base = remote_base.find(current, refspec, revision, options.cache_only)
         pinned = base.checksum if revision is not None else ""
         target = replace(now, base=base, refspec=str(refspec), pinned=pinned, intent=after)
         if (base.checksum, str(refspec)) != (now.base.checksum, now.refspec):
@@ -95,7 +95,7 @@ def rebase(
             ostree.delete_ref(current.repo, str(before))
         if outcome.changed or options.download_only:
             return outcome
-        return replace(outcome, message=f"Nothing to do: the base is already {refspec}, {bases.described(base)}.")
+        return replace(outcome, message=f"Nothing to do: the base is already {refspec}, {remote_base.described(base)}.")
 
 
 def deploy(settings: Settings, revision: Revision, edit: IntentEdit, options: Options, reporter: Reporter) -> Outcome:
@@ -107,10 +107,10 @@ def deploy(settings: Settings, revision: Revision, edit: IntentEdit, options: Op
     with tx.transaction(settings, reporter) as current:
         now = as_is(current)
         target = replace(now, intent=edit.apply(current, now.intent, import_files(current, edit.files)))
-        base = bases.find(current, _followed(now), revision, options.cache_only)
+        base = remote_base.find(current, _followed(now), revision, options.cache_only)
         if base.checksum != now.base.checksum:
             target = replace(target, base=base, pinned=base.checksum, free=let_go(current, ()))
         outcome = reach(current, settings, target, replace(options, refresh=base.checksum != now.base.checksum))
         if outcome.changed or options.download_only:
             return outcome
-        return replace(outcome, message=f"Nothing to do: base {bases.described(base)} is already deployed.")
+        return replace(outcome, message=f"Nothing to do: base {remote_base.described(base)} is already deployed.")

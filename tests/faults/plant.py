@@ -46,8 +46,8 @@ FUNCTIONS = {
     "collect": "layering.cache.collect_garbage",
     "publish": "system.publication.publish",
     "write-pin": "system.retention.write_pin",
-    "set-default": "system.reordering.set_default",
-    "loader": "system.reordering._reorder",
+    "set-default": "system.bootloader.set_default",
+    "loader": "system.bootloader._reorder",
     "sweep": "ops.recovery.sweep",
     "recover": "ops.recovery.recover",
 }

@@ -15,7 +15,7 @@ from apt_ostree.inputs import config, debconf, hostfile, kargs, manifest, reques
 from apt_ostree.layering import hollow
 from apt_ostree.model import LocalPackage
 from apt_ostree.sandbox import unpacking
-from apt_ostree.system import boots, journal, lock, origin, remote, staged, sysroot
+from apt_ostree.system import boot_counts, journal, lock, origin, remote, staged, sysroot
 from apt_ostree.tools import apt, apt_settings, dpkg, gvariant, ostree
 from apt_ostree.tree import changelog, state, subids, users
 
@@ -149,7 +149,7 @@ TARGETS = (
            (b'Acquire::http::Proxy "http://x/"; A { B "c"; };\n#clear A;\n// x\n/* y */\n',),
            (apt_settings.SyntaxProblem,)),
     Target("apt-simulation", text(apt.parse_simulation), (SIMULATION,)),
-    Target("boots", text(boots.parse), (b"debian-aaa.0 1234\ndebian-aaa.0 1235\n",)),
+    Target("boots", text(boot_counts.parse), (b"debian-aaa.0 1234\ndebian-aaa.0 1235\n",)),
     Target("changelog", drained(changelog.parse), (CHANGELOG,)),
     Target("changelog-newer", text(lambda found: changelog.newer(found, "2:9.0-1")), (CHANGELOG,)),
     Target("change", lambda data: changes.read(json.loads(data)), (CHANGE,),

@@ -13,7 +13,7 @@ from apt_ostree.errors import ResolveError, UsageError
 from apt_ostree.inputs import requests
 from apt_ostree.inputs.requests import is_file, parse_expression
 from apt_ostree.model import CommitInfo, Intent, LocalPackage, Package, Plan, Round, Solved
-from apt_ostree.ops import build, fetch, resolve
+from apt_ostree.ops import build, download, resolve
 from apt_ostree.ops.resolve import Question
 from apt_ostree.tools.apt import Action
 
@@ -192,14 +192,14 @@ def solved(name: str, size: int = 1) -> Solved:
 @given(st.lists(st.integers(1, 10**9), max_size=30))
 def test_batches_hold_each_package_once_and_none_is_empty(sizes: list[int]) -> None:
     missing = [solved(f"p{n}", size) for n, size in enumerate(sizes)]
-    parts = fetch._batches(missing, workers=2)
+    parts = download._batches(missing, workers=2)
     assert sorted((s for part in parts for s in part), key=lambda s: s.name) == sorted(missing, key=lambda s: s.name)
     assert len(parts) == min(len(missing), 4)
     assert all(parts)
 
 
 def test_batches_are_about_equal() -> None:
-    parts = fetch._batches([solved(f"p{n}", size) for n, size in enumerate([8, 7, 6, 5, 4, 3, 2, 1])], workers=2)
+    parts = download._batches([solved(f"p{n}", size) for n, size in enumerate([8, 7, 6, 5, 4, 3, 2, 1])], workers=2)
     assert [sum(s.size for s in part) for part in parts] == [9, 9, 9, 9]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from apt_ostree.cli.history import _json, _text
 from apt_ostree.ops.history import History
-from apt_ostree.system import boots, journal
+from apt_ostree.system import boot_counts, journal
 from apt_ostree.system.journal import Entry
 from apt_ostree.tree import units
 
@@ -33,18 +33,18 @@ def boot(root: Path, deployment: str, identifier: str, *, arguments: str = "rw *
 
 
 def test_each_boot_is_noted_and_counted_once(tmp_path: Path) -> None:
-    assert boots.read(tmp_path) is None
+    assert boot_counts.read(tmp_path) is None
     for deployment, identifier in ((ONE, "1"), (TWO, "2"), (TWO, "3"), (TWO, "3")):
         boot(tmp_path, deployment, identifier)
-    assert boots.read(tmp_path) == {ONE: 1, TWO: 2}
-    assert (tmp_path / boots.PLACE).stat().st_mode & 0o777 == 0o644
+    assert boot_counts.read(tmp_path) == {ONE: 1, TWO: 2}
+    assert (tmp_path / boot_counts.PLACE).stat().st_mode & 0o777 == 0o644
 
 
 def test_the_note_does_not_grow_for_ever(tmp_path: Path) -> None:
     (tmp_path / "var/lib/apt-ostree").mkdir(parents=True)
-    (tmp_path / boots.PLACE).write_text("".join(f"{ONE} {number}\n" for number in range(1500)))
+    (tmp_path / boot_counts.PLACE).write_text("".join(f"{ONE} {number}\n" for number in range(1500)))
     boot(tmp_path, TWO, "x")
-    lines = (tmp_path / boots.PLACE).read_text().splitlines()
+    lines = (tmp_path / boot_counts.PLACE).read_text().splitlines()
     assert (len(lines), lines[-1].split()[0]) == (1000, TWO)
 
 
@@ -54,12 +54,12 @@ def test_another_system_notes_nothing(tmp_path: Path, cmdline: str) -> None:
         (tmp_path / name).mkdir()
     (tmp_path / "proc/cmdline").write_text(cmdline)
     subprocess.run(["sh", NOTE, tmp_path], check=True)
-    assert boots.read(tmp_path) is None
+    assert boot_counts.read(tmp_path) is None
 
 
 @pytest.mark.parametrize("text", ["", "\n", "x\n", "\0\n"])
 def test_what_is_no_note_counts_nothing(text: str) -> None:
-    assert boots.parse(text) == {}
+    assert boot_counts.parse(text) == {}
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import pytest
 
 from apt_ostree.errors import RemoteError, UsageError
 from apt_ostree.model import CommitInfo, Intent
-from apt_ostree.ops import bases
-from apt_ostree.ops.bases import Revision
+from apt_ostree.ops import remote_base
 from apt_ostree.ops.goal import Goal
+from apt_ostree.ops.remote_base import Revision
 from apt_ostree.system.remote import Refspec
 
 REF = Refspec("debian", "debian/13")
@@ -23,9 +23,9 @@ def commit(digit: str, version: str = "", timestamp: int = 0) -> CommitInfo:
 
 def test_an_older_base_is_refused_and_one_of_the_same_time_is_not() -> None:
     used = commit("a", "13.2", 100)
-    bases.refuse_older(REF, commit("b", "13.1", 100), used)
+    remote_base.refuse_older(REF, commit("b", "13.1", 100), used)
     with pytest.raises(RemoteError, match="older than the base in use") as caught:
-        bases.refuse_older(REF, commit("b", "13.3", 99), used)
+        remote_base.refuse_older(REF, commit("b", "13.3", 99), used)
     assert caught.value.detail.splitlines() == [
         "in use: 13.2 (1970-01-01 00:01 UTC)",
         "debian:debian/13: 13.3 (1970-01-01 00:01 UTC)",
@@ -39,14 +39,14 @@ def test_the_newest_base_of_a_ref_may_be_older_only_where_that_is_allowed(
 ) -> None:
     older, unused = commit("b", "13.1", 1), None
     current: Any = unused
-    monkeypatch.setattr(bases, "_look", lambda *_: older)
-    monkeypatch.setattr(bases, "_bring", lambda _current, _refspec, wanted: wanted)
+    monkeypatch.setattr(remote_base, "_look", lambda *_: older)
+    monkeypatch.setattr(remote_base, "_bring", lambda _current, _refspec, wanted: wanted)
     now = Goal(commit("a", "13.2", 2), str(REF), Intent())
     if allowed:
-        assert bases.newest(current, REF, now, cache_only=False, allow_downgrade=True) == older
+        assert remote_base.newest(current, REF, now, cache_only=False, allow_downgrade=True) == older
     else:
         with pytest.raises(RemoteError):
-            bases.newest(current, REF, now, cache_only=False, allow_downgrade=False)
+            remote_base.newest(current, REF, now, cache_only=False, allow_downgrade=False)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_history_is_read_up_to_the_commit_that_is_meant() -> None:
         yield commit("b", "13.1")
         pytest.fail("the rest of the history was read")
 
-    assert bases.in_history(Revision.of("13.1"), history(), REF) == commit("b", "13.1")
+    assert remote_base.in_history(Revision.of("13.1"), history(), REF) == commit("b", "13.1")
 
 
 @pytest.mark.parametrize(
@@ -90,11 +90,14 @@ def test_a_history_is_read_up_to_the_commit_that_is_meant() -> None:
     [
         (0, "it has: "),
         (2, "it has: 13.0, 13.1"),
-        (bases.KNOWN_SHOWN, "it has: " + ", ".join(f"13.{n}" for n in range(bases.KNOWN_SHOWN))),
-        (bases.KNOWN_SHOWN + 1, "it has: " + ", ".join(f"13.{n}" for n in range(bases.KNOWN_SHOWN)) + ", …"),
+        (remote_base.KNOWN_SHOWN, "it has: " + ", ".join(f"13.{n}" for n in range(remote_base.KNOWN_SHOWN))),
+        (
+            remote_base.KNOWN_SHOWN + 1,
+            "it has: " + ", ".join(f"13.{n}" for n in range(remote_base.KNOWN_SHOWN)) + ", …",
+        ),
     ],
 )
 def test_a_revision_that_is_not_there_is_an_error_with_those_that_are(count: int, known: str) -> None:
     with pytest.raises(RemoteError) as caught:
-        bases.in_history(Revision.of("14"), [commit("a", f"13.{n}") for n in range(count)], REF)
+        remote_base.in_history(Revision.of("14"), [commit("a", f"13.{n}") for n in range(count)], REF)
     assert (caught.value.brief, caught.value.detail) == ("14 is not in the history of debian:debian/13", known)

@@ -8,7 +8,7 @@ import pytest
 
 from apt_ostree.errors import ChangedError, SysrootError
 from apt_ostree.host import proc
-from apt_ostree.system import reordering
+from apt_ostree.system import bootloader
 from apt_ostree.system.sysroot import load
 from tests.unit.fake import Fake
 
@@ -19,7 +19,7 @@ def test_of_equal_versions_a_reordering_means_the_deployment_that_was_shown(tmp_
     for number, letter in enumerate("abc"):
         fake.deploy(letter * 64, "1", file=f"ostree-{number}.conf")
     before = load(fake.path).deployments
-    reordering._reorder(fake.path, 1)
+    bootloader._reorder(fake.path, 1)
     after = load(fake.path).deployments
     assert [d.id for d in after] == [before[1].id, before[0].id, before[2].id]
 
@@ -31,7 +31,7 @@ def test_a_newer_ostree_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     calls: list[tuple[str, ...]] = []
     monkeypatch.setattr("apt_ostree.tools.ostree.has_admin", lambda command: command == "set-default")
     monkeypatch.setattr("apt_ostree.tools.ostree.admin", lambda path, *words: calls.append(words))
-    reordering.set_default(load(fake.path), 1)
+    bootloader.set_default(load(fake.path), 1)
     assert calls == [("set-default", "1")]
 
 
@@ -49,9 +49,9 @@ def test_a_reordering_that_was_done_is_not_undone_by_what_failed_after_it(
     monkeypatch.setattr("apt_ostree.tools.ostree.admin", fail)
     monkeypatch.setattr("apt_ostree.tools.ostree.has_admin", lambda command: True)
     with pytest.raises(proc.ChildError):
-        reordering.set_default(load(fake.path), 1)
+        bootloader.set_default(load(fake.path), 1)
     monkeypatch.setattr("apt_ostree.tools.ostree.has_admin", lambda command: False)
-    after = reordering.set_default(load(fake.path), 1)
+    after = bootloader.set_default(load(fake.path), 1)
     assert [d.checksum[0] for d in after.deployments] == ["b", "a"]
 
 
@@ -61,8 +61,8 @@ def test_while_ostree_itself_works_nothing_is_reordered(tmp_path: Path, monkeypa
     fake.deploy("b" * 64, "1")
     monkeypatch.setattr("apt_ostree.tools.ostree.has_admin", lambda command: False)
     before = load(fake.path)
-    with reordering._ostree_locked(fake.path), pytest.raises(ChangedError, match="ostree is changing"):
-        reordering.set_default(before, 1)
+    with bootloader._ostree_locked(fake.path), pytest.raises(ChangedError, match="ostree is changing"):
+        bootloader.set_default(before, 1)
     assert load(fake.path) == before
 
 
@@ -80,7 +80,7 @@ def test_a_boot_loader_with_a_menu_of_its_own_is_left_alone(tmp_path: Path, menu
         place.mkdir(parents=True)
         (place / "grub.cfg").write_text("linux /x ostree=/ostree/boot.1/debian/d/0\n")
     with pytest.raises(SysrootError, match="too old to roll back"):
-        reordering._reorder(fake.path, 1)
+        bootloader._reorder(fake.path, 1)
     assert [d.checksum[0] for d in load(fake.path).deployments] == ["a", "b"]
 
 
@@ -91,7 +91,7 @@ def test_what_an_older_ostree_is_spared_it_clears_up(tmp_path: Path, monkeypatch
     calls: list[tuple[str, ...]] = []
     monkeypatch.setattr("apt_ostree.tools.ostree.has_admin", lambda command: False)
     monkeypatch.setattr("apt_ostree.tools.ostree.admin", lambda path, *words: calls.append(words))
-    after = reordering.set_default(load(fake.path), 1)
+    after = bootloader.set_default(load(fake.path), 1)
     assert (calls, [d.checksum[0] for d in after.deployments]) == ([("cleanup",)], ["b", "a"])
 
 
@@ -109,5 +109,5 @@ def test_what_another_tool_changed_is_not_reordered(
     monkeypatch.setattr("apt_ostree.tools.ostree.has_admin", lambda command: newer)
     monkeypatch.setattr("apt_ostree.tools.ostree.admin", lambda path, *words: pytest.fail(str(words)))
     with pytest.raises(ChangedError, match="the deployments changed"):
-        reordering.set_default(before, 1)
+        bootloader.set_default(before, 1)
     assert load(fake.path) == now
