@@ -203,22 +203,3 @@ class Deployment:
     @property
     def path(self) -> str:
         return f"ostree/deploy/{self.osname}/deploy/{self.checksum}.{self.serial}"
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much one run in a sandbox may take."""
-
-    seconds: float = 3600
-    """A desktop of hundreds of packages is configured in minutes, with kernel modules built on a slow machine, too."""
-    tasks: int = 4096
-    """Processes and threads. make -j starts some hundreds; a kernel's default pid_max is 32768."""
-    memory_share: float = 0.5
-    """Of the machine's memory, and of its swap; the other half is the host's."""
-    memory_least: int = 1 << 30
-    """Bytes of memory, however small the machine is: making an initramfs or a kernel module takes some hundred MB."""
-    reserve: int = 512 << 20
-    """Bytes of the disk that stay free, or a share of a small one: logs and databases of the host need some."""
-
-
-LIMITS = Limits()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import ConfigError
 from ..host.paths import beneath
-from ..model import LIMITS
+from ..sandbox.limits import LIMITS
 from .tables import Source
 
 PLACE = "apt-ostree/config.toml"

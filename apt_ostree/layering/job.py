@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..model import LIMITS, Limits, Package, Plan
+from ..model import Package, Plan
 from ..reporter import Reporter
+from ..sandbox.limits import LIMITS, Limits
 from ..tree import users
 from .base import BaseTree
 from .cache import Cached

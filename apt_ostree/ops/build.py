@@ -16,7 +16,8 @@ from ..layering import assemble, cache
 from ..layering.base import BaseTree
 from ..layering.cache import Cached
 from ..layering.job import Job
-from ..model import LIMITS, CommitInfo, Intent, Package, Plan
+from ..model import CommitInfo, Intent, Package, Plan
+from ..sandbox.limits import LIMITS
 from ..system import commits, metadata
 from ..tools import ostree
 from ..tree import kernel, layout, subids, users

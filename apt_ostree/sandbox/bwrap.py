@@ -17,9 +17,9 @@ from ..errors import ScriptError
 from ..host import proc
 from ..host.door import Tree
 from ..host.proc import PATH
-from ..model import LIMITS, Limits
 from . import seccomp
 from .guard import NOTHING_CHANGED, Guard
+from .limits import FILE_BYTES, LIMITS, RUN_BYTES, SHM_BYTES, SIGNALS, TMP_SHARE, Limits
 
 CAPABILITIES = (
     "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID",
@@ -28,17 +28,6 @@ CAPABILITIES = (
 """mount, mknod, hostname, module loading, the clock and raw networking stay impossible."""
 
 HOSTNAME = "localhost"
-
-FILE_BYTES = 10**10
-"""No file of a package is larger: the size of a member has ten digits (deb(5)). A sparse file would have no
-other limit, and root reads it from end to end."""
-
-SHM_BYTES = RUN_BYTES = 64 << 20
-TMP_SHARE = 4
-"""In memory, which no end of a process frees: /tmp takes up to a fourth of it."""
-
-SIGNALS = 1024
-"""Signals and timers that wait; by default the kernel allows four for each MiB of memory."""
 
 _LIMITED = [
     # The first process of the sandbox is bwrap's, and every script can read its environment: ours may hold the

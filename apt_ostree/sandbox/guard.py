@@ -23,16 +23,12 @@ from typing import Self
 
 from ..errors import AptOstreeError, ScriptError, SpaceError, ToolError
 from ..host import cgroup
-from ..model import LIMITS, Limits
+from .limits import LIMITS, RESERVE_SHARE, Limits
 
 NOTHING_CHANGED = "Nothing was changed."
 
 INTERVAL = 0.1
 """Seconds between two looks. A disk that takes 2 GB/s gets 200 MB in that time: less than RESERVE."""
-
-
-RESERVE_SHARE = 0.03
-"""The share that ostree itself leaves free (min-free-space-percent, ostree.repo-config(5)); of the inodes, too."""
 
 
 class Guard:

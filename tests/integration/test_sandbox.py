@@ -21,6 +21,7 @@ import pytest
 from apt_ostree.errors import ToolError
 from apt_ostree.host import proc
 from apt_ostree.sandbox import bwrap
+from apt_ostree.sandbox import limits as bounds
 from tests.archive import FIXTURES, build_deb
 from tests.integration.system import System, chosen_cli, environment, output, run_cli
 from tests.integration.test_hostile import package
@@ -175,7 +176,7 @@ def test_the_capabilities_are_eight_and_cannot_grow(tried: Tried) -> None:
 def test_files_cores_and_memory_are_limited(tried: Tried) -> None:
     adjustment, file_blocks, core_blocks = tried.text("limits").split()
     assert adjustment == "1000"
-    assert int(file_blocks) == bwrap.FILE_BYTES // 512
+    assert int(file_blocks) == bounds.FILE_BYTES // 512
     assert core_blocks == "0"
 
 
@@ -211,8 +212,8 @@ def machine(template: System, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def limited(more: str = "", **limits: float) -> list[str]:
     """The command under test with other limits than its own: as a module, whose constants can be changed."""
     text = ", ".join(f"{name}={value}" for name, value in limits.items())
-    code = "from apt_ostree import model\nfrom apt_ostree.host import cgroup\n"
-    code += f"model.LIMITS = model.Limits({text})\n{more}\n"
+    code = "from apt_ostree.host import cgroup\nfrom apt_ostree.sandbox import limits\n"
+    code += f"limits.LIMITS = limits.Limits({text})\n{more}\n"
     return [sys.executable, "-c", f"{code}from apt_ostree.cli.main import main; raise SystemExit(main())"]
 
 

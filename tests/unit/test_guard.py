@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from apt_ostree.model import Limits
 from apt_ostree.sandbox import guard
+from apt_ostree.sandbox.limits import Limits
 
 MB = 1 << 20
 PLACE = Path("/")

@@ -1,0 +1,38 @@
+"""How much a sandbox may take: the numbers, each with its reason. guard.py and bwrap.py enforce them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FILE_BYTES = 10**10
+"""No file of a package is larger: the size of a member has ten digits (deb(5)). A sparse file would have no
+other limit, and root reads it from end to end."""
+
+SHM_BYTES = RUN_BYTES = 64 << 20
+TMP_SHARE = 4
+"""In memory, which no end of a process frees: /tmp takes up to a fourth of it."""
+
+SIGNALS = 1024
+"""Signals and timers that wait; by default the kernel allows four for each MiB of memory."""
+
+RESERVE_SHARE = 0.03
+"""The share that ostree itself leaves free (min-free-space-percent, ostree.repo-config(5)); of the inodes, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one run in a sandbox may take."""
+
+    seconds: float = 3600
+    """A desktop of hundreds of packages is configured in minutes, with kernel modules built on a slow machine, too."""
+    tasks: int = 4096
+    """Processes and threads. make -j starts some hundreds; a kernel's default pid_max is 32768."""
+    memory_share: float = 0.5
+    """Of the machine's memory, and of its swap; the other half is the host's."""
+    memory_least: int = 1 << 30
+    """Bytes of memory, however small the machine is: making an initramfs or a kernel module takes some hundred MB."""
+    reserve: int = 512 << 20
+    """Bytes of the disk that stay free, or a share of a small one: logs and databases of the host need some."""
+
+
+LIMITS = Limits()
