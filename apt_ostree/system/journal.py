@@ -101,7 +101,7 @@ def render(entry: Entry) -> str:
 
 
 def parse(name: str, text: str) -> Entry | Unreadable:
-    """Read a document; never fails, for anybody may have damaged it."""
+    """Read the document of the transaction ``name``; never fails, for anybody may have damaged it."""
     if len(text) > SIZE_MAX:
         return Unreadable(name, "it is too large")
     try:
@@ -129,6 +129,9 @@ def parse(name: str, text: str) -> Entry | Unreadable:
                 raise ValueError("a time without a zone")
         if entry.state not in STATES:
             return Unreadable(name, f"its state is unknown: {entry.state}")
+        if entry.id != name:
+            # It will be written again under its id, which could lead anywhere.
+            return Unreadable(name, "it is the record of another transaction")
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
         return Unreadable(name, "it is damaged" if text.strip() else "it is empty")
     return entry

@@ -164,7 +164,7 @@ TARGETS = (
            (ValueError, IndexError)),
     Target("host-file", _toml(hostfile.parse), ((REPOSITORY / "docs/apply.md").read_bytes(),
            b'packages = ["vim"]\n[overrides]\nremove = ["less"]\n[kernel-args]\npresent = ["a=b"]\n')),
-    Target("journal", text(lambda found: journal.parse("x.json", found)), (ENTRY,), ()),
+    Target("journal", text(lambda found: journal.parse("20260101T000000Z-1", found)), (ENTRY,), ()),
     Target("jsonpath", text(lambda found: jsonpath.select({"a": [{"b": 1}]}, found)), (b"$.a[0].b", b"$..b")),
     Target("kargs", text(lambda found: kargs.split(found)), (b'a b=c d="e f" ostree=/x',)),
     Target("listing", text(ostree.parse_ls), (LISTING,)),

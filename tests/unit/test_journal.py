@@ -332,3 +332,11 @@ def test_the_person_behind_sudo_is_who_asked(monkeypatch: pytest.MonkeyPatch) ->
     assert caller.uid() == 1234
     monkeypatch.setenv("SUDO_UID", "root")
     assert caller.uid() == os.getuid()
+
+
+@pytest.mark.parametrize("identifier", ["20260101T000000Z-2", "../../../x", "/etc/x"])
+def test_a_document_under_another_name_than_its_own_is_not_believed(identifier: str) -> None:
+    document = json.loads(journal.render(ENTRY))
+    assert isinstance(journal.parse(ENTRY.id, json.dumps(document)), journal.Entry)
+    found = journal.parse(ENTRY.id, json.dumps({**document, "id": identifier}))
+    assert found == journal.Unreadable(ENTRY.id, "it is the record of another transaction")
