@@ -18,7 +18,7 @@ _PATIENCE = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What everything in a group may take together: processes and threads; bytes of memory and of swap."""
+    """The most that everything in a group may take together: processes and threads; bytes of memory and of swap."""
 
     tasks: int
     memory: int

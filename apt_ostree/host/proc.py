@@ -248,7 +248,6 @@ def on_terminal(argv: Sequence[str | os.PathLike[str]]) -> int:
 def spawn(
     argv: Sequence[str | os.PathLike[str]],
     *,
-    cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     stdin: int | IO[bytes] = subprocess.DEVNULL,
     stdout: int | IO[bytes] = subprocess.PIPE,
@@ -261,7 +260,6 @@ def spawn(
     try:
         child = subprocess.Popen(
             words,
-            cwd=cwd,
             env=environment(env),
             stdin=stdin,
             stdout=stdout,
@@ -320,7 +318,6 @@ def stream(
     argv: Sequence[str | os.PathLike[str]],
     on_line: Callable[[str], None],
     *,
-    cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
 ) -> Result:
@@ -328,7 +325,7 @@ def stream(
 
     Credentials in URIs are taken out. The result's ``stdout`` holds the last lines only; the status is not checked.
     """
-    with spawn(argv, cwd=cwd, env=env, stderr=subprocess.STDOUT, pass_fds=pass_fds) as child:
+    with spawn(argv, env=env, stderr=subprocess.STDOUT, pass_fds=pass_fds) as child:
         assert child.stdout is not None
         last = _hand_over(child.stdout, on_line)
     return Result(tuple(os.fspath(word) for word in argv), child.returncode, "\n".join(last), "")

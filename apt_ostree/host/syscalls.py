@@ -76,7 +76,8 @@ def openat2(directory: int, name: str, flags: int, resolve: int) -> int:
     """A descriptor, closed on exec, of what ``name`` leads to from ``directory`` by the rules RESOLVE_…
     (openat2(2))."""
     how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
-    # The C library has no function for it. syscall(2) is variadic: what is no int has to say how wide it is.
+    # The C library has no function for it. syscall(2) is variadic: an argument that is not an int has to say how wide
+    # it is.
     descriptor = _libc.syscall(
         ctypes.c_long(_OPENAT2), directory, os.fsencode(name), ctypes.byref(how), ctypes.c_size_t(ctypes.sizeof(how))
     )

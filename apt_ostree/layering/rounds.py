@@ -1,4 +1,4 @@
-"""Which packages of a plan are unpacked hollow, and where their unpacking is cut into rounds.
+"""The rounds of a plan: the packages that are unpacked hollow, and where their unpacking is cut.
 
 Within a round, files of the packages unpacked so far are markers (hollow.py). So nothing that runs in it may
 meet one: no script, old or new, and no program or library that dpkg itself needs.

@@ -44,7 +44,7 @@ def prepare_apt(
 
 @dataclass(frozen=True, slots=True)
 class Stock:
-    """What is here already: the locked packages, and entries of the package cache by their digests."""
+    """The packages that are here already: those of the lock, and entries of the package cache by their digests."""
 
     lock: Sequence[Solved]
     cached: Mapping[str, Cached]

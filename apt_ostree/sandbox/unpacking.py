@@ -214,7 +214,7 @@ def _document(answers: IO[bytes], name: str) -> dict[str, object]:
         raise PackageError(f"{name} is damaged", "a member's name or link is too long", _FETCH_AGAIN)
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _cut_short(name) from error
     if not isinstance(value, dict):
         raise _cut_short(name)
@@ -222,7 +222,7 @@ def _document(answers: IO[bytes], name: str) -> dict[str, object]:
 
 
 def _member(found: dict[str, object], name: str) -> Member:
-    """What a process that may be somebody else's by now tells of a member, checked. Raises PackageError."""
+    """Check what is told of a member by a process that may be somebody else's by now. Raises PackageError."""
     owner = found.get("owner")
     values = [found.get("name"), found.get("kind"), found.get("target"), *(owner if isinstance(owner, list) else ())]
     numbers = [found.get("mode"), found.get("time"), found.get("size")]

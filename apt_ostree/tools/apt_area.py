@@ -189,7 +189,7 @@ class _Copies:
         self.originals: dict[str, str] = {}
 
     def content(self, path: str) -> bytes | None:
-        """What the target has at an absolute path, links followed in the target; None where that is no file there."""
+        """The target's file at an absolute path, with links followed in the target; None if it is not a file there."""
         found = self.root.find(path)
         return None if found is None else self.root.read(found, limit=FILE_BYTES)
 
@@ -212,7 +212,7 @@ class _Copies:
     def of(self, path: str, *, secret: bool = False) -> str:
         """The path of a copy of the target's file: never the host's file of that name.
 
-        There is no file at it where the target has none, or where it is ``secret`` and nothing is going to be fetched.
+        Nothing is at that path if the target lacks the file, or if it is ``secret`` and nothing is going to be fetched.
         """
         digest = hashlib.sha256(path.encode(errors="surrogateescape")).hexdigest()[:16]
         copy = self.place / "files" / f"{digest}-{_plain(path)}"

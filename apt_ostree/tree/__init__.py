@@ -1,4 +1,4 @@
-"""What a tree that OSTree boots looks like: its layout, /var, /opt, accounts, kernel, units, changelogs.
+"""A tree that OSTree boots: its layout, /var, /opt, accounts, kernel, units, changelogs.
 
 The rules are the same for a composed base and for a layer. How a layer is made, or where a tree is deployed, is
 decided above.
