@@ -136,8 +136,7 @@ class Looking:
         if not is_name(name):
             return None
         try:
-            with self._top(name) as (top, inner):
-                descriptor = syscalls.openat2(top, inner, READ, _RULES)
+            descriptor = self._reach(name, READ)
         except OSError as error:
             unless_missing(error)
             return None
@@ -249,19 +248,30 @@ class Looking:
     @contextmanager
     def _top(self, name: str = "") -> Iterator[tuple[int, str]]:
         """The directory that a name is looked up in, and the name there."""
-        place, inner = self.top, name
-        if self.etc is not None and name.partition("/")[0] == "etc":
-            place, inner = self.etc, name.partition("/")[2]
+        place, inner = self._place(name)
         descriptor = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             yield descriptor, inner or "."
         finally:
             os.close(descriptor)
 
+    def _place(self, name: str) -> tuple[Path, str]:
+        if self.etc is not None and name.partition("/")[0] == "etc":
+            return self.etc, name.partition("/")[2]
+        return self.top, name
+
+    def _reach(self, name: str, flags: int) -> int:
+        """A descriptor of an entry; an error names it by its path here."""
+        with self._top(name) as (top, inner):
+            try:
+                return syscalls.openat2(top, inner, flags, _RULES)
+            except OSError as error:
+                error.filename = os.path.join(*self._place(name))
+                raise
+
     @contextmanager
     def _opened(self, name: str, flags: int) -> Iterator[int]:
-        with self._top(checked(name) if name else name) as (top, inner):
-            descriptor = syscalls.openat2(top, inner, flags, _RULES)
+        descriptor = self._reach(checked(name) if name else name, flags)
         try:
             yield descriptor
         finally:

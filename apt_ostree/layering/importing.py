@@ -59,7 +59,7 @@ def import_deb(
     Whoever owns the file may change it meanwhile: all is computed from a copy. Raises PackageError for a damaged file,
     for another package than the planned one, and for what ostree cannot hold.
     """
-    with _copied(area, file) as (work, own):
+    with _copied(area, file, follow=planned is None) as (work, own):
         found = digest(own)
         if planned is not None and found != planned.sha256:
             raise PackageError(
@@ -85,7 +85,7 @@ def preview(area: Path, unpacker: Unpacker, file: Path) -> Cached:
 
     Raises PackageError for a damaged file.
     """
-    with _copied(area, file) as (_, own):
+    with _copied(area, file, follow=True) as (_, own):
         stanza, control = describe(unpacker, own, file.name)
         files = frozenset(deb.control_files(control))
         return Cached(digest(own), stanza.package, own.stat().st_size, stanza.text, own, {}, files)
@@ -100,19 +100,16 @@ def describe(unpacker: Unpacker, own: Path, name: str) -> tuple[deb.Control, byt
 
 
 @contextmanager
-def _copied(area: Path, file: Path) -> Iterator[tuple[Path, Path]]:
-    """A scratch directory, and in it a copy of a file that is ours alone. Raises PackageError, SpaceError."""
-    if file.is_symlink():
-        raise PackageError(
-            f"{file} is a symbolic link",
-            "packages are read without following links",
-            f"Name the file itself: {file.resolve()}",
-        )
+def _copied(area: Path, file: Path, *, follow: bool) -> Iterator[tuple[Path, Path]]:
+    """A scratch directory, and in it a copy of a file that is ours alone. Raises PackageError, SpaceError, ToolError.
+
+    ``follow`` a link that a user has named; in the directory of downloads, which is the fetcher's, a link is an error.
+    """
     if not file.is_file():
         raise PackageError(f"{file} does not exist, or is not a file")
     check_space(area, file.stat().st_size, f"a copy of {file.name}")
     with scratch_directory(area / "tmp" / f"import-{os.urandom(8).hex()}") as work:
-        take(file, work / "package.deb")
+        take(file.resolve() if follow else file, work / "package.deb")
         yield work, work / "package.deb"
 
 

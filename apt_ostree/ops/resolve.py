@@ -56,14 +56,14 @@ class Asked:
 
     intent: Intent
     new: tuple[str, ...] = ()
-    """The requests that are not on record yet, as people write them: an error names these."""
+    """The requests that are not on record yet, as people read them (Intent.names): an error names these."""
     optional: tuple[str, ...] = ()
     """Requests that may be left out where no archive has them."""
 
     def blamed(self, packages: Iterable[str] = ()) -> list[str]:
         """The requests that an error names, of which ``packages`` failed: what was newly asked, else the packages."""
         failed = set(packages)
-        hit = [request for request in self.new if requests.name_of(request) in failed]
+        hit = [request for request in self.new if requests.name_of(request.removeprefix("-")) in failed]
         return hit or list(self.new) or sorted(failed) or self.intent.names
 
 

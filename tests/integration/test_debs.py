@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from apt_ostree.errors import Interrupted, PackageError, SpaceError
+from apt_ostree.errors import Interrupted, PackageError, SpaceError, ToolError
 from apt_ostree.host import proc
 from apt_ostree.layering import cache, importing
 from apt_ostree.layering.cache import Cached
@@ -206,13 +206,21 @@ def test_another_package_in_the_cache_than_was_planned_is_refused(sysroot: Syste
     assert "greeter 2.0 [amd64]" in failure.detail
 
 
-def test_a_link_in_the_place_of_a_file_is_refused(machine: System, archive: Archive, tmp_path: Path) -> None:
+def test_a_link_that_a_user_names_is_the_file_that_it_leads_to(store: Store, archive: Archive, tmp_path: Path) -> None:
     link = tmp_path / "link.deb"
     link.symlink_to(archive.root / "pool/main/greeter_2.0_all.deb")
-    with machine.unchanged():
-        failure = machine.run("install", link, status=1).failure
-    assert failure.brief.endswith("link.deb is a symbolic link")
-    assert failure.resolution.endswith("/pool/main/greeter_2.0_all.deb")
+    with Unpacker() as unpacker:
+        assert store.take_in(unpacker, link).package.version == "2.0"
+
+
+def test_a_link_in_the_place_of_a_download_is_an_error(store: Store, archive: Archive, tmp_path: Path) -> None:
+    deb = archive.root / "pool/main/greeter_2.0_all.deb"
+    link = tmp_path / "link.deb"
+    link.symlink_to(deb)
+    with Unpacker() as unpacker:
+        planned = store.take_in(unpacker, deb).solved()
+        with pytest.raises(ToolError, match="link"):
+            store.take_in(unpacker, link, planned, again=True)
 
 
 def test_a_signal_while_objects_are_stored_is_told_as_a_signal(

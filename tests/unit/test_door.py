@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from apt_ostree.errors import TreeError
+from apt_ostree.host import syscalls
 from apt_ostree.host.door import Tree
 
 SECRET = b"the host's\n"
@@ -284,3 +286,14 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tree: Tree) -> 
     with pytest.raises(OSError, match="broken"):
         tree.replace_content("usr/bin/dash", Broken())  # type: ignore[arg-type]
     assert (tree.read("usr/bin/dash"), tree.names("usr/bin")) == (b"#!\n", ["dash", "sh"])
+
+
+def test_an_error_names_the_entry_by_its_path(tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(directory: int, name: str, flags: int, resolve: int) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(syscalls, "openat2", refused)
+    for root, name in ((tree, tree.top / "etc/x"), (Tree(tree.top, tmp_path / "host"), tmp_path / "host/x")):
+        with pytest.raises(PermissionError) as raised:
+            root.open_file("etc/x")
+        assert raised.value.filename == str(name)

@@ -110,6 +110,7 @@ def test_a_request_on_record_stays_although_this_base_fulfils_it() -> None:
 @pytest.mark.parametrize(
     ("new", "failed", "blamed"),
     [
+        (("-base-lib", "vim"), ["base-lib"], ["-base-lib"]),
         (("needy",), ["needy"], ["needy"]),
         (("needy", "tree"), ["needy"], ["needy"]),
         (("needy=1",), ["needy"], ["needy=1"]),
