@@ -54,18 +54,18 @@ def origin_of(system: System) -> Path:
 
 @pytest.mark.parametrize("content", [CONTENTS["garbage"], CONTENTS["of a later version"]], ids=["garbage", "later"])
 def test_an_origin_that_cannot_be_read_is_named_and_nothing_is_lost(two: System, content: bytes) -> None:
-    origin, requested, before = origin_of(two), two.requested(), deployed(two)
+    origin, requested, before, order = origin_of(two), two.requested(), deployed(two), two.deployments()
     whole = origin.read_bytes()
     origin.write_bytes(content)
-    for words in (["install", "rec-b"], ["rollback"], ["cleanup", "-r"], ["status"]):
-        failure = two.run(*words, status=1).failure
-        assert origin.name in failure.brief
-        assert "empty one" in failure.resolution
+    failure = two.run("install", "rec-b", status=1).failure
+    assert origin.name in failure.brief
+    assert "With an empty file, ostree works again" in failure.resolution
+    two.run("status")
     assert deployed(two) == before
-    # The advice is good.
-    origin.write_bytes(b"")
+    # The way out needs no origin.
     two.run("rollback")
     origin.write_bytes(whole)
+    assert two.deployments() == [order[1], order[0]]
     assert two.requested(1) == requested
 
 
@@ -75,7 +75,7 @@ def test_an_origin_that_is_lost_does_not_cost_the_packages_in_silence(two: Syste
     origin.unlink() if content is None else origin.write_bytes(content)
     failure = two.run("install", "rec-b", status=1).failure
     assert failure.brief.startswith("the origin file of deployment 0 no longer lists the packages")
-    assert failure.detail.endswith("greeter")
+    assert failure.brief.endswith("greeter")
     assert origin.name in failure.detail
     assert two.deployments() == before
     two.run("status")
