@@ -19,7 +19,6 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import TreeError
@@ -93,11 +92,6 @@ class Tree(Looking):
         with self._above(checked(name)) as (directory, own):
             os.symlink(target, own, dir_fd=directory)
 
-    def hard_link(self, source: Path, name: str) -> None:
-        """Give a file of ours one more name here, where nothing is; a link at ``source`` is not followed."""
-        with self._above(checked(name)) as (directory, own):
-            os.link(source, own, dst_dir_fd=directory, follow_symlinks=False)
-
     def move(self, name: str, other: Tree, to: str) -> None:
         """Move an entry, of this or to another tree of the same filesystem, over what is there (rename(2))."""
         with self._above(checked(name)) as (directory, own), other._above(checked(to)) as (there, theirs):
@@ -137,10 +131,6 @@ class Tree(Looking):
     def set_attribute(self, name: str, key: str, value: bytes) -> None:
         with self._above(name) as (directory, own):
             os.setxattr(by_descriptor(directory, own), key, value, follow_symlinks=False)
-
-    def remove_attribute(self, name: str, key: str) -> None:
-        with self._above(name) as (directory, own):
-            os.removexattr(by_descriptor(directory, own), key, follow_symlinks=False)
 
     def copy_metadata(self, source: Looking, name: str, to: str) -> None:
         """Give the entry ``to`` here the owner, mode and extended attributes of ``name`` in ``source``.

@@ -318,11 +318,6 @@ def has_admin(command: str) -> bool:
     return re.search(rf"^  {re.escape(command)}(?:\s|$)", result.stdout + result.stderr, re.MULTILINE) is not None
 
 
-def fsck(repo: Path) -> None:
-    """Verify every object. Raises proc.ChildError."""
-    run(repo, "fsck", "--quiet")
-
-
 def exists(repo: Path, revision: str, path: str) -> bool:
     """True if a commit has something at ``path``. Raises proc.ChildError, also for a commit that is not here or not
     whole."""

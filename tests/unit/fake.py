@@ -1,4 +1,4 @@
-"""A sysroot of plain files: what the loader entries, boot links and origins of ostree 2022.7 look like."""
+"""Stand-ins for unit tests: a sysroot of plain files, as ostree 2022.7 leaves it, and a reporter that tells nobody."""
 
 from __future__ import annotations
 
@@ -37,3 +37,14 @@ class Fake:
 
     def entry(self, name: str, text: str) -> None:
         (self.path / "boot/loader/entries" / name).write_text(text)
+
+
+class Silent:
+    """A Reporter that tells nobody."""
+
+    def begin(self, transaction: str) -> None: ...
+    def phase(self, name: str) -> None: ...
+    def step(self, message: str) -> None: ...
+    def progress(self, done: int, total: int, message: str = "") -> None: ...
+    def log(self, line: str) -> None: ...
+    def warn(self, message: str) -> None: ...

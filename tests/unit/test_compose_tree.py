@@ -15,9 +15,9 @@ from apt_ostree.host.door import Tree
 from apt_ostree.inputs.manifest import File, Manifest
 from apt_ostree.ops import compose_tree
 from apt_ostree.ops.compose_tree import Composition, TreeOptions
-from apt_ostree.reporter import Silent
 from apt_ostree.tools import dpkg, mmdebstrap, ostree
 from apt_ostree.tree import layout
+from tests.unit.fake import Silent
 
 
 @pytest.fixture

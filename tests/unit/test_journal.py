@@ -17,8 +17,8 @@ from apt_ostree.changes import Change
 from apt_ostree.errors import redact
 from apt_ostree.host import caller
 from apt_ostree.model import Package
-from apt_ostree.reporter import Silent
 from apt_ostree.system import journal
+from tests.unit.fake import Silent
 
 VIM, JQ = Package("vim", "2", "amd64"), Package("jq", "1", "amd64")
 ENTRY = journal.Entry(
