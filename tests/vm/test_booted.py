@@ -66,7 +66,7 @@ def test_a_booted_machine_installs_reboots_into_it_and_rolls_back(system: System
         f"{TOOL} status --sysroot /sysroot --json",
     )
     assert "booted" in first[f"{TOOL} status"]
-    assert "It boots" in first[f"{TOOL} install -C {deb}"]
+    assert "Reboot to use it" in first[f"{TOOL} install -C {deb}"]
     assert first[f"{TOOL} install -C {deb} --unchanged-exit-77 || echo $?"].endswith("77")
     assert "a staged deployment would be lost" in first[f"{TOOL} rollback; true"]
     staged, booted = status(first)
