@@ -170,6 +170,16 @@ class ToolError(AptOstreeError):
     default_resolution = "The command can be run again. To see the deployments: apt-ostree status"
 
 
+class OutputError(AptOstreeError):
+    """What a command found or did cannot be written to standard output; the resolution says what was done."""
+
+    id = "output"
+    default_resolution = "Nothing was changed."
+
+    def __init__(self, error: OSError, resolution: str = "") -> None:
+        super().__init__("cannot write the output", error.strerror or str(error), resolution)
+
+
 class UnexpectedError(AptOstreeError):
     """Something happened that the program does not know: a mistake in it."""
 

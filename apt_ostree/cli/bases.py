@@ -167,7 +167,8 @@ def refresh_md(
     from ..ops import updates
 
     found = call.perform(lambda reporter: updates.refresh(call.settings, reporter, force=force))
-    available.show(found, as_json=call.as_json)
+    with call.telling("The lists themselves are refreshed."):
+        available.show(found, as_json=call.as_json)
     call.finish(changed=found.any)
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from ..errors import UsageError
+from ..errors import OutputError, UsageError
 from . import progress, results
 
 if TYPE_CHECKING:
@@ -114,12 +115,28 @@ class Call:
 
     def show(self, result: Outcome | Applied | Done | Changed) -> None:
         """Print the result of an operation, reboot if that was asked for, and set the exit status."""
-        results.show(result, as_json=self.as_json)
+        unwritten: OutputError | None = None
+        try:
+            with self.telling(results.truth(result)):
+                results.show(result, as_json=self.as_json)
+        except OutputError as error:
+            unwritten = error
         if self.reboot and result.deployment is not None and result.changed and not result.dry_run:
             from ..ops.transaction import reboot
 
             reboot()
+        if unwritten is not None:
+            raise unwritten
         self.finish(changed=result.changed)
+
+    @contextmanager
+    def telling(self, done: str) -> Iterator[None]:
+        """Run the block, which prints a result; if it cannot, the error says what was ``done``."""
+        try:
+            yield
+        except OutputError as error:
+            error.resolution = done or error.resolution
+            raise
 
     def finish(self, *, changed: bool) -> None:
         """Exit with UNCHANGED if nothing has changed and that was asked for."""

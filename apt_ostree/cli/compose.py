@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from .. import changes
 from ..errors import UsageError
 from . import documents, streams
 from .command import TELLING, Call, command, group
+
+if TYPE_CHECKING:
+    from ..ops.compose_tree import Composed
 
 compose_app = group(
     "compose",
@@ -51,6 +54,12 @@ def compose_tree(
         metadata[key] = value
     options = compose_tree.TreeOptions(repo, call.dry_run, no_parent, metadata, write_commitid_to)
     result = call.perform(lambda reporter: compose_tree.tree(manifest, options, reporter))
+    with call.telling(f"{result.ref} is {result.commit}." if result.changed and not result.dry_run else ""):
+        _show_tree(call, result)
+    call.finish(changed=result.changed)
+
+
+def _show_tree(call: Call, result: Composed) -> None:
     if call.as_json:
         documents.write(
             {
@@ -70,7 +79,6 @@ def compose_tree(
         streams.line(f"{result.ref} is {result.commit}: version {result.version}, {len(result.packages)} packages.")
     else:
         streams.line(f"Nothing to do: {result.ref} already has this content.")
-    call.finish(changed=result.changed)
 
 
 @command(compose_app, TELLING, "sysroot")
@@ -100,7 +108,9 @@ def compose_sysroot(
     upstream = operation.Upstream(remote_url, gpg_import, no_gpg_verify)
     wanted = operation.NewSystem(path, stateroot, tuple(karg or ()), upstream)
     result = call.perform(lambda reporter: operation.make_sysroot(repo, ref, wanted, reporter))
-    if call.as_json:
-        documents.write({"sysroot": str(result.path), "stateroot": result.stateroot, "commit": result.commit})
-    else:
-        streams.line(f"{result.path} boots {result.ref} ({result.commit[:12]}).")
+    made = f"{result.path} boots {result.ref} ({result.commit[:12]})."
+    with call.telling(made):
+        if call.as_json:
+            documents.write({"sysroot": str(result.path), "stateroot": result.stateroot, "commit": result.commit})
+        else:
+            streams.line(made)

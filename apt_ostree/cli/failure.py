@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import traceback
+from contextlib import suppress
 from typing import Any
 
-from ..errors import AptOstreeError, UsageError
+from ..errors import AptOstreeError, OutputError, UsageError
 from . import documents
 from .streams import DEBUG, ERROR, say
 
 
 def show(failure: AptOstreeError, *, as_json: bool) -> None:
-    """Print the three parts of an error on standard error and, with ``as_json``, a document on standard output."""
+    """Print the three parts of an error on standard error and, with ``as_json``, a document on standard output, if
+    that can be written."""
     if as_json:
         parts = {
             "id": failure.id,
@@ -19,7 +21,8 @@ def show(failure: AptOstreeError, *, as_json: bool) -> None:
             "detail": failure.detail,
             "resolution": failure.resolution,
         }
-        documents.write({"error": parts})
+        with suppress(OutputError):
+            documents.write({"error": parts})
     say(ERROR, f"error: {failure.brief}")
     for text in failure.detail.splitlines():
         say(ERROR, f"  {text}")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
 
 from .. import __version__
-from ..errors import AptOstreeError, UnexpectedError, UsageError
+from ..errors import AptOstreeError, OutputError, UnexpectedError, UsageError
 from . import failure, streams
 from .command import DEBUG_VARIABLE, app, root
 
@@ -50,18 +51,13 @@ def _print_versions(*, tools: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and exit: 0 done, 1 failed, 2 usage, 77 nothing to do, 128+N on a signal."""
+    streams.open_closed()
     words = sys.argv[1:] if arguments is None else arguments
     # Errors before the command runs need to know it, too.
     as_json = "--json" in words
     debug = "--debug" in words or os.environ.get(DEBUG_VARIABLE) == "1"
     # What is committed must not depend on the caller.
     os.umask(0o022)
-    # A file opened later must not become our standard output.
-    for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
     # Until an operation takes over, ^C ends the process as it ends any other: the shell sees 130.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
@@ -71,21 +67,29 @@ def main(arguments: list[str] | None = None) -> None:
             except UnicodeEncodeError:
                 shown = word.encode(errors="surrogateescape").decode(errors="backslashreplace")
                 raise UsageError(f"the argument {shown} is not UTF-8") from None
-        sys.exit(app(args=words or ["--help"], prog_name="apt-ostree", standalone_mode=False) or 0)
+        status = app(args=words or ["--help"], prog_name="apt-ostree", standalone_mode=False) or 0
+        streams.finish()
+        sys.exit(status)
     except _Misread as error:
         failure.show(failure.misread(error), as_json=as_json)
         sys.exit(UsageError.exit_code)
     except AptOstreeError as error:
         if isinstance(error, UnexpectedError) and debug:
             failure.trace(error)
-        failure.show(error, as_json=as_json)
+        # A reader of a list may have seen enough of it.
+        if not (isinstance(error.__cause__, BrokenPipeError) and error.resolution == OutputError.default_resolution):
+            failure.show(error, as_json=as_json)
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        # Nobody reads our output any longer; there is no one to tell.
+        # The help; nobody reads it any longer, and there is no one to tell.
+        with suppress(OutputError):
+            streams.finish()
         sys.exit(1)
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         failure.show(AptOstreeError(f"{error.strerror or error}{where}"), as_json=as_json)
+        with suppress(OutputError):
+            streams.finish()
         sys.exit(1)
     except Exception as error:
         if debug:

@@ -41,6 +41,14 @@ def show(done: Outcome | Applied | Done | Changed, *, as_json: bool) -> None:
         streams.line(done.message)
 
 
+def truth(done: Outcome | Applied | Done | Changed) -> str:
+    """Return a sentence on what was done, for an error: the result itself could not be printed."""
+    if done.dry_run or not done.changed:
+        return "The deployments were not changed."
+    what = "" if done.deployment is None else f": {done.deployment.id} is deployed"
+    return f"The operation itself is done{what}. To see what it did: apt-ostree history"
+
+
 def _kernel_arguments(done: Changed, *, as_json: bool) -> None:
     """Print kernel arguments that were removed and added."""
     if as_json:

@@ -8,6 +8,8 @@ import shutil
 import sys
 from typing import Any, TextIO
 
+from ..errors import OutputError
+
 ERROR, WARNING, INFO, DEBUG = 3, 4, 6, 7
 """The levels of syslog(3) that are used here."""
 
@@ -33,13 +35,34 @@ class Lasting:
             self._leave()
 
     def _leave(self) -> None:
-        # What is still in the buffer would fail again at exit, and change the status.
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, self.stream.fileno())
-        os.close(null)
+        _leave(self.stream)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
+
+
+def _leave(stream: TextIO) -> None:
+    """Write no more to a stream: what is still in its buffer would fail again at exit, and change the status."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
+
+
+def open_closed() -> None:
+    """Open those of the descriptors 0, 1 and 2 that were closed at the start on /dev/null. A file that is opened
+    later must not become the standard output, and Python has no stream object for a closed one."""
+    for descriptor, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(descriptor, mode, closefd=False, encoding="utf-8"))  # noqa: SIM115
+
+
+def finish() -> None:
+    """Write what is left in the buffer of standard output. Raises as ``line``."""
+    _send(sys.stdout, "")
 
 
 _UNSAFE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -68,30 +91,32 @@ def _escape(mark: str, *, short: bool = False) -> str:
     return f"\\x{ord(mark):02x}" if short and ord(mark) < 256 else f"\\u{ord(mark):04x}"
 
 
-def tell(stream: TextIO | None, text: str) -> None:
-    """Write a line to a stream, whatever bytes are in it."""
-    # Python has no stream object for a descriptor that was closed at the start.
-    if stream is None:
-        return
-    to = Lasting(stream) if stream is sys.stderr else stream
-    to.write(shown(text) + "\n")
-    to.flush()
+def _send(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError as error:
+        _leave(stream)
+        raise OutputError(error) from error
 
 
 def line(text: str = "") -> None:
-    """Print a line of data on standard output."""
-    tell(sys.stdout, text)
+    """Print a line of data on standard output, whatever bytes are in it. Raises OutputError, from the OSError; after
+    that, nothing more is written."""
+    _send(sys.stdout, shown(text) + "\n")
 
 
 def columns() -> int | None:
     """Return the width of standard output if it is a terminal; other output is not wrapped."""
-    return shutil.get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() else None
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def say(level: int, text: str) -> None:
     """A message on standard error; the journal is told how serious it is, at the start of each line (sd-daemon(3))."""
     mark = f"<{level}>" if _is_journal() else ""
-    tell(sys.stderr, "\n".join(mark + line for line in text.split("\n")))
+    to = Lasting(sys.stderr)
+    to.write(shown("\n".join(mark + line for line in text.split("\n"))) + "\n")
+    to.flush()
 
 
 def _is_journal() -> bool:

@@ -153,3 +153,18 @@ def test_a_reader_that_is_gone_does_not_stop_a_command(sysroot: System) -> None:
     assert sysroot.requested() == ["greeter"]
     whole(sysroot)
     clean(sysroot)
+
+
+def test_closed_and_full_streams_stop_no_command(sysroot: System) -> None:
+    def run(words: str) -> int:
+        line = f'{" ".join(chosen_cli())} --sysroot "$0" {words}'
+        return subprocess.run(["sh", "-c", line, sysroot.path], env=environment(), check=False).returncode
+
+    assert run("install greeter <&- >&- 2>&-") == 0
+    assert sysroot.requested() == ["greeter"]
+    assert run("kargs --append=quiet >/dev/full 2>&-") == 1
+    assert "quiet" in sysroot.entry()["options"][0].split()
+    assert run("rollback 2>/dev/full") == 0
+    assert "quiet" not in sysroot.entry()["options"][0].split()
+    whole(sysroot)
+    clean(sysroot)

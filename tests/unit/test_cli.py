@@ -390,6 +390,7 @@ ERRORS = {
     errors.SpaceError: ("space", 1),
     errors.TreeError: ("tree", 1),
     errors.ToolError: ("tool", 1),
+    errors.OutputError: ("output", 1),
     errors.UnexpectedError: ("unexpected", 1),
     errors.Interrupted: ("interrupted", 130),
 }
@@ -399,6 +400,8 @@ ERRORS = {
 def instance(kind: type[AptOstreeError]) -> AptOstreeError:
     if kind is errors.UnexpectedError:
         return errors.UnexpectedError(KeyError("x"))
+    if kind is errors.OutputError:
+        return errors.OutputError(OSError("detail"))
     if kind is errors.Interrupted:
         return errors.Interrupted(2)
     if kind is errors.UnavailableError:
