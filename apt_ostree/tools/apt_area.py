@@ -88,7 +88,8 @@ def prepare(area: Path, target: Target, cache_key: str, recommends: bool | None,
     be fetched, and anybody may ask: credentials are neither needed nor read. Raises ToolError, and OSError where
     sources may not be read.
     """
-    fetcher = _fetcher() if lists is None else pwd.getpwuid(os.geteuid()).pw_name
+    # apt changes to no other user for who only asks; who that is may have no name.
+    fetcher = _fetcher() if lists is None else "root"
     for name in ("lists", "archives", "lists/partial", "archives/partial") if lists is None else ():
         _hand_over(area / name, "root" if name == "lists" else fetcher)
     (area / "cache" / cache_key).mkdir(parents=True, exist_ok=True)

@@ -226,7 +226,7 @@ class System:
         """Run one command on this sysroot."""
         return run_cli("--sysroot", self.path, *words, status=status, env=env, cwd=cwd)
 
-    def run_as_nobody(self, *words: str, status: int | None = 0) -> Result:
+    def run_as_nobody(self, *words: str, status: int | None = 0, uid: int = 65534) -> Result:
         """Run one command as a user without rights. First, everybody may enter the directories above."""
         # Otherwise only root can enter pytest's directories, and the project may lie in root's home.
         for path in self.path.parents:
@@ -240,7 +240,7 @@ class System:
                 shutil.copytree(REPOSITORY / "apt_ostree", directory / "apt_ostree")
             return run_cli(
                 "--sysroot", self.path, *words,
-                cli=["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *argv],
+                cli=["setpriv", f"--reuid={uid}", "--regid=65534", "--clear-groups", *argv],
                 status=status,
                 env={"PYTHONPATH": os.fspath(directory)},
                 cwd=directory,
