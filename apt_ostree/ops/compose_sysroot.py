@@ -52,6 +52,7 @@ def make_sysroot(repo: Path, ref: str, wanted: NewSystem, reporter: Reporter) ->
     or ``ref`` is unknown; nothing is left behind then.
     """
     path, stateroot, upstream = wanted.path, wanted.stateroot, wanted.upstream
+    remote.check_public(upstream.url or "")
     if upstream.url is not None and not (upstream.key or upstream.trusted):
         raise UsageError(
             "--remote-url needs a key to verify updates with",

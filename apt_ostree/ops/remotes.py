@@ -62,6 +62,7 @@ def add(settings: Settings, new: NewRemote, reporter: Reporter, *, if_not_exists
     remote.check_name(name)
     if not _URL.fullmatch(url):
         raise UsageError(f"'{url}' is not a valid URL", "it begins with https://, http:// or file://")
+    remote.check_public(url, *new.more)
     for setting in new.more:
         match = _SETTING.fullmatch(setting)
         if match is None:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import RemoteError, UsageError
+from ..errors import RemoteError, UsageError, redact
 from ..host import proc
 from ..host.files import scratch_directory
 from ..host.paths import beneath
@@ -146,6 +146,21 @@ def check_name(name: str) -> None:
     """Raises UsageError for what ostree would take for an option or a path."""
     if not _NAME.fullmatch(name):
         raise UsageError(f"'{name}' is not a valid name for a remote", "it consists of letters, digits and . _ -")
+
+
+def check_public(*texts: str) -> None:
+    """Raises UsageError for a URL or a setting with a password, or a user name, which may be one.
+
+    ostree keeps it in the repository's configuration; anybody has to be able to read that, or nobody but root could
+    ask for the deployments.
+    """
+    if any(redact(text) != text for text in texts):
+        raise UsageError(
+            "the URL of a remote must not hold a user name or password",
+            "the repository's configuration keeps it, and anybody may read that",
+            "Use a client certificate, whose key only root may read: "
+            "--set=tls-client-cert-path=FILE --set=tls-client-key-path=FILE (ostree.repo-config(5)).",
+        )
 
 
 @contextmanager

@@ -425,12 +425,12 @@ def test_a_remote_is_added_listed_and_deleted(system: System, served: Served, tm
         "remote",
         "add",
         "second",
-        "https://me:secret@example.org/repo",
+        "https://example.org/repo",
         "--no-gpg-verify",
         "--set",
         "tls-permissive=false",
     )
-    assert "second   https://***@example.org/repo  (not verified)\n" in system.run("remote", "list", "-u").stdout
+    assert "second   https://example.org/repo  (not verified)\n" in system.run("remote", "list", "-u").stdout
     document = check_document(system.run("remote", "delete", "second", "--json"), "deployments.json")
     assert document["changed"] is True
     assert "second" not in system.run("remote", "list").stdout

@@ -184,6 +184,23 @@ def test_a_usage_error_exits_2_with_its_message(
 @pytest.mark.parametrize(
     "words",
     [
+        ["remote", "add", "a", "https://me:secret@e"],
+        ["remote", "add", "a", "mirrorlist=https://token@e"],
+        ["remote", "add", "a", "https://e", "--set", "proxy=http://me:secret@e"],
+        ["remote", "add", "a", "https://e", "--set=contenturl=https://me:secret@e"],
+        ["compose", "sysroot", "--repo", "/r", "--remote-url", "https://me:secret@e", "--no-gpg-verify", "x", "/p"],
+    ],
+)
+def test_a_password_in_a_remotes_url_is_refused(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    status, out, err = run(capsys, *words)
+    assert (status, out) == (2, "")
+    assert err.startswith("error: the URL of a remote must not hold a user name or password\n")
+    assert "secret" not in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
         ["install", "vim"],
         ["uninstall", "vim"],
         ["uninstall", "--all"],
