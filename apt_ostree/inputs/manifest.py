@@ -92,7 +92,7 @@ PACKAGE = form(
 NAME = form("a package name", _NAME)
 QUALIFIED = form("'name' or 'name:arch'", rf"{_NAME}(?::{_ARCH})?")
 # The kernel splits at blanks outside of double quotes: its admin-guide/kernel-parameters.
-KERNEL_ARG = form("one kernel argument", r'(?:[^\s"\0]|"[^"\n\0]*")+')
+KERNEL_ARG = form("one kernel argument", r'(?:[^\s"\0-\x1f\x7f-\x9f]|"[^"\0-\x1f\x7f-\x9f\u2028\u2029]*")+')
 # A version ends up in the boot menu, one line an entry.
 VERSION = form("one line of text", r"[^\0-\x1f\x7f]+")
 PATH = form("an absolute path without '.', '..' or '//'", r"(?:/(?!\.{1,2}(?:/|\Z))[^/\0]+)+")

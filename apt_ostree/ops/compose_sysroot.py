@@ -9,6 +9,7 @@ from pathlib import Path
 from ..errors import SysrootError, ToolError, UsageError
 from ..host import proc
 from ..host.files import remove_tree
+from ..inputs import kargs
 from ..reporter import Reporter
 from ..system import metadata, remote
 from ..tools import ostree
@@ -53,6 +54,7 @@ def make_sysroot(repo: Path, ref: str, wanted: NewSystem, reporter: Reporter) ->
     """
     path, stateroot, upstream = wanted.path, wanted.stateroot, wanted.upstream
     remote.check_public(upstream.url or "")
+    kargs.check(wanted.kargs)
     if upstream.url is not None and not (upstream.key or upstream.trusted):
         raise UsageError(
             "--remote-url needs a key to verify updates with",
@@ -83,6 +85,7 @@ def make_sysroot(repo: Path, ref: str, wanted: NewSystem, reporter: Reporter) ->
         ostree.run(target, "pull-local", f"--remote={stateroot}", str(repo.absolute()), ref)
         info = ostree.commit_info(target, commit)
         assert info is not None
+        metadata.version(info)
         arguments = [*metadata.kernel_arguments(info), *wanted.kargs]
         reporter.step("Deploying")
         try:

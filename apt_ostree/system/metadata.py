@@ -161,6 +161,16 @@ def kernel_arguments(info: CommitInfo) -> list[str]:
     return words
 
 
+def version(info: CommitInfo) -> str:
+    """The version, as a boot menu shows it. Raises ToolError for one that is not a line of text.
+
+    ostree puts it into the title of the loader entry: a newline in it would begin another key, such as another kernel.
+    """
+    if not (info.version == "" or info.version.isprintable()):
+        raise _damaged(info, VERSION, f"{info.version!r} is not a line of text")
+    return info.version
+
+
 def kernel(info: CommitInfo) -> str | None:
     """The version of the kernel that boots, as the commit says it."""
     return info.metadata.get(KERNEL)

@@ -16,7 +16,7 @@ from ..inputs import kargs
 from ..model import Deployment
 from ..tools import ostree
 from ..tree import kernel
-from . import origin, retention
+from . import metadata, origin, retention
 from .sysroot import Sysroot, load
 
 _log = logging.getLogger(__name__)
@@ -37,10 +37,13 @@ def publish(
     ``arguments``, all of them but ``ostree=``; by default those of what boots next, whose intent it follows, too.
     ``keep`` is how many deployments there may be (retention.py). Files that the origin tracks for the initramfs
     are taken from that /etc. Raises TreeError when one of them is missing, SpaceError for a /boot that is too
-    small, and ChangedError when anybody changed the deployments since ``before`` was read.
+    small, ToolError for a commit whose version is not a line of text, and ChangedError when anybody changed the
+    deployments since ``before`` was read.
     """
     check_unchanged(before)
     _check_staged(before, osname)
+    if (info := ostree.commit_info(before.repo, commit)) is not None:
+        metadata.version(info)
     own = before.of(osname)
     merge = before.merge(osname)
     words = kargs.split(own[0].kargs) if arguments is None else arguments

@@ -169,6 +169,10 @@ def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture
         (["remote", "add", "a", "file:///a", "--set", "=c"], "--set takes KEY=VALUE, not '=c'"),
         (["remote", "add", "a", "file:///a", "--set", "gpg-verify=false"], "--set cannot be used for 'gpg-verify'"),
         (["remote", "add", "a", "file:///a", "--set", "sign-verify=false"], "--set cannot be used for 'sign-verify'"),
+        (
+            ["compose", "sysroot", "--repo", "/r", "--karg", "quiet\nlinux /evil", "x", "/p"],
+            "'quiet\\nlinux /evil' is not a valid kernel argument",
+        ),
         (["remote", "delete", "../a"], "'../a' is not a valid name for a remote"),
         (["install", "vim", "--uninstall", "--all"], "'--all' is not a valid package name"),
     ],

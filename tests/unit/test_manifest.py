@@ -194,6 +194,8 @@ LINE_3 = [
     ("exclude = ['vim=1']", "entry 1 of 'exclude' must be a package name, found 'vim=1'"),
     ("recommends = 'yes'", "'recommends' must be true or false, found 'yes'"),
     ("recommends = 0", "'recommends' must be true or false, found an integer"),
+    *((f'kernel-args = ["{text}"]', f"entry 1 of 'kernel-args' must be one kernel argument, found '{word}'")
+      for text, word in ((r"a\u001bb", r"a\x1bb"), (r"a=\"b\rc\"", r'a="b\rc"'), (r"a\u009b", r"a\x9b"))),
     ("kernel-args = ['root=LABEL=root rw']",
      "entry 1 of 'kernel-args' must be one kernel argument, found 'root=LABEL=root rw'"),
     ("kernel-args = ['']", "entry 1 of 'kernel-args' must be one kernel argument, found ''"),

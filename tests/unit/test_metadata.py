@@ -163,3 +163,15 @@ JQ_ENTRY = '["jq", "1.7", "amd64", "ab", 7, 1024, ""]'
 def test_metadata_of_another_form_is_damaged(reader: Callable[[CommitInfo], object], key: str, text: str) -> None:
     with pytest.raises(ToolError, match=rf"commit cccccccccccc has damaged metadata \(apt-ostree.{key}\)"):
         reader(commit(**{key: text}))
+
+
+@pytest.mark.parametrize("text", ["1\nlinux /evil", "1\x1b[2J", "1\u2028", "\udcff"])
+def test_a_version_that_is_not_a_line_never_gets_into_a_loader_entry(text: str) -> None:
+    info = CommitInfo("c" * 64, None, 0, "", {"version": text})
+    with pytest.raises(ToolError, match=r"commit cccccccccccc has damaged metadata \(version\)"):
+        metadata.version(info)
+
+
+@pytest.mark.parametrize("text", ["", "13.20260101.0", "with a blank"])
+def test_any_line_is_a_version(text: str) -> None:
+    assert metadata.version(CommitInfo("c" * 64, None, 0, "", {"version": text})) == text

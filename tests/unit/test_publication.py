@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from apt_ostree.errors import ChangedError, SysrootError
+from apt_ostree.errors import ChangedError, SysrootError, ToolError
 from apt_ostree.host import proc
-from apt_ostree.model import Deployment
+from apt_ostree.model import CommitInfo, Deployment
 from apt_ostree.system import origin, publication, retention
 from apt_ostree.system.sysroot import Sysroot, load
 from tests.unit.fake import Fake
@@ -237,4 +237,14 @@ def test_a_staged_deployment_is_looked_for_before_anything_is_published(
     monkeypatch.setattr(publication, "_check_staged", refuse)
     with pytest.raises(SysrootError):
         publication.publish(before, "debian", NEW, {})
+    assert admin.calls == []
+
+
+def test_a_commit_whose_version_has_a_second_line_is_not_published(
+    fake: Fake, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = CommitInfo(C, None, 0, "", {"version": "1\nlinux /evil"})
+    monkeypatch.setattr("apt_ostree.tools.ostree.commit_info", lambda *_: info)
+    with pytest.raises(ToolError, match="damaged metadata"):
+        publication.publish(load(fake.path), "debian", C, {})
     assert admin.calls == []
