@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ..errors import TreeError
 from ..host import proc
+from ..host.door import Tree
 from ..model import Package
 from ..numbers import decimal
 
@@ -72,10 +73,15 @@ def parse_status(text: str) -> list[Installed]:
 
 
 def database(tree: Path) -> Path:
-    """The directory of a tree's dpkg database. Raises TreeError when the tree has none."""
+    """The directory of a tree's dpkg database, with no link on the way there. Raises TreeError when the tree has
+    none."""
+    return tree / _database(Tree(tree))
+
+
+def _database(tree: Tree) -> str:
     for name in DATABASES:
-        if (tree / name / "status").is_file():
-            return tree / name
+        if (found := tree.find(name)) is not None and tree.has_file(f"{found}/status"):
+            return found
     raise TreeError(
         "the base has no dpkg database",
         f"none of {', '.join('/' + name for name in DATABASES)} holds a status file",
@@ -85,7 +91,8 @@ def database(tree: Path) -> Path:
 
 def installed(tree: Path) -> list[Installed]:
     """Return what a tree's database says is installed, sorted. Raises TreeError."""
-    text = (database(tree) / "status").read_text(errors="surrogateescape")
+    root = Tree(tree)
+    text = root.text(f"{_database(root)}/status") or ""
     return sorted(parse_status(text), key=lambda entry: entry.package)
 
 
@@ -97,8 +104,8 @@ def architectures(tree: Path, packages: Iterable[Package]) -> tuple[str, ...]:
     own = native(packages)
     if not own:
         raise TreeError("the base has no dpkg", "its database does not list the package dpkg")
-    listing = database(tree) / "arch"
-    names = listing.read_text().split() if listing.is_file() else []
+    root = Tree(tree)
+    names = (root.text(f"{_database(root)}/arch") or "").split()
     return (own, *(name for name in names if name != own))
 
 
@@ -140,26 +147,26 @@ def identity(fields: Mapping[str, str]) -> Package:
 
 def file_list(tree: Path, package: Package) -> list[str]:
     """The paths a package owns, as its .list file names them; empty when the database has none."""
-    for stem in (f"{package.name}:{package.architecture}", package.name):
-        path = database(tree) / "info" / f"{stem}.list"
-        if path.is_file():
-            return path.read_text(errors="surrogateescape").splitlines()
-    return []
+    text = _info(Tree(tree), package, "list")
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 def diverted(tree: Path) -> set[str]:
     """The paths that packages give another name (dpkg-divert(1)): of each three lines the first."""
-    listing = database(tree) / "diversions"
-    return set(listing.read_text(errors="surrogateescape").split("\n")[::3]) if listing.is_file() else set()
+    root = Tree(tree)
+    listing = root.text(f"{_database(root)}/diversions")
+    return set() if listing is None else set(listing.split("\n")[::3])
 
 
 def scripts(tree: Path, package: Package) -> dict[str, str]:
     """The maintainer scripts of an installed package, by name (policy 6)."""
-    info = database(tree) / "info"
-    found = {}
-    for script in ("preinst", "postinst", "prerm", "postrm", "config"):
-        for stem in (f"{package.name}:{package.architecture}", package.name):
-            path = info / f"{stem}.{script}"
-            if path.is_file() and script not in found:
-                found[script] = path.read_text(errors="surrogateescape")
-    return found
+    root = Tree(tree)
+    found = ((name, _info(root, package, name)) for name in ("preinst", "postinst", "prerm", "postrm", "config"))
+    return {name: text for name, text in found if text is not None}
+
+
+def _info(root: Tree, package: Package, kind: str) -> str | None:
+    """What the database has of that kind about a package: a package of several architectures is named with its own."""
+    info = f"{_database(root)}/info"
+    stems = (f"{package.name}:{package.architecture}", package.name)
+    return next((text for stem in stems if (text := root.text(f"{info}/{stem}.{kind}")) is not None), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -328,3 +329,65 @@ def test_versions_that_dpkg_cannot_be_asked_about_have_some_order() -> None:
 def test_a_stanza_without_a_name_is_left_out() -> None:
     status = "Status: install ok installed\nVersion: 1\n\nPackage: a\nStatus: install ok installed\nVersion: 1\n"
     assert [entry.package.name for entry in dpkg.parse_status(status)] == ["a"]
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    """A file outside the tree, which links in it lead to."""
+    write(tmp_path / "host/secret", "/a\nsecret\n")
+    return tmp_path / "host/secret"
+
+
+VIM = Package("vim", "1", "amd64")
+
+
+@pytest.mark.parametrize("name", ["vim.list", "vim:amd64.list", "vim.postinst", "vim:amd64.postinst"])
+def test_a_link_or_a_pipe_in_dpkgs_info_tells_nothing_of_the_host(tmp_path: Path, secret: Path, name: str) -> None:
+    info = tmp_path / "tree/usr/lib/sysimage/dpkg/info"
+    write(info.parent / "status", STATUS)
+    info.mkdir()
+    (info / name).symlink_to(secret)
+    os.mkfifo(info / "vim.preinst")
+    assert dpkg.file_list(tmp_path / "tree", VIM) == []
+    assert dpkg.scripts(tmp_path / "tree", VIM) == {}
+
+
+@pytest.mark.parametrize("link", ["usr/lib", "usr/lib/sysimage", "usr/lib/sysimage/dpkg", "usr/lib/sysimage/dpkg/status"])
+def test_a_link_in_the_place_of_a_database_is_not_followed_out_of_the_tree(tmp_path: Path, link: str) -> None:
+    tree, host = tmp_path / "tree", tmp_path / "host"
+    write(tree / "usr/lib/sysimage/dpkg/status", STATUS)
+    host.mkdir()
+    (tree / link).rename(host / "moved")
+    (tree / link).symlink_to(host / "moved")
+    with pytest.raises(TreeError, match="the base has no dpkg database"):
+        dpkg.installed(tree)
+
+
+def test_a_link_inside_the_tree_leads_to_its_database(tmp_path: Path) -> None:
+    write(tmp_path / "usr/lib/database/status", STATUS)
+    (tmp_path / "var/lib").mkdir(parents=True)
+    (tmp_path / "var/lib/dpkg").symlink_to("/usr/lib/database")
+    assert dpkg.database(tmp_path) == tmp_path / "usr/lib/database"
+
+
+def test_what_lies_beside_the_status_is_no_link_to_the_host(tmp_path: Path, secret: Path) -> None:
+    place = tmp_path / "tree/usr/lib/sysimage/dpkg"
+    write(place / "status", "")
+    (place / "arch").symlink_to(secret)
+    (place / "diversions").symlink_to(secret)
+    assert dpkg.architectures(tmp_path / "tree", [Package("dpkg", "1", "arm64")]) == ("arm64",)
+    assert dpkg.diverted(tmp_path / "tree") == set()
+
+
+def test_a_package_named_like_a_path_reads_no_other_file(tmp_path: Path, secret: Path) -> None:
+    write(tmp_path / "tree/usr/lib/sysimage/dpkg/status", "")
+    secret.rename(secret.with_name("secret.list"))
+    up = "../" * 6 + "host/secret"
+    assert dpkg.file_list(tmp_path / "tree", Package(up, "1", "all")) == []
+
+
+def test_a_list_of_files_is_split_at_newlines_alone(tmp_path: Path) -> None:
+    write(tmp_path / "usr/lib/sysimage/dpkg/status", "")
+    (tmp_path / "usr/lib/sysimage/dpkg/info").mkdir()
+    (tmp_path / "usr/lib/sysimage/dpkg/info/vim.list").write_bytes("/a\x85b\n/c\x0cd\r\n".encode())
+    assert dpkg.file_list(tmp_path, VIM) == ["/a\x85b", "/c\x0cd\r"]
