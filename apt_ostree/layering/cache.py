@@ -137,9 +137,19 @@ def check(solved: Solved, cached: Cached) -> Cached:
     return cached
 
 
-def load_all(area: Path, digests: Iterable[str]) -> dict[str, Cached]:
-    """Those of the packages that are imported, by digest."""
-    loaded = {sha256: load(area, sha256) for sha256 in dict.fromkeys(digests)}
+def load_whole(repo: Path, area: Path, sha256: str) -> Cached | None:
+    """The same, if a reference keeps its objects: with one that is damaged or gone, a prune has taken them, or will."""
+    cached = load(area, sha256)
+    return cached if cached is not None and _is_kept(repo, cached) else None
+
+
+def _is_kept(repo: Path, cached: Cached) -> bool:
+    return not cached.objects or ostree.ref(repo, f"{REF}/{cached.sha256}") is not None
+
+
+def load_all(repo: Path, area: Path, digests: Iterable[str]) -> dict[str, Cached]:
+    """Those of the packages that are imported and whole, by digest."""
+    loaded = {sha256: load_whole(repo, area, sha256) for sha256 in dict.fromkeys(digests)}
     return {sha256: cached for sha256, cached in loaded.items() if cached is not None}
 
 
@@ -173,11 +183,9 @@ def collect_garbage(repo: Path, area: Path, keep: set[str]) -> None:
 
 def drop_incomplete(repo: Path, area: Path) -> None:
     """Drop every package that a kill left without a part: its directory, or the reference that keeps its objects."""
-    refs = ostree.refs(repo, REF)
     for place in sorted((area / "pkgs").iterdir()):
-        cached = load(area, place.name)
-        if cached is None or (cached.objects and f"{REF}/{place.name}" not in refs):
+        if load_whole(repo, area, place.name) is None:
             remove_tree(place)
-    for ref in refs:
+    for ref in ostree.refs(repo, REF):
         if not (area / "pkgs" / ref.rpartition("/")[2]).is_dir():
             ostree.delete_ref(repo, ref)

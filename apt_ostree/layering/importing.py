@@ -25,7 +25,7 @@ from ..model import Solved
 from ..sandbox import guard
 from ..sandbox.unpacking import Unpacker
 from ..tools import deb, ostree
-from .cache import HOLLOW, REF, Cached, Object, check, load, store
+from .cache import HOLLOW, REF, Cached, Object, check, load_whole, store
 from .hollow import is_hollowed, marker
 
 _IN_VAR = {"var", "opt", "srv", "home", "root", "mnt"}
@@ -68,8 +68,8 @@ def import_deb(
                 "Nothing of it was used. Run the command again, or refresh the lists.",
             )
         if not again:
-            cached = load(area, found)
-            if cached is not None and (not cached.objects or ostree.resolve(repo, f"{REF}/{found}")):
+            cached = load_whole(repo, area, found)
+            if cached is not None:
                 return cached if planned is None else check(planned, cached)
         stanza, control = describe(unpacker, own, file.name)
         entry = Cached(found, stanza.package, own.stat().st_size, stanza.text, own, {}, frozenset())

@@ -72,7 +72,7 @@ def solve(start: Start, goal: Goal, tree: BaseTree) -> Solution:
         kernel.require_dracut(tree.path)
     lock = kept_lock(metadata.lock(start.commit), start.goal.intent, goal)
     local = [entry.sha256 for entry in goal.intent.local]
-    imported = cache.load_all(current.area, [*(s.sha256 for s in lock), *local])
+    imported = cache.load_all(current.repo, current.area, [*(s.sha256 for s in lock), *local])
     stock = Stock(lock, {**imported, **current.looked_at})
     recorded = start.goal.intent
     optional = optional_requests(recorded.requested, metadata.left_out(start.commit), options)
@@ -87,7 +87,7 @@ def solve(start: Start, goal: Goal, tree: BaseTree) -> Solution:
         except ResolveError as error:
             raise dead or error from None
     further = {s.sha256 for s in plan.packages} - stock.cached.keys()
-    cached = {**stock.cached, **cache.load_all(current.area, further)}
+    cached = {**stock.cached, **cache.load_all(current.repo, current.area, further)}
     return Solution(goal, tree, solver, plan, cached, build.inputs_digest(goal.base, goal.intent, plan))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import ResolveError, UsageError
 from ..host import proc
+from ..host.door import Tree
 from ..model import Package
 from ..reporter import Reporter
 from . import apt
@@ -66,7 +67,7 @@ def bootstrap(wanted: Root, root: Path, log: Path, reporter: Reporter) -> list[P
     """
     packages = _run(wanted, ["--format=directory"], root, root.parent, log, reporter)
     for setting in ("etc/apt/apt.conf.d/99mmdebstrap", "etc/dpkg/dpkg.cfg.d/99mmdebstrap"):
-        (root / setting).unlink(missing_ok=True)
+        Tree(root).remove(setting)
     return packages
 
 

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from ..errors import ToolError
 from ..host import lifetime, proc
 from ..model import CommitInfo
+from ..numbers import decimal
 
 CHECKSUM = re.compile(r"[0-9a-f]{64}")
 
@@ -89,8 +90,21 @@ def refs(repo: Path, prefix: str = "") -> dict[str, str]:
     found = {}
     for path in sorted((top / prefix).rglob("*")):
         if path.is_file():
-            found[os.fspath(path.relative_to(top))] = path.read_text().strip()
+            found[os.fspath(path.relative_to(top))] = path.read_text(errors="replace").strip()
     return found
+
+
+def ref(repo: Path, name: str) -> str | None:
+    """The commit that the file of a local ref names, if that commit is here; None for one that is damaged, too."""
+    try:
+        checksum = (repo / "refs/heads" / name).read_text(errors="replace").strip()
+    except OSError:
+        return None
+    return checksum if CHECKSUM.fullmatch(checksum) and _has_commit(repo, checksum) else None
+
+
+def _has_commit(repo: Path, checksum: str) -> bool:
+    return (repo / "objects" / checksum[:2] / f"{checksum[2:]}.commit").exists()
 
 
 def local(repo: Path, ref: str) -> str | None:
@@ -214,7 +228,7 @@ def content_checksum(repo: Path, revision: str) -> str:
 def commit_info(repo: Path, revision: str) -> CommitInfo | None:
     """A commit's metadata; None when there is no such commit."""
     checksum = revision if CHECKSUM.fullmatch(revision) else resolve(repo, revision)
-    if checksum is None or not (repo / "objects" / checksum[:2] / f"{checksum[2:]}.commit").exists():
+    if checksum is None or not _has_commit(repo, checksum):
         return None
     return _commit_info(repo, checksum)
 
@@ -293,7 +307,7 @@ def _join_chunks(metadata: Mapping[str, str]) -> dict[str, str]:
     joined: dict[str, str] = {}
     for key in sorted(metadata, key=lambda key: (len(key), key)):
         stem, _, number = key.rpartition(".")
-        if number.isdigit() and stem in joined:
+        if decimal(number) is not None and stem in joined:
             joined[stem] += metadata[key]
         else:
             joined[key] = metadata[key]

@@ -124,9 +124,41 @@ def test_what_is_stored_is_loaded_again(tmp_path: Path) -> None:
     assert not fresh.exists()
 
 
+def reference(repo: Path, content: str, *, commit: bool = True) -> Path:
+    """The file of the reference that keeps the stored package's objects, and the commit that it should name."""
+    place = repo / "refs/heads" / cache.REF / "ab"
+    place.parent.mkdir(parents=True)
+    place.write_text(content)
+    objects = repo / "objects" / CHECKSUM[:2]
+    objects.mkdir(parents=True)
+    if commit:
+        (objects / f"{CHECKSUM[2:]}.commit").touch()
+    return place
+
+
 def test_load_all_leaves_out_what_is_not_imported(tmp_path: Path) -> None:
     store(tmp_path, json.dumps(INDEX))
-    assert cache.load_all(tmp_path, ["cd", "ab", "ab"]) == {"ab": cache.load(tmp_path, "ab")}
+    reference(tmp_path, f"{CHECKSUM}\n")
+    assert cache.load_all(tmp_path, tmp_path, ["cd", "ab", "ab"]) == {"ab": cache.load(tmp_path, "ab")}
+
+
+@pytest.mark.parametrize("content", ["", "\n", "garbage", "\udcff", CHECKSUM[:-1], "../../../etc/passwd"])
+def test_a_package_whose_reference_is_damaged_counts_as_not_imported(tmp_path: Path, content: str) -> None:
+    store(tmp_path, json.dumps(INDEX))
+    reference(tmp_path, "").write_bytes(content.encode(errors="surrogateescape"))
+    assert cache.load_all(tmp_path, tmp_path, ["ab"]) == {}
+
+
+def test_a_package_whose_objects_nothing_keeps_counts_as_not_imported(tmp_path: Path) -> None:
+    store(tmp_path, json.dumps(INDEX))
+    assert cache.load_all(tmp_path, tmp_path, ["ab"]) == {}
+    reference(tmp_path, CHECKSUM, commit=False)
+    assert cache.load_all(tmp_path, tmp_path, ["ab"]) == {}
+
+
+def test_a_package_without_files_needs_no_reference(tmp_path: Path) -> None:
+    store(tmp_path, json.dumps({**INDEX, "objects": {}}))
+    assert list(cache.load_all(tmp_path, tmp_path, ["ab"])) == ["ab"]
 
 
 def test_what_a_plan_takes_from_the_cache_is_what_it_names() -> None:

@@ -352,7 +352,9 @@ def test_a_link_or_a_pipe_in_dpkgs_info_tells_nothing_of_the_host(tmp_path: Path
     assert dpkg.scripts(tmp_path / "tree", VIM) == {}
 
 
-@pytest.mark.parametrize("link", ["usr/lib", "usr/lib/sysimage", "usr/lib/sysimage/dpkg", "usr/lib/sysimage/dpkg/status"])
+@pytest.mark.parametrize(
+    "link", ["usr/lib", "usr/lib/sysimage", "usr/lib/sysimage/dpkg", "usr/lib/sysimage/dpkg/status"]
+)
 def test_a_link_in_the_place_of_a_database_is_not_followed_out_of_the_tree(tmp_path: Path, link: str) -> None:
     tree, host = tmp_path / "tree", tmp_path / "host"
     write(tree / "usr/lib/sysimage/dpkg/status", STATUS)

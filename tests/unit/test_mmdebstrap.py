@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from apt_ostree.errors import UsageError
+from apt_ostree.errors import TreeError, UsageError
 from apt_ostree.tools import apt, mmdebstrap
+from tests.unit.fake import Silent
 
 
 def target(uri: str, release: str, origin: str = "Debian") -> dict[str, str]:
@@ -33,3 +36,20 @@ def test_a_host_without_a_debian_archive_needs_mirrors(monkeypatch: pytest.Monke
     monkeypatch.setattr(apt, "host_sources", lambda: [target("http://vendor.example/apt", "bookworm", "Vendor")])
     with pytest.raises(UsageError, match="no Debian archive"):
         mmdebstrap.default_sources("trixie", ["main"])
+
+
+def test_settings_of_the_bootstrap_are_removed_from_the_root_and_from_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A package may have put a link in the place of a directory."""
+    monkeypatch.setattr(mmdebstrap, "_run", lambda *_: [])
+    root, host = tmp_path / "root", tmp_path / "host"
+    for place in (root / "etc/apt/apt.conf.d", root / "etc/dpkg", host):
+        place.mkdir(parents=True)
+        (place / "99mmdebstrap").touch()
+    (root / "etc/dpkg/dpkg.cfg.d").symlink_to(host)
+    wanted = mmdebstrap.Root("trixie", "amd64", (), (), "minbase", False, None)
+    with pytest.raises(TreeError, match=r"dpkg\.cfg\.d is a link"):
+        mmdebstrap.bootstrap(wanted, root, tmp_path / "log", Silent())
+    assert not (root / "etc/apt/apt.conf.d/99mmdebstrap").exists()
+    assert (host / "99mmdebstrap").exists()

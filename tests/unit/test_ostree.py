@@ -194,8 +194,11 @@ def test_parse_commit_joins_numbered_pieces_by_number() -> None:
 
 @pytest.mark.parametrize(
     "metadata",
-    [{"a.1": "x", "a.2": "y"}, {"ostree.linux": "6.12", "ostree": "x"}, {"version": "1", "other.1": "y"}],
-)
+    [
+        {"a.1": "x", "a.2": "y"}, {"ostree.linux": "6.12", "ostree": "x"}, {"version": "1", "other.1": "y"},
+        {"lock": "x", "lock.\u00b2": "y"}, {"lock": "x", f"lock.{'9' * 5000}": "y"},
+    ],
+)  # fmt: skip
 def test_keys_that_only_look_like_pieces_stay_apart(metadata: dict[str, str]) -> None:
     assert ostree._join_chunks(metadata) == metadata
 
@@ -328,3 +331,11 @@ def test_the_commands_that_an_ostree_knows_are_read_from_its_help(monkeypatch: p
     saying(monkeypatch, 1, "error: no help today")
     with pytest.raises(ToolError):
         ostree.has_admin("set-default")
+
+
+def test_the_references_of_a_repository_are_listed_whatever_they_hold(tmp_path: Path) -> None:
+    heads = tmp_path / "refs/heads/a"
+    heads.mkdir(parents=True)
+    (heads / "good").write_text(f"{CHECKSUM}\n")
+    (heads / "bad").write_bytes(b"\xff\x00")
+    assert ostree.refs(tmp_path) == {"a/good": CHECKSUM, "a/bad": "\ufffd\0"}
