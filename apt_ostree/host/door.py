@@ -13,6 +13,7 @@ a directory, is in the way, and OSError as the kernel has it.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -36,7 +37,14 @@ from .lookup import (
     unless_missing,
 )
 
-__all__ = ["Entry", "Tree", "is_link_target", "is_name"]
+__all__ = ["Entry", "Tree", "is_half_written", "is_link_target", "is_name"]
+
+_TEMPORARY = ".apt-ostree-"
+
+
+def is_half_written(name: str) -> bool:
+    """True for the name of a file that a killed ``write`` left beside its own."""
+    return re.fullmatch(rf"{re.escape(_TEMPORARY)}[0-9a-f]{{16}}", name) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +73,24 @@ class Tree(Looking):
                         os.fchmod(made, mode)
 
     def write(
-        self, name: str, content: bytes | BinaryIO, mode: int = 0o644, owner: tuple[int, int] | None = None
+        self,
+        name: str,
+        content: bytes | BinaryIO,
+        mode: int = 0o644,
+        owner: tuple[int, int] | None = None,
+        *,
+        durable: bool = False,
     ) -> None:
         """Put a regular file, ours unless it has another owner, in the place of what is there, if that is not a
-        directory; a reader sees either whole."""
+        directory; a reader sees either whole. If it is to be ``durable``, it is on disk when this returns."""
         with self._fresh(name) as (file, descriptor):
             _fill(file, content)
             os.fchown(descriptor, *(owner or (os.geteuid(), os.getegid())))
             os.fchmod(descriptor, mode)
+            if durable:
+                os.fsync(descriptor)
+        if durable:
+            self.sync(name.rpartition("/")[0])
 
     def replace_content(self, name: str, content: bytes | BinaryIO) -> None:
         """Give a file other content, as a file of its own that keeps owner, mode and extended attributes."""
@@ -113,6 +131,11 @@ class Tree(Looking):
                     os.unlink(own, dir_fd=directory)
         except OSError as error:
             unless_missing(error)
+
+    def sync(self, name: str = "") -> None:
+        """Put the names in a directory on disk (fsync(2) of a file does not)."""
+        with self._opened(name, DIRECTORY) as directory:
+            os.fsync(directory)
 
     def remove_directory(self, name: str) -> None:
         """Remove an empty directory (rmdir(2))."""
@@ -169,7 +192,7 @@ class Tree(Looking):
     def _fresh(self, name: str) -> Iterator[tuple[BinaryIO, int]]:
         """A new file that takes the place of an entry when the block ends well."""
         with self._above(checked(name)) as (directory, own):
-            temporary = f".apt-ostree-{secrets.token_hex(8)}"
+            temporary = f"{_TEMPORARY}{secrets.token_hex(8)}"
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(temporary, flags, 0o600, dir_fd=directory)
             try:

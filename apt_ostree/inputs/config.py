@@ -6,13 +6,16 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import ConfigError
-from ..host.paths import beneath
+from ..errors import ConfigError, TreeError
+from ..host.door import Tree
 from ..sandbox.limits import LIMITS
 from .tables import Source
 
-PLACE = "apt-ostree/config.toml"
-"""Below /etc."""
+PLACE = "etc/apt-ostree/config.toml"
+"""Below a deployment."""
+
+SIZE_MAX = 1 << 20
+"""Bytes of it that are read."""
 
 DEPLOYMENTS = range(2, 101)
 """One that boots next, and at least the one to go back to; ostree's own bookkeeping gets slow with many."""
@@ -41,13 +44,25 @@ class Config:
     """Seconds that one run of dpkg with its scripts may take."""
 
 
-def load(etc: Path) -> Config:
-    """The settings in an /etc; the defaults where it has no such file. Raises ConfigError."""
-    path = beneath(etc, PLACE)
-    if path is None:
+def load(deployment: Path) -> Config:
+    """The settings in the /etc of a deployment; the defaults where it has no such file. Links are followed in the
+    deployment alone. Raises ConfigError."""
+    tree, path = Tree(deployment), deployment / PLACE
+    if not tree.has(PLACE):
         return Config()
-    source = _source(path)
-    return parse(source.read(), path)
+    try:
+        found = tree.find(PLACE)
+        content = tree.read(found, limit=SIZE_MAX) if found is not None else None
+    except (OSError, TreeError) as error:
+        reason = error.brief if isinstance(error, TreeError) else error.strerror or str(error)
+        raise ConfigError(f"cannot read configuration {path}", reason, "Check the file and its permissions.") from error
+    if content is None:
+        raise ConfigError(
+            f"cannot read configuration {path}",
+            "it is not a file, or a link that leads to none in the deployment",
+            "Put a file in its place, or remove it.",
+        )
+    return parse(_source(path).decode(content), path)
 
 
 def parse(text: str, path: Path) -> Config:

@@ -51,13 +51,19 @@ class Source:
     def read(self) -> str:
         """Its text. Raises ``error`` for a file that cannot be read or is not UTF-8."""
         try:
-            return self.path.read_bytes().decode()
+            content = self.path.read_bytes()
         except OSError as error:
             raise self.error(
                 f"cannot read {self.noun} {self.path}",
                 error.strerror or str(error),
                 "Check the path and its permissions.",
             ) from error
+        return self.decode(content)
+
+    def decode(self, content: bytes) -> str:
+        """The text of ``content``. Raises ``error`` where it is not UTF-8."""
+        try:
+            return content.decode()
         except UnicodeDecodeError as error:
             line = error.object.count(b"\n", 0, error.start) + 1
             raise self._invalid([(line, "not UTF-8, which TOML requires")]) from error

@@ -134,5 +134,5 @@ def _known(loaded: Sysroot, osname: str) -> list[Remote]:
     """Those of the repository, and those in the /etc whose system is booted or would be."""
     found = remote.read(loaded.repo)
     if any(d.osname == osname for d in loaded.deployments):
-        found += remote.read_etc(loaded.path / loaded.merge(osname).path / "etc")
+        found += remote.read_etc(loaded.path / loaded.merge(osname).path)
     return sorted(found, key=lambda entry: entry.name)

@@ -125,7 +125,7 @@ def loaded(settings: Settings) -> Sysroot:
 
 def configuration(loaded: Sysroot, osname: str) -> Config:
     """The settings of the system that is worked on, whichever runs this. Raises ConfigError."""
-    return config.load(loaded.path / loaded.merge(osname).path / "etc")
+    return config.load(loaded.path / loaded.merge(osname).path)
 
 
 def reboot() -> None:

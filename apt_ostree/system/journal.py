@@ -11,7 +11,7 @@ import json
 import os
 import re
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -21,9 +21,7 @@ from typing import Any
 from .. import changes
 from ..changes import Change
 from ..errors import TreeError, redact
-from ..host.door import Tree
-from ..host.files import write_atomically
-from ..host.paths import directory_beneath, make_beneath
+from ..host.door import Tree, is_half_written
 from ..reporter import Reporter
 
 SCHEMA = 1
@@ -31,7 +29,7 @@ KEPT = 100
 """Documents in a stateroot; the oldest go."""
 
 SIZE_MAX = 16 << 20
-"""Characters of a document that are read: the change of a whole release has some hundred thousand."""
+"""Bytes of a document that are read: the change of a whole release has some hundred thousand."""
 
 ID = re.compile(r"\d{8}T\d{6}Z-\d+")
 """The form of a transaction's name: names sort by time."""
@@ -42,7 +40,6 @@ LOGS = "var/log/apt-ostree"
 
 _DOCUMENT = re.compile(r"^[^.].*\.json$")
 _OWN = re.compile(rf"{ID.pattern}\.json")
-_HALF = re.compile(rf"\.{ID.pattern}\.json\.\d+")
 _LOG = re.compile(rf"{ID.pattern}\.(?:log|traceback)")
 
 RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
@@ -149,30 +146,43 @@ def _text(value: object) -> str | None:
 
 def read(stateroot: Path) -> list[Entry | Unreadable]:
     """All documents of a stateroot, the oldest first. Raises OSError where it may not be read."""
-    try:
-        with directory_beneath(stateroot, PLACE) as place:
-            return [_read(place, name) for name in sorted(os.listdir(place)) if _DOCUMENT.search(name)]
-    except FileNotFoundError:
-        return []
+    tree = Tree(stateroot)
+    return [_read(tree, name) for name in _names(tree, PLACE) if _DOCUMENT.search(name)]
 
 
 def read_one(stateroot: Path, identifier: str) -> Entry | Unreadable:
     """One document; Unreadable where there is none."""
-    try:
-        with directory_beneath(stateroot, PLACE) as place:
-            return _read(place, f"{identifier}.json")
-    except OSError as error:
-        return Unreadable(identifier, error.strerror or str(error))
+    return _read(Tree(stateroot), f"{identifier}.json")
 
 
-def _read(place: int, name: str) -> Entry | Unreadable:
+def _read(tree: Tree, name: str) -> Entry | Unreadable:
     identifier = name.removesuffix(".json")
     try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=place)
-        with os.fdopen(descriptor, errors="replace") as file:
-            return parse(identifier, file.read(SIZE_MAX + 1))
+        content = tree.read(f"{PLACE}/{name}", limit=SIZE_MAX)
+    except TreeError:
+        return Unreadable(identifier, "it is too large")
     except OSError as error:
         return Unreadable(identifier, error.strerror or str(error))
+    if content is None:
+        return Unreadable(identifier, "it is not a file")
+    return parse(identifier, content.decode(errors="replace"))
+
+
+def _names(tree: Tree, place: str) -> list[str]:
+    """The names in a directory, sorted; none where it does not exist. Raises NotADirectoryError where a link or a file
+    is in the way, and what OSError the kernel has."""
+    parts = place.split("/")
+    for count in range(1, len(parts) + 1):
+        inner = "/".join(parts[:count])
+        if not tree.has(inner):
+            return []
+        if not tree.has_directory(inner):
+            raise _blocked(tree, place)
+    return tree.names(place)
+
+
+def _blocked(tree: Tree, place: str) -> OSError:
+    return NotADirectoryError(errno.ENOTDIR, "a link or a file is in its place", os.fspath(tree.top / place))
 
 
 def trim(stateroot: Path) -> None:
@@ -180,37 +190,33 @@ def trim(stateroot: Path) -> None:
 
     Nothing goes but files of names that are given here. Raises OSError.
     """
-    try:
-        with directory_beneath(stateroot, PLACE) as place:
-            names = sorted(os.listdir(place))
-            documents = [name for name in names if _OWN.fullmatch(name)]
-            for name in [*filter(_HALF.fullmatch, names), *documents[:-KEPT]]:
-                os.unlink(name, dir_fd=place)
-        # A failure of which no record could be written keeps its log.
-        if len(documents) < KEPT:
-            return
-        oldest = documents[-KEPT].removesuffix(".json")
-        with directory_beneath(stateroot, LOGS) as place:
-            for name in filter(_LOG.fullmatch, os.listdir(place)):
-                if name.partition(".")[0] < oldest:
-                    os.unlink(name, dir_fd=place)
-    except FileNotFoundError:
-        pass
+    tree = Tree(stateroot)
+    names = _names(tree, PLACE)
+    documents = [name for name in names if _OWN.fullmatch(name)]
+    _drop(tree, PLACE, [*filter(is_half_written, names), *documents[:-KEPT]])
+    # A failure of which no record could be written keeps its log.
+    if len(documents) < KEPT:
+        return
+    oldest = documents[-KEPT].removesuffix(".json")
+    logs = filter(_LOG.fullmatch, _names(tree, LOGS))
+    _drop(tree, LOGS, [name for name in logs if name.partition(".")[0] < oldest])
+
+
+def _drop(tree: Tree, place: str, names: Sequence[str]) -> None:
+    for name in names:
+        if not tree.has_directory(f"{place}/{name}"):
+            tree.remove(f"{place}/{name}")
 
 
 def write(stateroot: Path, entry: Entry, *, durable: bool = True) -> None:
     """Write one document, whole, for anybody to read, as apt's own history is. Raises OSError."""
-    place = stateroot
-    for part in PLACE.split("/"):
-        missing = not os.path.lexists(place / part)
-        made = make_beneath(place, part)
-        if made is None:
-            raise NotADirectoryError(errno.ENOTDIR, "a link or a file is in its place", str(stateroot / PLACE))
-        place = made
-        if missing:
-            # Whatever the caller's umask: /var/lib is everybody's.
-            place.chmod(0o755)
-    write_atomically(place / f"{entry.id}.json", render(entry).encode(errors="replace"), durable=durable)
+    tree = Tree(stateroot)
+    content = render(entry).encode(errors="replace")
+    try:
+        tree.make_directory(PLACE)
+        tree.write(f"{PLACE}/{entry.id}.json", content, durable=durable)
+    except TreeError as error:
+        raise _blocked(tree, PLACE) from error
 
 
 def write_traceback(stateroot: Path, spare: Path, identifier: str, error: Exception) -> str:
@@ -231,12 +237,10 @@ def write_traceback(stateroot: Path, spare: Path, identifier: str, error: Except
 
 def remove(stateroot: Path, identifier: str) -> None:
     """Forget one transaction. Raises OSError."""
-    try:
-        with directory_beneath(stateroot, PLACE) as place:
-            os.unlink(f"{identifier}.json", dir_fd=place)
-            os.fsync(place)
-    except FileNotFoundError:
-        pass
+    tree = Tree(stateroot)
+    if f"{identifier}.json" in _names(tree, PLACE):
+        _drop(tree, PLACE, [f"{identifier}.json"])
+        tree.sync(PLACE)
 
 
 class Writer:

@@ -15,14 +15,20 @@ from pathlib import Path
 
 from ..errors import RemoteError, UsageError, redact
 from ..host import proc
+from ..host.door import Tree
 from ..host.files import scratch_directory
-from ..host.paths import beneath
 from ..model import CommitInfo
 from ..tools import ostree
 from . import origin
 
 DEPTHS = (7, 63, 511, -1)
 """Numbers of commits for which a remote's history is asked, step by step: each commit costs a round trip."""
+
+ETC = "etc/ostree/remotes.d"
+"""Below a deployment (ostree.repo-config(5))."""
+
+FILE_MAX = 1 << 20
+"""Bytes of one of its files that are read."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
@@ -75,18 +81,26 @@ class Remote:
 
 def read(repo: Path) -> list[Remote]:
     """The remotes of a repository, sorted by name. Raises SysrootError for a configuration that cannot be read."""
-    return _parse(repo / "config")
+    file = repo / "config"
+    return _parse(file.read_text(errors="surrogateescape"), file)
 
 
-def read_etc(etc: Path) -> list[Remote]:
-    """The remotes that an administrator put into an /etc, by file and name. Raises SysrootError as ``read`` does."""
-    place = beneath(etc, "ostree/remotes.d")
-    files = sorted(place.glob("*.conf")) if place is not None else []
-    return [replace(entry, file=file) for file in files if file.is_file() for entry in _parse(file)]
+def read_etc(deployment: Path) -> list[Remote]:
+    """The remotes that an administrator put into the /etc of a deployment, by file and name; links are followed in the
+    deployment alone. Raises SysrootError as ``read`` does, and TreeError for a file that is too large."""
+    tree = Tree(deployment)
+    found = []
+    for name in tree.names(ETC):
+        place = tree.find(f"{ETC}/{name}") if name.endswith(".conf") else None
+        text = tree.text(place, limit=FILE_MAX) if place is not None else None
+        if text is not None:
+            file = deployment / ETC / name
+            found += [replace(entry, file=file) for entry in _parse(text, file)]
+    return found
 
 
-def _parse(file: Path) -> list[Remote]:
-    groups = origin.parse(file.read_text(errors="surrogateescape"), str(file))
+def _parse(text: str, file: Path) -> list[Remote]:
+    groups = origin.parse(text, str(file))
     found = []
     for group, entries in groups.items():
         if match := _SECTION.fullmatch(group):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -54,6 +55,24 @@ def test_another_system_notes_nothing(tmp_path: Path, cmdline: str) -> None:
         (tmp_path / name).mkdir()
     (tmp_path / "proc/cmdline").write_text(cmdline)
     subprocess.run(["sh", NOTE, tmp_path], check=True)
+    assert boot_counts.read(tmp_path) is None
+
+
+@pytest.mark.parametrize("link", ["var", "var/lib", "var/lib/apt-ostree", boot_counts.PLACE])
+def test_no_note_is_read_through_a_link(tmp_path: Path, link: str) -> None:
+    boot(tmp_path, ONE, "1")
+    (tmp_path / link).rename(tmp_path / "host")
+    (tmp_path / link).symlink_to(tmp_path / "host")
+    assert boot_counts.read(tmp_path) is None
+
+
+def test_a_note_that_is_a_pipe_or_too_large_counts_as_none(tmp_path: Path) -> None:
+    place = tmp_path / boot_counts.PLACE
+    place.parent.mkdir(parents=True)
+    os.mkfifo(place)
+    assert boot_counts.read(tmp_path) is None
+    place.unlink()
+    place.write_text(f"{ONE} 1\n" * (boot_counts.SIZE_MAX // len(ONE)))
     assert boot_counts.read(tmp_path) is None
 
 

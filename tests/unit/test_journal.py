@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from apt_ostree.changes import Change
 from apt_ostree.errors import redact
 from apt_ostree.host import caller
+from apt_ostree.host.door import Tree
 from apt_ostree.model import Package
 from apt_ostree.system import journal
 from tests.unit.fake import Silent
@@ -35,6 +36,9 @@ ENTRY = journal.Entry(
     Change((VIM,), (JQ,), ((JQ, Package("jq", "2", "amd64")),)),
     "",
 )
+
+HALF = f".apt-ostree-{'0a' * 8}"
+"""The name of what a killed writer leaves."""
 
 
 class Warnings(Silent):
@@ -156,7 +160,7 @@ def test_where_no_journal_is_there_are_no_entries(tmp_path: Path) -> None:
 def test_the_last_hundred_are_kept(tmp_path: Path) -> None:
     for number in range(105):
         journal.write(tmp_path, begun(f"20260101T{number:06}Z-1"), durable=False)
-    (tmp_path / journal.PLACE / ".20260101T000200Z-1.json.7").write_text("{")
+    (tmp_path / journal.PLACE / HALF).write_text("{")
     journal.trim(tmp_path)
     assert files(tmp_path) == [f"20260101T{number:06}Z-1.json" for number in range(5, 105)]
 
@@ -182,7 +186,7 @@ def test_nothing_is_read_or_removed_through_a_link(tmp_path: Path, link: str) ->
         journal.write(top, begun(f"20260101T{number:06}Z-1"), durable=False)
     (top / journal.LOGS).mkdir(parents=True)
     (top / journal.LOGS / "20250101T000000Z-1.log").touch()
-    (top / journal.PLACE / ".20260101T000200Z-1.json.7").touch()
+    (top / journal.PLACE / HALF).touch()
     (top / journal.PLACE / ".ssh").mkdir()
     (top / link).rename(host)
     (top / link).symlink_to(host)
@@ -197,6 +201,34 @@ def test_nothing_is_read_or_removed_through_a_link(tmp_path: Path, link: str) ->
             journal.remove(top, "20260101T000000Z-1")
         assert isinstance(journal.read_one(top, "20260101T000000Z-1"), journal.Unreadable)
         assert sorted(host.rglob("*")) == before
+
+
+def test_what_a_killed_writer_leaves_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal.write(tmp_path, ENTRY)
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        for name in ("rename", "unlink"):
+            patch.setattr(os, name, killed)
+        with pytest.raises(KeyboardInterrupt):
+            journal.write(tmp_path, begun("20260203T000000Z-1"))
+    assert len(files(tmp_path)) == 2
+    journal.trim(tmp_path)
+    assert files(tmp_path) == [f"{ENTRY.id}.json"]
+
+
+def test_a_directory_in_the_place_of_a_document_stays(tmp_path: Path) -> None:
+    for number in range(102):
+        journal.write(tmp_path, begun(f"20260101T{number:06}Z-1"), durable=False)
+    place = tmp_path / journal.PLACE / "20260101T000000Z-1.json"
+    place.unlink()
+    (place / "inner").mkdir(parents=True)
+    journal.trim(tmp_path)
+    journal.remove(tmp_path, "20260101T000000Z-1")
+    assert (place / "inner").is_dir()
+    assert len(files(tmp_path)) == 101
 
 
 def test_what_is_not_the_journals_own_stays(tmp_path: Path) -> None:
@@ -254,7 +286,7 @@ def test_what_fails_without_a_change_is_kept(tmp_path: Path) -> None:
 def test_only_the_first_and_the_last_document_are_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A power cut must not hide that something began; each sync would wait for the data of a whole layer."""
     synced: list[bool] = []
-    monkeypatch.setattr(journal, "write_atomically", lambda place, data, *, durable: synced.append(durable))
+    monkeypatch.setattr(Tree, "write", lambda self, name, data, *, durable: synced.append(durable))
     writer = journal.Writer(tmp_path, begun(), Silent())
     for name in ("resolve", "script", "commit"):
         with writer.phase(name):
@@ -295,7 +327,7 @@ def test_a_full_disk_is_a_warning_and_no_record_says_running(tmp_path: Path, mon
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(journal, "write_atomically", full)
+    monkeypatch.setattr(Tree, "write", full)
     with writer.phase("commit"):
         pass
     writer.end(journal.DONE, "debian-b.0", Change())

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from apt_ostree.errors import UsageError
+from apt_ostree.errors import TreeError, UsageError
 from apt_ostree.host import proc
 from apt_ostree.system import origin, remote
 from apt_ostree.system.remote import Refspec, Remote
@@ -72,6 +73,40 @@ def test_a_remote_verifies_unless_it_was_told_not_to(tmp_path: Path) -> None:
         Remote("a", "https://example.org/a", False, True),
         Remote("b", "https://example.org/b", True, False),
     ]
+
+
+def remotes_d(deployment: Path, name: str) -> Path:
+    place = deployment / remote.ETC / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+def test_remotes_of_a_deployments_etc_name_their_files(tmp_path: Path) -> None:
+    for name in ("b.conf", "a.conf", "c.txt"):
+        remotes_d(tmp_path, name).write_text(f'[remote "{name[0]}"]\nurl=https://example.org/\n')
+    (tmp_path / "etc/own").write_text('[remote "own"]\nurl=https://example.org/\n')
+    remotes_d(tmp_path, "d.conf").symlink_to("/etc/own")
+    found = remote.read_etc(tmp_path)
+    assert [(entry.name, entry.file) for entry in found] == [
+        (name, tmp_path / remote.ETC / f"{file}.conf") for name, file in (("a", "a"), ("b", "b"), ("own", "d"))
+    ]
+
+
+@pytest.mark.parametrize("link", ["etc", "etc/ostree", remote.ETC, f"{remote.ETC}/a.conf"])
+def test_remotes_are_not_read_through_a_link_out_of_the_deployment(tmp_path: Path, link: str) -> None:
+    top = tmp_path / "root"
+    remotes_d(top, "a.conf").write_text('[remote "a"]\nurl=https://me:secret@example.org/\n')
+    (top / link).rename(tmp_path / "host")
+    (top / link).symlink_to(tmp_path / "host")
+    assert remote.read_etc(top) == []
+
+
+def test_a_pipe_or_a_huge_file_among_the_remotes_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(remotes_d(tmp_path, "a.conf"))
+    assert remote.read_etc(tmp_path) == []
+    remotes_d(tmp_path, "b.conf").write_text("#" * (remote.FILE_MAX + 1))
+    with pytest.raises(TreeError, match="is too large"):
+        remote.read_etc(tmp_path)
 
 
 @pytest.mark.parametrize(
