@@ -68,7 +68,7 @@ def choices(settings: Settings, to: str | None) -> list[Choice]:
     loaded = sysroot.load(settings.sysroot.absolute(), lenient=True)
     own = loaded.of(loaded.stateroot(settings.stateroot))
     chosen = _choose(own, to) if to is not None or len(own) > 1 else None
-    infos = [commits.commit_of(loaded.repo, deployment) for deployment in own]
+    infos = [commits.look(loaded.repo, deployment)[0] for deployment in own]
     return [Choice(d, info.version, info.timestamp, d is chosen) for d, info in zip(own, infos, strict=True)]
 
 
@@ -164,9 +164,15 @@ class Parts:
 
 
 def cleanup(settings: Settings, parts: Parts, reporter: Reporter) -> Done:
-    """Remove pending or rollback deployments, the work area and unused packages, or apt's lists."""
-    with tx.transaction(settings, reporter) as current:
+    """Remove pending or rollback deployments, the work area and unused packages, or apt's lists.
+
+    Caches go whatever else is damaged. Raises SysrootError, before anything is removed, where a deployment is to go and
+    an origin cannot be read: ostree refuses then.
+    """
+    with tx.transaction(settings, reporter, lenient=True) as current:
         gone = _going(current, parts)
+        if gone:
+            current.sysroot.require_origins()
         files = _unused(current, parts, gone)
         if not (gone or files):
             return Done(False, "Nothing to clean up.")
@@ -183,7 +189,10 @@ def cleanup(settings: Settings, parts: Parts, reporter: Reporter) -> Done:
                 fresh = publication.undeploy(fresh, deployment)
         with current.phase("prune"):
             finish.drop_unneeded(current.reloaded(fresh))
-            ostree.cleanup(fresh.path)
+            if any(d.damaged for d in fresh.deployments):
+                reporter.warn("nothing was removed from the repository: ostree cannot read the origin of a deployment")
+            else:
+                ostree.cleanup(fresh.path)
         return Done(True, f"Removed {what}.")
 
 

@@ -63,6 +63,8 @@ def needed(repo: Path, deployments: Sequence[Deployment]) -> set[str]:
     ToolError where that is unknown."""
     keep = set()
     for deployment in deployments:
+        if deployment.damaged:
+            raise SysrootError(f"the origin of deployment {deployment.index} cannot be read", deployment.damaged)
         keep |= {s.sha256 for s in metadata.lock(commits.commit_of(repo, deployment))}
         keep |= {entry.sha256 for entry in origin.intent(deployment.origin).local}
     return keep

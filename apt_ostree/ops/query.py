@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..changes import Change, difference
-from ..errors import SysrootError, ToolError, UsageError
+from ..errors import AptOstreeError, SysrootError, ToolError, TreeError, UsageError
 from ..inputs import requests
 from ..model import CommitInfo, Deployment, Intent, Package, Solved
 from ..system import commits, journal, metadata, origin, staged, sysroot
@@ -68,7 +68,7 @@ class Status:
 
 def status(path: Path, stateroot: str | None = None, *, detailed: bool = False) -> Status:
     """Read a sysroot's state from its files and its commits' metadata; what is ``detailed`` is read from the trees,
-    too. Raises SysrootError."""
+    too. Raises SysrootError where there is no sysroot; what else is damaged is said of its deployment."""
     loaded = sysroot.load(path.absolute(), lenient=True)
     chosen = loaded.deployments if stateroot is None else loaded.of(loaded.stateroot(stateroot))
     found = [_status_of(loaded, deployment, detailed=detailed) for deployment in chosen]
@@ -78,14 +78,15 @@ def status(path: Path, stateroot: str | None = None, *, detailed: bool = False) 
 
 
 def _status_of(loaded: Sysroot, deployment: Deployment, *, detailed: bool) -> DeploymentStatus:
-    """One deployment, as far as its commit and its origin can be read. Raises SysrootError where its commit, or the
-    base that this was layered on, is missing."""
+    """One deployment, as far as its commit, its base and its origin can be read. Never fails for what is damaged."""
     booted = loaded.booted
-    info = commits.commit_of(loaded.repo, deployment)
+    info, problem = commits.look(loaded.repo, deployment)
+    base, base_problem = _base_of(loaded.repo, deployment, info) if metadata.is_layer(info) else (info, "")
+    origin_problem = f"its origin cannot be read: {deployment.damaged}" if deployment.damaged else ""
     plain = DeploymentStatus(
         deployment,
         info,
-        commits.base_of(loaded.repo, deployment) if metadata.is_layer(info) and info.parent else info,
+        base,
         origin.refspec(deployment.origin),
         origin.intent(deployment.origin),
         (),
@@ -96,24 +97,43 @@ def _status_of(loaded: Sysroot, deployment: Deployment, *, detailed: bool) -> De
         rollback=deployment.index > (booted.index if booted else 0),
         unlocked=staged.unlocked(deployment.path.rpartition("/")[2], deployment.origin),
         details=() if detailed else None,
-        damaged=f"its origin cannot be read: {deployment.damaged}" if deployment.damaged else "",
+        damaged=_joined(origin_problem, problem, base_problem),
     )
+    if problem:
+        return plain
     try:
-        if metadata.is_layer(info) and not info.parent:
-            raise SysrootError("its commit claims to be a layer, but has no base")
         layered = tuple(metadata.lock(info))
         return replace(
             plain,
             layered=layered,
-            inactive=_inactive(loaded.repo, plain.base, info, plain.intent, layered),
+            inactive=_inactive(loaded.repo, base, info, plain.intent, layered) if not base_problem else {},
             removed=metadata.removed(info),
             replaced=metadata.replaced(info),
             details=_details(loaded, info, layered) if detailed else None,
             etc=_etc(loaded, deployment) if detailed else (),
         )
+    except (SysrootError, ToolError, TreeError, OSError) as error:
+        return replace(plain, damaged=_joined(plain.damaged, _told(error)))
+
+
+def _base_of(repo: Path, deployment: Deployment, info: CommitInfo) -> tuple[CommitInfo, str]:
+    """The base that a layer is over, and why it cannot be read; the layer itself where it names none."""
+    if info.parent is None:
+        return info, "its commit claims to be a layer, but has no base"
+    try:
+        return commits.base_of(repo, deployment), ""
     except (SysrootError, ToolError) as error:
-        why = f"{error.brief}: {error.detail}" if error.detail else error.brief
-        return replace(plain, damaged="; ".join(filter(None, (plain.damaged, why))))
+        return CommitInfo(info.parent, None, 0, "", {}), _told(error)
+
+
+def _told(error: AptOstreeError | OSError) -> str:
+    if isinstance(error, OSError):
+        return str(error)
+    return f"{error.brief}: {error.detail}" if error.detail else error.brief
+
+
+def _joined(*problems: str) -> str:
+    return "; ".join(filter(None, problems))
 
 
 def _entry(path: Path, at_work: Holder | None) -> journal.Entry | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import replace
 from pathlib import Path
 
 from ..errors import AptOstreeError
+from ..host.door import Tree
 from ..host.files import remove_tree, write_atomically
 from ..layering import cache
 from ..reporter import Reporter
@@ -61,11 +63,21 @@ def recover(loaded: Sysroot, reporter: Reporter, *, killed: bool) -> None:
 
 def prepare_area(loaded: Sysroot) -> None:
     """Make the work area: root's alone, except for apt's, into which the fetcher writes and whose lists anybody may
-    search. The other directories hold setuid programs and files of other systems, which no user may reach."""
-    for name, mode in (("", 0o711), ("apt", 0o755), ("base", 0o700), ("pkgs", 0o700), ("tmp", 0o700)):
-        place = loaded.area / name
-        place.mkdir(parents=True, exist_ok=True)
-        place.chmod(mode)
+    search. The other directories hold setuid programs and files of other systems, which no user may reach.
+
+    From here on they are ours. Raises TreeError for a link in the place of one: what is emptied would be elsewhere.
+    """
+    repo, area = Tree(loaded.repo), os.fspath(loaded.area.relative_to(loaded.repo))
+    for name, mode in (("", 0o711), ("/apt", 0o755), ("/base", 0o700), ("/pkgs", 0o700), ("/tmp", 0o700)):
+        repo.make_directory(area + name)
+        repo.set_mode(area + name, mode)
+
+
+def empty(loaded: Sysroot, name: str) -> None:
+    """Remove everything in a directory of the work area. Raises TreeError where something is mounted there."""
+    area = Tree(loaded.area)
+    for left in area.names(name):
+        area.remove(f"{name}/{left}")
 
 
 def sweep(loaded: Sysroot) -> None:
@@ -73,15 +85,13 @@ def sweep(loaded: Sysroot) -> None:
 
     Its mounts and processes ended with it: they lived in namespaces of its own (host/lifetime.py).
     """
-    archives = loaded.area / "apt/archives"
-    partial = [
-        loaded.path / "boot" / bootloader.SWAP,
-        *loaded.area.glob(".*"),
-        *archives.glob("*"),
-        *archives.glob(".*"),
-    ]
-    partial += loaded.path.glob("ostree/deploy/*/deploy/.*.origin.*")
-    for left in [*sorted((loaded.area / "tmp").iterdir()), *partial]:
+    empty(loaded, "tmp")
+    empty(loaded, "apt/archives")
+    area = Tree(loaded.area)
+    for name in area.names():
+        if name.startswith("."):
+            area.remove(name)
+    for left in (loaded.path / "boot" / bootloader.SWAP, *loaded.path.glob("ostree/deploy/*/deploy/.*.origin.*")):
         remove_tree(left)
     if loaded.unsynced.exists() and not is_unknown(loaded):
         # Damaged, it names another boot than this one, and nothing that was synced. What a deployment asks for was,

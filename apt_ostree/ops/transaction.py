@@ -12,10 +12,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..changes import Change, difference
-from ..errors import AptOstreeError, Interrupted, NotRootError, SpaceError, ToolError, UnexpectedError, UsageError
+from ..errors import (
+    AptOstreeError,
+    ConfigError,
+    Interrupted,
+    NotRootError,
+    SpaceError,
+    ToolError,
+    TreeError,
+    UnexpectedError,
+    UsageError,
+)
 from ..host import caller, lifetime, mounts
-from ..host.files import remove_tree, sync_filesystem
-from ..host.paths import make_beneath
+from ..host.door import Tree
+from ..host.files import sync_filesystem
 from ..inputs import config
 from ..inputs.config import Config
 from ..layering.cache import Cached
@@ -105,11 +115,14 @@ class Transaction:
 
         In /var/log of the stateroot, unless a link is on the way there, which could lead anywhere.
         """
-        place = make_beneath(self.sysroot.path / "ostree/deploy" / self.osname, journal.LOGS)
-        if place is None:
-            place = self.area / "log"
-            place.mkdir(mode=0o700, exist_ok=True)
-        return place / f"{self.id}.log"
+        name = f"{self.id}.log"
+        stateroot = stateroot_of(self.sysroot, self.osname)
+        try:
+            Tree(stateroot).make_directory(journal.LOGS)
+        except TreeError:
+            Tree(self.area).make_directory("log", 0o700)
+            return self.area / "log" / name
+        return stateroot / journal.LOGS / name
 
     def reloaded(self, fresh: Sysroot) -> Transaction:
         return replace(self, sysroot=fresh)
@@ -128,6 +141,16 @@ def configuration(loaded: Sysroot, osname: str) -> Config:
     return config.load(loaded.path / loaded.merge(osname).path)
 
 
+def _configuration(loaded: Sysroot, osname: str, reporter: Reporter, lenient: bool) -> Config:
+    try:
+        return configuration(loaded, osname)
+    except ConfigError as error:
+        if not lenient:
+            raise
+        reporter.warn(f"{error.brief}; the defaults are used ({error.detail.partition(chr(10))[0]})")
+        return Config()
+
+
 def reboot() -> None:
     """Restart the machine the orderly way, which finalises a staged deployment. Raises ToolError."""
     lifetime.outside("systemctl", "reboot")
@@ -141,7 +164,8 @@ def require_root() -> None:
 
 @contextmanager
 def transaction(settings: Settings, reporter: Reporter, *, lenient: bool = False) -> Iterator[Transaction]:
-    """Take the lock, sweep what an earlier run left, and load the sysroot; ``lenient`` as sysroot.load has it.
+    """Take the lock, sweep what an earlier run left, and load the sysroot; ``lenient`` as sysroot.load has it, and the
+    defaults stand for a configuration that cannot be read.
 
     Raises NotRootError, SysrootError, ConfigError, LockedError, and Interrupted once a signal came.
     """
@@ -153,7 +177,7 @@ def transaction(settings: Settings, reporter: Reporter, *, lenient: bool = False
     path = found.path
     if settings.reboot and found.booted is None:
         raise UsageError("--reboot works only on the running system", f"{path} is not the booted system")
-    chosen = configuration(found, found.stateroot(settings.stateroot))
+    chosen = _configuration(found, found.stateroot(settings.stateroot), reporter, lenient)
     wait = chosen.wait if settings.wait == AS_CONFIGURED else settings.wait
     began, identifier = journal.now(), journal.identify()
     reporter.begin(identifier)
@@ -193,9 +217,8 @@ def transaction(settings: Settings, reporter: Reporter, *, lenient: bool = False
                 yield current
         finally:
             # What cannot be removed now is swept by the next command; the error of this one is the one to show.
-            with contextlib.suppress(OSError, ToolError):
-                for left in (loaded.area / "tmp").iterdir():
-                    remove_tree(left)
+            with contextlib.suppress(OSError, ToolError, TreeError):
+                recovery.empty(loaded, "tmp")
             # A publication has synced already; after a failure what was imported stays of use.
             if loaded.unsynced.exists() and not recovery.is_unknown(loaded):
                 sync_filesystem(loaded.repo)

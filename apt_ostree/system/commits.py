@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import SysrootError
+from ..errors import SysrootError, ToolError
 from ..model import CommitInfo, Deployment
 from ..tools import ostree
 from . import metadata
@@ -43,6 +43,14 @@ def commit_of(repo: Path, deployment: Deployment) -> CommitInfo:
     return info
 
 
+def look(repo: Path, deployment: Deployment) -> tuple[CommitInfo, str]:
+    """A deployment's own commit, and why it cannot be read: it says nothing then but its checksum. Never fails."""
+    try:
+        return commit_of(repo, deployment), ""
+    except (SysrootError, ToolError) as error:
+        return CommitInfo(deployment.checksum, None, 0, "", {}), f"{error.brief}: {error.detail}"
+
+
 def hold_bases(loaded: Sysroot, also: str | None = None) -> None:
     """Keep the base commits of all deployments (and ``also``) through a prune, and let go of all others.
 
@@ -52,7 +60,7 @@ def hold_bases(loaded: Sysroot, also: str | None = None) -> None:
     for deployment in loaded.deployments:
         try:
             wanted.add(base_of(loaded.repo, deployment).checksum)
-        except SysrootError:
+        except (SysrootError, ToolError):
             known = False
     held = {ref: ref.rpartition("/")[2] for ref in ostree.refs(loaded.repo, BASE_REF)}
     for checksum in sorted(wanted - set(held.values())):

@@ -66,6 +66,12 @@ class Sysroot:
     def booted(self) -> Deployment | None:
         return next((d for d in self.deployments if d.booted), None)
 
+    def require_origins(self) -> None:
+        """Raises SysrootError for an origin that cannot be read: nobody knows its intent, and ostree itself refuses to
+        change anything."""
+        if (damaged := next((d for d in self.deployments if d.damaged), None)) is not None:
+            raise SysrootError(f"cannot read {self.path / damaged.path}.origin", damaged.damaged, _REPAIR_ORIGIN)
+
     def stateroot(self, name: str | None) -> str:
         """The stateroot to work on: the one named, the booted one, or that of the first deployment. Raises
         SysrootError."""
@@ -123,10 +129,10 @@ def load(path: Path, *, lenient: bool = False) -> Sysroot:
     if path != Path("/") and staged.BOOTED.exists() and _same(path / "ostree", Path("/ostree")):
         # /sysroot, say: libostree knows of a staged deployment at / alone, and elsewhere sweeps its tree away.
         path = Path("/")
-    found = _deployments(path)
-    if not lenient and (damaged := next((d for d in found if d.damaged), None)) is not None:
-        raise SysrootError(f"cannot read {path / damaged.path}.origin", damaged.damaged, _REPAIR_ORIGIN)
-    return Sysroot(path, found, lenient)
+    found = Sysroot(path, _deployments(path), lenient)
+    if not lenient:
+        found.require_origins()
+    return found
 
 
 def _same(one: Path, other: Path) -> bool:

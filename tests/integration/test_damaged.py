@@ -3,14 +3,17 @@ error of ours."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.archive import Archive
 from tests.integration.system import STATEROOT, System, output
 
 HUGE = "9" * 5000
@@ -60,6 +63,41 @@ def key(name: str, text: str) -> str:
     return f"--add-metadata-string=apt-ostree.{name}={text}"
 
 
+def removed(which: Callable[[System], str]) -> Callable[[System], None]:
+    """A commit object that is gone."""
+
+    def damage(system: System) -> None:
+        checksum = which(system)
+        (system.repo / "objects" / checksum[:2] / f"{checksum[2:]}.commit").unlink()
+
+    return damage
+
+
+def link(name: str, target: str) -> Callable[[System], None]:
+    """A link in the place of a file or directory of the sysroot."""
+
+    def damage(system: System) -> None:
+        place = system.path / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if place.is_dir():
+            shutil.rmtree(place)
+        place.unlink(missing_ok=True)
+        place.symlink_to(target)
+
+    return damage
+
+
+def configured(text: str) -> Callable[[System], None]:
+    """A configuration in the machine's /etc."""
+
+    def damage(system: System) -> None:
+        place = system.path / f"ostree/deploy/{STATEROOT}/deploy/{system.deployments()[0]}/etc/apt-ostree/config.toml"
+        place.parent.mkdir()
+        place.write_text(text)
+
+    return damage
+
+
 LAYER = key("clientlayer", "true")
 UPDATE = f"ostree/deploy/{STATEROOT}/var/lib/apt-ostree/update.json"
 JOURNAL = f"ostree/deploy/{STATEROOT}/var/lib/apt-ostree/transactions/20260101T000000Z-1.json"
@@ -95,6 +133,9 @@ DAMAGES = {
     "commit-pkglist": forged(key("pkglist", '{"a": 1}')),
     "commit-no-parent": forged("--parent=none", LAYER),
     "commit-lists": forged(LAYER, key("lock", "[" * 5000), key("left-out", "7"), key("removed-base-packages", "[[]]")),
+    "base-commit-gone": removed(lambda system: system.base.commit),
+    "layer-commit-gone": removed(lambda system: system.deployments()[0].partition(".")[0]),
+    "config-form": configured("deployments = 1\nwhat = [\n"),
     "commit-year-10000": forged("--timestamp=@253402300800"),
 }
 
@@ -135,8 +176,38 @@ def test_nothing_ends_in_a_traceback_and_a_rollback_works(sysroot: System, name:
     assert not (sysroot.path / f"ostree/deploy/{STATEROOT}/x.json").exists()
 
 
-@pytest.mark.parametrize("name", ["origin-form", "commit-lock", "commit-no-parent"])
+@pytest.mark.parametrize(
+    "name", ["origin-form", "commit-lock", "commit-no-parent", "base-commit-gone", "layer-commit-gone"]
+)
 def test_status_says_what_is_damaged(sysroot: System, name: str) -> None:
     DAMAGES[name](sysroot)
     assert sysroot.run("status", "--json").document["deployments"][0]["damaged"]
     assert "Damaged  " in sysroot.run("status").stdout
+
+
+@pytest.mark.parametrize("name", ["origin-form", "config-form", "base-commit-gone"])
+def test_caches_can_be_removed_whatever_else_is_damaged(sysroot: System, name: str) -> None:
+    lists = sysroot.path / AREA / "apt/lists"
+    assert lists.is_dir()
+    DAMAGES[name](sysroot)
+    sysroot.run("cleanup", "-m")
+    assert not lists.exists()
+
+
+def test_the_work_area_is_not_emptied_through_a_link(sysroot: System, tmp_path: Path) -> None:
+    (tmp_path / "precious").touch()
+    link(f"{AREA}/tmp", os.fspath(tmp_path))(sysroot)
+    assert "tmp is not a directory" in sysroot.run("cleanup", "-m", status=1).failure.brief
+    assert (tmp_path / "precious").exists()
+
+
+def test_a_package_whose_reference_in_the_cache_is_damaged_is_imported_again(sysroot: System, archive: Archive) -> None:
+    (reference,) = (sysroot.repo / "refs/heads/apt-ostree/pkg").iterdir()
+    (deb,) = (path for path in archive.root.glob("pool/main/greeter_*.deb") if digest(path) == reference.name)
+    reference.write_text("garbage")
+    sysroot.run("install", os.fspath(deb))
+    assert re.fullmatch("[0-9a-f]{64}\n", reference.read_text())
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
