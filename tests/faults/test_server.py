@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.archive import FIXTURES, Archive, build_archive, public_directory, sources_line
-from tests.integration.system import System, chosen_cli, output, run_cli, wait_until
+from tests.integration.system import SOON, System, chosen_cli, output, run_cli, wait_until
 
 TIMEOUT = 2
 """Seconds, set in the target's /etc/apt: the default would make the tests wait."""
@@ -132,9 +132,9 @@ def test_a_signal_ends_a_download_that_stalls(sysroot: System, archive: Archive)
         (sysroot.deployment() / "etc/apt/apt.conf.d/impatient").unlink()
         server.sick, server.how = ("rec-a_1.0_all.deb",), "stalls in the middle"
         with sysroot.unchanged(), sysroot.running("install", "rec-a", "greeter", "user-maker") as child:
-            wait_until(lambda: server.met > 0, 20, "it waits for the server")
+            wait_until(lambda: server.met > 0, 60, "it waits for the server")
             child.terminate()
-            assert child.wait(10) == 128 + signal.SIGTERM
+            assert child.wait(SOON) == 128 + signal.SIGTERM
 
 
 def test_a_server_counts_as_gone_after_half_a_minute(sysroot: System, archive: Archive) -> None:

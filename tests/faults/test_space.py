@@ -15,7 +15,7 @@ import pytest
 
 from tests.faults import space
 from tests.faults.trial import WORKERS, has_set_default
-from tests.integration.system import REPOSITORY, System, environment, output
+from tests.integration.system import REPOSITORY, TIMEOUT, System, environment, output
 from tests.integration.test_hostile import package
 
 
@@ -50,7 +50,7 @@ def meet(images: Path, place: Path, part: str, free: int | str, *words: str) -> 
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=TIMEOUT,
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, f"{part}, {free} bytes free: {done.stderr}"

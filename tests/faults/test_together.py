@@ -12,7 +12,7 @@ import time
 import pytest
 
 from tests.faults.trial import clean, whole
-from tests.integration.system import System, chosen_cli, environment, output, wait_until
+from tests.integration.system import SOON, TIMEOUT, System, chosen_cli, environment, output, wait_until
 from tests.integration.test_kill import finished, slow_install
 
 TEN = (
@@ -41,7 +41,7 @@ def test_ten_commands_at_once_are_done_one_after_another_or_name_the_holder(sysr
     children = [start(sysroot, *words) for words in TEN]
     refused = 0
     for words, child in zip(TEN, children, strict=True):
-        _, stderr = child.communicate(timeout=120)
+        _, stderr = child.communicate(timeout=TIMEOUT)
         assert "Traceback" not in stderr
         if child.returncode:
             if "another transaction is in progress" in stderr:
@@ -61,7 +61,7 @@ def test_ten_commands_that_wait_are_all_done(sysroot: System) -> None:
     children = [start(sysroot, "install", "--wait", name) for name in names]
     children += [start(sysroot, "cleanup", "-b", "--wait") for _ in range(7)]
     for child in children:
-        _, stderr = child.communicate(timeout=120)
+        _, stderr = child.communicate(timeout=TIMEOUT)
         assert child.returncode == 0, stderr
     assert sorted(sysroot.requested()) == sorted(names)
     whole(sysroot)
@@ -80,7 +80,7 @@ def test_ostree_admin_meanwhile_loses_nothing(sysroot: System) -> None:
         for line in sysroot.processes():
             if line.split(" ", 1)[1].startswith("sleep 30"):
                 os.kill(int(line.split()[0]), signal.SIGKILL)
-        _, stderr = child.communicate(timeout=60)
+        _, stderr = child.communicate(timeout=TIMEOUT)
     assert child.returncode == 1, stderr
     assert sysroot.deployments() == [base]
     assert layer != base
@@ -122,16 +122,16 @@ def test_a_terminal_that_is_closed_ends_the_command(sysroot: System) -> None:
             argv = [*chosen_cli(), "install", "--sysroot", str(sysroot.path), "slow-postinst"]
             os.execve(argv[0] if "/" in argv[0] else sys.executable, argv, environment({"TERM": "xterm"}))
         try:
-            wait_until(lambda: any("sleep 30" in line for line in sysroot.processes()), 60, "the script runs")
+            wait_until(lambda: any("sleep 30" in line for line in sysroot.processes()), TIMEOUT, "the script runs")
             os.close(terminal)
             began = time.monotonic()
             _, status = os.waitpid(pid, 0)
-            assert time.monotonic() - began < 10
+            assert time.monotonic() - began < SOON
         except BaseException:
             os.kill(pid, signal.SIGKILL)
             raise
         assert os.waitstatus_to_exitcode(status) == 128 + signal.SIGHUP
-        wait_until(lambda: finished(sysroot), 5, "nothing of it runs")
+        wait_until(lambda: finished(sysroot), SOON, "nothing of it runs")
     sysroot.install("greeter")
     whole(sysroot)
     clean(sysroot)
@@ -149,7 +149,7 @@ def test_a_reader_that_is_gone_does_not_stop_a_command(sysroot: System) -> None:
     )
     os.close(writing)
     os.close(reading)
-    assert child.wait(60) == 1
+    assert child.wait(TIMEOUT) == 1
     assert sysroot.requested() == ["greeter"]
     whole(sysroot)
     clean(sysroot)

@@ -25,7 +25,18 @@ from pathlib import Path
 
 from apt_ostree.errors import Interrupted
 from tests.faults import plant
-from tests.integration.system import REF, REPOSITORY, STATEROOT, System, chosen_cli, environment, output, wait_until
+from tests.integration.system import (
+    REF,
+    REPOSITORY,
+    SOON,
+    STATEROOT,
+    TIMEOUT,
+    System,
+    chosen_cli,
+    environment,
+    output,
+    wait_until,
+)
 
 WORKERS = int(os.environ.get("FAULTS_WORKERS", "2"))
 """Trials at once."""
@@ -176,7 +187,7 @@ def whole(system: System) -> None:
 
 def gone(system: System) -> None:
     """No process and no mount is left."""
-    wait_until(lambda: system.processes() == [], 5, "nothing of the command runs")
+    wait_until(lambda: system.processes() == [], SOON, "nothing of the command runs")
     assert system.mounts() == []
 
 
@@ -234,7 +245,7 @@ def planted(system: System, point: str, when: str, fault: str, *command: str) ->
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=TIMEOUT,
         check=False,
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from tests.integration.system import REPOSITORY, System, chosen_cli, environment, output, wait_until
+from tests.integration.system import REPOSITORY, SOON, TIMEOUT, System, chosen_cli, environment, output, wait_until
 from tests.integration.test_kill import finished, slow_install
 
 SCHEMAS = REPOSITORY / "docs/schema"
@@ -187,7 +187,7 @@ def test_cancel_of_a_publication_says_that_it_was_done(sysroot: System) -> None:
         with subprocess.Popen(_HOLD + [str(sysroot.path / "ostree/lock")], stdout=subprocess.PIPE) as lock:
             assert lock.stdout is not None
             assert lock.stdout.readline()
-            wait_until(lambda: any("admin deploy" in line for line in sysroot.processes()), 60, "ostree deploys")
+            wait_until(lambda: any("admin deploy" in line for line in sysroot.processes()), TIMEOUT, "ostree deploys")
             cancelling = subprocess.Popen(
                 [*chosen_cli(), "cancel", "--sysroot", str(sysroot.path)],
                 env=environment(),
@@ -199,8 +199,8 @@ def test_cancel_of_a_publication_says_that_it_was_done(sysroot: System) -> None:
             assert child.poll() is None
             assert cancelling.poll() is None
             lock.kill()
-        stdout, _ = cancelling.communicate(timeout=120)
-        _, stderr = child.communicate(timeout=120)
+        stdout, _ = cancelling.communicate(timeout=TIMEOUT)
+        _, stderr = child.communicate(timeout=TIMEOUT)
     new, old = sysroot.deployments()
     assert old == before
     assert stdout == f"It ended before it could be stopped: {new[:12]} boots next.\n"
@@ -228,7 +228,7 @@ def test_leftovers_of_a_kill_are_swept_by_any_next_command(sysroot: System) -> N
     with slow_install(sysroot, "greeter") as child:
         child.kill()
         child.wait()
-        wait_until(lambda: finished(sysroot), 5, "nothing of it runs")
+        wait_until(lambda: finished(sysroot), SOON, "nothing of it runs")
     heads = sysroot.repo / "refs/heads/apt-ostree"
     orphan = "e" * 64
     (heads / "pkg" / orphan).write_text(sysroot.base.commit + "\n")

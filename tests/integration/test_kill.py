@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.system import System, wait_until
+from tests.integration.system import SOON, TIMEOUT, System, wait_until
 
 
 def sleeping(system: System) -> bool:
@@ -26,7 +26,7 @@ def sleeping(system: System) -> bool:
 def slow_install(system: System, *words: str) -> Iterator[subprocess.Popen[str]]:
     """An install that is in the middle of a maintainer script."""
     with system.running("install", "slow-postinst", *words) as child:
-        wait_until(lambda: sleeping(system) or child.poll() is not None, 20, "slow-postinst runs")
+        wait_until(lambda: sleeping(system) or child.poll() is not None, TIMEOUT, "slow-postinst runs")
         assert child.poll() is None, child.communicate()
         yield child
 
@@ -35,10 +35,10 @@ def finished(system: System) -> bool:
     return system.processes() == []
 
 
-def test_after_a_kill_nothing_is_left_running_or_mounted_within_a_second(sysroot: System) -> None:
+def test_after_a_kill_nothing_is_left_running_or_mounted(sysroot: System) -> None:
     with sysroot.unchanged(), slow_install(sysroot) as child:
         child.kill()
-        wait_until(lambda: finished(sysroot), 1, "no process has the sysroot open")
+        wait_until(lambda: finished(sysroot), SOON, "no process has the sysroot open")
         assert sysroot.mounts() == []
         child.wait()
         # Who held the lock is only information, and it is gone with its holder.
@@ -50,9 +50,9 @@ def test_a_kill_while_a_sandbox_begins_leaves_nothing(sysroot: System) -> None:
     """bwrap asks to die with its parent only after it has started; until then that must not matter."""
     for _ in range(5):
         with sysroot.running("install", "slow-postinst") as child:
-            wait_until(lambda: _begins(sysroot), 20, "bwrap has a child", pause=0)
+            wait_until(lambda: _begins(sysroot), TIMEOUT, "bwrap has a child", pause=0)
             child.kill()
-            wait_until(lambda: finished(sysroot), 2, "no process has the sysroot open")
+            wait_until(lambda: finished(sysroot), SOON, "no process has the sysroot open")
     sysroot.install("greeter")
 
 
@@ -87,11 +87,11 @@ def test_a_stopped_command_stops_whole_and_goes_on_whole(sysroot: System) -> Non
     with sysroot.unchanged(), slow_install(sysroot) as child:
         (worker,) = _children(child.pid)
         child.send_signal(signal.SIGTSTP)
-        wait_until(lambda: {_state(child.pid), _state(worker)} == {"T"}, 5, "both are stopped")
+        wait_until(lambda: {_state(child.pid), _state(worker)} == {"T"}, SOON, "both are stopped")
         child.send_signal(signal.SIGCONT)
-        wait_until(lambda: "T" not in {_state(child.pid), _state(worker)}, 5, "both go on")
+        wait_until(lambda: "T" not in {_state(child.pid), _state(worker)}, SOON, "both go on")
         child.terminate()
-        assert child.wait(10) == 128 + signal.SIGTERM
+        assert child.wait(SOON) == 128 + signal.SIGTERM
 
 
 def _state(pid: int) -> str:
@@ -102,7 +102,7 @@ def test_after_a_kill_the_next_command_sweeps_and_succeeds(sysroot: System) -> N
     with slow_install(sysroot) as child:
         assert (sysroot.area / "tmp/layer").is_dir()
         child.kill()
-        wait_until(lambda: finished(sysroot), 1, "no process has the sysroot open")
+        wait_until(lambda: finished(sysroot), SOON, "no process has the sysroot open")
     (sysroot.area / "tmp/planted").mkdir()
     sysroot.install("greeter")
     assert not list(sysroot.area.glob("tmp/layer*"))
@@ -120,9 +120,9 @@ def test_a_signal_ends_the_command_with_its_own_status_and_a_clean_sysroot(
 ) -> None:
     with sysroot.unchanged(), slow_install(sysroot) as child:
         child.send_signal(number)
-        _, stderr = child.communicate(timeout=10)
+        _, stderr = child.communicate(timeout=SOON)
         assert child.returncode == 128 + number
-        wait_until(lambda: finished(sysroot), 1, "no process has the sysroot open")
+        wait_until(lambda: finished(sysroot), SOON, "no process has the sysroot open")
     assert stderr.splitlines()[-2:] == [
         f"error: interrupted ({how})",
         "Nothing was changed; run it again.",
@@ -136,10 +136,10 @@ def test_further_signals_do_not_break_the_clean_up(sysroot: System) -> None:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             child.send_signal(number)
             time.sleep(0.01)
-        _, stderr = child.communicate(timeout=10)
+        _, stderr = child.communicate(timeout=SOON)
         assert child.returncode == 128 + signal.SIGTERM
         assert "Traceback" not in stderr
-        wait_until(lambda: finished(sysroot), 1, "no process has the sysroot open")
+        wait_until(lambda: finished(sysroot), SOON, "no process has the sysroot open")
 
 
 def test_a_signal_to_the_whole_group_ends_it_the_same_way(sysroot: System) -> None:
@@ -153,7 +153,7 @@ def test_a_signal_to_the_whole_group_ends_it_the_same_way(sysroot: System) -> No
         assert child.pid in same_group
         for pid in same_group:
             os.kill(pid, signal.SIGINT)
-        child.communicate(timeout=10)
+        child.communicate(timeout=SOON)
         assert child.returncode == 130
 
 
@@ -171,7 +171,7 @@ def test_a_kill_at_any_moment_leaves_the_old_state_or_the_new(sysroot: System, m
         time.sleep(moment)
         child.kill()
         child.wait()
-        wait_until(lambda: finished(sysroot), 1, "no process has the sysroot open")
+        wait_until(lambda: finished(sysroot), SOON, "no process has the sysroot open")
     after = sysroot.deployments()
     assert after == before or (after[1:] == before and sysroot.requested() == ["rec-b", "user-maker"])
     sysroot.install("greeter")
@@ -186,7 +186,7 @@ def test_a_second_command_fails_at_once_and_names_the_holder(sysroot: System) ->
     with slow_install(sysroot) as child:
         began = time.monotonic()
         failure = sysroot.run("install", "greeter", status=1).failure
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < SOON
         assert failure.brief == "another transaction is in progress"
         assert re.fullmatch(
             rf"process {child.pid}, since \d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00: .* install slow-postinst",
@@ -209,7 +209,7 @@ def test_a_command_told_to_wait_runs_when_the_lock_is_free(sysroot: System) -> N
         time.sleep(1)
         assert waiting.poll() is None
         holder.kill()
-        _, stderr = waiting.communicate(timeout=30)
+        _, stderr = waiting.communicate(timeout=TIMEOUT)
         assert waiting.returncode == 0, stderr
     assert sysroot.requested() == ["greeter"]
 
@@ -218,7 +218,7 @@ def test_waiting_ends_after_the_time_given(sysroot: System) -> None:
     with slow_install(sysroot):
         began = time.monotonic()
         result = sysroot.run("install", "--wait-timeout", "1", "greeter", status=1)
-        assert 1 <= time.monotonic() - began < 4
+        assert 1 <= time.monotonic() - began < SOON
     assert result.stderr.startswith("Waiting for process ")
     failure = result.failure
     assert failure.brief == "another transaction is in progress"
@@ -238,6 +238,6 @@ def test_deployments_that_others_change_meanwhile_are_not_lost(sysroot: System) 
         for line in sysroot.processes():
             if line.split(" ", 1)[1].startswith("sleep 30"):
                 os.kill(int(line.split()[0]), signal.SIGKILL)
-        child.communicate(timeout=20)
+        child.communicate(timeout=SOON)
         assert child.returncode == 1
     assert sysroot.deployments() == changed
