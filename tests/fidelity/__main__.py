@@ -57,10 +57,13 @@ def main() -> int:
     return 1 if any(result["differences"] for result in results.values()) else 0
 
 
-def run_case(options: argparse.Namespace, packages: list[str]) -> tuple[list[judge.Difference], int, dict[str, float]]:
+def run_case(
+    options: argparse.Namespace, packages: list[str], *, keep: bool = False
+) -> tuple[list[judge.Difference], int, dict[str, float]]:
     """Two plain runs and ours; while something differs, up to PLAIN_RUNS_MAX plain runs.
 
-    A server that initialises its data takes one of several ways by chance, and two runs may take the same.
+    A server that initialises its data takes one of several ways by chance, and two runs may take the same. Where our
+    tree is to be looked at afterwards, ``keep`` leaves it at ``laid_out``.
     """
     work, repo = options.work, options.repo
     commit = ostree.resolve(repo, options.ref)
@@ -70,7 +73,8 @@ def run_case(options: argparse.Namespace, packages: list[str]) -> tuple[list[jud
     root = layer(options, packages)
     seconds["ours"] = time.monotonic() - begun
     ours = trees.read(root)
-    clear(root)
+    if not keep:
+        clear(root)
     sides: list[trees.Tree] = []
     differences: list[judge.Difference] = []
     while len(sides) < 2 or (differences and len(sides) < PLAIN_RUNS_MAX):
@@ -135,13 +139,18 @@ def layer(options: argparse.Namespace, packages: list[str]) -> Path:
         raise RuntimeError(f"apt-ostree failed: {result}")
     # ru_maxrss is in KiB: the most that one process, it or a descendant, had (getrusage(2)).
     print(f"apt-ostree: at most {usage.ru_maxrss // 1024} MiB in one process", file=sys.stderr, flush=True)
-    root = options.work / "ours"
+    root = laid_out(options)
     clear(root)
     # By links, since copies would not show which names are one file; nothing here writes to them.
     ostree.checkout(sysroot / "ostree/repo", result["commit"], root, hard_links=True)
     plain.arrange(root)
     reset(words, sysroot, environment)
-    return Path(root)
+    return root
+
+
+def laid_out(options: argparse.Namespace) -> Path:
+    """Where our layers are checked out, one after the other."""
+    return Path(options.work) / "ours"
 
 
 def _in_base(options: argparse.Namespace, name: str) -> bool:

@@ -92,10 +92,10 @@ class Case:
 
 
 def judged(options: argparse.Namespace, words: list[str]) -> Iterator[Case]:
-    """Judge one case, and lay it once more to look at it."""
-    differences, compared, _ = fidelity.run_case(options, words)
+    """Judge one case, and look at its tree."""
+    differences, compared, _ = fidelity.run_case(options, words, keep=True)
     assert differences == [], "\n" + judge.report(differences, compared)
-    root = fidelity.layer(options, words)
+    root = fidelity.laid_out(options)
     yield Case(root)
     fidelity.clear(root)
 
