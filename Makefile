@@ -32,8 +32,8 @@ SHELL_SCRIPTS = $(shell grep -rlIE '^\#! ?/(usr/)?bin/(env )?(ba|da)?sh' .ci exa
 TEMPORARY := $(shell [ "$$(df --output=avail -k /dev/shm 2>/dev/null | tail -n 1)" -gt 6000000 ] 2>/dev/null \
 	&& echo /dev/shm || echo /var/tmp)
 
-.PHONY: help setup demo lint check check-unit mutants test test-unit test-integration test-faults test-kills \
-	test-damage test-fidelity test-vm test-release fuzz torture fidelity fidelity-crowd shuffle manual binary clean
+.PHONY: help setup demo lint check check-unit mutants test test-unit test-integration test-integration-all \
+	test-faults test-faults-all test-fidelity test-fidelity-all test-vm test-release fuzz torture fidelity fidelity-crowd shuffle manual binary clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.* ## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r target text; do \
@@ -61,36 +61,42 @@ check-unit:
 mutants: setup ## Make 40 small mistakes in a copy; list those that no unit test notices (N=20 SEED=1: 20 others)
 	nice $(BIN)/python -m scripts.mutants $(if $(N),--random $(N)) $(if $(SEED),--seed $(SEED))
 
-test: ## Run all tests, also when some fail, and list the times
+test: ## Run the tests that CI runs, also when some fail, and list the times
 	@+scripts/run-stages test-unit test-integration test-faults test-fidelity test-vm
 
 test-unit: $(PYTHON_STAMP) ## Run the tests that start no other program and need no root
-	$(BIN)/pytest tests/unit tests/fuzz
+	$(BIN)/pytest -n auto tests/unit tests/fuzz
 
 FUZZ_SECONDS ?= 1800
 fuzz: $(PYTHON_STAMP) ## Try damaged input on every parser for FUZZ_SECONDS=1800; keeps what fails in tests/fuzz/seeds
 	nice $(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
+# Where two workers run, each takes half of the tests, and of the other's what is left at the end.
+PARALLEL := -n auto --dist worksteal
+# Of a stage, the other cases of what quicker tests prove: the targets that end in -all have them. pytest counts them.
+CHOSEN = -m 'not slow'
 TESTS ?= tests/integration
 test-integration: setup $(BINARY) ## Run the tests with the real ostree, dpkg, apt and bwrap (TESTS="FILE ...")
-	PYTEST_DEBUG_TEMPROOT=$(TEMPORARY) $(BIN)/pytest -n auto --dist loadfile $(TESTS)
+	PYTEST_DEBUG_TEMPROOT=$(TEMPORARY) $(BIN)/pytest $(PARALLEL) $(CHOSEN) $(TESTS)
 
 test-faults: setup $(BINARY) ## Kill commands, fill disks, damage files: old state or new (FAULTS_SEED=N repeats a run)
-	$(MAKE) --no-print-directory -j2 -O test-kills test-damage
+	FAULTS_WORKERS=1 PYTEST_DEBUG_TEMPROOT=$(TEMPORARY) $(BIN)/pytest $(PARALLEL) $(CHOSEN) tests/faults
 
-# Both at once: the second starts one program after another and waits for servers.
-test-kills:
-	PYTEST_DEBUG_TEMPROOT=$(TEMPORARY) $(BIN)/pytest tests/faults/test_kills.py
+test-integration-all: ## The integration tests with the slow ones, which CI leaves out
+	@$(MAKE) --no-print-directory test-integration CHOSEN=
 
-test-damage:
-	FAULTS_WORKERS=1 PYTEST_DEBUG_TEMPROOT=$(TEMPORARY) $(BIN)/pytest tests/faults --ignore=tests/faults/test_kills.py
+test-faults-all: ## The faults with the slow ones
+	@$(MAKE) --no-print-directory test-faults CHOSEN=
+
+test-fidelity-all: ## The comparisons with the slow ones
+	@$(MAKE) --no-print-directory test-fidelity CHOSEN=
 
 INSTANTS ?= 2000
 torture: setup $(BINARY) ## Kill INSTANTS=2000 installs at random, and other commands; takes hours
 	$(BIN)/python -m tests.faults --instants $(INSTANTS) $(if $(SEED),--seed $(SEED)) --place $(TEMPORARY)
 
 test-fidelity: setup $(BINARY) ## Compare layers of seven packages with what apt-get makes
-	$(BIN)/pytest tests/fidelity
+	$(BIN)/pytest -n auto --dist loadfile $(CHOSEN) tests/fidelity
 
 test-vm: setup build/machine.tools $(BINARY) ## Boot layers in a virtual machine (no KVM needed)
 	PYTEST_DEBUG_TEMPROOT=$(TEMPORARY) $(BIN)/pytest tests/vm

@@ -6,8 +6,10 @@ import fcntl
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import hypothesis
 import pytest
@@ -40,6 +42,23 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         reporter.write_line("CI=true: a skipped test counts as a failure", red=True)
         if exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    """Note in a worker of pytest-xdist what it leaves out: it has no terminal to say so."""
+    told = getattr(items[0].config, "workeroutput", None) if items else None
+    if told is not None:
+        told["deselected"] = told.get("deselected", 0) + len(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Say it in the worker's place. Each worker leaves out the same tests."""
+    reporter = node.config.pluginmanager.get_plugin("terminalreporter")
+    count = getattr(node, "workeroutput", {}).get("deselected", 0)
+    if reporter is not None and count > len(reporter.stats.get("deselected", [])):
+        reporter.stats["deselected"] = [SimpleNamespace()] * count
 
 
 @pytest.fixture(scope="session")
