@@ -10,6 +10,7 @@ A fixture is a directory, ``fixtures/NAME`` or ``fixtures/NAME_VERSION``:
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import hashlib
 import os
@@ -226,7 +227,11 @@ def small_base(cache: Path, suite: str | None = None, more: Sequence[str] = ()) 
         base_lib = build_deb(FIXTURES / "base-lib", Path(name))
         recipe = hashlib.sha256(base_lib.read_bytes() + " ".join([BASE_RECIPE, *more]).encode()).hexdigest()[:12]
         tarball = cache / f"base-{suite}-{host_architecture()}-{recipe}.tar"
-        if not tarball.exists():
+        # Tests run in several processes, which would all make it.
+        with (cache / f"{tarball.name}.lock").open("w") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            if tarball.exists():
+                return tarball
             made = Path(name) / tarball.name
             # Sources and resolver belong to the host; a test that forgets its own must not reach the network.
             clean = 'rm -rf "$1"/etc/apt/sources.list* "$1"/etc/resolv.conf "$1"/etc/hostname'
