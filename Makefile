@@ -103,11 +103,12 @@ MACHINES := $(shell awk '/^MemAvailable/ {print ($$2 > 8000000) ? 2 : 1}' /proc/
 test-vm: setup build/machine.tools $(BINARY) ## Boot layers in a virtual machine (no KVM needed)
 	PYTEST_DEBUG_TEMPROOT=$(TEMPORARY) $(BIN)/pytest -n $(MACHINES) --dist loadfile tests/vm
 
-RELEASE ?= trixie
+# The other one than this machine's.
+RELEASE ?= $(if $(shell grep '^VERSION_CODENAME=trixie' /etc/os-release),bookworm,trixie)
 PART ?= some
 # Where releases differ: ostree, bubblewrap, dpkg and mount, the sandbox, who stays and for whom there is room.
 SOME := $(patsubst %,tests/integration/test_%.py,sandbox retention) tests/faults/test_space.py
-test-release: setup ## Run tests in a bare root of RELEASE=trixie or bookworm; PART=all runs all of them
+test-release: setup ## Run some tests in a bare root of the other Debian (RELEASE=bookworm or trixie; PART=all: all)
 	@scripts/test-release $(RELEASE) $(if $(filter all,$(PART)),test,test-unit test-integration TESTS="$(SOME)")
 
 PACKAGES ?= nginx openssh-server
