@@ -165,6 +165,8 @@ def test_composing_the_same_again_changes_nothing(composed: Composed) -> None:
     assert output("ostree", "rev-parse", f"--repo={composed.repo}", REF).strip() == composed.commit
 
 
+# test_compose_tree.py of the unit tests says it in no time.
+@pytest.mark.slow
 def test_without_a_parent_the_commit_has_none(composed: Composed) -> None:
     text = composed.manifest.read_text().replace("welcome", "changed")
     other = composed.manifest.with_name("other.toml")

@@ -111,6 +111,8 @@ def shuffle(
     shuffle.system.remove()
 
 
+# test_accounts.py proves each rule by itself; this looks for what nobody thought of, as 'make shuffle' does.
+@pytest.mark.slow
 def test_numbers_stay_and_nothing_is_orphaned_whatever_comes_and_goes(shuffle: Shuffle, debs: dict[str, Path]) -> None:
     shuffle.rounds(sorted(debs), ROUNDS, 3, seed())
     assert {"useradd-a", "adduser-b", "sysusers-a", "override-b", "member", "sharing"} <= shuffle.users.keys()
