@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+_DIGEST = re.compile(r"[0-9a-f]{1,64}")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -45,6 +48,9 @@ class LocalPackage:
         sha256, _, rest = text.partition(":")
         # A version may hold neither "_" nor may a name or an architecture (policy 5.6.1, 5.6.12).
         name, version, architecture = rest.split("_")
+        if not _DIGEST.fullmatch(sha256):
+            # It names a directory of the package cache.
+            raise ValueError(f"'{sha256}' is not a digest")
         return cls(sha256, Package(name, version, architecture))
 
 

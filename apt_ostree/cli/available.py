@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import difference, documents, layout, streams
+from .. import numbers
+from . import difference, documents, streams
 
 if TYPE_CHECKING:
     from ..ops.available import Update
@@ -38,7 +39,7 @@ def line(found: Update) -> str:
     """Return an update in one line."""
     parts = []
     if found.base is not None:
-        parts.append(f"{found.version or found.base[:12]} ({layout.moment(found.timestamp)})")
+        parts.append(f"{found.version or found.base[:12]} ({numbers.moment(found.timestamp)})")
     count = sum(map(len, (found.layered.added, found.layered.removed, found.layered.changed)))
     if count:
         parts.append(f"{count} changes of layered packages")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .. import numbers
 from ..errors import UsageError
-from . import documents, layout, streams
+from . import documents, streams
 from .command import CHANGING, DEPLOYING, LOOKING, UNCHANGED, Call, app, command
 from .status import status_json, status_text
 
@@ -186,5 +187,5 @@ def _show_choices(found: Sequence[Choice], *, as_json: bool) -> None:
         mark = "->" if each.chosen else "  "
         version = each.version or "(none)"
         streams.line(
-            f"{mark} {deployment.index}  {name}  {version}  ({layout.moment(each.timestamp)})  {facts}".rstrip()
+            f"{mark} {deployment.index}  {name}  {version}  ({numbers.moment(each.timestamp)})  {facts}".rstrip()
         )

@@ -1,20 +1,11 @@
-"""The layout of values in text for people: times, sizes, and records of labelled lines."""
+"""The layout of values in text for people: sizes, and records of labelled lines."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 
 COLUMN = 15
 """The column in which the values of a record begin, on each of their lines."""
-
-
-def moment(seconds: int) -> str:
-    """Return a time in UTC to the minute; the number itself where no calendar has it (a commit may say anything)."""
-    try:
-        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
-    except (ValueError, OverflowError, OSError):
-        return f"{seconds} s after 1970"
 
 
 def size(count: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .. import changes
+from .. import changes, numbers
 from ..model import CommitInfo, Deployment
 from . import difference, documents, layout, streams
 
@@ -143,4 +143,4 @@ def _deployed(deployment: Deployment, done: Outcome) -> str:
 
 def _base(info: CommitInfo) -> str:
     """Return the version of a base, or the start of its checksum, with its time."""
-    return f"{info.version or info.checksum[:12]} ({layout.moment(info.timestamp)})"
+    return f"{info.version or info.checksum[:12]} ({numbers.moment(info.timestamp)})"

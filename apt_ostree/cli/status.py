@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from .. import changes
+from .. import changes, numbers
 from ..inputs.kargs import split as split_kargs
 from ..system import metadata
 from . import available, difference, documents, layout
@@ -42,7 +42,7 @@ def _deployment_lines(entry: DeploymentStatus, *, verbose: bool, width: int | No
         yield f"{mark} {name}"
         yield layout.field("", flags)
     version = entry.base.version or "(none)"
-    yield layout.field("Version", f"{version}  ({layout.moment(entry.base.timestamp)})")
+    yield layout.field("Version", f"{version}  ({numbers.moment(entry.base.timestamp)})")
     layer = f"Layer  {entry.commit.checksum[:12]}" if metadata.is_layer(entry.commit) else "(no layer)"
     yield layout.field("Base", f"{entry.base.checksum[:12]}   {layer}")
     yield from layout.fields("Damaged", [" ".join(entry.damaged.split())] if entry.damaged else [], None)

@@ -43,7 +43,7 @@ def tops(found: list[str]) -> list[str]:
 
 def points() -> list[str]:
     """The mount points that this process sees (proc_pid_mountinfo(5))."""
-    lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    lines = Path("/proc/self/mountinfo").read_bytes().removesuffix(b"\n").split(b"\n")
     return [os.fsdecode(_ESCAPE.sub(lambda found: bytes([int(found[1], 8)]), line.split(b" ")[4])) for line in lines]
 
 

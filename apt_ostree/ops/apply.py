@@ -12,6 +12,7 @@ from ..inputs.kargs import Edit
 from ..model import Deployment, Intent, LocalPackage
 from ..reporter import Reporter
 from ..system import origin
+from ..text import lines
 from ..tools import ostree
 from . import kernel_args
 from . import transaction as tx
@@ -84,9 +85,9 @@ def apply(settings: Settings, wanted: HostFile, options: Options, reporter: Repo
         line = kargs.split(current.basis.kargs)
         edit = Edit(append_if_missing=wanted.kargs_present, delete_if_present=wanted.kargs_absent)
         words = _without(kargs.apply(line, edit), wanted.kargs_absent)
-        known = (ostree.cat(current.repo, current.basis.checksum, f"/{debconf.PLACE}") or "").splitlines()
+        known = lines(ostree.cat(current.repo, current.basis.checksum, f"/{debconf.PLACE}") or "")
         # Their values may be passwords: questions are named alone.
-        asked = [("answer", text.split()[1]) for text in wanted.answers.splitlines() if text not in known]
+        asked = [("answer", text.split()[1]) for text in lines(wanted.answers) if text not in known]
         old, new = _items(before, line), [*_items(after, words), *asked]
         divergence = Divergence(
             tuple(item for item in new if item not in old), tuple(item for item in old if item not in new)

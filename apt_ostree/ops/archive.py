@@ -15,6 +15,7 @@ from ..inputs import requests
 from ..system import commits, origin, sysroot
 from ..system.inventory import package_list
 from ..system.sysroot import Sysroot
+from ..text import lines
 from ..tools import apt_area, apt_failures, dpkg
 from .transaction import Settings
 
@@ -61,8 +62,8 @@ def search(settings: Settings, terms: Sequence[str]) -> list[Found]:
             raise UsageError("an empty search term would match everything", resolution="Give a word to search for.")
     with _archives(settings) as (run, standings):
         result = run("apt-cache", "search", "--", *terms)
-        lines = (line.partition(" - ") for line in result.stdout.splitlines())
-        return [Found(name, summary, standings.get(name, Standing())) for name, _, summary in sorted(lines)]
+        found = (line.partition(" - ") for line in lines(result.stdout))
+        return [Found(name, summary, standings.get(name, Standing())) for name, _, summary in sorted(found)]
 
 
 def show(settings: Settings, names: Sequence[str]) -> list[Shown]:

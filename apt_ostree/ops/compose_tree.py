@@ -29,6 +29,9 @@ from .transaction import require_root
 VARIANT = "apt"
 """The variant with apt, and nothing else beyond the essential packages: the manifest says the rest."""
 
+IDS = range(0xFFFFFFFF)
+"""Numbers of users and groups; the one above means "as it is" (chown(2))."""
+
 _LOCAL = "apt-ostree-debs"
 """A directory of the plain root, for the manifest's own packages while they are installed."""
 
@@ -246,13 +249,16 @@ def _make_parents(root: Tree, name: str) -> str:
 
 
 def _number(table: Mapping[str, Sequence[str]], name: str) -> int:
-    if (number := decimal(name)) is not None:
-        return number
-    if name not in table:
-        raise UsageError(f"the tree has no user or group {name}", "a file of the manifest names it as its owner")
-    number = decimal(table[name][2])
+    why = "a file of the manifest names it as its owner"
+    number = decimal(name)
     if number is None:
-        raise UsageError(f"{name} has no number in the tree", "a file of the manifest names it as its owner")
+        if name not in table:
+            raise UsageError(f"the tree has no user or group {name}", why)
+        number = decimal(table[name][2])
+        if number is None:
+            raise UsageError(f"{name} has no number in the tree", why)
+    if number not in IDS:
+        raise UsageError(f"{number} is not the number of a user or group", why)
     return number
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from ..errors import RemoteError, UsageError
 from ..model import CommitInfo
+from ..numbers import moment
 from ..system import commits, origin, remote
 from ..system.remote import Refspec
 from ..tools import ostree
@@ -167,5 +167,4 @@ def _local_history(current: Transaction, refspec: Refspec) -> Iterator[CommitInf
 
 def described(info: CommitInfo) -> str:
     """A base for people: its version, or the start of its checksum, and its time."""
-    moment = datetime.fromtimestamp(info.timestamp, UTC)
-    return f"{info.version or info.checksum[:12]} ({moment:%Y-%m-%d %H:%M} UTC)"
+    return f"{info.version or info.checksum[:12]} ({moment(info.timestamp)})"

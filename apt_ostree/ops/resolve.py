@@ -36,8 +36,9 @@ def prepare_apt(
                 current.reporter.step("Refreshed the package lists")
         except AptOstreeError as error:
             had = apt.have_lists(solver)
+            first = error.detail.partition("\n")[0]
             those = "with the lists fetched before" if had else "without them"
-            current.reporter.warn(f"{error.brief}; continuing {those} ({error.detail.splitlines()[0]})")
+            current.reporter.warn(f"{error.brief}; continuing {those} ({first})")
             return solver, None if had else error
     return solver, None
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..errors import TreeError
 from ..host.door import Tree
+from ..text import lines
 
 PLACE = "var/lib/apt-ostree/boots"
 """Below the stateroot."""
@@ -18,7 +19,7 @@ SIZE_MAX = 4 << 20
 
 def parse(text: str) -> Mapping[str, int]:
     """The boots of each deployment in such a note, by the deployment's id: a boot counts once, by its own."""
-    found = {tuple(words[:2]) for line in text.split("\n") if len(words := line.split()) >= 2}
+    found = {tuple(words[:2]) for line in lines(text) if len(words := line.split()) >= 2}
     return Counter(deployment for deployment, _ in found)
 
 

@@ -76,7 +76,7 @@ def _reorder(path: Path, index: int) -> None:
             f"its boot loader has its own menu ({', '.join(elsewhere)}), which only ostree can write",
             "Choose the other entry in the boot menu, or use an ostree with 'ostree admin set-default'.",
         )
-    now = int(os.readlink(loader).rpartition(".")[2])
+    now = _in_force(loader)
     other = 1 - now
     links = path / "ostree" / os.readlink(path / f"ostree/boot.{now}")
     fresh_links, fresh_loader = path / f"ostree/boot.{other}.0", path / f"boot/loader.{other}"
@@ -97,8 +97,7 @@ def _reorder(path: Path, index: int) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         # The links point upwards by a depth that both sets share.
         place.symlink_to((links / osname / kernel / serial).readlink())
-        text = entry.file.read_text(errors="surrogateescape")
-        text = re.sub(r"(?m)^version .*$", f"version {len(ordered) - position}", text)
+        text = re.sub(r"(?m)^version .*$", f"version {len(ordered) - position}", entry.text)
         text = re.sub(r"(?m)^(title .*\(ostree:(?:[^()]*:)?)\d+\)$", rf"\g<1>{position})", text)
         text = text.replace(
             f"ostree={entry.link}",
@@ -116,12 +115,25 @@ def _reorder(path: Path, index: int) -> None:
     sync_directory(path / "boot")
 
 
+def _in_force(loader: Path) -> int:
+    """The set of loader entries, 0 or 1, that a link to "loader.N" says is in force. Raises SysrootError."""
+    target = os.readlink(loader) if loader.is_symlink() else ""
+    if target not in {"loader.0", "loader.1"}:
+        raise SysrootError(
+            f"cannot tell which loader entries are in force: {loader} is not a link to loader.0 or loader.1",
+            f"it leads to '{target}'" if target else "",
+            "Choose the other entry in the boot menu, or use an ostree with 'ostree admin set-default'.",
+        )
+    return int(target[-1])
+
+
 def _menus(path: Path) -> list[str]:
     """The menus that ostree writes for boot loaders that do not read loader entries."""
     found = [place.name for place in (path / "boot/loader").iterdir() if place.name != "entries"]
     for menu in (path / "boot").glob("efi/EFI/*/grub.cfg"):
         if "ostree=/ostree/boot." in menu.read_text(errors="replace"):
             found.append(os.fspath(menu))
-    settings = origin.parse((path / "ostree/repo/config").read_text(), "the repository's configuration")
+    config = (path / "ostree/repo/config").read_text(errors="surrogateescape")
+    settings = origin.parse(config, "the repository's configuration")
     kind = settings.get("sysroot", {}).get("bootloader", "auto")
     return sorted([*found, kind] if kind in {"grub2", "zipl", "aboot"} else found)

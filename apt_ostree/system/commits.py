@@ -21,7 +21,13 @@ def base_of(repo: Path, deployment: Deployment) -> CommitInfo:
     info = commit_of(repo, deployment)
     if not metadata.is_layer(info):
         return info
-    base = ostree.commit_info(repo, info.parent) if info.parent else None
+    if info.parent is None:
+        raise SysrootError(
+            f"the commit of deployment {deployment.index} claims to be a layer, but has no base",
+            info.checksum,
+            "Deploy another commit (apt-ostree deploy, apt-ostree rebase).",
+        )
+    base = ostree.commit_info(repo, info.parent)
     if base is None:
         raise SysrootError(
             f"the base of deployment {deployment.index} is missing",

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeGuard
 
 from ..errors import LockedError
 from ..host import caller, lifetime
@@ -166,18 +167,26 @@ def parse(text: bytes) -> Holder:
         note = json.loads(text)
     except (ValueError, RecursionError):
         return Holder()
-    if not isinstance(note, dict) or not _is_number(note.get("pid")):
+    if not isinstance(note, dict) or not _is_pid(note.get("pid")):
         return Holder()
     command, worker = note.get("command"), note.get("worker")
+    process: tuple[int, int] | None = None
+    if isinstance(worker, list) and len(worker) == 2 and _is_pid(worker[0]) and _is_number(worker[1]):
+        process = (worker[0], worker[1])
     return Holder(
         note["pid"],
         str(note.get("started", "")),
         tuple(map(str, command)) if isinstance(command, list) else (),
         str(note.get("id", "")),
         note["ticks"] if _is_number(note.get("ticks")) else None,
-        (worker[0], worker[1]) if isinstance(worker, list) and list(map(_is_number, worker)) == [True] * 2 else None,
+        process,
     )
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+def _is_pid(value: object) -> TypeGuard[int]:
+    """True for what the kernel takes for a process: more is no pid_t."""
+    return _is_number(value) and value < 1 << 31
+
+
+def _is_number(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 63

@@ -206,13 +206,21 @@ def _items(info: CommitInfo, key: str) -> list[Any]:
 
 def _texts(info: CommitInfo, key: str) -> list[str]:
     items = _items(info, key)
-    if not all(isinstance(item, str) for item in items):
+    if not all(map(_is_text, items)):
         raise _damaged(info, key, "it does not hold strings")
     return items
 
 
+def _is_text(value: object) -> bool:
+    """True for a string that can be written: JSON may name halves of characters (surrogates) that no file can hold."""
+    try:
+        return isinstance(value, str) and value.encode(errors="surrogateescape") is not None
+    except UnicodeEncodeError:
+        return False
+
+
 def _package(info: CommitInfo, key: str, entry: object) -> Package:
-    if not (isinstance(entry, list) and len(entry) == 3 and all(isinstance(part, str) for part in entry)):
+    if not (isinstance(entry, list) and len(entry) == 3 and all(map(_is_text, entry))):
         raise _damaged(info, key, "it does not name packages by name, version and architecture")
     return Package(*entry)
 
@@ -223,7 +231,7 @@ def _solved(info: CommitInfo, entry: object) -> Solved:
     package = _package(info, LOCK, entry[:3])
     digest, size, installed, sources = *entry[3:6], entry[6] if len(entry) == 7 else ""
     # The digest names a directory of the package cache.
-    if not (isinstance(digest, str) and _DIGEST.fullmatch(digest) and isinstance(sources, str)):
+    if not (isinstance(digest, str) and _DIGEST.fullmatch(digest) and _is_text(sources)):
         raise _damaged(info, LOCK, "an entry has no digest")
     if not all(type(number) is int and 0 <= number < SIZE_MAX for number in (size, installed)):
         raise _damaged(info, LOCK, "an entry has no sizes")

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import SpaceError
+from ..host.door import Tree
 from ..host.files import write_atomically
 from ..model import Deployment
 from ..tools import ostree
@@ -120,8 +121,13 @@ def _kernel_size(repo: Path, commit: str, deployed: Sequence[Path]) -> int:
         if "vmlinuz" not in files:
             continue
         for tree in deployed:
-            place = tree / directory.path.lstrip("/")
-            if all((place / name).exists() and (place / name).samefile(file) for name, file in files.items()):
+            place = directory.path.lstrip("/")
+            if all(_is(Tree(tree).status(f"{place}/{name}"), file) for name, file in files.items()):
                 return 0
         return sum(file.stat().st_size for file in files.values())
     return 0
+
+
+def _is(status: os.stat_result | None, file: Path) -> bool:
+    """True for the status of the very same file: a checkout links the objects."""
+    return status is not None and os.path.samestat(status, file.stat())

@@ -6,6 +6,7 @@ command line prints no JSON before 2025.3.
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import re
 from dataclasses import dataclass, replace
@@ -16,10 +17,11 @@ from ..host.door import Tree
 from ..inputs import kargs
 from ..model import Deployment
 from ..numbers import decimal
+from ..text import lines
 from . import origin, staged
 
-_BOOT_LINK = re.compile(r"(?:^| )ostree=(/ostree/boot\.[01](?:\.[01])?/[^ /]+/[^ /]+/\d+)(?= |$)")
-_DEPLOYMENT = re.compile(r"ostree/deploy/(?P<os>[^/]+)/deploy/(?P<checksum>[0-9a-f]{64})\.(?P<serial>\d+)$")
+_BOOT_LINK = re.compile(r"(?:^| )ostree=(/ostree/boot\.[01](?:\.[01])?/[^ /]+/[^ /]+/[0-9]+)(?= |$)")
+_DEPLOYMENT = re.compile(r"ostree/deploy/(?P<os>[^/]+)/deploy/(?P<checksum>[0-9a-f]{64})\.(?P<serial>[0-9]{1,9})$")
 _REPAIR_ENTRY = (
     "ostree itself does not work until this is repaired. Write the entry again, following the other entries "
     "in /boot/loader/entries, with a path in /ostree/boot.*; or remove it: its deployment is then forgotten."
@@ -30,6 +32,9 @@ _REPAIR_ORIGIN = (
     "Repair the file; that of another deployment shows its form. 'apt-ostree rollback' works as it is. With an empty "
     "file, ostree works again, too, but the requests are lost."
 )
+
+_ENTRY_MAX = 1 << 20
+"""Bytes of a loader entry; the kernel takes some thousand of its options."""
 
 _ORIGIN_MAX = 1 << 20
 """Bytes of an origin; one with thousands of requests has some ten thousand."""
@@ -142,7 +147,7 @@ def _same(one: Path, other: Path) -> bool:
 def parse_entry(text: str) -> dict[str, str]:
     """The keys of a loader entry (Boot Loader Specification, type 1)."""
     found: dict[str, str] = {}
-    for line in text.splitlines():
+    for line in lines(text):
         key, _, value = line.strip().partition(" ")
         if key and not key.startswith("#"):
             found[key] = value.strip()
@@ -153,7 +158,7 @@ def parse_entry(text: str) -> dict[str, str]:
 class Entry:
     """A loader entry; ``link`` is its /ostree/boot.N/OS/KERNEL/SERIAL, where the kernel is a checksum."""
 
-    file: Path
+    text: str
     version: int
     link: str
     options: str
@@ -167,15 +172,22 @@ class Entry:
 def entries(path: Path) -> list[Entry]:
     """The loader entries in boot order. Raises SysrootError for one that cannot be read."""
     found = []
-    for file in (path / "boot/loader/entries").glob("ostree-*.conf"):
-        entry = parse_entry(file.read_text(errors="surrogateescape"))
+    boot = Tree(path / "boot")
+    # ostree makes "loader" a link to the set that is in force.
+    place = boot.find("loader/entries") or ""
+    for name in fnmatch.filter(boot.names(place) if place else [], "ostree-*.conf"):
+        file = path / "boot/loader/entries" / name
+        text = boot.text(f"{place}/{name}", limit=_ENTRY_MAX)
+        if text is None:
+            raise SysrootError(f"cannot read {file}", "it is not a file", _REPAIR_ENTRY)
+        entry = parse_entry(text)
         match = _BOOT_LINK.search(entry.get("options", ""))
         if match is None:
             raise SysrootError(f"cannot read {file}", "its options do not name a deployment (ostree=)", _REPAIR_ENTRY)
         version = decimal(entry.get("version", ""))
         if version is None:
             raise SysrootError(f"cannot read {file}", "it does not have a version number", _REPAIR_ENTRY)
-        found.append(Entry(file, version, match[1], entry["options"]))
+        found.append(Entry(text, version, match[1], entry["options"]))
     return sorted(found, key=lambda entry: (entry.version, entry.link), reverse=True)
 
 

@@ -17,6 +17,7 @@ from ..host import proc
 from ..host.files import check_space
 from ..model import Package, Round, Solved
 from ..numbers import decimal
+from ..text import lines
 from . import apt_failures, dpkg
 from .apt_area import Apt, write
 
@@ -63,7 +64,7 @@ def host_sources() -> list[dict[str, str]]:
     form = "$(SITE)\t$(REPO_URI)\t$(RELEASE)\t$(SUITE)\t$(CODENAME)\t$(ORIGIN)\t$(SIGNED_BY)"
     result = proc.run(["apt-get", "indextargets", "--format", form, "Created-By: Packages"])
     keys = ("site", "uri", "release", "suite", "codename", "origin", "signed-by")
-    return [dict(zip(keys, line.split("\t"), strict=False)) for line in result.stdout.splitlines()]
+    return [dict(zip(keys, line.split("\t"), strict=False)) for line in lines(result.stdout)]
 
 
 def refresh(apt: Apt, *, force: bool = False) -> bool:
@@ -154,7 +155,7 @@ def parse_simulation(text: str) -> list[Action]:
     """The steps that ``apt-get --simulate`` prints, in its order."""
     actions = []
     chosen: dict[str, str] = {}
-    for line in text.splitlines():
+    for line in lines(text):
         if match := _ACTION.match(line):
             actions.append(
                 Action(
@@ -217,7 +218,7 @@ def from_security(apt: Apt, packages: Iterable[Package]) -> set[Package]:
     result = apt.run("apt-cache", "madison", "--", *sorted({name for name, _ in wanted}), check=False)
     return {
         wanted[key]
-        for line in result.stdout.splitlines()
+        for line in lines(result.stdout)
         if len(parts := [part.strip() for part in line.split("|")]) == 3
         and (key := (parts[0], parts[1])) in wanted
         and re.search(r"-security/", parts[2])

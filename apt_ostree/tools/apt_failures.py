@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ..errors import ResolveError, UnavailableError
 from ..host import proc
+from ..text import lines
 from . import dpkg
 from .apt_area import Apt
 
@@ -26,9 +27,10 @@ def suggestion(known: Sequence[str], name: str) -> str:
 
 def said(result: proc.Result) -> str:
     """The errors that apt printed, each once; its warnings where it printed no error."""
-    lines = [line[3:] for line in result.stderr.splitlines() if line.startswith(("E: ", "W: "))]
-    errors = [line[3:] for line in result.stderr.splitlines() if line.startswith("E: ")]
-    return "\n".join(dict.fromkeys(errors or lines))
+    printed = lines(result.stderr)
+    both = [line[3:] for line in printed if line.startswith(("E: ", "W: "))]
+    errors = [line[3:] for line in printed if line.startswith("E: ")]
+    return "\n".join(dict.fromkeys(errors or both))
 
 
 def explain_failure(apt: Apt, failed: proc.Result, blamed: Sequence[str]) -> ResolveError:
@@ -106,7 +108,7 @@ class Unmet:
 def unmet(failed: proc.Result) -> list[Unmet]:
     """The version conflicts and missing packages in what ``apt-get install`` prints when it finds no solution."""
     found, package = [], ""
-    for line in failed.stdout.splitlines():
+    for line in lines(failed.stdout):
         if match := _UNMET.match(line):
             package = match["package"] or package
             found.append(Unmet(package, match["dependency"], match["found"]))

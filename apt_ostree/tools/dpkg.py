@@ -17,6 +17,7 @@ from ..host import proc
 from ..host.door import Tree
 from ..model import Package
 from ..numbers import decimal
+from ..text import lines
 
 DATABASES = ("usr/lib/sysimage/dpkg", "usr/share/dpkg/database", "var/lib/dpkg")
 """Directories in which a tree may keep its dpkg database, relative to its root; the first is ours."""
@@ -147,8 +148,7 @@ def identity(fields: Mapping[str, str]) -> Package:
 
 def file_list(tree: Path, package: Package) -> list[str]:
     """The paths a package owns, as its .list file names them; empty when the database has none."""
-    text = _info(Tree(tree), package, "list")
-    return text.removesuffix("\n").split("\n") if text else []
+    return lines(_info(Tree(tree), package, "list") or "")
 
 
 def diverted(tree: Path) -> set[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..host import proc
 from ..model import Package
+from ..text import lines
 from ..tools import dpkg, ostree
 
 DOC = "/usr/share/doc"
@@ -46,15 +47,15 @@ class News:
 
 def parse(text: str) -> Iterator[Release]:
     """The entries of a changelog, in its order; what stands before the first is not one."""
-    version, lines = "", list[str]()
-    for line in [*text.splitlines(), None]:
+    version, found = "", list[str]()
+    for line in [*lines(text), None]:
         match = _HEADER.fullmatch(line) if line is not None else None
         if version and (match is not None or line is None):
-            yield Release(version, "\n".join(lines).strip())
+            yield Release(version, "\n".join(found).strip())
         if match is not None:
-            version, lines = match["version"], []
+            version, found = match["version"], []
         if line is not None:
-            lines.append(line.rstrip())
+            found.append(line.rstrip())
 
 
 def newer(text: str, than: str) -> tuple[Release, ...]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ..numbers import decimal
+from ..text import lines
 
 LISTS = ("subuid", "subgid")
 FIRST = 100000
@@ -34,7 +35,7 @@ class Range(NamedTuple):
 def parse(text: str) -> list[Range]:
     """The lines of such a list; those of another form are left out."""
     found = []
-    for line in text.splitlines():
+    for line in lines(text):
         words = line.split(":")
         if len(words) == 3 and (start := decimal(words[1])) is not None and (size := decimal(words[2])) is not None:
             found.append(Range(words[0], start, size))
@@ -58,9 +59,9 @@ def allot(text: str, base: str, reserved: str) -> str:
         # Behind the last of all, there is room.
         allotted.append(next(range_ for range_ in candidates if not range_.overlaps(taken)))
     moved = dict(zip(new, allotted, strict=True))
-    lines = []
-    for line in text.splitlines():
+    fresh = []
+    for line in lines(text):
         made_there = next(iter(parse(line)), None)
         there = moved.get(made_there) if made_there else None
-        lines.append(":".join(map(str, there)) if there else line)
-    return "".join(f"{line}\n" for line in lines)
+        fresh.append(":".join(map(str, there)) if there else line)
+    return "".join(f"{line}\n" for line in fresh)

@@ -18,6 +18,7 @@ from ..errors import TreeError
 from ..host import acl
 from ..host.door import Tree
 from ..numbers import decimal
+from ..text import lines
 
 SYSUSERS = "usr/lib/sysusers.d"
 
@@ -45,8 +46,8 @@ def parse(passwd: str, group: str) -> Accounts:
     """Read the two files' texts; lines with too few fields are left out, as getpwnam(3) does."""
 
     def table(text: str, fields: int) -> dict[str, list[str]]:
-        lines = (line.split(":") for line in text.splitlines())
-        return {words[0]: words for words in lines if len(words) >= fields and words[0]}
+        found = (line.split(":") for line in lines(text))
+        return {words[0]: words for words in found if len(words) >= fields and words[0]}
 
     return Accounts(table(passwd, 7), table(group, 4))
 
@@ -100,7 +101,7 @@ def numbers(accounts: Accounts) -> Numbers:
 def read_record(root: Path) -> Numbers:
     """Read what a machine remembers below ``root``, which holds its /var; lines of another form are left out."""
     found: dict[str, dict[str, int]] = {"u": {}, "g": {}}
-    for line in read_list(root, RECORD).splitlines():
+    for line in lines(read_list(root, RECORD)):
         words = line.split(" ")
         if len(words) != 3 or words[0] not in found:
             continue
@@ -195,14 +196,14 @@ def renumber_group(text: str, moves: Moves) -> str:
 
 
 def _renumber_fields(text: str, fields: Mapping[int, Mapping[int, int]]) -> str:
-    lines = []
-    for line in text.splitlines():
+    fresh = []
+    for line in lines(text):
         words = line.split(":")
         for number, moves in fields.items():
             if len(words) > number and (old := decimal(words[number])) is not None:
                 words[number] = str(moves.get(old, words[number]))
-        lines.append(":".join(words))
-    return "".join(f"{line}\n" for line in lines)
+        fresh.append(":".join(words))
+    return "".join(f"{line}\n" for line in fresh)
 
 
 def renumber_files(top: Path, moves: Moves) -> None:
@@ -277,11 +278,11 @@ def date_shadow(shadow: str, base: str, day: int) -> str:
 
     useradd writes today's, and the same layer made tomorrow would be another.
     """
-    known = {line.split(":", 1)[0] for line in base.splitlines()}
-    lines = []
-    for line in shadow.splitlines():
+    known = {line.split(":", 1)[0] for line in lines(base)}
+    fresh = []
+    for line in lines(shadow):
         words = line.split(":")
         if len(words) >= 3 and words[0] not in known and decimal(words[2]) is not None:
             words[2] = str(day)
-        lines.append(":".join(words))
-    return "".join(f"{line}\n" for line in lines)
+        fresh.append(":".join(words))
+    return "".join(f"{line}\n" for line in fresh)

@@ -84,6 +84,34 @@ def test_a_boot_loader_with_a_menu_of_its_own_is_left_alone(tmp_path: Path, menu
     assert [d.checksum[0] for d in load(fake.path).deployments] == ["a", "b"]
 
 
+@pytest.mark.parametrize("target", ["loader.x", "elsewhere/loader.1", "loader.2", "loader.\u0661", None])
+def test_where_it_cannot_be_told_which_entries_are_in_force_nothing_is_reordered(
+    tmp_path: Path, target: str | None
+) -> None:
+    fake = Fake(tmp_path / "sysroot")
+    fake.deploy("a" * 64, "2")
+    fake.deploy("b" * 64, "1")
+    loader = fake.path / "boot/loader"
+    if target is None:
+        loader.unlink()
+        (fake.path / "boot/loader.1").rename(loader)
+    else:
+        loader.unlink()
+        (fake.path / "boot/loader.1").rename(fake.path / "boot/moved")
+        loader.symlink_to(target)
+        (fake.path / "boot" / target).parent.mkdir(exist_ok=True)
+        (fake.path / "boot/moved").rename(fake.path / "boot" / target)
+    with pytest.raises(SysrootError, match="cannot tell which loader entries are in force"):
+        bootloader._reorder(fake.path, 1)
+    assert [d.checksum[0] for d in load(fake.path).deployments] == ["a", "b"]
+
+
+def test_a_repositorys_configuration_may_hold_any_bytes(tmp_path: Path) -> None:
+    fake = Fake(tmp_path / "sysroot")
+    (fake.path / "ostree/repo/config").write_bytes(b"[core]\n# caf\xe9\n")
+    assert bootloader._menus(fake.path) == []
+
+
 def test_what_an_older_ostree_is_spared_it_clears_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = Fake(tmp_path / "sysroot")
     fake.deploy("a" * 64, "2")

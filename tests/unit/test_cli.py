@@ -518,11 +518,6 @@ def test_size(count: int, text: str) -> None:
     assert layout.size(count) == text
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0, "1970-01-01 00:00 UTC"), (1_700_000_000, "2023-11-14 22:13 UTC")])
-def test_moment_is_in_utc(seconds: int, text: str) -> None:
-    assert layout.moment(seconds) == text
-
-
 A, B = "a" * 64, "b" * 64
 JQ, AGENT = Package("jq", "1.7.1-6", "amd64"), Package("agent", "1:2", "all")
 LOCAL = LocalPackage("c" * 64, AGENT)

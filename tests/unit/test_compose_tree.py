@@ -153,6 +153,14 @@ def test_an_owner_is_a_number_or_an_account_of_the_tree(name: str, number: int) 
     assert compose_tree._number(table, name) == number
 
 
+@pytest.mark.parametrize("number", ["4294967295", "9" * 19])
+def test_an_owner_that_no_file_can_have_is_refused(number: str) -> None:
+    with pytest.raises(UsageError, match="is not the number of a user or group"):
+        compose_tree._number({}, number)
+    with pytest.raises(UsageError, match="is not the number of a user or group"):
+        compose_tree._number({"me": ["me", "x", number]}, "me")
+
+
 def test_an_owner_that_the_tree_does_not_have_is_refused() -> None:
     with pytest.raises(UsageError, match="no user or group nobody-here"):
         compose_tree._number({}, "nobody-here")

@@ -99,7 +99,23 @@ def test_a_command_that_waits_for_nobody_fails_soon(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [b"", b"\0" * 10, b"{", b"[]", b'"x"', b"{}", b'{"pid": "7"}', b'{"pid": -1}', b'{"pid": true}', b"[" * 100_000],
+    [
+        b"",
+        b"\0" * 10,
+        b"{",
+        b"[]",
+        b'"x"',
+        b"{}",
+        b'{"pid": "7"}',
+        b'{"pid": -1}',
+        b'{"pid": true}',
+        b"[" * 100_000,
+        b'{"pid": 2147483648}',
+        b'{"pid": Infinity}',
+        b'{"pid": 1e999}',
+        b'{"pid": 7.0}',
+        b'{"pid": null}',
+    ],
 )
 def test_a_note_that_makes_no_sense_names_nobody(text: bytes) -> None:
     assert parse(text) == Holder()
@@ -108,6 +124,11 @@ def test_a_note_that_makes_no_sense_names_nobody(text: bytes) -> None:
 
 def test_of_a_later_note_what_is_known_is_read() -> None:
     assert parse(b'{"pid": 7, "command": "x", "ticks": "y", "more": 1}') == Holder(7)
+
+
+@pytest.mark.parametrize("worker", ["[]", "[1]", "[1, 2, 3]", "[2147483648, 2]", "[true, 2]", '{"0": 1}', "[1, 1e9]"])
+def test_a_worker_that_is_none_is_not_waited_for(worker: str) -> None:
+    assert parse(f'{{"pid": 7, "ticks": 9223372036854775808, "worker": {worker}}}'.encode()) == Holder(7)
 
 
 def test_a_process_has_a_time_of_its_own(tmp_path: Path) -> None:

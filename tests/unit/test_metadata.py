@@ -175,3 +175,13 @@ def test_a_version_that_is_not_a_line_never_gets_into_a_loader_entry(text: str) 
 @pytest.mark.parametrize("text", ["", "13.20260101.0", "with a blank"])
 def test_any_line_is_a_version(text: str) -> None:
     assert metadata.version(CommitInfo("c" * 64, None, 0, "", {"version": text})) == text
+
+
+@pytest.mark.parametrize("half", ["\\ud800", "\\udfff\\ud800"])
+def test_text_that_no_file_can_hold_is_damage(half: str) -> None:
+    with pytest.raises(ToolError, match="has damaged metadata"):
+        metadata.packages(commit(pkglist=f'[["{half}", "1", "all"]]'))
+    with pytest.raises(ToolError, match="has damaged metadata"):
+        metadata.requests(commit(packages=f'["{half}"]'))
+    with pytest.raises(ToolError, match="has damaged metadata"):
+        metadata.lock(commit(lock=f'[["a", "1", "all", "ab", 7, 1, "{half}"]]'))

@@ -38,6 +38,12 @@ def test_any_local_package_survives_its_text(name: str, version: str, architectu
     assert LocalPackage.parse(str(local)) == local
 
 
+@pytest.mark.parametrize("digest", ["", "..", "../../x", "/etc", "AB", "g", "a" * 65, "a\n"])
+def test_a_local_package_is_found_by_a_digest_and_by_no_path(digest: str) -> None:
+    with pytest.raises(ValueError, match="is not a digest"):
+        LocalPackage.parse(f"{digest}:jq_1_all")
+
+
 @pytest.mark.parametrize("text", ["", "jq", "jq_1_amd64", f"{SHA256}:jq", f"{SHA256}:jq_1", f"{SHA256}:jq_1_all_x"])
 def test_a_local_package_of_another_form_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="unpack"):

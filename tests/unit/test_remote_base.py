@@ -101,3 +101,8 @@ def test_a_revision_that_is_not_there_is_an_error_with_those_that_are(count: int
     with pytest.raises(RemoteError) as caught:
         remote_base.in_history(Revision.of("14"), [commit("a", f"13.{n}") for n in range(count)], REF)
     assert (caught.value.brief, caught.value.detail) == ("14 is not in the history of debian:debian/13", known)
+
+
+def test_a_base_of_the_year_10000_is_told_by_its_seconds() -> None:
+    """Anybody can make a commit of any time."""
+    assert remote_base.described(commit("a", "13.2", 253_402_300_800)) == "13.2 (253402300800 s after 1970)"

@@ -200,5 +200,8 @@ def test_the_size_of_a_kernel_is_that_of_its_files_unless_a_deployment_has_the_s
         assert retention._kernel_size(tmp_path, "n" * 64, [tree]) == 300
         (tree / version.lstrip("/") / name).hardlink_to(ostree.object_path(tmp_path, letter * 64))
     assert retention._kernel_size(tmp_path, "n" * 64, [tree]) == 0
+    (tree / version.lstrip("/")).rename(tmp_path / "host")
+    (tree / version.lstrip("/")).symlink_to(tmp_path / "host")
+    assert retention._kernel_size(tmp_path, "n" * 64, [tree]) == 300
     listings.clear()
     assert retention._kernel_size(tmp_path, "n" * 64, []) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +37,10 @@ initrd /ostree/debian-{}/initramfs-6.12.img
 )
 def test_parse_entry(text: str, expected: dict[str, str]) -> None:
     assert parse_entry(text) == expected
+
+
+def test_only_a_newline_ends_a_line_of_an_entry() -> None:
+    assert parse_entry("options a\x0cversion 9\nversion 1\n") == {"options": "a\x0cversion 9", "version": "1"}
 
 
 def test_parse_entry_reads_what_ostree_writes() -> None:
@@ -146,6 +151,25 @@ def test_an_entry_that_cannot_be_read_is_named(fake: Fake, text: str, detail: st
         load(fake.path)
     assert caught.value.brief == f"cannot read {fake.path}/boot/loader/entries/ostree-1-debian.conf"
     assert caught.value.detail == detail
+
+
+@pytest.mark.parametrize("damage", ["pipe", "directory", "link"])
+def test_an_entry_that_is_not_a_file_is_named_and_not_waited_for(fake: Fake, tmp_path: Path, damage: str) -> None:
+    fake.deploy(A, "1")
+    place = fake.path / "boot/loader.1/entries/ostree-1-debian.conf"
+    host = place.rename(fake.path / "host")
+    if damage == "pipe":
+        os.mkfifo(place)
+    elif damage == "directory":
+        place.mkdir()
+    else:
+        place.symlink_to(host)
+    with pytest.raises(SysrootError) as caught:
+        load(fake.path)
+    assert (caught.value.brief, caught.value.detail) == (
+        f"cannot read {fake.path}/boot/loader/entries/ostree-1-debian.conf",
+        "it is not a file",
+    )
 
 
 @pytest.mark.parametrize("damage", ["no link", "no directory", "elsewhere"])
