@@ -134,7 +134,8 @@ def _work_parent(repo: Path) -> Path:
     parent = repo / "extensions/apt-ostree"
     parent.mkdir(parents=True, exist_ok=True)
     for left in parent.glob("compose-[0-9]*"):
-        if lifetime.start_ticks(int(left.name.removeprefix("compose-"))) is None:
+        owner = decimal(left.name.removeprefix("compose-"))
+        if owner is None or lifetime.start_ticks(owner) is None:
             remove_tree(left)
     return parent
 

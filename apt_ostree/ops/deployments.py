@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import SysrootError, ToolError
+from ..errors import SysrootError, ToolError, TreeError
+from ..host.door import Tree
 from ..host.files import remove_tree
 from ..layering import cache
 from ..model import Deployment
@@ -228,5 +229,9 @@ def _going(current: tx.Transaction, parts: Parts) -> list[Deployment]:
 
 def _size(places: Sequence[Path]) -> int:
     """Bytes on disk; what is linked into the repository as well would not be freed."""
-    files = [file for place in places for file in (place, *place.rglob("*"))]
-    return sum(status.st_blocks * 512 for file in files if (status := file.lstat()).st_nlink == 1)
+    found = [place.lstat() for place in places]
+    # What lies deeper than a path can name is not counted, and is removed as well.
+    with contextlib.suppress(TreeError):
+        for place in places:
+            found += (entry.status for entry in Tree(place).walk())
+    return sum(status.st_blocks * 512 for status in found if status.st_nlink == 1)

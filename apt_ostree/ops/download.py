@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from ..errors import AptOstreeError
+from ..host.door import Tree
 from ..layering.cache import Cached
 from ..layering.importing import import_deb
 from ..model import Solved
@@ -24,23 +25,25 @@ def fetch(current: Transaction, solver: Apt, missing: Sequence[Solved]) -> dict[
         return {}
     size = sum(solved.size for solved in missing) / 1e6
     current.reporter.step(f"Downloading and importing {len(missing)} packages ({size:.1f} MB)")
-    archives = solver.area / "archives"
+    # A directory of the fetcher's: what it put in the place of a file is looked at, and goes, as it is.
+    archives = Tree(solver.area / "archives")
     found: dict[str, Cached] = {}
 
     def importing(unpacker: Unpacker, solved: Solved) -> Cached:
-        file = archives / apt.archive_name(solved.package)
+        name = apt.archive_name(solved.package)
+        file = archives.top / name
         try:
             return import_deb(current.repo, current.area, unpacker, file, solved, again=True)
         except AptOstreeError:
             # A damaged download would be taken for the package again and again.
-            file.unlink(missing_ok=True)
+            archives.remove(name)
             apt.download(solver, [solved.package])
             return import_deb(current.repo, current.area, unpacker, file, solved, again=True)
         finally:
-            file.unlink(missing_ok=True)
+            archives.remove(name)
 
     def batch(packages: Sequence[Solved]) -> list[Solved]:
-        wanted = [s for s in packages if not (archives / apt.archive_name(s.package)).is_file()]
+        wanted = [s for s in packages if not archives.has_file(apt.archive_name(s.package))]
         if wanted:
             apt.download(solver, [s.package for s in wanted])
         return list(packages)

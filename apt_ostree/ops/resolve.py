@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..errors import AptOstreeError, PackageError, ResolveError, UnavailableError
 from ..host import proc
+from ..host.door import Tree
 from ..inputs import requests
 from ..layering import cache
 from ..layering.base import BaseTree
@@ -26,8 +27,9 @@ def prepare_apt(
     ``force`` fetches the lists even if they are fresh. An archive that cannot be reached stops nothing that does not
     need it: where there are no earlier lists, the error is returned, for the case that resolving then fails.
     """
-    etc = current.sysroot.path / current.merge.path / "etc"
-    target = apt_area.Target(base.path, etc if etc.is_dir() else base.path / "usr/etc", base.architectures)
+    merge = current.sysroot.path / current.merge.path
+    etc = merge / "etc" if Tree(merge).has_directory("etc") else base.path / "usr/etc"
+    target = apt_area.Target(base.path, etc, base.architectures)
     # apt's area shows at RUN in this namespace: a path that its unprivileged user can reach.
     solver = apt_area.prepare(tx.RUN, target, base.checksum, after.recommends)
     if not cache_only:

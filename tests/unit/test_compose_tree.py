@@ -228,3 +228,11 @@ def test_metadata_of_the_command_line_wins_over_the_manifests(tmp_path: Path, mo
     repository.compose(tmp_path, metadata={"own": "command"})
     found = repository.said.metadata
     assert found["own"] == "command"
+
+
+def test_what_is_not_a_killed_runs_directory_is_swept_too(tmp_path: Path) -> None:
+    parent = tmp_path / "extensions/apt-ostree"
+    for name in ("compose-1x", f"compose-{'9' * 30}", f"compose-{os.getpid()}"):
+        (parent / name).mkdir(parents=True)
+    assert compose_tree._work_parent(tmp_path) == parent
+    assert [place.name for place in parent.iterdir()] == [f"compose-{os.getpid()}"]

@@ -11,11 +11,12 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "apt_ostree"
 
-HELD = ("tree",)
+HELD = ("inputs", "ops", "sandbox", "system", "tools", "tree")
 """The folders whose modules are held to it."""
 
-NOT_HELD = ("cli", "host", "inputs", "layering", "ops", "sandbox", "system", "tools")
-"""Those that are not, or not yet: they also have paths of our own, such as the work area's and the user's files."""
+NOT_HELD = ("cli", "host", "layering")
+"""Those that are not: what a person types and reads; the door itself and what it is made of; and the work area's
+layers, or not yet."""
 
 ALLOWED = {
     # The directory itself is ours: beside the tree, in the work area.
@@ -25,7 +26,102 @@ ALLOWED = {
     "tree.units": {"data / name.read_text"},
     # An object of the repository, which has its checksum's name.
     "tree.changelog": {"gzip.open"},
-}
+    #
+    # What libostree writes and reads by the same names, following its own links, in a sysroot that is root's: boot
+    # links and loader entries, deployments' directories, the repository's configuration and refs, notes in /run.
+    "system.bootloader": {
+        "fresh_links.mkdir", "fresh_loader / 'entries' / name.write_text", "fresh_loader / 'entries'.mkdir",
+        "from host.files import", "links / osname / kernel / serial.readlink", "loader.is_symlink", "menu.read_text",
+        "os.open", "os.readlink", "path / 'boot'.glob", "path / 'boot/loader'.iterdir",
+        "path / 'ostree/repo/config'.read_text", "path / f'ostree/boot.{other}'.symlink_to", "place.parent.mkdir",
+        "place.symlink_to", "swap.rename", "swap.symlink_to",
+    },
+    "system.sysroot": {
+        "one.exists", "one.samefile", "other.exists", "os.path.realpath", "path / 'ostree/repo/config'.is_file",
+        "path / match[0].is_dir", "path.exists", "path.is_dir", "place.is_dir",
+        "self.path / 'ostree/deploy' / name.is_dir", "self.path / 'ostree/deploy'.glob", "staged.BOOTED.exists",
+        "target.is_dir", "target.stat",
+    },
+    "system.staged": {
+        "lock.exists", "lock.unlink", "note.read_bytes", "root.stat", "states / name / f'unlocked-{kind}'.exists",
+    },
+    # Of the rest: origins beside the deployments, written whole; the object that a kernel in /boot is compared with.
+    "system.retention": {
+        "boot.glob", "file.stat", "from host.files import", "os.statvfs", "path / 'boot'.stat", "path / 'ostree'.stat",
+    },
+    "system.remote": {
+        "child / 'config'.read_text", "child / 'config'.write_text", "file.read_text", "from host.files import",
+        "path.is_file", "top.rglob",
+    },
+    "tools.ostree": {
+        "path.is_file", "path.read_text", "repo / 'objects' / checksum[:2] / f'{checksum[2:]}.commit'.exists",
+        "repo / 'refs/heads' / name.read_text", "repo / 'state' / f'{checksum}.commitpartial'.exists", "repo.mkdir",
+        "top / prefix.rglob",
+    },
+    # The lock's two files, root's beside the repository, opened without following a link.
+    "system.lock": {"locked_file(path).open", "os.open", "path.open"},
+    # The work area, which a transaction makes through the door and closes to others before it uses it
+    # (recovery.prepare_area): scratch files, downloads, caches, the mark of unsynced objects.
+    "system.publication": {
+        "before.unsynced.unlink", "from host.files import", "overlay.stat", "overlay.unlink", "text.unlink",
+    },
+    "ops.archive": {"lists.glob", "tempfile.TemporaryDirectory"},
+    "ops.build": {"from host.files import", "work.mkdir"},
+    "ops.deployments": {
+        "(place := (area / 'apt' / name)).exists", "area / 'base'.iterdir", "from host.files import", "place.lstat",
+    },
+    "ops.layer": {"from host.files import"},
+    # Also the stateroots' names, and what a killed writer left beside an origin.
+    "ops.recovery": {
+        "Path('/proc/sys/kernel/random/boot_id').read_text", "directory.is_dir", "directory.iterdir",
+        "from host.files import", "loaded.area / 'pkgs'.iterdir", "loaded.path / 'ostree/deploy'.iterdir",
+        "loaded.path.glob", "loaded.unsynced.exists", "loaded.unsynced.read_text", "loaded.unsynced.unlink",
+    },
+    "ops.transaction": {
+        "RUN.mkdir", "from host.files import", "loaded.unsynced.exists", "loaded.unsynced.unlink",
+    },
+    "ops.query": {"path / 'ostree/deploy'.iterdir", "place.parent.mkdir", "tempfile.TemporaryDirectory"},
+    "tools.apt": {"area / STAMP.open", "from host.files import"},
+    # The copies in apt's own area; what may be the fetcher's there is opened without following a link.
+    "tools.apt_area": {
+        "_METHODS_PLACE.glob", "area / 'cache' / cache_key.mkdir", "area / 'cache'.iterdir",
+        "etc / 'sources.list.d'.chmod", "etc / name.mkdir", "etc.chmod", "etc.glob", "from host.files import",
+        "key.read_bytes", "os.open", "path.is_symlink", "path.mkdir", "path.parent.mkdir", "path.unlink",
+        "shutil.chown", "stale.is_dir",
+    },
+    "tools.mmdebstrap": {"listing.write_text"},
+    # Archives that the reader without rights has written again, and the one that is made of them.
+    "tools.deb": {"tarfile.open", "target.open"},
+    "sandbox.unpacking": {
+        "tarfile.open",
+        # The Python of this machine, which the reader runs with, and our own program.
+        "os.path.isdir", "os.path.islink", "os.path.realpath", "os.readlink",
+        "resources.files('apt_ostree') / 'sandbox/reader.py'.read_text",
+    },
+    # The reader itself: it has no rights, and the archive is an open file.
+    "sandbox.reader": {"tarfile.open"},
+    # This machine's /proc.
+    "sandbox.bwrap": {"_PROC / name.exists", "_PROC / name.is_dir", "entry.is_file", "entry.stat", "os.scandir"},
+    "sandbox.guard": {"Path('/proc/meminfo').read_text", "os.listdir", "os.stat", "os.statvfs"},
+    # Files that the user named on the command line, or that the manifest names: with the rights of who asks.
+    "inputs.debconf": {"path.read_bytes"},
+    "inputs.tables": {"self.path.read_bytes"},
+    "ops.intents": {"file.is_file", "requests.is_file"},
+    "ops.remotes": {"self.gpg_key.is_file"},
+    "ops.kernel_args": {
+        "PROC_CMDLINE.read_text", "file.read_text", "file.write_text", "tempfile.TemporaryDirectory",
+    },
+    "ops.compose_sysroot": {
+        "deployment.is_dir", "from host.files import", "path.exists", "path.glob", "path.is_dir", "path.iterdir",
+        "path.mkdir", "repo / 'config'.is_file",
+    },
+    "ops.compose_tree": {
+        "file.open", "file.source.read_bytes", "from host.files import", "log.unlink",
+        "options.commitid_file.write_text", "parent.glob", "parent.mkdir", "tempfile.TemporaryDirectory",
+    },
+    # Opens a process (pidfd_open(2)), not a file.
+    "ops.history": {"found.open"},
+}  # fmt: skip
 """Calls that name no path in such a tree, by module."""
 
 OS = frozenset((
