@@ -33,7 +33,8 @@ TEMPORARY := $(shell [ "$$(df --output=avail -k /dev/shm 2>/dev/null | tail -n 1
 	&& echo /dev/shm || echo /var/tmp)
 
 .PHONY: help setup demo lint check check-unit mutants test test-unit test-integration test-integration-all \
-	test-faults test-faults-all test-fidelity test-fidelity-all test-vm test-release fuzz torture fidelity fidelity-crowd shuffle manual binary clean
+	test-faults test-faults-all test-fidelity test-vm test-release fuzz torture fidelity fidelity-crowd shuffle \
+	manual binary clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.* ## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r target text; do \
@@ -88,15 +89,12 @@ test-integration-all: ## The integration tests with the slow ones, which CI leav
 test-faults-all: ## The faults with the slow ones
 	@$(MAKE) --no-print-directory test-faults CHOSEN=
 
-test-fidelity-all: ## The comparisons with the slow ones
-	@$(MAKE) --no-print-directory test-fidelity CHOSEN=
-
 INSTANTS ?= 2000
 torture: setup $(BINARY) ## Kill INSTANTS=2000 installs at random, and other commands; takes hours
 	$(BIN)/python -m tests.faults --instants $(INSTANTS) $(if $(SEED),--seed $(SEED)) --place $(TEMPORARY)
 
 test-fidelity: setup $(BINARY) ## Compare layers of seven packages with what apt-get makes
-	$(BIN)/pytest -n auto --dist loadfile $(CHOSEN) tests/fidelity
+	$(BIN)/pytest -n auto --dist loadfile tests/fidelity
 
 # Each with a virtual machine of one processor, which emulation keeps busy; it has 1.5 GB of memory and its disk there.
 MACHINES := $(shell awk '/^MemAvailable/ {print ($$2 > 8000000) ? 2 : 1}' /proc/meminfo)

@@ -30,6 +30,8 @@ def base_version(system: System, index: int = 0) -> str:
     return str(system.run("status", "--json").document["deployments"][index]["version"])
 
 
+# Each step has its own test; this has them one after the other.
+@pytest.mark.slow
 def test_a_machine_walks_from_base_to_base_and_back(sysroot: System, served: Served, tmp_path: Path) -> None:
     system = sysroot
     first = served.publish("13.1")
