@@ -20,14 +20,15 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import TreeError
 from . import files, mounts
+from .entries import Directory, Entry, Listed
 from .lookup import (
     DIRECTORY,
     READ,
-    Entry,
     Looking,
     by_descriptor,
     checked,
@@ -37,7 +38,10 @@ from .lookup import (
     unless_missing,
 )
 
-__all__ = ["Entry", "Tree", "is_half_written", "is_link_target", "is_name"]
+__all__ = ["Directory", "Entry", "Listed", "Tree", "is_half_written", "is_link_target", "is_name"]
+
+OVERLAY = "trusted.overlay."
+"""Extended attributes in which overlayfs notes how a layer lies over others (kernel documentation, overlayfs)."""
 
 _TEMPORARY = ".apt-ostree-"
 
@@ -93,7 +97,8 @@ class Tree(Looking):
             self.sync(name.rpartition("/")[0])
 
     def replace_content(self, name: str, content: bytes | BinaryIO) -> None:
-        """Give a file other content, as a file of its own that keeps owner, mode and extended attributes."""
+        """Give a file other content, as a file of its own that keeps owner, mode and extended attributes, but not those
+        of overlayfs: they are about the content before."""
         status = self.status(name)
         if status is None or not stat.S_ISREG(status.st_mode):
             raise TreeError(f"/{shown(name)} is not a file", os.fspath(self.top))
@@ -103,7 +108,8 @@ class Tree(Looking):
             os.fchown(descriptor, status.st_uid, status.st_gid)
             os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
             for key, value in attributes.items():
-                os.setxattr(descriptor, key, value)
+                if not key.startswith(OVERLAY):
+                    os.setxattr(descriptor, key, value)
 
     def symlink(self, name: str, target: str) -> None:
         """Make a link where nothing is."""
@@ -115,6 +121,17 @@ class Tree(Looking):
         with self._above(checked(name)) as (directory, own), other._above(checked(to)) as (there, theirs):
             os.rename(own, theirs, src_dir_fd=directory, dst_dir_fd=there)
 
+    def hard_link(self, source: Looking, name: str, to: str) -> None:
+        """Make ``to`` another name of a file or link of ``source``, where nothing is; both on one filesystem
+        (link(2))."""
+        with source._above(checked(name)) as (directory, own), self._above(checked(to)) as (here, ours):
+            os.link(own, ours, src_dir_fd=directory, dst_dir_fd=here, follow_symlinks=False)
+
+    def hard_link_ours(self, source: Path, to: str) -> None:
+        """Make ``to``, where nothing is, another name of a file that is ours alone, such as an object."""
+        with self._above(checked(to)) as (directory, own):
+            os.link(source, own, dst_dir_fd=directory, follow_symlinks=False)
+
     def remove(self, name: str) -> None:
         """Remove an entry and all below it; nothing where it is not there.
 
@@ -122,13 +139,14 @@ class Tree(Looking):
         """
         try:
             with self._above(checked(name)) as (directory, own):
-                status = os.stat(own, dir_fd=directory, follow_symlinks=False)
-                if stat.S_ISDIR(status.st_mode):
-                    if mounted := mounts.at_or_below(self.top / name):
-                        raise TreeError(f"refusing to remove /{shown(name)}", f"{mounted[0]} is mounted there")
-                    files.remove_directory(own, directory)
-                else:
+                try:
                     os.unlink(own, dir_fd=directory)
+                except IsADirectoryError:
+                    if mounted := mounts.at_or_below(self.top / name):
+                        raise TreeError(
+                            f"refusing to remove /{shown(name)}", f"{mounted[0]} is mounted there"
+                        ) from None
+                    files.remove_directory(own, directory)
         except OSError as error:
             unless_missing(error)
 
@@ -155,6 +173,10 @@ class Tree(Looking):
         with self._above(name) as (directory, own):
             os.setxattr(by_descriptor(directory, own), key, value, follow_symlinks=False)
 
+    def remove_attribute(self, name: str, key: str) -> None:
+        with self._above(name) as (directory, own):
+            os.removexattr(by_descriptor(directory, own), key, follow_symlinks=False)
+
     def copy_metadata(self, source: Looking, name: str, to: str) -> None:
         """Give the entry ``to`` here the owner, mode and extended attributes of ``name`` in ``source``.
 
@@ -167,7 +189,7 @@ class Tree(Looking):
         if not stat.S_ISLNK(status.st_mode):
             self.set_mode(to, stat.S_IMODE(status.st_mode))
         for key, value in source.attributes(name).items():
-            if not key.startswith("trusted.overlay."):
+            if not key.startswith(OVERLAY):
                 # A filesystem without some namespace (SELinux labels, say) must fail loudly: exactness is the point.
                 self.set_attribute(to, key, value)
 

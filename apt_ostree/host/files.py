@@ -124,33 +124,6 @@ def _opened(name: str | Path, parent: int | None = None) -> Iterator[int]:
         os.close(descriptor)
 
 
-def copy_metadata(source: str | Path, target: str | Path) -> None:
-    """Give ``target`` the owner, mode and xattrs of ``source``; neither is followed if it is a link."""
-    status = os.lstat(source)
-    if stat.S_ISLNK(os.lstat(target).st_mode) and not stat.S_ISLNK(status.st_mode):
-        raise ToolError(f"{target} is a link", "its target would be changed in its place")
-    os.lchown(target, status.st_uid, status.st_gid)
-    if not stat.S_ISLNK(status.st_mode):
-        os.chmod(target, stat.S_IMODE(status.st_mode))
-    for name in os.listxattr(source, follow_symlinks=False):
-        if not name.startswith("trusted.overlay."):
-            # A filesystem without some namespace (SELinux labels, say) must fail loudly: exactness is the point.
-            os.setxattr(target, name, os.getxattr(source, name, follow_symlinks=False), follow_symlinks=False)
-
-
-def replace_content(target: Path, source: Path, spare: Path) -> None:
-    """Give ``target`` the content of ``source`` and keep its owner, mode and xattrs, as a file of its own.
-
-    ``spare`` is a free name on the same filesystem, outside every tree that a script wrote: a name inside
-    could be a link that was planted there, and the content would go to where it leads.
-    """
-    spare.unlink(missing_ok=True)
-    with source.open("rb") as old, os.fdopen(os.open(spare, _NEW_FILE, 0o600), "wb") as new:
-        shutil.copyfileobj(old, new, 1 << 20)
-    copy_metadata(target, spare)
-    spare.rename(target)
-
-
 def take(source: Path, target: Path) -> None:
     """Copy a file that somebody else may still change or exchange; a link in its place is an error.
 

@@ -16,10 +16,14 @@ from typing import BinaryIO, Self
 
 from ..errors import TreeError
 from . import syscalls
+from .entries import Directory, Entry, Listed
 
 READ_MAX = 64 << 20
 """Bytes of a file that ``read`` takes into memory: the largest real ones, dpkg's status and lists, have some
 megabytes."""
+
+_CHUNK = 1 << 16
+"""Bytes that are read at a time where a file's size says nothing."""
 
 NAME_MAX = 255
 PATH_MAX = 4096
@@ -37,6 +41,9 @@ _NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV, errno.ENAME
 
 def is_name(name: str) -> bool:
     """True for a name that can be below a tree: relative, without ``..``, empty parts or NUL, and not too long."""
+    if "/" not in name and name.isascii():
+        # Most are of this kind, and a walk asks for each.
+        return name not in {"", ".", ".."} and "\0" not in name and len(name) <= NAME_MAX
     parts = name.split("/")
     return is_link_target(name) and all(part not in {"", ".", ".."} and _bytes(part) <= NAME_MAX for part in parts)
 
@@ -47,27 +54,7 @@ def is_link_target(text: str) -> bool:
 
 
 def _bytes(text: str) -> int:
-    return len(text.encode(errors="surrogateescape"))
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One entry met on a walk: its name below the tree, and its stat(2)."""
-
-    name: str
-    status: os.stat_result
-
-    @property
-    def is_file(self) -> bool:
-        return stat.S_ISREG(self.status.st_mode)
-
-    @property
-    def is_directory(self) -> bool:
-        return stat.S_ISDIR(self.status.st_mode)
-
-    @property
-    def is_link(self) -> bool:
-        return stat.S_ISLNK(self.status.st_mode)
+    return len(text) if text.isascii() else len(text.encode(errors="surrogateescape"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +62,12 @@ class Looking:
     """A directory whose content others wrote. ``top`` itself is ours to name, and is opened as it is.
 
     ``etc`` is another such directory that stands for the tree's /etc: a base has its own in /usr/etc, and a machine's
-    is in its deployment.
+    is in its deployment. ``held`` is a descriptor of ``top``, see ``opened``.
     """
 
     top: Path
     etc: Path | None = None
+    held: int | None = None
 
     def at(self, name: str) -> Self:
         """The tree below one of its directories. Raises TreeError where that is not a directory."""
@@ -133,28 +121,26 @@ class Looking:
 
     def open_file(self, name: str) -> BinaryIO | None:
         """A regular file for reading; None for anything else. Never waits for a FIFO's other end."""
-        if not is_name(name):
-            return None
-        try:
-            descriptor = self._reach(name, READ)
-        except OSError as error:
-            unless_missing(error)
-            return None
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            return None
-        return os.fdopen(descriptor, "rb")
+        found = self._file(name)
+        return None if found is None else os.fdopen(found[0], "rb")
 
     def read(self, name: str, *, limit: int = READ_MAX) -> bytes | None:
         """The content of a regular file. Raises TreeError for one of more than ``limit`` bytes."""
-        file = self.open_file(name)
-        if file is None:
+        found = self._file(name)
+        if found is None:
             return None
-        with file:
-            content = file.read(limit + 1)
-        if len(content) > limit:
-            raise TreeError(f"/{shown(name)} is too large", f"it has more than {limit} bytes")
-        return content
+        descriptor, size = found
+        content = bytearray()
+        try:
+            while chunk := os.read(descriptor, max(min(size, limit) + 1 - len(content), _CHUNK)):
+                content += chunk
+                if len(content) > limit:
+                    raise TreeError(f"/{shown(name)} is too large", f"it has more than {limit} bytes")
+                if len(content) == size:
+                    break
+        finally:
+            os.close(descriptor)
+        return bytes(content)
 
     def text(self, name: str, *, limit: int = READ_MAX) -> str | None:
         """The same as text, whose line ends are as they are in the file: split it at ``\\n`` alone."""
@@ -184,6 +170,40 @@ class Looking:
                 if one != two or not one:
                     return one == two
 
+    @contextmanager
+    def opened(self, name: str = "") -> Iterator[Self]:
+        """The tree below one of its directories, held open: however deep that lies, an entry right in it is found at
+        once. Raises TreeError where it is not a directory."""
+        descriptor = self._directory(name)
+        if descriptor is None:
+            raise TreeError(f"/{shown(name)} is not a directory", os.fspath(self.top))
+        try:
+            yield type(self)(Path(*self._place(name)), held=descriptor)
+        finally:
+            os.close(descriptor)
+
+    def directories(self) -> Iterator[Directory[Self]]:
+        """Every directory of the tree, itself the first and parents before children, each held open while the caller
+        is at it: for trees of many files, of which ``walk`` would look up each by its whole path.
+
+        What is removed meanwhile is left out. Raises TreeError where directories lie deeper in each other than a path
+        can name (PATH_MAX).
+        """
+        waiting = [""]
+        while waiting:
+            name = waiting.pop()
+            prefix = _prefix(name)
+            descriptor = self._directory(name)
+            if descriptor is None:
+                continue
+            try:
+                with os.scandir(descriptor) as found:
+                    entries = sorted((Listed(prefix, entry) for entry in found), key=lambda entry: entry.own)
+                yield Directory(name, type(self)(self.top / name, held=descriptor), entries)
+            finally:
+                os.close(descriptor)
+            waiting += [entry.name for entry in reversed(entries) if entry.is_directory]
+
     def walk(self, name: str = "", *, readable: bool = False) -> Iterator[Entry]:
         """Every entry below a directory, parents before children, in the order of their names.
 
@@ -202,9 +222,7 @@ class Looking:
                 waiting.append(self._entries(entry.name, readable))
 
     def _entries(self, name: str, readable: bool) -> Iterator[Entry]:
-        prefix = f"{name}/" if name else ""
-        if len(os.fsencode(prefix)) >= PATH_MAX - NAME_MAX - 1:
-            raise TreeError("a directory lies too deep", f"/{shown(prefix[:80])}…")
+        prefix = _prefix(name)
         try:
             with self._opened(name, DIRECTORY) as directory:
                 found = [
@@ -221,6 +239,8 @@ class Looking:
     def find(self, name: str) -> str | None:
         """The name without any link on the way or at its end, as the tree's own root would find it; None where that
         leads to nothing."""
+        if (status := self.status(name)) is not None and not stat.S_ISLNK(status.st_mode):
+            return name
         parts, done = name.split("/")[::-1], list[str]()
         for _ in range(LINKS_MAX):
             while parts:
@@ -245,15 +265,12 @@ class Looking:
 
     # The way in
 
-    @contextmanager
-    def _top(self, name: str = "") -> Iterator[tuple[int, str]]:
+    def _top(self, name: str = "") -> _Held:
         """The directory that a name is looked up in, and the name there."""
         place, inner = self._place(name)
-        descriptor = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            yield descriptor, inner or "."
-        finally:
-            os.close(descriptor)
+        if self.held is not None and place is self.top:
+            return _Held(self.held, inner or ".", close=False)
+        return _Held(os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), inner or ".", close=True)
 
     def _place(self, name: str) -> tuple[Path, str]:
         if self.etc is not None and name.partition("/")[0] == "etc":
@@ -264,10 +281,36 @@ class Looking:
         """A descriptor of an entry; an error names it by its path here."""
         with self._top(name) as (top, inner):
             try:
+                if "/" not in inner and inner != ".":
+                    # The same, and faster: there is no way to it, and nothing but a link could lead elsewhere.
+                    return os.open(inner, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
                 return syscalls.openat2(top, inner, flags, _RULES)
             except OSError as error:
                 error.filename = os.path.join(*self._place(name))
                 raise
+
+    def _file(self, name: str) -> tuple[int, int] | None:
+        """A descriptor and the size of a regular file; None for anything else."""
+        if not is_name(name):
+            return None
+        try:
+            descriptor = self._reach(name, READ)
+        except OSError as error:
+            unless_missing(error)
+            return None
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode):
+            return descriptor, status.st_size
+        os.close(descriptor)
+        return None
+
+    def _directory(self, name: str) -> int | None:
+        """A descriptor of a directory; None where it is not one."""
+        try:
+            return self._reach(checked(name) if name else name, DIRECTORY)
+        except (OSError, TreeError) as error:
+            unless_missing(error)
+            return None
 
     @contextmanager
     def _opened(self, name: str, flags: int) -> Iterator[int]:
@@ -277,22 +320,44 @@ class Looking:
         finally:
             os.close(descriptor)
 
-    @contextmanager
-    def _above(self, name: str) -> Iterator[tuple[int, str]]:
+    def _above(self, name: str) -> _Held:
         """The directory above an entry, and the entry's own name in it."""
         if name == "" or (self.etc is not None and name == "etc"):
-            with self._top(name) as (top, own):
-                yield top, own
-            return
+            return self._top(name)
         above, _, own = checked(name).rpartition("/")
-        with ExitStack() as held:
-            try:
-                directory = held.enter_context(self._opened(above, os.O_PATH | os.O_DIRECTORY))
-            except OSError as error:
-                if error.errno not in {errno.ELOOP, errno.ENOTDIR}:
-                    raise
-                raise TreeError(f"/{shown(above)} is a link, or not a directory", os.fspath(self.top)) from error
-            yield directory, own
+        if above == "":
+            return self._top(own)
+        try:
+            return _Held(self._reach(above, os.O_PATH | os.O_DIRECTORY), own, close=True)
+        except OSError as error:
+            if error.errno not in {errno.ELOOP, errno.ENOTDIR}:
+                raise
+            raise TreeError(f"/{shown(above)} is a link, or not a directory", os.fspath(self.top)) from error
+
+
+class _Held:
+    """A directory, and a name in it, for the length of a block: its descriptor is closed then, if it is ours to
+    ``close``."""
+
+    __slots__ = ("_close", "_directory", "_name")
+
+    def __init__(self, directory: int, name: str, *, close: bool) -> None:
+        self._directory, self._name, self._close = directory, name, close
+
+    def __enter__(self) -> tuple[int, str]:
+        return self._directory, self._name
+
+    def __exit__(self, *_: object) -> None:
+        if self._close:
+            os.close(self._directory)
+
+
+def _prefix(directory: str) -> str:
+    """What the names of a directory's entries begin with. Raises TreeError where no path could name them all."""
+    prefix = f"{directory}/" if directory else ""
+    if len(os.fsencode(prefix)) >= PATH_MAX - NAME_MAX - 1:
+        raise TreeError("a directory lies too deep", f"/{shown(prefix[:80])}…")
+    return prefix
 
 
 def checked(name: str) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..host.files import replace_content
+from ..host.door import Tree
 from ..tree import state, subids, users
 from .job import Job
-from .stack import View
+from .view import File, View
 
 
 def renumber(job: Job, view: View, trees: Iterable[Path]) -> None:
@@ -21,8 +21,8 @@ def renumber(job: Job, view: View, trees: Iterable[Path]) -> None:
         return
     for name, renumbered in (("passwd", users.renumber_passwd), ("group", users.renumber_group)):
         for listing in (name, f"{name}-"):
-            if (path := _written(job, view, listing)) is not None:
-                _rewrite(job, path, renumbered(path.read_text(errors="surrogateescape"), moves))
+            if (file := _written(job, view, listing)) is not None:
+                file.write(renumbered(file.text(), moves))
     for tree in trees:
         users.renumber_files(tree, moves)
 
@@ -30,10 +30,9 @@ def renumber(job: Job, view: View, trees: Iterable[Path]) -> None:
 def allot_subids(job: Job, view: View) -> None:
     """Give new accounts ranges of subordinate ids that are free in the base and on the machine."""
     for name in subids.LISTS:
-        if (path := _written(job, view, name)) is not None:
-            text = path.read_text(errors="surrogateescape")
+        if (file := _written(job, view, name)) is not None:
             base = users.read_list(job.base.path, f"usr/etc/{name}")
-            _rewrite(job, path, subids.allot(text, base, job.reserved.subids.get(name, "")))
+            file.write(subids.allot(file.text(), base, job.reserved.subids.get(name, "")))
 
 
 def announce(job: Job, view: View, top: Path) -> bool:
@@ -42,24 +41,14 @@ def announce(job: Job, view: View, top: Path) -> bool:
     after = users.parse(view.text("usr/etc/passwd"), view.text("usr/etc/group"))
     text = users.sysusers(after, before)
     if text:
-        place = top / users.SYSUSERS / "apt-ostree-layer.conf"
-        state.make_parents(top, place)
-        place.write_text(text, errors="surrogateescape")
+        state.write_file(Tree(top), f"{users.SYSUSERS}/apt-ostree-layer.conf", text)
     if (shadow := _written(job, view, "shadow")) is not None:
-        old = job.base.path / "usr/etc/shadow"
-        before_text = old.read_text(errors="surrogateescape") if old.is_file() else ""
-        now = shadow.read_text(errors="surrogateescape")
-        _rewrite(job, shadow, users.date_shadow(now, before_text, job.accounts_day))
+        known = Tree(job.base.path).text("usr/etc/shadow") or ""
+        shadow.write(users.date_shadow(shadow.text(), known, job.accounts_day))
     return bool(text)
 
 
-def _written(job: Job, view: View, listing: str) -> Path | None:
+def _written(job: Job, view: View, listing: str) -> File | None:
     """A list in /etc that a layer has; None where it is the base's own, or missing."""
-    path = view.find(f"usr/etc/{listing}")
-    return path if path is not None and not path.is_relative_to(job.base.path) else None
-
-
-def _rewrite(job: Job, path: Path, text: str) -> None:
-    fresh = job.work / "fresh"
-    fresh.write_text(text, errors="surrogateescape")
-    replace_content(path, fresh, job.spare)
+    file = view.find(f"usr/etc/{listing}")
+    return file if file is not None and file.tree.top != job.base.path else None

@@ -6,12 +6,14 @@ the settling of the finished tree (settling.py), and the commit of the layers.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..host.paths import make_beneath
+from ..errors import TreeError
+from ..host.door import Tree
 from ..model import Package, Round
 from ..sandbox import bwrap
 from ..tools import ostree
@@ -45,7 +47,7 @@ def assemble(job: Job) -> Assembled:
     files = _put_out(job, whole)
     base_kernels = _make_var_and_boot(job)
     var_before = state.snapshot(job.var)
-    stack = Stack(job, Hydrator(job.repo, job.base.path, job.spare, _objects(job, whole)), base_kernels)
+    stack = Stack(job, Hydrator(job.repo, job.base.path, _objects(job, whole)), base_kernels)
     _run_rounds(job, stack, cuts, files)
     kernels, outdated = settling.place_kernels(job, stack)
     settling.check_written(job, stack.layers)
@@ -63,7 +65,7 @@ def assemble(job: Job) -> Assembled:
 
 def _put_out(job: Job, whole: set[Package]) -> dict[Package, str]:
     """Put the packages where the sandbox sees them, those in ``whole`` with their contents; returns their names."""
-    job.debs.mkdir()
+    Tree(job.work).make_directory(job.debs.name)
     files = {}
     for solved in job.plan.packages:
         package = solved.package
@@ -72,7 +74,8 @@ def _put_out(job: Job, whole: set[Package]) -> dict[Package, str]:
         if package in whole:
             hollow.refill(job.repo, job.cached[package], job.debs / name)
         else:
-            os.link(job.cached[package].hollow, job.debs / name)
+            hollow_deb = job.cached[package].hollow
+            Tree(job.debs).hard_link(Tree(hollow_deb.parent), hollow_deb.name, name)
     stubs.write_policy(job.debs)
     return files
 
@@ -93,7 +96,9 @@ def _make_var_and_boot(job: Job) -> list[str]:
     for name, target in running.links(job.base.path).items():
         leads = os.path.normpath(os.path.join("/", os.path.dirname(name), target))
         if leads.startswith("/var/"):
-            make_beneath(job.work, leads.lstrip("/"))
+            # A link in /var is the base's own way.
+            with contextlib.suppress(TreeError):
+                Tree(job.work).make_directory(leads.lstrip("/"))
     return kernel.populate(job.base.path, job.boot)
 
 

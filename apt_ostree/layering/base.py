@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..host.files import remove_tree, replace_content, sync_filesystem
-from ..host.paths import walk
+from ..host.door import Tree
+from ..host.files import sync_filesystem
 from ..model import Package
 from ..tools import dpkg, ostree
+
+ETC = "usr/etc"
+"""Where a tree has its /etc."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,11 @@ class BaseTree:
         return self.architectures[0]
 
 
+def as_seen(tree: Path) -> Tree:
+    """A tree as its own programs see it: with its /etc at /etc, where that is a directory."""
+    return Tree(tree, tree / ETC if Tree(tree).has_directory(ETC) else None)
+
+
 def read(tree: Path, checksum: str) -> BaseTree:
     """The base whose checkout is ``tree``. Raises TreeError for one without packages."""
     packages = tuple(entry.package for entry in dpkg.installed(tree))
@@ -39,28 +47,31 @@ def checkout(repo: Path, area: Path, checksum: str) -> BaseTree:
     OSTree stores equal files once, so two names may be one file there; in the checkout each name is a file of its own,
     or a script's ``cp a b`` fails with "are the same file". Raises TreeError for a base without packages.
     """
-    tree = area / "base" / checksum
-    tree.parent.mkdir(mode=0o700, exist_ok=True)
-    for other in tree.parent.iterdir():
-        if other != tree:
-            remove_tree(other)
-    if not tree.is_dir():
-        fresh = area / "tmp" / "base"
-        remove_tree(fresh)
-        ostree.checkout(repo, checksum, fresh, hard_links=True)
-        _separate_names(fresh, fresh.with_name(f"{fresh.name}.spare"))
+    place = Tree(area)
+    kept, fresh = f"base/{checksum}", "tmp/base"
+    place.make_directory("base", 0o700)
+    for other in place.names("base"):
+        if other != checksum:
+            place.remove(f"base/{other}")
+    if not place.has_directory(kept):
+        place.remove(fresh)
+        ostree.checkout(repo, checksum, area / fresh, hard_links=True)
+        _separate_names(area / fresh)
         # It is used for months: a power cut now must not leave empty copies in it.
-        sync_filesystem(fresh)
-        fresh.rename(tree)
-    return read(tree, checksum)
+        sync_filesystem(area / fresh)
+        place.move(fresh, place, kept)
+    return read(area / kept, checksum)
 
 
-def _separate_names(tree: Path, spare: Path) -> None:
-    """Make each name in a tree a file of its own; ``spare``: see files.replace_content."""
+def _separate_names(tree: Path) -> None:
+    """Make each name in a tree a file of its own."""
     seen: set[int] = set()
-    for entry in walk(tree):
-        if not entry.is_file(follow_symlinks=False):
-            continue
-        if entry.inode() in seen:
-            replace_content(Path(entry.path), Path(entry.path), spare)
-        seen.add(entry.inode())
+    for directory in Tree(tree).directories():
+        here = directory.tree
+        for entry in directory.entries:
+            if not entry.is_file:
+                continue
+            if entry.inode in seen and (file := here.open_file(entry.own)) is not None:
+                with file:
+                    here.replace_content(entry.own, file)
+            seen.add(entry.inode)

@@ -54,8 +54,3 @@ class Job:
     def debs(self) -> Path:
         """The packages as dpkg gets them."""
         return self.work / "debs"
-
-    @property
-    def spare(self) -> Path:
-        """A free name outside every tree that a script writes: see files.replace_content."""
-        return self.work / "spare"

@@ -10,29 +10,21 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-from ..host.files import copy_metadata, remove_tree
-from ..host.paths import beneath, walk
+from ..host.door import OVERLAY, Directory, Tree
 
-PREFIX = "trusted.overlay."
+PREFIX = OVERLAY
 _OPAQUE = PREFIX + "opaque"
 _REDIRECT = PREFIX + "redirect"
 _METACOPY = PREFIX + "metacopy"
 
 
-def is_whiteout(path: str | Path) -> bool:
+def is_whiteout(status: os.stat_result) -> bool:
     """True if an entry says that the name is gone."""
-    status = os.lstat(path)
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
-
-
-def _mark(path: str, name: str) -> bytes | None:
-    try:
-        return os.getxattr(path, name, follow_symlinks=False)
-    except OSError:
-        return None
 
 
 def drop_removed(layers: Sequence[Path]) -> None:
@@ -41,22 +33,28 @@ def drop_removed(layers: Sequence[Path]) -> None:
     dpkg unpacks a conffile under another name and renames it when it configures, so nearly every assembly has such a
     pair. Without it, the union of the layers says what their mount showed.
     """
-    # A directory that was moved still shows, under its new name, what lies below at the old one.
-    if any(_mark(entry.path, _REDIRECT) is not None for layer in layers for entry in walk(layer)):
-        return
+    gone: dict[str, int] = {}
+    """Name -> the topmost layer that says so."""
     for number, layer in enumerate(layers):
-        for entry in walk(layer):
-            if is_whiteout(entry.path):
-                for below in layers[:number]:
-                    if (place := beneath(below, os.path.relpath(entry.path, layer))) is not None:
-                        remove_tree(place)
+        for directory in Tree(layer).directories():
+            for entry in directory.entries:
+                # A directory that was moved still shows, under its new name, what lies below at the old one.
+                if _REDIRECT in directory.tree.attributes(entry.own):
+                    return
+                if entry.is_special and is_whiteout(entry.status):
+                    gone[entry.name] = number
+    for number, layer in enumerate(layers):
+        for directory in Tree(layer).directories():
+            for entry in directory.entries:
+                if gone.get(entry.name, 0) > number:
+                    directory.tree.remove(entry.own)
 
 
-def is_merged(layer: Path, name: str) -> bool:
+def is_merged(layer: Tree, name: str) -> bool:
     """True if what lies below a layer shows through it in the directory of ``name``: no script has put another one
     there."""
-    above = [layer / parent for parent in Path(name).parents]
-    return not any(_mark(os.fspath(path), mark) is not None for path in above for mark in (_OPAQUE, _REDIRECT))
+    above = ["" if parent == Path() else parent.as_posix() for parent in Path(name).parents]
+    return not any({_OPAQUE, _REDIRECT} & layer.attributes(directory).keys() for directory in above)
 
 
 def is_union(base: Path, layers: Sequence[Path]) -> bool:
@@ -67,103 +65,130 @@ def is_union(base: Path, layers: Sequence[Path]) -> bool:
     """
     # What the layers so far have, so that each name is looked for once, however many layers there are.
     known: dict[str, bool] = {}
+    tree = Tree(base)
     for layer in layers:
-        for entry in walk(layer):
-            name = os.path.relpath(entry.path, layer)
-            if name not in known and (place := beneath(base, name)) is not None and not is_whiteout(place):
-                known[name] = place.is_dir() and not place.is_symlink()
-            if is_whiteout(entry.path):
-                if name in known:
+        for directory in Tree(layer).directories():
+            with ExitStack() as held:
+                there = tree.has_directory(directory.name)
+                if not _is_united(directory, held.enter_context(tree.opened(directory.name)) if there else None, known):
                     return False
-                continue
-            if _mark(entry.path, _REDIRECT) is not None or _mark(entry.path, _METACOPY) is not None:
+    return True
+
+
+def _is_united(directory: Directory[Tree], below: Tree | None, known: dict[str, bool]) -> bool:
+    """The same of one directory of a layer over the base's, if that has it; ``known`` gets its entries: name -> whether
+    it is a directory."""
+    for entry in directory.entries:
+        name = entry.name
+        status = below.status(entry.own) if below is not None and name not in known else None
+        if status is not None and not is_whiteout(status):
+            known[name] = stat.S_ISDIR(status.st_mode)
+        if entry.is_special and is_whiteout(entry.status):
+            if name in known:
                 return False
-            is_directory = entry.is_dir(follow_symlinks=False)
-            hides = is_directory and _mark(entry.path, _OPAQUE) is not None
-            if name in known and (hides or known[name] != is_directory):
-                return False
-            known[name] = is_directory
+            continue
+        marks = directory.tree.attributes(entry.own).keys()
+        if _REDIRECT in marks or _METACOPY in marks:
+            return False
+        hides = entry.is_directory and _OPAQUE in marks
+        if name in known and (hides or known[name] != entry.is_directory):
+            return False
+        known[name] = entry.is_directory
     return True
 
 
 def strip(layer: Path) -> None:
     """Remove overlayfs's marks, and whiteouts of names that nothing below has."""
-    for path in [os.fspath(layer), *(entry.path for entry in walk(layer))]:
-        if is_whiteout(path):
-            os.unlink(path)
-            continue
-        for name in os.listxattr(path, follow_symlinks=False):
-            if name.startswith(PREFIX):
-                os.removexattr(path, name, follow_symlinks=False)
+    tree = Tree(layer)
+    _strip_marks(tree, "")
+    for directory in tree.directories():
+        for entry in directory.entries:
+            if entry.is_special and is_whiteout(entry.status):
+                directory.tree.remove(entry.own)
+            else:
+                _strip_marks(directory.tree, entry.own)
+
+
+def _strip_marks(tree: Tree, name: str) -> None:
+    for key in tree.attributes(name):
+        if key.startswith(PREFIX):
+            tree.remove_attribute(name, key)
 
 
 def apply(layer: Path, tree: Path) -> None:
     """Make ``tree``, a private checkout, into what the mount of ``layer`` over it showed.
 
-    Files are linked, not copied: both sides must be on one filesystem, and neither is written to afterwards.
-    Every step looks at names in a directory it has itself checked, so no link is followed.
+    Files are linked, not copied: both sides must be on one filesystem, and neither is written to afterwards. Raises
+    TreeError.
     """
-    moved = _save_redirected(layer, tree)
-    _apply_directory(layer, tree, moved)
+    beside = Tree(tree.parent)
+    moved = _save_redirected(Tree(layer), Tree(tree), beside)
+    for directory in Tree(layer).directories():
+        # It is there: what is right above it was applied before.
+        with Tree(tree).opened(directory.name) as place:
+            _apply_entries(directory, place, moved, beside)
     for saved in moved.values():
-        remove_tree(saved)
+        beside.remove(saved)
 
 
-def _save_redirected(layer: Path, tree: Path) -> dict[str, Path]:
-    """Link away the directories that the layer continues under another name, before that name goes."""
-    saved: dict[str, Path] = {}
-    origins = {Path(): Path()}
+def _save_redirected(layer: Tree, tree: Tree, beside: Tree) -> dict[str, str]:
+    """Link away the directories that the layer continues under another name, before that name goes: name -> where it
+    is ``beside`` the tree."""
+    saved: dict[str, str] = {}
+    origins = {"": ""}
 
-    def origin_of(name: Path) -> Path:
+    def origin_of(name: str) -> str:
         # Where the trees below have what the mount shows at ``name``.
-        return origins[name] if name in origins else origin_of(name.parent) / name.name
+        inner: list[str] = []
+        while name not in origins:
+            name, own = os.path.split(name)
+            inner.insert(0, own)
+        return os.path.join(origins[name], *inner)
 
-    for entry in walk(layer):
-        target = _mark(entry.path, _REDIRECT) if entry.is_dir(follow_symlinks=False) else None
-        if target is None:
-            continue
-        # Absolute from the root of the mount, or a name in the same directory, which may itself have moved.
-        text = os.fsdecode(target)
-        name = Path(entry.path).relative_to(layer)
-        origin = Path(text.lstrip("/")) if text.startswith("/") else origin_of(name.parent) / text
-        origins[name] = origin
-        place = tree.parent / f"{tree.name}.moved-{len(saved)}"
-        _link_tree(tree / origin, place)
-        saved[entry.path] = place
+    for directory in layer.directories():
+        for entry in directory.entries:
+            target = directory.tree.attributes(entry.own).get(_REDIRECT) if entry.is_directory else None
+            if target is None:
+                continue
+            # Absolute from the root of the mount, or a name in the same directory, which may itself have moved.
+            text = os.fsdecode(target)
+            origin = text.lstrip("/") if text.startswith("/") else os.path.join(origin_of(directory.name), text)
+            origins[entry.name] = origin
+            place = f"{tree.top.name}.moved-{len(saved)}"
+            beside.make_directory(place)
+            _link_tree(tree.at(origin), beside.at(place))
+            saved[entry.name] = place
     return saved
 
 
-def _link_tree(source: Path, target: Path) -> None:
-    target.mkdir()
-    copy_metadata(source, target)
-    for entry in walk(source):
-        place = target / Path(entry.path).relative_to(source)
-        if entry.is_dir(follow_symlinks=False):
-            place.mkdir()
-            copy_metadata(entry.path, place)
-        else:
-            os.link(entry.path, place, follow_symlinks=False)
+def _link_tree(source: Tree, target: Tree) -> None:
+    target.copy_metadata(source, "", "")
+    for directory in source.directories():
+        with target.opened(directory.name) as place:
+            for entry in directory.entries:
+                if entry.is_directory:
+                    place.make_directory(entry.own)
+                    place.copy_metadata(directory.tree, entry.own, entry.own)
+                else:
+                    place.hard_link(directory.tree, entry.own, entry.own)
 
 
-def _apply_directory(layer: Path, tree: Path, moved: dict[str, Path]) -> None:
-    with os.scandir(layer) as found:
-        entries = sorted(found, key=lambda entry: entry.name)
-    for entry in entries:
-        place = tree / entry.name
-        if is_whiteout(entry.path):
-            remove_tree(place)
-        elif entry.is_dir(follow_symlinks=False):
-            if entry.path in moved:
-                remove_tree(place)
-                moved[entry.path].rename(place)
-            elif _mark(entry.path, _OPAQUE) is not None or place.is_symlink() or not place.is_dir():
-                remove_tree(place)
-                place.mkdir()
-            copy_metadata(entry.path, place)
-            _apply_directory(Path(entry.path), place, moved)
+def _apply_entries(directory: Directory[Tree], place: Tree, moved: Mapping[str, str], beside: Tree) -> None:
+    """Apply one directory of a layer, without what lies deeper, to the directory ``place``."""
+    layer = directory.tree
+    for entry in directory.entries:
+        own = entry.own
+        if entry.is_special and is_whiteout(entry.status):
+            place.remove(own)
+        elif entry.is_directory:
+            if entry.name in moved:
+                place.remove(own)
+                beside.move(moved[entry.name], place, own)
+            elif _OPAQUE in layer.attributes(own) or not place.has_directory(own):
+                place.remove(own)
+                place.make_directory(own)
+            place.copy_metadata(layer, own, own)
         else:
-            remove_tree(place)
-            os.link(entry.path, place, follow_symlinks=False)
-            for name in os.listxattr(place, follow_symlinks=False):
-                if name.startswith(PREFIX):
-                    os.removexattr(place, name, follow_symlinks=False)
+            place.remove(own)
+            place.hard_link(layer, own, own)
+            _strip_marks(place, own)

@@ -11,13 +11,11 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 
 from ..errors import TreeError
-from ..host.paths import resolve
 from ..model import Package, Plan, Round
 from ..tools import dpkg
-from .base import BaseTree
+from .base import BaseTree, as_seen
 from .cache import Cached
 
 _log = logging.getLogger(__name__)
@@ -56,15 +54,30 @@ def needing_content(base: BaseTree, plan: Plan, cached: Mapping[Package, Cached]
     names.update(solved.name for solved in plan.packages)
     diverted = dpkg.diverted(base.path)
 
+    tree = as_seen(base.path)
+
+    places: dict[str, str | None] = {"": ""}
+    """Where the base has a directory of the packages; None where it has nothing there."""
+
     @functools.cache
-    def place(directory: str) -> Path | None:
-        found = resolve(f"/{directory}", base.path, base.path / "usr/etc")
-        return found[1] if found is not None else None
+    def entries(place: str) -> frozenset[str]:
+        return frozenset(tree.names(place))
+
+    def find(directory: str) -> str | None:
+        unknown = []
+        while directory not in places:
+            unknown.append(directory)
+            directory = os.path.dirname(directory)
+        found = places[directory]
+        for inner in reversed(unknown):
+            name = os.path.basename(inner)
+            found = tree.find(os.path.join(found, name)) if found is not None and name in entries(found) else None
+            places[inner] = found
+        return found
 
     def is_taken(path: str) -> bool:
         directory, name = os.path.split(path)
-        above = place(directory)
-        return f"/{path}" in diverted or (above is not None and os.path.lexists(above / name))
+        return f"/{path}" in diverted or ((place := find(directory)) is not None and name in entries(place))
 
     return {
         solved.package

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -9,8 +10,9 @@ from pathlib import Path
 
 from ..errors import ScriptError, SpaceError, TreeError
 from ..host import proc
-from ..host.paths import make_beneath
+from ..host.door import Tree
 from ..sandbox import bwrap
+from .base import as_seen
 from .job import Job
 from .stack import DEBS
 
@@ -76,10 +78,13 @@ class Dpkg:
     def _restore_links(self, root: Path) -> None:
         """Put back what dpkg takes away with the last package that lists it: a plain root has a directory there,
         which stays for as long as it holds anything."""
+        tree = Tree(root)
         for name, target in self.links.items():
-            above, _, own = f"/{name}".rpartition("/")
-            if (place := make_beneath(root, above.lstrip("/"))) is not None and not os.path.lexists(place / own):
-                (place / own).symlink_to(target)
+            # Where a script has put something else in the way, nothing is made.
+            with contextlib.suppress(TreeError):
+                tree.make_directory(os.path.dirname(name))
+                if not tree.has(name):
+                    tree.symlink(name, target)
 
     def audit(self, sandbox: bwrap.Sandbox) -> None:
         """dpkg --audit of the finished tree: a half-configured package is not a success. Raises ScriptError."""
@@ -94,8 +99,9 @@ class Dpkg:
 
 def links(base: Path) -> dict[str, str]:
     """The base's links at the top and /usr/local, and where from the top they lead."""
-    names = [*os.listdir(base), "usr/local"]
-    return {name: os.readlink(base / name) for name in sorted(names) if (base / name).is_symlink()}
+    tree = Tree(base)
+    names = sorted([*tree.names(), "usr/local"])
+    return {name: target for name in names if (target := tree.link(name)) is not None}
 
 
 def step(line: str) -> str | None:
@@ -127,18 +133,17 @@ def preseed(job: Job, sandbox: bwrap.Sandbox) -> None:
     """Tell debconf what it is to be answered (debconf-set-selections(1)). Raises TreeError, ScriptError."""
     if not job.answers:
         return
-    if not (job.base.path / "usr/bin/debconf-set-selections").exists():
+    if as_seen(job.base.path).find("usr/bin/debconf-set-selections") is None:
         raise TreeError(
             "the base cannot take answers for debconf",
             "it has no /usr/bin/debconf-set-selections",
             "Without --debconf the packages' own defaults are taken.",
         )
-    selections = job.debs / "selections"
-    with os.fdopen(os.open(selections, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(job.answers)
+    debs = Tree(job.debs)
+    debs.write("selections", job.answers.encode(errors="surrogateescape"), 0o600)
     result = sandbox.run(["debconf-set-selections", f"{DEBS}/selections"])
     # Scripts get answers from debconf alone.
-    selections.unlink()
+    debs.remove("selections")
     if result.returncode != 0:
         # Its message may quote a line, and that a password.
         raise ScriptError(
@@ -153,5 +158,5 @@ def preconfigure(job: Job, sandbox: bwrap.Sandbox, files: Iterable[str]) -> None
     """
     asking = [f"{DEBS}/{name}" for name in files]
     extractors = ("usr/lib/apt/apt-extracttemplates", "usr/bin/apt-extracttemplates")
-    if asking and any((job.base.path / name).exists() for name in extractors):
+    if asking and any(as_seen(job.base.path).find(name) is not None for name in extractors):
         sandbox.run(["dpkg-preconfigure", *asking], log=job.log, on_line=job.reporter.log)

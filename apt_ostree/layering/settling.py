@@ -7,7 +7,6 @@ into /var becomes templates, byte code gets its time, and what the sandbox and d
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import stat
 from collections.abc import Sequence
@@ -15,14 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import TreeError
-from ..host.door import Tree
-from ..host.files import check_space, copy_metadata, remove_tree
-from ..host.paths import beneath, walk
+from ..host.door import Listed, Tree
+from ..host.files import check_space
 from ..inputs import debconf
 from ..tree import bytecode, kernel, opt, state, units
 from . import accounts, overlay
 from .job import Job
-from .stack import Stack, View
+from .stack import Stack
+from .view import View
 
 _OF_KERNELS = re.compile(rf"(?:vmlinuz|vmlinux|initrd\.img|config|System\.map)(?:[-.].*)?|{kernel.WANTED}")
 """Files of kernels in /boot, which have another place in a deployment (kernel.py)."""
@@ -41,7 +40,7 @@ def place_kernels(job: Job, stack: Stack) -> tuple[kernel.Kernels | None, bool]:
     before = stack.base_kernels
     if not before and not kernel.versions(job.boot):
         return None, False
-    wanted = os.path.lexists(job.boot / kernel.WANTED)
+    wanted = Tree(job.boot).has(kernel.WANTED)
     # What is there is asked for, not its stub.
     with stack.round(covered=False) as sandbox:
         kernels, changed = kernel.place_all(sandbox.root, job.boot, before)
@@ -69,36 +68,36 @@ def check_written(job: Job, layers: Sequence[Path]) -> None:
     Raises TreeError, SpaceError."""
     written = 0
     for tree in (*layers, job.var):
-        for entry in walk(tree):
-            status = entry.stat(follow_symlinks=False)
-            # In /var, a program makes its sockets and FIFOs itself.
-            problem = _problem(entry.name, status, anything=tree == job.var)
-            if problem is not None and not overlay.is_whiteout(entry.path):
-                shown = os.fsencode(os.path.relpath(entry.path, tree)).decode(errors="backslashreplace")
-                raise TreeError(
-                    f"a script made what OSTree cannot hold: {problem}",
-                    f"/{'var/' if tree == job.var else ''}{shown}",
-                    "Nothing was changed. Leave out the package that makes it: its name, or the log, tells which.",
-                )
-            # What has several names is an object's.
-            if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
-                written += status.st_size
+        for directory in Tree(tree).directories():
+            for entry in directory.entries:
+                # In /var, a program makes its sockets and FIFOs itself.
+                problem = _problem(entry, anything=tree == job.var)
+                if problem is not None and not overlay.is_whiteout(entry.status):
+                    shown = entry.name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+                    raise TreeError(
+                        f"a script made what OSTree cannot hold: {problem}",
+                        f"/{'var/' if tree == job.var else ''}{shown}",
+                        "Nothing was changed. Leave out the package that makes it: its name, or the log, tells which.",
+                    )
+                # What has several names is an object's.
+                if entry.is_file and entry.status.st_nlink == 1:
+                    written += entry.status.st_size
     check_space(job.work, written, "what the scripts wrote")
-    if left := sorted(name for name in os.listdir(job.boot) if not _OF_KERNELS.fullmatch(name)):
+    if left := [name for name in Tree(job.boot).names() if not _OF_KERNELS.fullmatch(name)]:
         job.reporter.warn(
             f"left out, since a deployment's /boot is OSTree's: {', '.join(f'/boot/{name}' for name in left)}"
         )
 
 
-def _problem(name: str, status: os.stat_result, *, anything: bool) -> str | None:
-    """Why a commit cannot hold an entry of that name; ``anything`` may be of any type. None where it can."""
+def _problem(entry: Listed, *, anything: bool) -> str | None:
+    """Why a commit cannot hold an entry; ``anything`` may be of any type. None where it can."""
     try:
-        name.encode()
+        entry.own.encode()
     except UnicodeEncodeError:
         return "a name that is not UTF-8"
-    if anything or stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode):
+    if anything or not entry.is_special:
         return None
-    return "a FIFO" if stat.S_ISFIFO(status.st_mode) else "a socket or a device"
+    return "a FIFO" if stat.S_ISFIFO(entry.status.st_mode) else "a socket or a device"
 
 
 def settle(job: Job, stack: Stack, var_before: state.Snapshot) -> None:
@@ -110,8 +109,8 @@ def settle(job: Job, stack: Stack, var_before: state.Snapshot) -> None:
     for layer in stack.layers:
         _remove_litter(layer, base)
     top = job.work / f"l{len(stack.layers)}"
-    top.mkdir()
-    copy_metadata(base, top)
+    Tree(job.work).make_directory(top.name)
+    Tree(top).copy_metadata(Tree(base), "", "")
     view = View([top, *stack.view().stack])
     accounts.renumber(job, view, (*stack.layers, job.var))
     accounts.allot_subids(job, view)
@@ -142,27 +141,22 @@ def _capture_var(job: Job, before: state.Snapshot, top: Path) -> bool:
 def _keep_answers(job: Job, top: Path) -> None:
     """Keep what debconf was answered in the layer itself, for the next one; it may hold passwords."""
     if job.answers:
-        place = top / debconf.PLACE
-        state.make_parents(top, place)
-        with os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(job.answers)
+        state.write_file(Tree(top), debconf.PLACE, job.answers, 0o600)
 
 
 def _mark_automatic(job: Job, top: Path) -> None:
     """Tell apt which packages came only because others need them, as its own run would (apt-mark(8))."""
-    base = job.base
-    known = beneath(base.path, f"{state.SYSIMAGE}/extended_states")
-    if not job.plan.automatic or not (base.path / state.SYSIMAGE).is_dir():
+    base, below = job.base, Tree(job.base.path)
+    if not job.plan.automatic or not below.has_directory(state.SYSIMAGE):
         return
-    place = top / state.SYSIMAGE / "extended_states"
-    state.make_parents(top, place)
+    place = f"{state.SYSIMAGE}/extended_states"
     stanzas = [
         f"Package: {package.name}\n"
         f"Architecture: {base.native if package.architecture == 'all' else package.architecture}\n"
         "Auto-Installed: 1\n\n"
         for package in sorted(job.plan.automatic)
     ]
-    place.write_text((known.read_text() if known else "") + "".join(stanzas))
+    state.write_file(Tree(top), place, (below.text(place) or "") + "".join(stanzas))
 
 
 def _zero_source_times(layers: Sequence[Path]) -> None:
@@ -174,19 +168,18 @@ def _zero_source_times(layers: Sequence[Path]) -> None:
 
 
 def _remove_litter(layer: Path, base: Path) -> None:
+    tree, below = Tree(layer), Tree(base)
     for name in _MOUNT_POINTS:
-        place = layer / name
-        if place.is_dir() and not place.is_symlink():
+        if tree.has_directory(name):
             with contextlib.suppress(OSError):
-                place.rmdir()
-            if place.exists():
-                raise TreeError(f"the layer holds files in /{name}", ", ".join(sorted(os.listdir(place))[:5]))
+                tree.remove_directory(name)
+            if tree.has(name):
+                raise TreeError(f"the layer holds files in /{name}", ", ".join(tree.names(name)[:5]))
     for name in _TOP_LINKS:
-        if (layer / name).is_symlink():
-            (layer / name).unlink()
+        if tree.has_link(name):
+            tree.remove(name)
     names = [f"dpkg/{name}" for name in _HOUSEKEEPING]
     names += [f"debconf/{name}" for name in ("config.dat-old", "templates.dat-old", "passwords.dat-old")]
-    for name in names:
-        leftover = beneath(layer, f"{state.SYSIMAGE}/{name}")
-        if leftover is not None and beneath(base, f"{state.SYSIMAGE}/{name}") is None:
-            remove_tree(leftover)
+    for name in [f"{state.SYSIMAGE}/{name}" for name in names]:
+        if tree.has(name) and not below.has(name):
+            tree.remove(name)

@@ -7,19 +7,18 @@ layer is only read. So no link into the object store is ever writable by a scrip
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..host import mounts
-from ..host.files import copy_metadata, remove_tree
-from ..host.paths import beneath
+from ..host.door import Tree
 from ..sandbox import bwrap
 from ..tree import kernel
 from . import stubs
 from .hydrate import Hydrator
 from .job import Job
+from .view import View
 
 DEBS = "/run/apt-ostree"
 """The directory in which the sandbox sees the packages."""
@@ -44,18 +43,17 @@ class Stack:
         work, number = self.job.work, len(self.layers)
         # What the rounds before brought counts, for it is now that its scripts run.
         release = kernel.choose(self.job.boot, self.base_kernels) or ""
-        layer = work / f"l{number}"
-        layer.mkdir()
-        # The root of the mount shows the topmost layer's own mode and owner.
-        copy_metadata(self.job.base.path, layer)
+        area, layer = Tree(work), work / f"l{number}"
         # overlayfs refuses to take a work directory twice (volatile).
-        fresh = work / f"w{number}"
-        fresh.mkdir()
-        (work / "root").mkdir(exist_ok=True)
+        fresh = f"w{number}"
+        for name in (layer.name, fresh, "root"):
+            area.make_directory(name)
+        # The root of the mount shows the topmost layer's own mode and owner.
+        Tree(layer).copy_metadata(Tree(self.job.base.path), "", "")
         lower = [path.name for path in reversed(self.layers)] + [os.path.relpath(self.job.base.path, work)]
-        with mounts.overlay(work, lower, layer.name, fresh.name, "root") as root:
-            (root / "etc").mkdir(exist_ok=True)
-            covers = stubs.cover(root, _POLICY, release, self.view().find, work / "fresh") if covered else []
+        with mounts.overlay(work, lower, layer.name, fresh, "root") as root:
+            Tree(root).make_directory("etc")
+            covers = stubs.cover(root, _POLICY, release, self.view()) if covered else []
             yield bwrap.Sandbox(
                 root,
                 var=self.job.var,
@@ -63,29 +61,9 @@ class Stack:
                 read_only={DEBS: self.job.debs},
                 limits=self.job.limits,
             )
-        remove_tree(fresh)
+        area.remove(fresh)
         self.layers.append(layer)
         left = stubs.uncover(layer, covers, _POLICY)
         self.hydrator.hydrate(layer, left, link=True)
         # A package's /usr/local is there, and whatever a link of the base leads to.
         self.hydrator.hydrate(self.job.var, left, link=False)
-
-
-class View:
-    """Single files as a stack of directories shows them, the topmost first."""
-
-    def __init__(self, stack: Sequence[Path]) -> None:
-        self.stack = stack
-
-    def find(self, name: str) -> Path | None:
-        """The regular file of that name; a link that a script put in its place counts as none."""
-        for layer in self.stack:
-            path = beneath(layer, name)
-            if path is not None:
-                return path if stat.S_ISREG(path.lstat().st_mode) else None
-        return None
-
-    def text(self, name: str) -> str:
-        """The text of the file of that name; empty where there is none."""
-        path = self.find(name)
-        return path.read_text(errors="surrogateescape") if path is not None else ""

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import os
 import shlex
-import stat
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from ..host.files import replace_content
-from ..host.paths import beneath, resolve, walk
+from ..host.door import Tree
 from . import overlay
+from .base import as_seen
+from .view import File, View
 
 STUBS = {
     # ischroot(1): 0 is "yes"; scripts then leave the running system alone.
@@ -46,14 +45,12 @@ class Cover:
 
     name: str
     content: bytes
-    real: Path
+    real: File
 
 
 def write_policy(directory: Path) -> None:
     """Put a policy-rc.d into a directory that the sandbox sees."""
-    place = directory / os.path.basename(POLICY)
-    place.write_text(STUBS[POLICY])
-    place.chmod(0o755)
+    Tree(directory).write(os.path.basename(POLICY), STUBS[POLICY].encode(), 0o755)
 
 
 def uname(release: str) -> str:
@@ -62,46 +59,51 @@ def uname(release: str) -> str:
     return text.replace("@RELEASE@", shlex.quote(release)).replace("@MACHINE@", os.uname().machine)
 
 
-def cover(root: Path, policy: str, release: str, find: Callable[[str], Path | None], fresh: Path) -> list[Cover]:
+def cover(root: Path, policy: str, release: str, below: View) -> list[Cover]:
     """Put stubs into the tree mounted at ``root``, where it has the programs, wherever links of it lead.
 
-    ``policy`` is where the sandbox sees the file of ``write_policy``, ``release`` the kernel that boots, ``find`` gives
-    the file below the mount that shows at a name, ``fresh`` is a free name outside the tree.
+    ``policy`` is where the sandbox sees the file of ``write_policy``, ``release`` the kernel that boots, ``below`` has
+    what the mount shows as the files that it lies over.
     """
     covers = []
+    tree = as_seen(root)
     for name, text in {**STUBS, UNAME: uname(release)}.items():
-        found = resolve(f"/{name}", root, root / "usr/etc")
-        if found is not None and stat.S_ISREG(found[1].lstat().st_mode):
-            if name != POLICY and found[1].name != os.path.basename(name):
+        found = tree.find(name)
+        if found is not None and tree.has_file(found):
+            if name != POLICY and os.path.basename(found) != os.path.basename(name):
                 # A program of many names (busybox) would be covered under all of them.
                 continue
-            inner = os.fspath(found[1].relative_to(root))
-            if (real := find(inner)) is not None:
-                fresh.write_text(text)
-                replace_content(found[1], fresh, root / ".apt-ostree-spare")
+            inner = f"usr/{found}" if tree.etc is not None and found.startswith("etc/") else found
+            if (real := below.find(inner)) is not None:
+                tree.replace_content(found, text.encode())
                 covers.append(Cover(inner, text.encode(), real))
         elif name == POLICY:
-            above = resolve(f"/{os.path.dirname(name)}", root, root / "usr/etc")
-            if above is not None and not os.path.lexists(above[1] / os.path.basename(name)):
-                (above[1] / os.path.basename(name)).symlink_to(policy)
+            above = tree.find(os.path.dirname(name))
+            if above is not None and tree.has_directory(above):
+                place = os.path.join(above, os.path.basename(name))
+                if not tree.has(place):
+                    tree.symlink(place, policy)
     return covers
 
 
-def uncover(layer: Path, covers: list[Cover], policy: str) -> dict[bytes, Path]:
+def uncover(layer: Path, covers: list[Cover], policy: str) -> dict[bytes, File]:
     """Take the stubs out of the layer of an unmounted tree; returns what is left of them, by content: the file that
     each stands for."""
-    for entry in walk(layer):
-        if entry.is_symlink() and os.readlink(entry.path) == policy:
-            os.unlink(entry.path)
+    tree = Tree(layer)
+    for directory in tree.directories():
+        for entry in directory.entries:
+            if entry.is_link and directory.tree.link(entry.own) == policy:
+                directory.tree.remove(entry.own)
     for one in covers:
-        place = beneath(layer, one.name)
         # In a directory that is another one by now (a script renamed it), nothing would be under it.
-        if place is not None and _is_as_put(place, one) and overlay.is_merged(layer, one.name):
-            place.unlink()
+        if _is_as_put(tree, one) and overlay.is_merged(tree, one.name):
+            tree.remove(one.name)
     return {one.content: one.real for one in covers}
 
 
-def _is_as_put(place: Path, one: Cover) -> bool:
-    status, real = place.lstat(), one.real.stat()
+def _is_as_put(tree: Tree, one: Cover) -> bool:
+    status, real = tree.status(one.name), one.real.tree.status(one.real.name)
+    if status is None or real is None or status.st_nlink != 1 or status.st_size != len(one.content):
+        return False
     same = (status.st_mode, status.st_uid, status.st_gid) == (real.st_mode, real.st_uid, real.st_gid)
-    return same and status.st_nlink == 1 and status.st_size == len(one.content) and place.read_bytes() == one.content
+    return same and tree.read(one.name, limit=len(one.content)) == one.content

@@ -363,12 +363,3 @@ def write_file(target: Tree, name: str, text: str, mode: int = 0o644) -> None:
     target.make_directory(_above(name))
     target.remove(name)
     target.write(name, text.encode(errors="surrogateescape"), mode)
-
-
-def make_parents(target: Path, place: Path) -> None:
-    """Make the directories of ``target`` above ``place``, as a distribution ships them: root's, 0755.
-
-    Raises TreeError where a link is in the way.
-    """
-    parent = place.relative_to(target).parent.as_posix()
-    Tree(target).make_directory("" if parent == "." else parent)

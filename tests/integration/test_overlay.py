@@ -252,7 +252,7 @@ def test_layers_applied_in_turn_make_what_the_stack_showed(
 
 def test_a_whiteout_is_a_device_of_number_zero(area: Path) -> None:
     write_layer(area, ["base"], 0, remove)
-    assert overlay.is_whiteout(area / "l0/usr/bin/a")
+    assert overlay.is_whiteout((area / "l0/usr/bin/a").lstat())
 
 
 def test_what_a_later_layer_removes_is_taken_out_of_the_earlier_ones(area: Path) -> None:

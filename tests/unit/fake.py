@@ -1,8 +1,15 @@
-"""Stand-ins for unit tests: a sysroot of plain files, as ostree 2022.7 leaves it, and a reporter that tells nobody."""
+"""Stand-ins for unit tests: a sysroot of plain files, as ostree 2022.7 leaves it, a reporter that tells nobody, and the
+job of an assembly."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+from apt_ostree.layering.base import BaseTree
+from apt_ostree.layering.job import Job
+from apt_ostree.model import Plan
+from apt_ostree.tree.users import Reserved
 
 BOOTCSUM = "d" * 64
 
@@ -48,3 +55,13 @@ class Silent:
     def progress(self, done: int, total: int, message: str = "") -> None: ...
     def log(self, line: str) -> None: ...
     def warn(self, message: str) -> None: ...
+
+
+def job(area: Path, **more: Any) -> Job:
+    """The job of an assembly in ``area``: an empty plan over the empty directory ``base``, with /var and /boot in
+    ``work``."""
+    for name in ("base", "work/var", "work/boot"):
+        (area / name).mkdir(parents=True)
+    base = BaseTree("", area / "base", (), ("amd64",))
+    given = {"accounts_day": 20000, "reserved": Reserved(), "cached": {}, "reporter": Silent(), "plan": Plan(), **more}
+    return Job(area / "repo", area / "work", base, log=area / "log", **given)

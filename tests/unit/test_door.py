@@ -90,10 +90,12 @@ CHANGES: dict[str, Callable[[Tree, str], object]] = {
     "set_mode": lambda tree, name: tree.set_mode(name, 0o777),
     "set_attribute": lambda tree, name: tree.set_attribute(name, "user.x", b"x"),
     "copy": lambda tree, name: tree.copy(tree, "usr/bin/dash", name),
+    "hard_link": lambda tree, name: tree.hard_link(tree, "usr/bin/dash", name),
+    "remove_attribute": lambda tree, name: tree.remove_attribute(name, "user.x"),
 }
 
 
-OF_THE_TREE_ITSELF = {"make_directory", "set_owner", "set_mode", "set_attribute"}
+OF_THE_TREE_ITSELF = {"make_directory", "set_owner", "set_mode", "set_attribute", "remove_attribute"}
 """Changes for which the empty name is the tree."""
 
 
@@ -292,7 +294,101 @@ def test_an_error_names_the_entry_by_its_path(tree: Tree, tmp_path: Path, monkey
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(syscalls, "openat2", refused)
-    for root, name in ((tree, tree.top / "etc/x"), (Tree(tree.top, tmp_path / "host"), tmp_path / "host/x")):
+    for root, name in ((tree, tree.top / "etc/x/y"), (Tree(tree.top, tmp_path / "host"), tmp_path / "host/x/y")):
         with pytest.raises(PermissionError) as raised:
-            root.open_file("etc/x")
+            root.open_file("etc/x/y")
         assert raised.value.filename == str(name)
+
+
+def test_directories_are_given_parents_first_held_open_and_no_link_is_one(tree: Tree, host: Path) -> None:
+    found = []
+    for directory in tree.directories():
+        found.append((directory.name, [entry.name for entry in directory.entries if entry.is_file]))
+        # What is held open stays itself, whatever is done to its name.
+        if directory.name == "usr/bin":
+            (tree.top / "usr/bin").rename(tree.top / "usr/away")
+            (tree.top / "usr/bin").symlink_to(host)
+            assert directory.tree.read("dash") == b"#!\n"
+            assert (directory.tree.read("file"), directory.tree.names()) == (None, ["dash", "sh"])
+    assert found == [("", []), ("usr", []), ("usr/bin", ["usr/bin/dash"])]
+    assert [entry.own for entry in next(tree.directories()).entries if entry.is_special] == ["fifo"]
+    assert list(Tree(tree.top / "absent").directories()) == []
+
+
+def test_a_directory_that_is_removed_on_the_way_is_left_out(tree: Tree) -> None:
+    names = []
+    for directory in tree.directories():
+        names.append(directory.name)
+        if directory.name == "usr":
+            directory.tree.remove("bin")
+    assert names == ["", "usr"]
+
+
+def test_directories_of_a_tree_that_is_too_deep_are_an_error(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("d" * 250, dir_fd=descriptor)
+        inner = os.open("d" * 250, os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = inner
+    os.close(descriptor)
+    with pytest.raises(TreeError, match="too deep"):
+        list(Tree(tmp_path).directories())
+
+
+@pytest.mark.parametrize("name", ["out", "absolute", "loop", "fifo", "absent", "usr/bin/dash", "up/host", "..", "/etc"])
+def test_what_is_no_directory_of_the_tree_is_not_held_open(tree: Tree, name: str) -> None:
+    with pytest.raises(TreeError), tree.opened(name):
+        pass
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("name", ["..", "../host/file", "/etc/passwd", "out/file", "up/new"])
+def test_no_change_leaves_a_tree_that_is_held_open(tree: Tree, host: Path, change: str, name: str) -> None:
+    before = listing(host)
+    with tree.opened() as held, pytest.raises((TreeError, OSError)):
+        CHANGES[change](held, name)
+    assert listing(host) == before
+
+
+@pytest.mark.parametrize("name", ["absolute", "relative", "out", "magic", "fifo", "loop"])
+def test_no_link_right_in_a_directory_that_is_held_open_is_followed(tree: Tree, host: Path, name: str) -> None:
+    before = listing(host)
+    with tree.opened() as held:
+        assert (held.read(name), held.names(name), held.has_directory(name)) == (None, [], False)
+        with pytest.raises((TreeError, OSError)):
+            held.make_directory(f"{name}/x")
+        with pytest.raises((TreeError, OSError)):
+            held.replace_content(name, b"x")
+    assert listing(host) == before
+
+
+def test_a_hard_link_is_another_name_of_a_link_or_file_itself(tree: Tree, host: Path) -> None:
+    tree.hard_link(tree, "usr/bin/dash", "usr/new")
+    tree.hard_link(tree, "absolute", "usr/link")
+    assert (tree.top / "usr/new").samefile(tree.top / "usr/bin/dash")
+    assert tree.link("usr/link") == os.fspath(host / "file")
+    for source, to in (("out/file", "x"), ("usr/new", "out/x"), ("../host/file", "x"), ("usr/new", "usr/bin/dash")):
+        with pytest.raises((TreeError, OSError)):
+            tree.hard_link(tree, source, to)
+    assert (host / "file").stat().st_nlink == 1
+
+
+def test_an_attribute_is_taken_from_an_entry_of_the_tree_alone(tree: Tree, host: Path) -> None:
+    os.setxattr(host / "file", "user.note", b"the host's")
+    tree.set_attribute("usr/bin/dash", "user.note", b"x")
+    tree.remove_attribute("usr/bin/dash", "user.note")
+    assert tree.attributes("usr/bin/dash") == {}
+    for name in ("absolute", "out/file"):
+        with pytest.raises((TreeError, OSError)):
+            tree.remove_attribute(name, "user.note")
+    assert os.listxattr(host / "file") == ["user.note"]
+
+
+def test_new_directories_have_their_mode_whatever_the_umask(tree: Tree) -> None:
+    before = os.umask(0o077)
+    try:
+        tree.make_directory("usr/new/inner")
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE((tree.top / name).stat().st_mode) for name in ("usr/new", "usr/new/inner")} == {0o755}

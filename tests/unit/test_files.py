@@ -81,41 +81,11 @@ def test_a_link_is_replaced_itself(tmp_path: Path, outside: Path) -> None:
     assert untouched(outside)
 
 
-def test_replacing_a_content_keeps_the_mode_and_changes_no_other_name_of_the_file(tmp_path: Path) -> None:
-    target, source = tmp_path / "target", tmp_path / "source"
-    target.write_text("old")
-    target.chmod(0o750)
-    os.link(target, tmp_path / "other name")
-    source.write_text("new")
-    files.replace_content(target, source, tmp_path / "spare")
-    assert target.read_text() == "new"
-    assert stat.S_IMODE(target.stat().st_mode) == 0o750
-    assert (tmp_path / "other name").read_text() == "old"
-    assert not (tmp_path / "spare").exists()
-
-
-def test_replacing_a_content_writes_through_no_link_in_the_spare_place(tmp_path: Path, outside: Path) -> None:
-    (tmp_path / "target").write_text("old")
-    (tmp_path / "source").write_text("new")
-    (tmp_path / "spare").symlink_to(outside)
-    files.replace_content(tmp_path / "target", tmp_path / "source", tmp_path / "spare")
-    assert (tmp_path / "target").read_text() == "new"
-    assert untouched(outside)
-
-
 def test_a_copy_writes_through_no_link(tmp_path: Path, outside: Path) -> None:
     (tmp_path / "source").write_text("new")
     (tmp_path / "target").symlink_to(outside)
     with pytest.raises(OSError):
         files.take(tmp_path / "source", tmp_path / "target")
-    assert untouched(outside)
-
-
-def test_the_metadata_of_a_file_is_not_put_on_the_target_of_a_link(tmp_path: Path, outside: Path) -> None:
-    (tmp_path / "source").touch(mode=0o777)
-    (tmp_path / "target").symlink_to(outside)
-    with pytest.raises(ToolError, match="is a link"):
-        files.copy_metadata(tmp_path / "source", tmp_path / "target")
     assert untouched(outside)
 
 

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from apt_ostree.errors import PackageError
+from apt_ostree.host import door
+from apt_ostree.host.door import Tree
 from apt_ostree.layering import overlay
 from apt_ostree.layering.cache import Object
 from apt_ostree.layering.hollow import marker
 from apt_ostree.layering.hydrate import Hydrator
+from apt_ostree.layering.view import File
 from apt_ostree.tools import ostree
 
 A, B = ("0123456789abcdef" * 4, "fedcba9876543210" * 4)
@@ -31,7 +34,7 @@ def hydrator(tmp_path: Path) -> Hydrator:
     (tmp_path / "base").mkdir()
     os.link(ostree.object_path(repo, B), tmp_path / "base/b")
     (tmp_path / "layer").mkdir()
-    return Hydrator(repo, tmp_path / "base", tmp_path / "spare", objects)
+    return Hydrator(repo, tmp_path / "base", objects)
 
 
 def put(layer: Path, name: str, checksum: str) -> Path:
@@ -71,7 +74,7 @@ def test_what_stands_for_a_program_gets_its_content_and_keeps_its_mode(hydrator:
     (tmp_path / "program").write_text("the real one")
     (tmp_path / "layer/moved").write_text("a stub")
     (tmp_path / "layer/moved").chmod(0o711)
-    hydrator.hydrate(tmp_path / "layer", {b"a stub": tmp_path / "program"}, link=True)
+    hydrator.hydrate(tmp_path / "layer", {b"a stub": File(Tree(tmp_path), "program")}, link=True)
     assert (tmp_path / "layer/moved").read_text() == "the real one"
     assert (tmp_path / "layer/moved").stat().st_mode & 0o7777 == 0o711
 
@@ -119,3 +122,31 @@ def test_an_object_that_is_missing_is_an_error_of_the_cache(hydrator: Hydrator, 
     ostree.object_path(hydrator.repo, A).unlink()
     with pytest.raises(PackageError, match="the package cache is damaged"):
         hydrator.hydrate(tmp_path / "layer", {}, link=True)
+
+
+def test_an_object_whose_directory_is_missing_is_the_same_error(hydrator: Hydrator, tmp_path: Path) -> None:
+    put(tmp_path / "layer", "x", A)
+    place = ostree.object_path(hydrator.repo, A)
+    place.unlink()
+    place.parent.rmdir()
+    with pytest.raises(PackageError, match="the package cache is damaged"):
+        hydrator.hydrate(tmp_path / "layer", {}, link=True)
+
+
+def test_nothing_behind_a_link_is_hydrated(hydrator: Hydrator, tmp_path: Path) -> None:
+    (tmp_path / "host").mkdir()
+    outside = put(tmp_path / "host", "x", A)
+    (tmp_path / "layer/directory").symlink_to(tmp_path / "host")
+    (tmp_path / "layer/file").symlink_to(outside)
+    hydrator.hydrate(tmp_path / "layer", {}, link=True)
+    assert outside.read_bytes() == marker(A)
+
+
+def test_a_copy_has_no_mark_of_overlayfs(hydrator: Hydrator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = put(tmp_path / "layer", "x", A)
+    # Only root may set the real ones.
+    monkeypatch.setattr(door, "OVERLAY", "user.overlay.")
+    os.setxattr(path, "user.overlay.origin", b"")
+    os.setxattr(path, "user.note", b"kept")
+    hydrator.hydrate(tmp_path / "layer", {}, link=False)
+    assert os.listxattr(path) == ["user.note"]

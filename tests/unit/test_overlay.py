@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import stat
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from apt_ostree.errors import TreeError
+from apt_ostree.host import door
 from apt_ostree.layering import overlay
 
 Tree = Mapping[str, str | None]
-"""Path -> content; None is a directory, a text that begins with ``->`` a link."""
+"""Path -> content; None is a directory, a text that begins with ``->`` a link, and "gone" what stands for a whiteout
+(``marks``)."""
 
 
 def make(top: Path, tree: Tree) -> Path:
@@ -23,6 +29,8 @@ def make(top: Path, tree: Tree) -> Path:
             path.mkdir(exist_ok=True)
         elif content.startswith("->"):
             path.symlink_to(content[2:])
+        elif content == "gone":
+            os.mkfifo(path)
         else:
             path.write_text(content)
     return top
@@ -117,8 +125,8 @@ def test_apply_leaves_the_layer_as_it_is(tmp_path: Path) -> None:
 
 def test_plain_entries_are_not_whiteouts(tmp_path: Path) -> None:
     make(tmp_path, {"a": "", "d": None, "l": "->absent"})
-    assert [overlay.is_whiteout(tmp_path / name) for name in "adl"] == [False, False, False]
-    assert overlay.is_whiteout("/dev/null") is False
+    assert [overlay.is_whiteout((tmp_path / name).lstat()) for name in "adl"] == [False, False, False]
+    assert overlay.is_whiteout(Path("/dev/null").lstat()) is False
 
 
 def test_strip_leaves_plain_layers_alone(tmp_path: Path) -> None:
@@ -130,11 +138,11 @@ def test_strip_leaves_plain_layers_alone(tmp_path: Path) -> None:
 
 @pytest.fixture
 def marks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """overlayfs's marks under names that a user may set, and whiteouts that are files: the real ones need root."""
+    """overlayfs's marks under names that a user may set, and whiteouts that are FIFOs: the real ones need root."""
     monkeypatch.setattr(overlay, "PREFIX", "user.overlay.")
     for name in ("OPAQUE", "REDIRECT", "METACOPY"):
         monkeypatch.setattr(overlay, f"_{name}", f"user.overlay.{name.lower()}")
-    monkeypatch.setattr(overlay, "is_whiteout", lambda path: Path(path).is_file() and Path(path).read_text() == "gone")
+    monkeypatch.setattr(overlay, "is_whiteout", lambda status: stat.S_ISFIFO(status.st_mode))
 
 
 def mark(path: Path, name: str, value: bytes = b"y") -> None:
@@ -223,6 +231,50 @@ def test_what_a_later_layer_removes_goes_unless_a_directory_was_moved(tmp_path: 
 @pytest.mark.usefixtures("marks")
 def test_nothing_below_shows_through_a_directory_of_another_origin(tmp_path: Path, name: str) -> None:
     layer = make(tmp_path / "layer", {"usr/bin/a": "1"})
-    assert overlay.is_merged(layer, "usr/bin/a")
+    assert overlay.is_merged(door.Tree(layer), "usr/bin/a")
     mark(layer / "usr", name)
-    assert not overlay.is_merged(layer, "usr/bin/a")
+    assert not overlay.is_merged(door.Tree(layer), "usr/bin/a")
+
+
+@pytest.mark.usefixtures("marks")
+def test_what_a_layer_has_again_after_another_removed_it_stays(tmp_path: Path) -> None:
+    trees: list[Tree] = [{"x": "1"}, {"x": "gone"}, {"x": "3"}, {"y": "4"}]
+    layers = [make(tmp_path / str(number), tree) for number, tree in enumerate(trees)]
+    overlay.drop_removed(layers)
+    assert [os.path.lexists(layer / "x") for layer in layers] == [False, True, True, False]
+
+
+@pytest.mark.parametrize("origin", [b"../../host", b"/../host", b"link", b"absent", b"/usr/bin/a"])
+@pytest.mark.usefixtures("marks")
+def test_a_redirect_that_names_no_directory_of_the_tree_is_refused(tmp_path: Path, origin: bytes) -> None:
+    host = make(tmp_path / "host", {"file": "host's"})
+    tree = make(tmp_path / "tree", {**BASE, "usr/lib/link": f"->{host}"})
+    layer = make(tmp_path / "layer", {"usr/lib/e": None})
+    mark(layer / "usr/lib/e", "redirect", origin)
+    with pytest.raises(TreeError):
+        overlay.apply(layer, tree)
+    assert (host / "file").stat().st_nlink == 1
+
+
+def test_trees_deeper_than_calls_may_be_in_each_other_are_applied(tmp_path: Path) -> None:
+    layer, tree = make(tmp_path / "layer", {}), make(tmp_path / "tree", {})
+    deep = "/".join("d" * 100)
+    (layer / deep).mkdir(parents=True)
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 60)
+    try:
+        overlay.apply(layer, tree)
+    finally:
+        sys.setrecursionlimit(before)
+    assert (tree / deep).is_dir()
+
+
+@pytest.mark.usefixtures("marks")
+def test_nothing_behind_a_link_of_a_layer_is_stripped_or_removed(tmp_path: Path) -> None:
+    host = make(tmp_path / "host", {"file": "host's", "other": "gone"})
+    mark(host / "file", "origin")
+    layer = make(tmp_path / "layer", {"directory": f"->{host}", "file": f"->{host}/file"})
+    overlay.strip(layer)
+    overlay.drop_removed([layer, make(tmp_path / "above", {"directory/file": "gone"})])
+    assert os.listxattr(host / "file") == ["user.overlay.origin"]
+    assert sorted(os.listdir(host)) == ["file", "other"]

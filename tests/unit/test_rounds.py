@@ -111,3 +111,8 @@ def test_what_may_put_a_changed_base_package_out_of_order_begins_a_round(base: B
     assert len(arrange(base, plan, cached)[0]) == 1
     changing = Plan(plan.packages, plan.rounds, removed=packages(["old"]))
     assert len(arrange(base, changing, cached)[0]) == 2
+
+
+def test_a_path_of_more_directories_than_calls_in_each_other_is_looked_up(tmp_path: Path, base: BaseTree) -> None:
+    plan, cached = plan_of(tmp_path, {"deep": ["/".join("d" * 1500)], "taken": ["bin/rm"]})
+    assert needing_content(base, plan, cached) == set(packages(["taken"]))

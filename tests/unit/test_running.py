@@ -1,12 +1,18 @@
-"""What dpkg says when it fails, as dpkg 1.21.22 (Debian 12) and 1.22.21 (Debian 13) said it."""
+"""dpkg and debconf in a round. What dpkg says when it fails is as dpkg 1.21.22 (Debian 12) and 1.22.21 (Debian 13)
+said it."""
 
 from __future__ import annotations
 
+import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from apt_ostree.layering.running import script_error
+from apt_ostree.errors import TreeError
+from apt_ostree.host import proc
+from apt_ostree.layering.running import Dpkg, links, preconfigure, preseed, script_error
+from tests.unit import fake
 
 LOG = Path("/var/log/apt-ostree/1.log")
 
@@ -144,3 +150,59 @@ def test_script_error_shows_the_last_lines_and_the_log() -> None:
     assert shown[0] == "line 27" and len(shown) == 21
     assert error.resolution == "Nothing was changed."
     assert error.exit_code == 1
+
+
+def test_links_are_those_of_the_base_itself(tmp_path: Path) -> None:
+    base, host = tmp_path / "base", tmp_path / "host"
+    (base / "usr").mkdir(parents=True)
+    (base / "usr/local").symlink_to("../var/usrlocal")
+    (base / "home").symlink_to("var/home")
+    assert links(base) == {"home": "var/home", "usr/local": "../var/usrlocal"}
+    host.mkdir()
+    (host / "local").symlink_to("the host's")
+    (base / "usr").rename(tmp_path / "away")
+    (base / "usr").symlink_to(host)
+    assert links(base) == {"home": "var/home", "usr": str(host)}
+
+
+def test_links_that_dpkg_takes_away_are_put_back_unless_something_is_in_the_way(tmp_path: Path) -> None:
+    job = fake.job(tmp_path)
+    base, root, host = job.base.path, tmp_path / "root", tmp_path / "host"
+    for place in (base / "usr", root, host):
+        place.mkdir()
+    (base / "usr/local").symlink_to("../var/usrlocal")
+    (base / "home").symlink_to("var/home")
+    (base / "srv").symlink_to("var/srv")
+    (root / "usr").symlink_to(host)
+    (root / "srv").mkdir()
+    Dpkg(job)._restore_links(root)
+    assert (os.listdir(host), os.readlink(root / "home"), (root / "srv").is_dir()) == ([], "var/home", True)
+
+
+class Sandbox:
+    """A sandbox that runs nothing, and notes what it was asked to run."""
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+
+    def run(self, command: list[str], **_: object) -> proc.Result:
+        self.ran.append(command[0])
+        return proc.Result((), 0, "", "")
+
+
+@pytest.mark.parametrize(("target", "asked"), [("{host}", False), ("/usr/lib/program", True), ("program", False)])
+def test_a_program_of_the_base_is_one_that_the_base_itself_has(tmp_path: Path, target: str, asked: bool) -> None:
+    job = fake.job(tmp_path, answers="x")
+    job.debs.mkdir()
+    (tmp_path / "host").touch()
+    for name in ("usr/bin", "usr/lib/apt"):
+        (job.base.path / name).mkdir(parents=True)
+    (job.base.path / "usr/lib/program").touch()
+    for name in ("usr/bin/debconf-set-selections", "usr/lib/apt/apt-extracttemplates"):
+        (job.base.path / name).symlink_to(target.format(host=tmp_path / "host"))
+    sandbox = Sandbox()
+    with nullcontext() if asked else pytest.raises(TreeError, match="cannot take answers"):
+        preseed(job, sandbox)  # type: ignore[arg-type]
+    preconfigure(job, sandbox, ["x.deb"])  # type: ignore[arg-type]
+    assert sandbox.ran == (["debconf-set-selections", "dpkg-preconfigure"] if asked else [])
+    assert os.listdir(job.debs) == []

@@ -560,16 +560,6 @@ def test_the_lists_of_a_base_that_is_a_layer_stay(tmp_path: Path) -> None:
     assert state.free_name(base) == "layer1"
 
 
-def test_make_parents_makes_plain_directories_and_leaves_others(tmp_path: Path) -> None:
-    tree = make(tmp_path / "tree", {"usr": Dir(0o700)})
-    old = os.umask(0o077)
-    try:
-        state.make_parents(tree, tree / "usr/lib/x/file")
-    finally:
-        os.umask(old)
-    assert read(tree) == {"usr": Dir(0o700), "usr/lib": Dir(), "usr/lib/x": Dir()}
-
-
 def test_populate_delivers_templates_before_the_lines_directories(tmp_path: Path) -> None:
     tree, var = tmp_path / "tree", tmp_path / "var"
     (tree / state.SYSIMAGE / "dpkg").mkdir(parents=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from apt_ostree.layering import stubs
+from apt_ostree.layering.view import View
 
 POLICY = "/run/policy"
 
@@ -29,10 +30,7 @@ def cover(root: Path) -> list[stubs.Cover]:
     below = root.with_name("below")
     shutil.copytree(root, below, symlinks=True)
 
-    def find(name: str) -> Path | None:
-        return below / name if (below / name).is_file() else None
-
-    return stubs.cover(root, POLICY, "6.6-x", find, root.with_name("fresh"))
+    return stubs.cover(root, POLICY, "6.6-x", View([below]))
 
 
 def is_stub(path: Path) -> bool:
@@ -61,7 +59,7 @@ def test_what_was_made_of_a_stub_stands_for_the_program(root: Path) -> None:
     left = stubs.uncover(root, covers, POLICY)
     assert os.listdir(root / "usr/sbin") == ["start-stop-daemon"]
     for name, program in (("bin/ischroot.real", "bin/ischroot"), ("sbin/start-stop-daemon", "sbin/start-stop-daemon")):
-        assert left[(root / "usr" / name).read_bytes()].read_text() == f"the real usr/{program}"
+        assert left[(root / "usr" / name).read_bytes()].text() == f"the real usr/{program}"
 
 
 def test_a_policy_by_way_of_alternatives_has_its_stub_at_its_end(root: Path) -> None:
@@ -121,3 +119,40 @@ def test_a_directory_in_the_place_of_a_program_is_not_covered(root: Path) -> Non
     (root / "usr/bin/ischroot").unlink()
     (root / "usr/bin/ischroot").mkdir()
     assert {one.name for one in cover(root)} == {"usr/sbin/start-stop-daemon"}
+
+
+def test_a_directory_at_any_name_at_the_top_stops_no_stub(root: Path) -> None:
+    (root / ".apt-ostree-spare").mkdir()
+    assert {one.name for one in cover(root)} == {"usr/sbin/start-stop-daemon", "usr/bin/ischroot"}
+
+
+def test_a_file_in_the_place_of_sbin_gets_no_policy(root: Path) -> None:
+    shutil.rmtree(root / "usr/sbin")
+    (root / "usr/sbin").symlink_to("bin/ischroot")
+    assert {one.name for one in cover(root)} == {"usr/bin/ischroot"}
+
+
+def test_a_link_in_the_place_of_etc_leads_no_stub_to_the_host(root: Path, tmp_path: Path) -> None:
+    host = tmp_path / "host"
+    host.mkdir()
+    (host / "policy").write_text("the host's")
+    shutil.rmtree(root / "usr/etc")
+    (root / "usr/etc").symlink_to(host)
+    (root / stubs.POLICY).symlink_to("/etc/policy")
+    assert {one.name for one in cover(root)} == {"usr/sbin/start-stop-daemon", "usr/bin/ischroot"}
+    assert (host / "policy").read_text() == "the host's"
+
+
+@pytest.mark.parametrize("plant", ["fifo", "directory", "link"])
+def test_what_a_script_puts_in_the_place_of_a_stub_is_not_opened(root: Path, tmp_path: Path, plant: str) -> None:
+    covers = cover(root)
+    place = root / "usr/bin/ischroot"
+    place.rename(tmp_path / "stub")
+    if plant == "link":
+        place.symlink_to(tmp_path / "stub")
+    elif plant == "fifo":
+        os.mkfifo(place, 0o755)
+    else:
+        place.mkdir()
+    stubs.uncover(root, covers, POLICY)
+    assert os.path.lexists(place) and (tmp_path / "stub").exists()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from apt_ostree.layering.stack import View
+from apt_ostree.errors import TreeError
+from apt_ostree.layering.view import View
 
 
 @pytest.fixture
@@ -29,3 +31,12 @@ def test_the_topmost_file_shows(stack: list[Path]) -> None:
 def test_a_link_counts_as_no_file_and_hides_the_one_below(stack: list[Path]) -> None:
     (stack[0] / "etc/both").symlink_to(stack[1] / "etc/base")
     assert View(stack).find("etc/both") is None
+
+
+def test_a_fifo_or_directory_counts_as_no_file_and_holes_are_refused(stack: list[Path]) -> None:
+    os.mkfifo(stack[0] / "etc/both")
+    (stack[0] / "etc/base").mkdir()
+    assert [View(stack).text(f"etc/{name}") for name in ("both", "base")] == ["", ""]
+    os.truncate(stack[0] / "etc/layer", 65 << 20)
+    with pytest.raises(TreeError, match="too large"):
+        View(stack).text("etc/layer")

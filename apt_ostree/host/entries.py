@@ -1,0 +1,77 @@
+"""What a walk through a tree that others wrote meets: see lookup.py."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry met on a walk: its name below the tree, and its stat(2)."""
+
+    name: str
+    status: os.stat_result
+
+    @property
+    def is_file(self) -> bool:
+        return stat.S_ISREG(self.status.st_mode)
+
+    @property
+    def is_directory(self) -> bool:
+        return stat.S_ISDIR(self.status.st_mode)
+
+    @property
+    def is_link(self) -> bool:
+        return stat.S_ISLNK(self.status.st_mode)
+
+
+class Listed:
+    """An entry of an open directory: its name below the tree, and its own in the directory.
+
+    Of what type it is, the directory says by itself; its stat(2) is read when it is asked for, while that is open.
+    """
+
+    __slots__ = ("_found", "name", "own")
+
+    def __init__(self, prefix: str, found: os.DirEntry[str]) -> None:
+        self.name, self.own, self._found = f"{prefix}{found.name}", found.name, found
+
+    @property
+    def status(self) -> os.stat_result:
+        return self._found.stat(follow_symlinks=False)
+
+    @property
+    def inode(self) -> int:
+        return self._found.inode()
+
+    @property
+    def is_file(self) -> bool:
+        return self._found.is_file(follow_symlinks=False)
+
+    @property
+    def is_directory(self) -> bool:
+        return self._found.is_dir(follow_symlinks=False)
+
+    @property
+    def is_link(self) -> bool:
+        return self._found.is_symlink()
+
+    @property
+    def is_special(self) -> bool:
+        """True for a FIFO, a socket or a device."""
+        return not (self.is_file or self.is_directory or self.is_link)
+
+
+@dataclass(frozen=True, slots=True)
+class Directory(Generic[T]):
+    """A directory that a walk is at: its name below the tree, itself as a tree that is held open, and its entries in
+    the order of their names."""
+
+    name: str
+    tree: T
+    entries: list[Listed]
