@@ -12,11 +12,15 @@ from collections.abc import Mapping
 
 from ..errors import SysrootError
 from ..model import Intent, LocalPackage
+from ..text import lines
 
 Origin = Mapping[str, Mapping[str, str]]
 
 TRANSIENT = "libostree-transient"
 """libostree's notes on one deployment: no new one inherits them."""
+
+_NO_GROUP = ""
+"""The name of a group that no file can have."""
 
 RETAINED = "retained"
 """In our own group: the pin beside it is not the administrator's."""
@@ -24,10 +28,13 @@ RETAINED = "retained"
 
 def parse(text: str, name: str = "origin") -> dict[str, dict[str, str]]:
     """Read a key file into group -> key -> value. Raises SysrootError, naming the file ``name``."""
-    parser = configparser.RawConfigParser(delimiters=("=",), comment_prefixes=("#",), strict=False)
+    # As GLib has it, no group is another's default, and no line continues one: blanks before a key mean nothing.
+    parser = configparser.RawConfigParser(
+        delimiters=("=",), comment_prefixes=("#",), strict=False, default_section=_NO_GROUP
+    )
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     try:
-        parser.read_string(text)
+        parser.read_string("\n".join(line.lstrip() for line in lines(text)))
     except configparser.Error as error:
         raise SysrootError(
             f"cannot read {name}",

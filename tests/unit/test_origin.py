@@ -224,3 +224,18 @@ def test_an_intent_survives_the_file(intent: Intent) -> None:
     text = origin.render(origin.with_intent(BASE, intent))
     # What nothing is layered for needs no setting.
     assert origin.intent(origin.parse(text)) == (Intent() if intent.empty else intent)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("[a]\nx=1\n y=2\n", {"a": {"x": "1", "y": "2"}}),
+        ("[a]\nx=1\n\t[b]\ny=2\n", {"a": {"x": "1"}, "b": {"y": "2"}}),
+        ("[a]\nx=1\n\n # y=2\n", {"a": {"x": "1"}}),
+        ("[DEFAULT]\nx=1\n[a]\ny=2\n", {"DEFAULT": {"x": "1"}, "a": {"y": "2"}}),
+    ],
+)
+def test_a_key_file_is_read_as_ostree_reads_it(text: str, found: dict[str, dict[str, str]]) -> None:
+    """Else what is written again is another file: a continued line would become a key, or a group."""
+    assert origin.parse(text) == found
+    assert origin.parse(origin.render(origin.parse(text))) == found
