@@ -83,7 +83,7 @@ def test_a_killed_transaction_is_marked_by_the_next(sysroot: System) -> None:
     # Nobody has written so yet, but nobody holds the lock.
     (seen,) = transactions(sysroot)
     assert seen["state"] == "interrupted"
-    (sysroot.var / PLACE / f".{running['id']}.json.1").write_text("{")
+    (sysroot.var / PLACE / f".apt-ostree-{'0a' * 8}").write_text("{")
     sysroot.install("greeter")
     done, killed = transactions(sysroot)
     assert (done["state"], killed["state"], killed["new-deployment"]) == ("done", "interrupted", None)
