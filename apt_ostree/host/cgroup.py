@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -100,7 +101,7 @@ def _made(controller: str) -> Path | None:
 
 
 def _make(controller: str) -> Path | None:
-    top = _hierarchy(Path("/proc/self/mounts").read_text(), controller)
+    top = _hierarchy(os.fsdecode(Path("/proc/self/mounts").read_bytes()), controller)
     if top is None:
         return None
     control = top / "cgroup.subtree_control"
@@ -120,9 +121,10 @@ def _make(controller: str) -> Path | None:
 def _hierarchy(mounts: str, controller: str) -> Path | None:
     """The hierarchy with a controller, from the text of /proc/self/mounts (proc_pid_mounts(5))."""
     for line in mounts.split("\n"):
-        if not line:
+        words = line.split(" ")
+        if len(words) < 4:
             continue
-        _, place, kind, options, *_ = line.split(" ")
+        _, place, kind, options, *_ = words
         path = Path(place)
         if kind == "cgroup" and controller in options.split(","):
             return path

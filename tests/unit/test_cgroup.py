@@ -34,6 +34,11 @@ def test_where_none_is_mounted_there_is_none() -> None:
     assert cgroup._hierarchy("proc /proc proc rw,nosuid 0 0\n", "pids") is None
 
 
+def test_a_mount_of_a_users_hides_no_hierarchy() -> None:
+    mounts = "x /home/x/a\rb fuse rw 0 0\nx\n\n"
+    assert cgroup._hierarchy(mounts + OLDER, "pids") == Path("/sys/fs/cgroup/pids")
+
+
 BOUNDS = cgroup.Bounds(tasks=10, memory=1000, swap=200)
 
 
