@@ -5,7 +5,8 @@ The product has no hook for this: functions of the loaded modules are exchanged 
 POINT is a phase of a transaction, ``lock``, ``journal``, or a function in FUNCTIONS; ``POINT:N`` is its Nth use,
 ``POINT@N`` the Nth line that runs inside it. WHEN is ``before`` or ``after``. FAULT is ``kill`` (SIGKILL, as by the
 kernel or a power cut's first half), another signal (``int``, ``term``, ``hup``), ``enospc``, ``eio``, ``full`` (the
-disk of the sysroot, from then on), or ``pin``: what another tool does meanwhile, which knows nothing of our lock.
+disk of the sysroot, from then on), ``mistake`` (an exception that nobody expects), or ``pin``: what another tool does
+meanwhile, which knows nothing of our lock.
 """
 
 from __future__ import annotations
@@ -77,6 +78,8 @@ class Fault:
         self.struck = True
         if self.kind in ERRORS:
             raise OSError(ERRORS[self.kind], os.strerror(ERRORS[self.kind]))
+        if self.kind == "mistake":
+            raise ZeroDivisionError("planted")
         if self.kind == "pin":
             subprocess.run(["ostree", "admin", f"--sysroot={self.sysroot}", "pin", "1"], check=True)
         elif self.kind == "full":

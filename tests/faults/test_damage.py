@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.trial import clean, planted, whole
 from tests.integration.system import System, output
 from tests.integration.test_hostile import package
 
@@ -210,3 +211,26 @@ def test_a_damaged_journal_names_what_cannot_be_read(two: System) -> None:
     entries = two.run("history", "--json").document["transactions"]
     assert [entry["state"] for entry in entries] == ["done", "done", "unreadable", "unreadable", "unreadable"]
     assert json.dumps(entries[-1]["error"]) == '"it is damaged"'
+
+
+@pytest.mark.parametrize(
+    ("point", "when", "published"),
+    [("import", "after", False), ("deploy", "before", False), ("prune", "before", True)],
+)
+def test_a_mistake_in_the_program_ends_as_an_error_that_names_transaction_and_traceback(
+    sysroot: System, point: str, when: str, published: bool
+) -> None:
+    before = sysroot.deployments()
+    done = planted(sysroot, point, when, "mistake", "install", "greeter")
+    assert done.returncode == 1, done.stderr
+    (record,) = sysroot.run("history", "--json").document["transactions"]
+    traceback = sysroot.var / f"log/apt-ostree/{record['id']}.traceback"
+    told = f"  transaction: {record['id']}\n  traceback: {traceback}\n"
+    assert f"error: a mistake in apt-ostree: ZeroDivisionError: planted\n{told}" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "ZeroDivisionError: planted" in traceback.read_text()
+    assert (record["state"], record["error"]) == ("failed", "ZeroDivisionError: planted")
+    assert (sysroot.deployments() != before, sysroot.deployments()[-1:]) == (published, before)
+    whole(sysroot)
+    sysroot.install("greeter")
+    clean(sysroot)
