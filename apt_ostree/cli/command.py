@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from ..errors import OutputError, UsageError
+from ..errors import OutputError, ToolError, UsageError
 from . import progress, results
 
 if TYPE_CHECKING:
@@ -306,6 +307,12 @@ def command(
             said = {option: value for option in options if (value := values.pop(option)) is not None}
             before = {option: early[option] for option in EARLY if early.get(option) and not said.get(option)}
             call = Call(**{**said, **before})
+            if not os.path.isdir("/proc/self/fd"):
+                raise ToolError(
+                    "/proc is not mounted",
+                    "apt-ostree, and the tools that it calls, look there for processes, mounts and open files",
+                    "Mount it, and run the command again: mount -t proc proc /proc",
+                )
             _trace(call.debug)
             function(call, **values)
 

@@ -7,6 +7,7 @@ newer releases refuse option values over 256 bytes, too short for the lower dire
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -42,9 +43,19 @@ def tops(found: list[str]) -> list[str]:
 
 
 def points() -> list[str]:
-    """The mount points that this process sees (proc_pid_mountinfo(5))."""
-    lines = Path("/proc/self/mountinfo").read_bytes().removesuffix(b"\n").split(b"\n")
-    return [os.fsdecode(_ESCAPE.sub(lambda found: bytes([int(found[1], 8)]), line.split(b" ")[4])) for line in lines]
+    """The mount points that this process sees."""
+    return parse_points(Path("/proc/self/mountinfo").read_bytes())
+
+
+def parse_points(mountinfo: bytes) -> list[str]:
+    """Read the mount points in proc_pid_mountinfo(5).
+
+    Any user may have mounted something (fusermount(1)), under a name with any byte: the kernel escapes blanks, tabs,
+    newlines and backslashes, but no carriage return.
+    """
+    lines = (line.split(b" ") for line in mountinfo.split(b"\n"))
+    names = (words[4] for words in lines if len(words) > 4)
+    return [os.fsdecode(_ESCAPE.sub(lambda found: bytes([int(found[1], 8) % 256]), name)) for name in names]
 
 
 def at_or_below(path: Path) -> list[str]:
@@ -89,7 +100,9 @@ def overlay(area: Path, lower: Sequence[str], upper: str, work: str, target: str
     before = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     os.chdir(area)
     try:
-        _mount("overlay", target, "overlay", 0, data)
+        syscalls.mount("overlay", target, "overlay", 0, data)
+    except OSError as error:
+        raise _no_overlay(area, target, error) from error
     finally:
         os.fchdir(before)
         os.close(before)
@@ -98,6 +111,34 @@ def overlay(area: Path, lower: Sequence[str], upper: str, work: str, target: str
     finally:
         with _named(f"unmount {area / target}"):
             syscalls.unmount(area / target, syscalls.MNT_DETACH)
+
+
+_GOOD = frozenset({"btrfs", "ext4", "f2fs", "tmpfs", "xfs"})
+"""Filesystems on which overlayfs can have its writable directory."""
+
+
+def _no_overlay(area: Path, target: str, error: OSError) -> ToolError:
+    kind = kind_of(os.path.realpath(area), Path("/proc/self/mountinfo").read_bytes())
+    if error.errno != errno.EINVAL or kind in _GOOD:
+        return ToolError(f"cannot mount overlay on {target}", error.strerror or "")
+    return ToolError(
+        "the filesystem of the sysroot cannot hold layers",
+        f"{area} is on the type {kind}, on which Linux mounts no overlay that can be written",
+        "Put the sysroot on ext4, XFS or Btrfs; in a container, on a volume of one of these.",
+    )
+
+
+def kind_of(path: str, mountinfo: bytes) -> str:
+    """The type of the filesystem that an absolute path without links is on, by proc_pid_mountinfo(5); empty where that
+    does not say it."""
+    found, longest = "", -1
+    for line in mountinfo.split(b"\n"):
+        before, _, after = line.partition(b" - ")
+        for point in parse_points(before):
+            # The last mount of those on one point is the one that is seen.
+            if len(point) >= longest and f"{path}/".startswith(f"{point.rstrip('/')}/"):
+                found, longest = os.fsdecode(after.split(b" ")[0]), len(point)
+    return found
 
 
 def make_writable(path: Path) -> None:

@@ -70,7 +70,9 @@ class Apt:
 
     def run(self, *words: str, check: bool = True, cwd: Path | None = None) -> proc.Result:
         """One of apt's programs, run in the area; in its messages the target's own paths stand for those of copies."""
-        result = proc.run(list(words), env={"APT_CONFIG": os.fspath(self.config)}, cwd=cwd, check=False)
+        # The host's own place for temporary files may be read-only.
+        env = {"APT_CONFIG": os.fspath(self.config), "TMPDIR": os.fspath(self.area / "tmp")}
+        result = proc.run(list(words), env=env, cwd=cwd, check=False)
         message = result.stderr
         for copy, original in self.originals.items():
             message = message.replace(copy, original)
@@ -90,8 +92,10 @@ def prepare(area: Path, target: Target, cache_key: str, recommends: bool | None,
     """
     # apt changes to no other user for who only asks; who that is may have no name.
     fetcher = _fetcher() if lists is None else "root"
-    for name in ("lists", "archives", "lists/partial", "archives/partial") if lists is None else ():
+    remove_tree(area / "tmp")
+    for name in ("lists", "archives", "lists/partial", "archives/partial", "tmp") if lists is None else ():
         _hand_over(area / name, "root" if name == "lists" else fetcher)
+    (area / "tmp").mkdir(mode=0o700, exist_ok=True)
     (area / "cache" / cache_key).mkdir(parents=True, exist_ok=True)
     for stale in (area / "cache").iterdir():
         if stale.is_dir() and stale.name != cache_key:

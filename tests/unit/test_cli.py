@@ -354,6 +354,18 @@ def test_an_error_says_what_failed_why_and_what_to_do(capsys: pytest.CaptureFixt
     )
 
 
+def test_without_proc_a_command_says_what_is_missing_and_help_still_works(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.path.isdir", lambda path: False)
+    status, out, err = run(capsys, "status")
+    assert (status, out) == (1, "")
+    assert err.startswith("error: /proc is not mounted\n")
+    assert err.endswith("Mount it, and run the command again: mount -t proc proc /proc\n")
+    assert run(capsys, "status", "--help")[0] == 0
+    assert run(capsys, "--version")[0] == 0
+
+
 def test_an_error_is_a_document_too_where_json_was_asked_for(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
