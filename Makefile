@@ -78,7 +78,7 @@ PARALLEL := -n auto --dist worksteal
 CHOSEN = -m 'not slow'
 TESTS ?= tests/integration
 test-integration: setup $(BINARY) ## Run the tests with the real ostree, dpkg, apt and bwrap (TESTS="FILE ...")
-	PYTEST_DEBUG_TEMPROOT=$(TEMPORARY) $(BIN)/pytest $(PARALLEL) $(CHOSEN) $(TESTS)
+	FAULTS_WORKERS=1 PYTEST_DEBUG_TEMPROOT=$(TEMPORARY) $(BIN)/pytest $(PARALLEL) $(CHOSEN) $(TESTS)
 
 test-faults: setup $(BINARY) ## Kill commands, fill disks, damage files: old state or new (FAULTS_SEED=N repeats a run)
 	FAULTS_WORKERS=1 PYTEST_DEBUG_TEMPROOT=$(TEMPORARY) $(BIN)/pytest $(PARALLEL) $(CHOSEN) tests/faults
