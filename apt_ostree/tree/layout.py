@@ -62,13 +62,14 @@ def convert(root: Path) -> None:
     links = opt.move(root / "var", {}, root)
     _move(tree, "etc", "usr/etc")
     units.drop_identity(root)
-    # Not an empty file: that would keep presets from being applied on the first boot (machine-id(5)).
+    # Not an empty file: the first boot would not be known as one (machine-id(5)).
     tree.remove("usr/etc/machine-id")
     tree.write("usr/etc/machine-id", b"uninitialized\n", 0o444)
     captured = state.capture(root / "var", {})
     captured = replace(captured, lines=(*captured.lines, *links))
     state.write(captured, root / "var", root, "base")
     units.write(root)
+    units.write_preset(root)
     state.write_file(tree, f"{users.SYSUSERS}/apt-ostree-base.conf", users.sysusers(users.read(root)))
     for name, mode in MOUNT_POINTS.items():
         tree.remove(name)

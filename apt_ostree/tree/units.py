@@ -9,6 +9,7 @@ image, and would change with every new layer. Such files never enter a commit.
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -37,6 +38,12 @@ _PROGRAMS = ("settle-accounts", "merge-accounts", "seed-var", "make-identity", "
 _DIRECTORY = "usr/lib/apt-ostree"
 _WANTS = "usr/lib/systemd/system/sysinit.target.wants"
 _CERTIFICATES = "usr/etc/ssl/certs"
+_UNIT_NAME = re.compile(r"[A-Za-z0-9:_.\\@-]+")
+"""systemd.unit(5): what a unit's name is made of; a blank would end a word of a preset."""
+_ENABLED = "usr/etc/systemd/system"
+_PRESETS = "usr/lib/systemd/system-preset"
+_PRESET = f"{_PRESETS}/80-apt-ostree.preset"
+"""Before Debian's 90-systemd.preset, which it overrules (systemd.preset(5): the first line that fits counts)."""
 
 
 def drop_identity(tree: Path) -> bool:
@@ -55,6 +62,39 @@ def drop_identity(tree: Path) -> bool:
         if root.link(f"{_CERTIFICATES}/{name}") == "ssl-cert-snakeoil.pem":
             root.remove(f"{_CERTIFICATES}/{name}")
     return found
+
+
+def enabled(tree: Tree) -> list[str]:
+    """The units that links in a tree's /usr/etc enable, sorted; a link to /dev/null masks one (systemd.unit(5))."""
+    found = set[str]()
+    for directory in tree.names(_ENABLED):
+        if directory.endswith((".wants", ".requires", ".upholds")):
+            names = tree.names(f"{_ENABLED}/{directory}")
+            found |= {name for name in names if tree.link(f"{_ENABLED}/{directory}/{name}") not in {None, "/dev/null"}}
+    return sorted(name for name in found if _UNIT_NAME.fullmatch(name))
+
+
+def write_preset(root: Path) -> None:
+    """Say in a tree that its enabled units, and no others, are those that presets enable.
+
+    The first boot enables each unit that no preset disables (machine-id(5)), whatever Debian's packages chose.
+    """
+    tree = Tree(root)
+    if not tree.has_directory(_PRESETS):
+        return
+    lines = [
+        "# Units that this image enables. Without the last line, the first boot enables every unit that it can.",
+        *(f"enable {_as_preset(name)}" for name in enabled(tree)),
+        "disable *",
+    ]
+    state.write_file(tree, _PRESET, "".join(f"{line}\n" for line in lines))
+
+
+def _as_preset(name: str) -> str:
+    """A unit as a preset names it: the template, and then the instance, if it has one."""
+    stem, at, rest = name.partition("@")
+    instance, dot, kind = rest.rpartition(".")
+    return f"{stem}@.{kind} {instance}" if at and dot and instance else name
 
 
 def is_shipped(tree: Path) -> bool:

@@ -136,3 +136,30 @@ def test_a_tree_that_has_a_place_of_ours_in_use_is_refused(root: Path) -> None:
     (root / "usr/etc/file").touch()
     with pytest.raises(TreeError, match="/usr/etc exists already"):
         layout.convert(root)
+
+
+def test_an_image_enables_the_units_that_its_scripts_enabled_and_no_others(root: Path) -> None:
+    presets = root / "usr/lib/systemd/system-preset"
+    presets.mkdir(parents=True)
+    for link, target in (
+        ("multi-user.target.wants/ssh.service", "/usr/lib/systemd/system/ssh.service"),
+        ("getty.target.wants/getty@tty1.service", "/usr/lib/systemd/system/getty@.service"),
+        ("sockets.target.requires/a.socket", "/usr/lib/systemd/system/a.socket"),
+        ("timers.target.wants/masked.timer", "/dev/null"),
+        ("timers.target.wants/x.timer\nenable rsync.service", "/usr/lib/systemd/system/x.timer"),
+        ("sshd.service", "/usr/lib/systemd/system/ssh.service"),
+    ):
+        place = root / "etc/systemd/system" / link
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(target)
+    layout.convert(root)
+    (file,) = presets.iterdir()
+    # Debian's own list, which enables units that its packages do not, is 90-systemd.preset.
+    assert file.name < "90-systemd.preset"
+    lines = [line for line in file.read_text().splitlines() if not line.startswith("#")]
+    assert lines == ["enable a.socket", "enable getty@.service tty1", "enable ssh.service", "disable *"]
+
+
+def test_a_tree_without_systemd_has_no_presets(root: Path) -> None:
+    layout.convert(root)
+    assert not (root / "usr/lib/systemd/system-preset").exists()

@@ -186,7 +186,7 @@ class Machine:
             "-drive", f"file={self.disk},if=virtio,format=raw,cache=unsafe",
             "-kernel", os.fspath(files / "linux"),
             "-initrd", os.fspath(files / "initrd"),
-            "-append", f"{entry['options'][0]} console={tty} panic=-1",
+            "-append", f"{entry['options'][0]} console={tty} panic=-1 no_timer_check",
         ]  # fmt: skip
         with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as qemu:
             try:

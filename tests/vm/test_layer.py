@@ -48,6 +48,12 @@ SNAPSHOT = (
 )
 """Every path with what must not change from boot to boot; logs, clocks and seeds apart."""
 
+ENABLED = (
+    "cd /usr/etc/systemd/system && find . -type l | sort >/tmp/shipped; cd /etc/systemd/system &&"
+    " find . -type l ! -name story.service | sort | diff /tmp/shipped -"
+)
+"""Units that the first boot enabled or disabled by itself: none may be."""
+
 BOOTS = "cut -d' ' -f1 /var/lib/apt-ostree/boots"
 """The deployments that were booted, as noted."""
 
@@ -93,11 +99,13 @@ def test_a_layer_s_service_user_and_state_are_up_and_a_second_boot_changes_nothi
         "dpkg -l keeper | tail -n 1",
         "usermod -aG keepers alice; id -nG alice",
         "journalctl -b -u 'apt-ostree-*' -p warning -o cat --no-pager",
+        ENABLED,
         SNAPSHOT,
         BOOTS,
     )
     assert first.state == "running", first["systemctl --failed --no-legend"]
     assert first["systemctl --failed --no-legend"] == ""
+    assert first[ENABLED] == ""
     assert first["systemctl is-active keeper.service"] == "active"
     assert first["stat -c %U /proc/$(systemctl show -p MainPID --value keeper)"] == "keeper"
     assert re.fullmatch(r"uid=(\d+)\(keeper\) gid=(\d+)\(keepers\) groups=\2\(keepers\)", first["id keeper"])
