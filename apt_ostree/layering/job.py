@@ -33,6 +33,8 @@ class Job:
     """The date of new accounts, in days since 1970."""
     reserved: users.Reserved
     """The numbers and ranges that accounts have on the machine."""
+    deployed: Sequence[Path] = ()
+    """The machine's deployments, the one that boots next first: they have files that are the machine's own."""
     answers: str = ""
     """Answers that debconf gets before it asks."""
     initramfs: Sequence[str] | None = None

@@ -18,7 +18,7 @@ from ..host.door import Listed, Tree
 from ..host.files import check_space
 from ..inputs import debconf
 from ..tree import bytecode, kernel, opt, state, units
-from . import accounts, overlay
+from . import accounts, again, identity, overlay
 from .job import Job
 from .stack import Stack
 from .view import View
@@ -112,12 +112,16 @@ def settle(job: Job, stack: Stack, var_before: state.Snapshot) -> None:
     Tree(job.work).make_directory(top.name)
     Tree(top).copy_metadata(Tree(base), "", "")
     view = View([top, *stack.view().stack])
-    accounts.renumber(job, view, (*stack.layers, job.var))
+    fresh = job.work / "identity"
+    own = _identity(job, stack, var_before, fresh)
+    identity.take_out(own, stack.layers)
+    accounts.renumber(job, view, (*stack.layers, job.var, fresh))
     accounts.allot_subids(job, view)
     keys = [units.drop_identity(tree) for tree in (job.work, *stack.layers)]
     carried = _capture_var(job, var_before, top)
     announced = accounts.announce(job, view, top)
-    wanted = carried or any(keys) or announced or units.is_shipped(base)
+    identity.write(own, fresh, base, top)
+    wanted = carried or any(keys) or announced or bool(own.names) or units.is_shipped(base)
     # An older image's programs have older faults.
     if wanted and not units.is_current(base):
         units.write(top)
@@ -125,6 +129,20 @@ def settle(job: Job, stack: Stack, var_before: state.Snapshot) -> None:
     _mark_automatic(job, top)
     stack.layers.append(top)
     _zero_source_times(stack.layers)
+
+
+def _identity(job: Job, stack: Stack, var_before: state.Snapshot, fresh: Path) -> identity.Identity:
+    """Find the machine's own files, and copy those that are new to the directory ``fresh``."""
+    Tree(job.work).make_directory(fresh.name, 0o700)
+    made = identity.made(job.base.path, stack.layers)
+    own = identity.recognise(
+        made, stack.layers, job.deployed, lambda names: again.run(job, stack, var_before, made, names)
+    )
+    if own.fresh:
+        with stack.aside(covered=False) as sandbox:
+            for name in own.fresh:
+                identity.copy(Tree(sandbox.root), f"{identity.ETC}/{name}", Tree(fresh), name)
+    return own
 
 
 def _capture_var(job: Job, before: state.Snapshot, top: Path) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ..host import mounts
@@ -67,3 +67,24 @@ class Stack:
         self.hydrator.hydrate(layer, left, link=True)
         # A package's /usr/local is there, and whatever a link of the base leads to.
         self.hydrator.hydrate(self.job.var, left, link=False)
+
+    @contextmanager
+    def aside(self, *, covered: bool = True) -> Iterator[bwrap.Sandbox]:
+        """A mount of what there is, /var and /boot included, of which every change is dropped in the end."""
+        job, area = self.job, Tree(self.job.work)
+        release = kernel.choose(job.boot, self.base_kernels) or ""
+        layers = [path.name for path in reversed(self.layers)] + [os.path.relpath(job.base.path, job.work)]
+        with ExitStack() as held:
+            held.callback(area.remove, "aside")
+            roots = []
+            for name, lower in (("root", layers), ("var", [job.var.name]), ("boot", [job.boot.name])):
+                upper, work, target = (f"aside/{name}/{part}" for part in ("upper", "work", "at"))
+                for directory in (upper, work, target):
+                    area.make_directory(directory)
+                Tree(job.work / upper).copy_metadata(Tree(job.work / lower[0]), "", "")
+                roots.append(held.enter_context(mounts.overlay(job.work, lower, upper, work, target)))
+            root, var, boot = roots
+            Tree(root).make_directory("etc")
+            if covered:
+                stubs.cover(root, _POLICY, release, self.view())
+            yield bwrap.Sandbox(root, var=var, boot=boot, read_only={DEBS: job.debs}, limits=job.limits)

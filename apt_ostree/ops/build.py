@@ -25,7 +25,7 @@ from .transaction import Transaction
 
 _log = logging.getLogger(__name__)
 
-ENGINE = 5
+ENGINE = 6
 """Part of every layer's inputs: raised when the engine would make another tree of the same inputs."""
 
 
@@ -128,10 +128,17 @@ def _job(current: Transaction, order: Order, work: Path) -> Job:
         current.log,
         accounts_day=order.base.timestamp // 86400,
         reserved=_reserved(current),
+        deployed=_deployed(current),
         answers=order.answers,
         initramfs=order.intent.initramfs_args if order.intent.initramfs else None,
         limits=replace(LIMITS, seconds=current.config.script_time),
     )
+
+
+def _deployed(current: Transaction) -> list[Path]:
+    """The trees of the deployments of this stateroot, the one that boots next first."""
+    found = current.sysroot.of(current.osname)
+    return [current.sysroot.path / one.path for one in sorted(found, key=lambda one: one != current.basis)]
 
 
 def _reserved(current: Transaction) -> users.Reserved:

@@ -83,6 +83,11 @@ def arrange(root: Path) -> None:
     (root / "usr/etc").rename(root / "etc")
     shutil.rmtree(root / "var")
     state.populate(root, root / "var")
+    # What a boot delivers of the machine's own (make-identity).
+    templates = root / "usr/lib/apt-ostree/identity"
+    if templates.is_dir():
+        subprocess.run(["cp", "-a", f"{templates}/.", root / "etc"], check=True)
+        shutil.rmtree(templates)
 
 
 def _word(name: str) -> str:

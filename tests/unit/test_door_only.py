@@ -54,6 +54,7 @@ ALLOWED: dict[str, set[str]] = {
     "layering.settling": {"from host.files import"},
     "layering.base": {"from host.files import"},
     # Our own file, in the program.
+    "layering.again": {"resources.files('apt_ostree') / 'data/configure-again'.read_bytes"},
     "layering.stubs": {"resources.files('apt_ostree') / 'data/uname'.read_text"},
     # The directory itself is ours: beside the tree, in the work area.
     "tree.state": {"var.mkdir", "var.chmod"},
