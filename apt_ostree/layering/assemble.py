@@ -49,8 +49,8 @@ def assemble(job: Job) -> Assembled:
     var_before = state.snapshot(job.var)
     stack = Stack(job, Hydrator(job.repo, job.base.path, _objects(job, whole)), base_kernels)
     _run_rounds(job, stack, cuts, files)
-    kernels, outdated = settling.place_kernels(job, stack)
     settling.check_written(job, stack.layers)
+    kernels, outdated = settling.place_kernels(job, stack)
     settling.settle(job, stack, var_before)
     if kernels is not None and (outdated or job.initramfs is not None):
         settling.make_initramfs(job, stack, kernels.boots)

@@ -90,6 +90,23 @@ def test_holes_count_as_what_they_would_take(tmp_path: Path, top: Path) -> None:
         settling.check_written(fake.job(tmp_path), [top])
 
 
+def test_a_file_counts_as_often_as_it_is_copied(tmp_path: Path, top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job, counted = fake.job(tmp_path), list[int]()
+    monkeypatch.setattr(settling, "check_space", lambda place, needed, what: counted.append(needed))
+    # A commit has one copy of a script's own file of several names; an object is in the repository already.
+    for name, content in (("usr/own", "1"), ("usr/object", "22")):
+        put(top, name, content)
+    os.link(top / "usr/own", top / "usr/again")
+    os.link(top / "usr/object", tmp_path / "in the repository")
+    settling.check_written(job, [top])
+    # What is carried of /var and /boot is copied under each name.
+    put(job.var, "state", "333")
+    os.link(job.var / "state", job.var / "again")
+    put(job.boot, "vmlinuz-1", "4444")
+    settling.check_written(job, [top])
+    assert counted == [1, 1 + 3 + 3 + 4]
+
+
 def test_what_is_left_in_boot_is_told(tmp_path: Path, top: Path) -> None:
     warnings: list[str] = []
 
