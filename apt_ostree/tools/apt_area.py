@@ -1,8 +1,9 @@
 """The area that apt works in: a configuration that names every directory, and copies of the target's settings.
 
 Nothing of the running system's own apt configuration takes part, and nothing of the target's is evaluated here: its
-settings are parsed (apt_settings.py), its sources, keys, preferences and credentials are copied, each as the target's
-own root would find it. There are no hooks, since a hook would run the target's commands as root here (apt.conf(5)).
+settings and sources are parsed (apt_settings.py, apt_sources.py), its keys, preferences and credentials are copied,
+each as the target's own root would find it. There are no hooks, since a hook would run the target's commands as root
+here (apt.conf(5)).
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ import os
 import pwd
 import re
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import unquote
 
 from ..errors import ToolError
 from ..host import proc
 from ..host.door import Tree
 from ..host.files import remove_tree
-from . import apt_settings, dpkg
+from . import apt_settings, apt_sources, dpkg
 
 _PATIENCE = {
     "Acquire::http::Timeout": "30",
@@ -38,8 +40,12 @@ method ssh runs ssh(1) with a host name that may be an option."""
 
 _METHODS_PLACE = Path("/usr/lib/apt/methods")
 
-FILE_BYTES = 16 << 20
-"""Of one file in a target's /etc/apt, or of one key."""
+BYTES = 16 << 20
+FILES = 1000
+"""What is read of a target in all, with keys and certificates, and however often files include each other."""
+
+KEY_BYTES = 256 << 10
+"""Of a key that stands in the sources themselves; Debian's whole keyring has a fourth of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,11 +198,20 @@ class _Copies:
     def __init__(self, root: Tree, place: Path, fetcher: str | None) -> None:
         self.root, self.place, self.fetcher = root, place, fetcher
         self.originals: dict[str, str] = {}
+        self.files, self.room = 0, BYTES
 
     def content(self, path: str) -> bytes | None:
-        """The target's file at an absolute path, with links followed in the target; None if it is not a file there."""
+        """The target's file at an absolute path, with links followed in the target; None if it is not a file there.
+
+        Raises ToolError where more is asked for than apt's settings ever need.
+        """
+        self.files += 1
+        if self.files > FILES:
+            raise ToolError("the target's apt settings are too many", f"they name more than {FILES} files")
         found = self.root.find(path)
-        return None if found is None else self.root.read(found, limit=FILE_BYTES)
+        content = None if found is None else self.root.read(found, limit=self.room)
+        self.room -= len(content or b"")
+        return content
 
     def text(self, path: str) -> str | None:
         content = self.content(path)
@@ -221,12 +236,23 @@ class _Copies:
         """
         digest = hashlib.sha256(path.encode(errors="surrogateescape")).hexdigest()[:16]
         copy = self.place / "files" / f"{digest}-{_plain(path)}"
+        if os.fspath(copy) in self.originals:
+            return os.fspath(copy)
         self.originals[os.fspath(copy)] = path
         content = None if secret and self.fetcher is None else self.content(path)
         if content is not None:
             write_bytes(copy, content, 0o600 if secret else 0o644)
             if secret and self.fetcher is not None:
                 shutil.chown(copy, self.fetcher)
+        return os.fspath(copy)
+
+    def made(self, key: str) -> str:
+        """The path of a file with a key that a list of sources held itself."""
+        content = key.encode(errors="surrogateescape")
+        copy = self.place / "files" / f"{hashlib.sha256(content).hexdigest()[:16]}-embedded.asc"
+        if os.fspath(copy) not in self.originals:
+            self.originals[os.fspath(copy)] = "the key in its sources"
+            write_bytes(copy, content)
         return os.fspath(copy)
 
 
@@ -269,13 +295,15 @@ def _copy_sources(copies: _Copies, architectures: Sequence[str]) -> str:
     # An address may hold a password, and the copies would be for everybody, whatever the originals are.
     (etc / "sources.list.d").chmod(0o700)
     digest = hashlib.sha256(" ".join(architectures).encode())
+    room = apt_sources.ENTRIES
     for number, (name, content) in enumerate(copies.listed("sources.list", "sources.list.d", {".list", ".sources"})):
-        text = content.decode(errors="surrogateescape")
-        relocated = relocate_keys(text, copies.of, deb822=name.endswith(".sources"))
-        copy = etc / "sources.list.d" / f"{number:03}-{Path(name).name}"
+        sources = _sources(name, content.decode(errors="surrogateescape"), copies, room)
+        room -= sum(source.entries for source in sources)
+        text = apt_sources.render(sources)
+        copy = etc / "sources.list.d" / f"{number:03}-{Path(name).name.removesuffix('.list')}.list"
         copies.originals[os.fspath(copy)] = f"/etc/apt/{name}"
-        write(copy, relocated)
-        digest.update(relocated.encode(errors="surrogateescape"))
+        write(copy, text)
+        digest.update(text.encode(errors="surrogateescape"))
     for name, content in copies.listed("trusted.gpg", "trusted.gpg.d", {".gpg", ".asc"}):
         write_bytes(etc / name, content)
     for name, content in copies.listed("preferences", "preferences.d", {"", ".pref"}):
@@ -290,20 +318,50 @@ def _copy_sources(copies: _Copies, architectures: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-_SIGNED_BY = re.compile(r"(?im)^Signed-By:[^\n]*(?:\n[ \t][^\n]*)*")
-_SIGNED_BY_OPTION = re.compile(r"(?i)\bsigned-by=[^\s\]]+")
-_KEY_PATH = re.compile(r"(?<![^\s,=:\"'])/[^\s,\]\"']+")
+_KEY_BLOCK = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
+_FINGERPRINT = re.compile(r"(?:0x)?[0-9A-Fa-f]{8,64}!?")
 
 
-def relocate_keys(text: str, copied: Callable[[str], str], *, deb822: bool) -> str:
-    """A list of sources whose Signed-By names copies rather than paths: these would be files of the running system.
+def _sources(name: str, text: str, copies: _Copies, room: int = apt_sources.ENTRIES) -> list[apt_sources.Source]:
+    """The sources of a file of the target's: where they name a file, it is the target's copy. Raises ToolError."""
+    keys: dict[str, str] = {}
+    try:
+        found = apt_sources.read(text, deb822=name.endswith(".sources"), room=room)
+        return [_of_copies(source, copies, keys) for source in found]
+    except apt_sources.SyntaxProblem as error:
+        raise ToolError(
+            "cannot read the target's package sources",
+            f"/etc/apt/{name}, {error}",
+            "Correct the file (sources.list(5)).",
+        ) from error
 
-    A field may also hold the key itself (sources.list(5)): that stays as it is.
-    """
 
-    def relocate(match: re.Match[str]) -> str:
-        if "-----BEGIN" in match[0]:
-            return match[0]
-        return _KEY_PATH.sub(lambda path: copied(path[0]), match[0])
+def _of_copies(source: apt_sources.Source, copies: _Copies, keys: dict[str, str]) -> apt_sources.Source:
+    options = dict(source.options)
+    if (signed_by := options.get("signed-by")) is not None:
+        # A stanza has one value for many sources.
+        if signed_by not in keys:
+            keys[signed_by] = _keys(signed_by, source, copies)
+        options["signed-by"] = keys[signed_by]
+    uri = source.uri
+    if (mirrors := re.match(r"(?i)(mirror\+file:)(?://[^/]*)?", uri)) is not None:
+        # The list of mirrors is a file of the target's, too; apt puts a slash behind each URI.
+        uri = f"{mirrors[1]}{copies.of(unquote(uri[mirrors.end() :], errors='surrogateescape').rstrip('/'))}"
+    return replace(source, options=options, uri=uri)
 
-    return (_SIGNED_BY if deb822 else _SIGNED_BY_OPTION).sub(relocate, text)
+
+def _keys(value: str, source: apt_sources.Source, copies: _Copies) -> str:
+    """What Signed-By has to say: the key itself, or paths of keys and fingerprints (sources.list(5))."""
+    if len(value) > KEY_BYTES:
+        raise apt_sources.SyntaxProblem(source.line, "Signed-By is too long")
+    if _KEY_BLOCK in value:
+        # A blank line is written as a dot (deb822(5)).
+        lines = (line.strip() for line in value.split("\n"))
+        return copies.made("".join(f"{'' if line == '.' else line}\n" for line in lines))
+    words = [word for word in re.split(r"[\s,]+", value) if word]
+    for word in words:
+        if not word.startswith("/") and not _FINGERPRINT.fullmatch(word):
+            raise apt_sources.SyntaxProblem(
+                source.line, f"Signed-By has neither a path nor a fingerprint: {word[:100]!r}"
+            )
+    return ",".join(copies.of(word) if word.startswith("/") else word for word in words)

@@ -16,6 +16,12 @@ from ..errors import ToolError
 INCLUDE_DEPTH = 10
 """Files that include each other; apt itself goes no deeper."""
 
+STATEMENTS = 10_000
+"""In all files, with those that they include, however often."""
+
+KEY_MAX = 1000
+"""Characters of a key, with the names of the blocks that it stands in."""
+
 FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 """Names that apt reads in apt.conf.d and the like, with no extension or the one of the directory (apt.conf(5))."""
 
@@ -104,6 +110,14 @@ def read(texts: Iterable[str], include: Callable[[str], Iterable[str]] = lambda 
 class _Settings:
     values: dict[str, tuple[str, str]] = field(default_factory=dict)
     """The key in lower case -> the key as it was written, and its value."""
+    statements: int = 0
+
+    def count(self) -> None:
+        """Raises SyntaxProblem where there are too many: a list that is taken away again costs as many steps as it has
+        items."""
+        self.statements += 1
+        if self.statements > STATEMENTS:
+            raise SyntaxProblem(f"there are more than {STATEMENTS} statements")
 
     def set(self, key: str, value: str) -> None:
         # "KEY::" adds to a list: none matters here.
@@ -119,6 +133,7 @@ class _Settings:
 def _read(text: str, include: Callable[[str], Iterable[str]], found: _Settings, depth: int) -> None:
     scopes: list[str] = []
     for words, end in _statements(text):
+        found.count()
         tag, value = (words + [None, None])[:2]
         if tag is not None and tag.startswith("#"):
             if scopes:
@@ -134,6 +149,8 @@ def _read(text: str, include: Callable[[str], Iterable[str]], found: _Settings, 
             if tag is None:
                 raise SyntaxProblem("a block has no name")
             scopes.append(tag)
+            if sum(map(len, scopes)) + 2 * len(scopes) > KEY_MAX:
+                raise SyntaxProblem("the name of a block is too long")
             if value is not None:
                 found.set("::".join(scopes), value)
         elif tag is not None and value is not None:

@@ -21,7 +21,7 @@ from apt_ostree.ops import available, history, query
 from apt_ostree.ops.transaction import Settings
 from apt_ostree.sandbox import unpacking
 from apt_ostree.system import boot_counts, journal, lock, metadata, origin, remote, staged, sysroot
-from apt_ostree.tools import apt, apt_area, apt_failures, apt_settings, deb, dpkg, gvariant, ostree
+from apt_ostree.tools import apt, apt_failures, apt_settings, apt_sources, deb, dpkg, gvariant, ostree
 from apt_ostree.tree import changelog, state, subids, users
 from tests.unit.fake import BOOTCSUM, Fake
 
@@ -340,8 +340,11 @@ TARGETS = (
     Target("apt-failure", text(_failure), (UNMET, b"E: Unable to locate package x\nW: y\n")),
     Target("apt-lists", file(apt.read_stamp, apt.STAMP), (LISTS,)),
     Target("apt-simulation", text(apt.parse_simulation), (SIMULATION,)),
-    Target("apt-sources", text(lambda found: [apt_area.relocate_keys(found, str, deb822=new) for new in (False, True)]),
-           SOURCES),
+    Target("apt-lines", text(lambda found: apt_sources.render(apt_sources.read(found, deb822=False))),
+           (*SOURCES, b'deb [arch=a signed-by="/b"] https://x/%20 y main # c\n'), (apt_sources.SyntaxProblem,)),
+    Target("apt-stanzas", text(lambda found: apt_sources.render(apt_sources.read(found, deb822=True))),
+           (*SOURCES, b"Types: deb\nURIs: x:y\nSuites: z\n# c\nComponents: a\n b\nSigned-By : /c\n"),
+           (apt_sources.SyntaxProblem,)),
     Target("booted-root", file(lambda top: staged.booted_root(top / "note", top), "note"), (BOOTED, b"")),
     Target("boots", text(boot_counts.parse), (b"debian-aaa.0 1234\ndebian-aaa.0 1235\n",)),
     Target("cache-index", file(_index, "pkgs/x/index.json"), (INDEX,)),

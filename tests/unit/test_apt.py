@@ -183,52 +183,106 @@ def copied(copies: apt_area._Copies) -> dict[str, str]:
 
 
 DEBIAN, VENDOR = "/usr/share/keyrings/debian.gpg", "/etc/apt/keyrings/vendor.asc"
+STANZA = "Types: deb\nURIs: https://x\nSuites: y\nComponents: main\n"
+
+
+def keys(copies: apt_area._Copies, text: str) -> str:
+    """The one value of signed-by that a file of sources comes to."""
+    name = "x.list" if text.startswith("deb") else "x.sources"
+    (source,) = apt_area._sources(name, text, copies)
+    return source.options["signed-by"]
 
 
 @pytest.mark.parametrize(
     "form",
     [
-        "Types: deb\nSigned-By: {}\nSuites: x\n",
-        "Types: deb\nsigned-by:\t{}\n",
-        "Types: deb\nSigned-By:\n {}\nSuites: x\n",
-        "Types: deb\nSigned-By: 0123456789ABCDEF0123456789ABCDEF01234567, {}\n",
+        f"{STANZA}Signed-By: {{}}\n",
+        f"{STANZA}signed-by:\t{{}}\n",
+        f"{STANZA}Signed-By:\n {{}}\n",
+        f"{STANZA}Signed-By:\n# a comment\n {{}}\n",
+        f"{STANZA}Signed-By:\n#\n#\n\t{{}}\n#\nX: y\n",
+        f"{STANZA}Signed-By : {{}}\n",
+        f"{STANZA}SIGNED-BY \t:{{}}\r\n",
+        f"{STANZA}Signed-By: /nothing\nSigned-By: {{}}\n",
+        f"Signed-By: {{}}\n{STANZA}",
+        f"# a comment\n\n\n{STANZA}Signed-By: {{}}",
         "deb [signed-by={}] https://x y main\n",
-        "deb [arch=amd64 signed-by={} trusted=no] https://x/usr/share y\n",
-        "deb [SIGNED-BY={}] https://x y main\n",
+        "deb [arch=amd64 signed-by={} trusted=no] https://x/usr/share y main\n",
+        "deb [ signed-by={} ] https://x y main\n",
+        "deb\t[signed-by=/nothing signed-by={}]\thttps://x y main\n",
         'deb [signed-by="{}"] https://x y main\n',
+        'deb ["signed-by={}"] https://x y main # [signed-by=/nothing]\n',
+        "deb [sig%6eed-by={}] https://x y main\n",
+        "deb [ab=# signed-by={}] https://x y main\n",
     ],
 )
 @pytest.mark.parametrize(("path", "content"), [(DEBIAN, "debian"), (VENDOR, "vendor"), ("/no/such.gpg", None)])
 def test_a_key_is_the_targets_copy_or_none_and_never_the_hosts_file(
     copies: apt_area._Copies, form: str, path: str, content: str | None
 ) -> None:
-    found = apt_area.relocate_keys(form.format(path), copies.of, deb822="deb [" not in form)
-    assert found == form.format(copies.of(path))
+    assert keys(copies, form.format(path)) == copies.of(path)
+    if form.startswith("deb"):
+        assert keys(copies, form.format(path.replace("/", "%2f"))) == copies.of(path)
     assert copied(copies) == ({path: content} if content else {})
 
 
 @pytest.mark.parametrize(
-    ("form", "separator"), [("Signed-By: {}\n", ", "), ("deb [signed-by={}] https://x y main\n", ",")]
+    ("form", "separators"),
+    [(f"{STANZA}Signed-By: {{}}\n", (", ", " ", "\n ")), ("deb [signed-by={}] https://x y main\n", (",", "%20"))],
 )
-def test_several_keys_are_all_copied(copies: apt_area._Copies, form: str, separator: str) -> None:
-    text = form.format(separator.join([DEBIAN, VENDOR]))
-    found = apt_area.relocate_keys(text, copies.of, deb822="deb [" not in form)
-    assert found == form.format(separator.join([copies.of(DEBIAN), copies.of(VENDOR)]))
+def test_several_keys_are_all_copied(copies: apt_area._Copies, form: str, separators: tuple[str, ...]) -> None:
+    fingerprint = "0123456789ABCDEF0123456789ABCDEF01234567!"
+    for separator in separators:
+        text = form.format(separator.join([DEBIAN, fingerprint, VENDOR]))
+        assert keys(copies, text) == ",".join([copies.of(DEBIAN), fingerprint, copies.of(VENDOR)])
     assert copied(copies) == {DEBIAN: "debian", VENDOR: "vendor"}
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "Types: deb\nURIs: file:/srv/debian\nSuites: /\n",
-        "Signed-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n mDMEY/abc/d==\n -----END PGP PUBLIC KEY BLOCK-----\n",
-        "Signed-By: 0123456789ABCDEF0123456789ABCDEF01234567\n",
-        "deb https://x y main\n",
-    ],
-)
-def test_sources_without_a_key_file_stay_as_they_are(copies: apt_area._Copies, text: str) -> None:
-    assert apt_area.relocate_keys(text, copies.of, deb822=not text.startswith("deb")) == text
+@pytest.mark.parametrize("value", ["%2fetc%2fx.gpg", "x.gpg", "./x.gpg", '"/x.gpg"', "[/x.gpg]", "file:/x.gpg"])
+def test_a_key_that_is_neither_a_path_nor_a_fingerprint_is_an_error(copies: apt_area._Copies, value: str) -> None:
+    with pytest.raises(ToolError, match="sources") as caught:
+        keys(copies, f"# one\n{STANZA}Signed-By: {value}\n")
+    assert caught.value.detail.startswith("/etc/apt/x.sources, line 2: ")
+
+
+def test_a_key_in_the_sources_becomes_a_file(copies: apt_area._Copies) -> None:
+    begin, end = (f"-----{word} PGP PUBLIC KEY BLOCK-----" for word in ("BEGIN", "END"))
+    path = Path(keys(copies, f"{STANZA}Signed-By:\n {begin}\n .\n# c\n mDMEY/abc/d==\n {end}\n"))
+    assert path.read_text() == f"{begin}\n\nmDMEY/abc/d==\n{end}\n"
+    assert path.suffix == ".asc"
+
+
+@pytest.mark.parametrize("text", [STANZA, f"{STANZA}Signed-By:\n", "deb https://x y main\n"])
+def test_sources_without_a_key_have_none(copies: apt_area._Copies, text: str) -> None:
+    (source,) = apt_area._sources("x.list" if text.startswith("deb") else "x.sources", text, copies)
+    assert (source.uri, source.suite, source.components, source.options) == ("https://x", "y", ("main",), {})
     assert copies.originals == {}
+
+
+@pytest.mark.parametrize("uri", ["mirror+file:{}", "Mirror+File://{}", "mirror+file:{}/", "mirror+file://host{}"])
+@pytest.mark.parametrize("path", [VENDOR, f"/{VENDOR[1:].replace('/', '%2f')}"])
+def test_a_list_of_mirrors_is_the_targets_copy(copies: apt_area._Copies, uri: str, path: str) -> None:
+    (source,) = apt_area._sources("x.sources", f"{STANZA}URIs: {uri.format(path)}\n", copies)
+    assert source.uri.lower() == f"mirror+file:{copies.of(VENDOR)}".lower()
+    assert copied(copies) == {VENDOR: "vendor"}
+
+
+def test_what_is_read_of_a_target_has_an_end(target: Target, copies: apt_area._Copies) -> None:
+    for _ in range(apt_area.FILES):
+        copies.content("/none")
+    with pytest.raises(ToolError, match="too many"):
+        copies.content("/none")
+
+
+def test_a_tree_of_files_that_include_each_other_is_refused_early(target: Target, tmp_path: Path) -> None:
+    for level in range(9):
+        inner = target.etc / f"apt/x/d{level}"
+        inner.mkdir(parents=True)
+        for number in range(10):
+            (inner / f"f{number}").write_text(f'#include "/etc/apt/x/d{level + 1}/";\n' if level < 8 else 'A "b";\n')
+    (target.etc / "apt/apt.conf").write_text('#include "/etc/apt/x/d0/";\n')
+    with pytest.raises(ToolError, match="too many"):
+        settings(target, tmp_path)
 
 
 def test_a_copied_key_is_readable_for_the_fetcher(copies: apt_area._Copies, target: Target) -> None:

@@ -59,6 +59,30 @@ def test_files_that_include_each_other_for_ever_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "".join(f'k{number} "v"; #clear k{number};' for number in range(apt_settings.STATEMENTS)),
+        "a { " * 400 + "} " * 400,
+    ],
+)
+def test_settings_that_would_take_a_time_without_end_are_refused(text: str) -> None:
+    with pytest.raises(apt_settings.SyntaxProblem, match=r"statements|too long"):
+        apt_settings.read([text])
+
+
+def test_files_that_include_many_others_are_read_up_to_a_number() -> None:
+    read: list[str] = []
+
+    def include(path: str) -> list[str]:
+        read.append(path)
+        return ['#include "/x";'] * 10
+
+    with pytest.raises(apt_settings.SyntaxProblem):
+        apt_settings.read(['#include "/x";'], include)
+    assert len(read) <= apt_settings.STATEMENTS
+
+
+@pytest.mark.parametrize(
     ("key", "value"),
     [
         ("Acquire::http::Proxy", "http://user:p%40ss@proxy.example.org:3128/"),
