@@ -1,19 +1,20 @@
 """dpkg's database of a tree, and the order of versions: text in, values out.
 
-Versions stay strings: debian-inspector orders them, and where it rejects one that exists in the wild
-(``12.2.0-14+deb12u1+``), ``dpkg --compare-versions`` has the last word.
+Versions stay strings: debian-inspector orders them. It rejects some that exist in the wild (``12.2.0-14+deb12u1+``),
+and takes minutes for very long ones: there the same order is computed here. Whoever names a thing chooses how many
+there are to compare, so no child process is asked.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cmp_to_key
 from pathlib import Path
 
 from ..errors import TreeError
-from ..host import proc
 from ..host.door import Tree
 from ..model import Package
 from ..numbers import decimal
@@ -115,27 +116,52 @@ def native(packages: Iterable[Package]) -> str:
     return next((package.architecture for package in packages if package.name == "dpkg"), "")
 
 
-_VERSION = re.compile(r"[0-9A-Za-z.+~:][0-9A-Za-z.+~:-]*")
-"""What any version consists of (policy 5.6.12)."""
+_VERSION = re.compile(r"(?:(?P<epoch>[0-9]+):)?(?P<upstream>[0-9A-Za-z.+~:-]*?)(?:-(?P<revision>[0-9A-Za-z.+~]*))?")
+"""The parts of any version (policy 5.6.12): the last hyphen is before the revision."""
+
+_LIBRARY_MAX = 64
+"""Characters of a version that the library compares; its time grows with the square."""
 
 
 def compare_versions(a: str, b: str) -> int:
-    """-1, 0 or 1: the order of Debian versions (policy 5.6.12)."""
+    """-1, 0 or 1: the order of Debian versions (policy 5.6.12). What is not a version comes before all that are."""
     from debian_inspector.version import Version
 
     if a == b:
         return 0
-    try:
-        return int(Version.from_string(a).compare(Version.from_string(b)))
-    except ValueError:
-        if not (_VERSION.fullmatch(a) and _VERSION.fullmatch(b)):
-            # dpkg would take one for an option, or could not be asked: any order will do, if it is always the same.
-            return 1 if a > b else -1
-        # Two spellings may be equal here, too: 1.0+ and 0:1.0+.
-        for relation, sign in (("lt", -1), ("eq", 0)):
-            if proc.run(["dpkg", "--compare-versions", a, relation, b], check=False).returncode == 0:
-                return sign
-        return 1
+    if max(len(a), len(b)) <= _LIBRARY_MAX:
+        with suppress(ValueError):
+            return int(Version.from_string(a).compare(Version.from_string(b)))
+    one, two = _order(a), _order(b)
+    if one is None and two is None:
+        return 1 if a > b else -1
+    if one is None or two is None:
+        return -1 if one is None else 1
+    return (one > two) - (one < two)
+
+
+def _order(version: str) -> tuple[int, ...] | None:
+    """Numbers that compare as a version does; None if the text is not a version."""
+    match = _VERSION.fullmatch(version)
+    if match is None:
+        return None
+    parts = (match["epoch"] or "", match["upstream"], match["revision"] or "")
+    return tuple(number for part in parts for number in _part_order(part))
+
+
+def _part_order(part: str) -> Iterator[int]:
+    """Of one part: the weights of a run of other characters, and a number as its length and digits, in turns.
+
+    A tilde weighs less than the end of a run, which is 0, the end less than a letter, a letter less than the rest.
+    """
+    pairs = re.findall(r"([^0-9]*)([0-9]*)", part)
+    # The last pair is empty, for the end of the part; a part of nothing equals a zero.
+    for run, digits in pairs if part else [*pairs, *pairs]:
+        yield from (-1 if mark == "~" else ord(mark) if mark.isalpha() else ord(mark) + 256 for mark in run)
+        yield 0
+        number = digits.lstrip("0")
+        yield len(number)
+        yield from map(ord, number)
 
 
 version_key = cmp_to_key(compare_versions)

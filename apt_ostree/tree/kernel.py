@@ -9,7 +9,7 @@ ostree's module exists for that alone in Debian (package ostree-boot).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,9 @@ INITRAMFS = "initramfs.img"
 _WITH_IMAGE = ("config", "System.map")
 """Files beside an image in /boot, with the version behind the name; scripts of dkms and others read them."""
 
+KERNELS_MAX = 100
+"""Of one tree: each is compared and copied in every round."""
+
 WANTED = "initramfs-wanted"
 """A file in the sandbox's /boot: some script asked for a new initramfs. See stubs.py."""
 
@@ -43,24 +46,34 @@ class Kernels:
 
 
 def versions(boot: Path) -> list[str]:
-    """The kernels that have an image in a /boot, the oldest first."""
+    """The kernels that have an image in a /boot, the oldest first. Raises TreeError where there are too many."""
     tree = Tree(boot)
     found = [name for name in tree.names() if name.startswith("vmlinuz-") and tree.has_file(name)]
+    _check_number(found)
     return sorted((name.removeprefix("vmlinuz-") for name in found), key=dpkg.version_key)
+
+
+def _check_number(found: Collection[str]) -> None:
+    if len(found) > KERNELS_MAX:
+        raise TreeError("the tree has too many kernels", f"it has {len(found)}; {KERNELS_MAX} are allowed")
 
 
 def populate(tree: Path, boot: Path) -> list[str]:
     """Fill ``boot`` with copies of a tree's kernels, as Debian has them in /boot; returns their versions."""
     boot.mkdir(exist_ok=True)
     base, made = Tree(tree), Tree(boot)
-    for version in base.names(MODULES):
-        place = f"{MODULES}/{version}"
-        image = next((name for name in (IMAGE, UNUSED) if base.has_file(f"{place}/{name}")), None)
-        if image is None:
-            continue
-        _copy(base, f"{place}/{image}", made, f"vmlinuz-{version}")
+    places = [(version, f"{MODULES}/{version}") for version in base.names(MODULES)]
+    images = {
+        version: f"{place}/{name}"
+        for version, place in places
+        for name in (UNUSED, IMAGE)
+        if base.has_file(f"{place}/{name}")
+    }
+    _check_number(images)
+    for version, image in images.items():
+        _copy(base, image, made, f"vmlinuz-{version}")
         for name in _WITH_IMAGE:
-            _copy(base, f"{place}/{name}", made, f"{name}-{version}")
+            _copy(base, f"{MODULES}/{version}/{name}", made, f"{name}-{version}")
     return versions(boot)
 
 

@@ -6,15 +6,20 @@ script sees the image's alone, and so would give away what a user of the machine
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from ..errors import TreeError
 from ..numbers import decimal
 from ..text import lines
 
 LISTS = ("subuid", "subgid")
 FIRST = 100000
 """SUB_UID_MIN and SUB_GID_MIN (login.defs(5))."""
+
+NEW_MAX = 4096
+"""Ranges that a layer may add; a user has one, and packages have no users of that many people."""
 
 
 class Range(NamedTuple):
@@ -28,8 +33,38 @@ class Range(NamedTuple):
     def stop(self) -> int:
         return self.start + self.size
 
-    def overlaps(self, others: Iterable[Range]) -> bool:
-        return any(self.start < other.stop and other.start < self.stop for other in others)
+
+class _Taken:
+    """The ids that some ranges hold, as ranges that neither overlap nor touch."""
+
+    def __init__(self, ranges: Iterable[Range]) -> None:
+        self.starts: list[int] = []
+        self.stops: list[int] = []
+        for found in sorted(ranges, key=lambda found: found.start):
+            self.add(found)
+
+    def add(self, found: Range) -> None:
+        if not found.size:
+            return
+        first, behind = bisect_left(self.stops, found.start), bisect_right(self.starts, found.stop)
+        start, stop = found.start, found.stop
+        if first < behind:
+            start, stop = min(start, self.starts[first]), max(stop, self.stops[behind - 1])
+        self.starts[first:behind], self.stops[first:behind] = [start], [stop]
+
+    def overlaps(self, found: Range) -> bool:
+        at = bisect_right(self.stops, found.start)
+        return at < len(self.starts) and self.starts[at] < found.stop
+
+    def free(self, size: int) -> int:
+        """Where the first range of that size begins that is free."""
+        start = FIRST
+        at = bisect_right(self.stops, start)
+        # Behind the last of all, there is room.
+        while at < len(self.starts) and self.starts[at] < start + size:
+            start = self.stops[at]
+            at += 1
+        return start
 
 
 def parse(text: str) -> list[Range]:
@@ -46,18 +81,28 @@ def allot(text: str, base: str, reserved: str) -> str:
     """The list ``text`` of a layer where new ranges overlap neither the ``base``'s nor those that are ``reserved``.
 
     A name keeps a range of that size that ``reserved`` has for it; else, where its range overlaps another's, it gets
-    the first that is free.
+    the first that is free. Raises TreeError where the layer has too many.
     """
     of_base, known = parse(base), parse(reserved)
-    new = [found for found in dict.fromkeys(parse(text)) if found not in of_base]
+    old = set(of_base)
+    new = [found for found in dict.fromkeys(parse(text)) if found not in old]
+    if len(new) > NEW_MAX:
+        raise TreeError("a script allotted too many subordinate ids", f"more than {NEW_MAX} ranges (subuid(5))")
+    of: dict[str, list[Range]] = {}
+    for found in known:
+        of.setdefault(found.name, []).append(found)
     allotted: list[Range] = []
+    taken = _Taken([*of_base, *known])
     for made in new:
-        taken = [*of_base, *allotted, *(other for other in known if other.name != made.name)]
-        own = [other for other in known if other.name == made.name and other.size == made.size]
-        starts = sorted({FIRST, *(other.stop for other in taken)})
-        candidates = [*own, made, *(made._replace(start=start) for start in starts)]
-        # Behind the last of all, there is room.
-        allotted.append(next(range_ for range_ in candidates if not range_.overlaps(taken)))
+        own = of.get(made.name, [])
+        # Ranges that are reserved for the name itself are free for it.
+        others = (
+            taken if not own else _Taken([*of_base, *allotted, *(found for found in known if found.name != made.name)])
+        )
+        candidates = [*(found for found in own if found.size == made.size), made]
+        chosen = next((found for found in candidates if not others.overlaps(found)), None)
+        allotted.append(chosen or made._replace(start=others.free(made.size)))
+        taken.add(allotted[-1])
     moved = dict(zip(new, allotted, strict=True))
     fresh = []
     for line in lines(text):

@@ -10,7 +10,7 @@ A number, once a name had it on a machine, stays that name's: files in /var know
 from __future__ import annotations
 
 import stat
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -145,25 +145,32 @@ def _choose(
     of_base = {number: name for name, number in base.items()}
     owners = {number: name for name, number in reserved.items()} | of_base
     chosen: dict[str, int] = {}
+    used: set[int] = set()
     conflicts: list[str] = []
+
+    def choose(name: str, number: int) -> None:
+        chosen[name] = number
+        used.add(number)
+
     for name, picked in made.items():
         if _pool(picked) is None:
             if owners.get(picked, name) != name:
                 conflicts.append(f"{kind} {name} has Debian's fixed id {picked}, which {owners[picked]} has here, too")
-            chosen[name] = picked
+            choose(name, picked)
     for name in made:
         if name in chosen or name not in reserved:
             continue
         if (wanted := reserved[name]) in of_base:
             conflicts.append(f"{kind} {name} had id {wanted}, which the base gives to {of_base[wanted]} now")
-        elif wanted not in chosen.values():
-            chosen[name] = wanted
+        elif wanted not in used:
+            choose(name, wanted)
     for name, picked in made.items():
-        if name not in chosen and picked not in owners and picked not in chosen.values():
-            chosen[name] = picked
+        if name not in chosen and picked not in owners and picked not in used:
+            choose(name, picked)
+    free = _Free(kind, owners.keys() | used)
     for name, picked in made.items():
         if name not in chosen:
-            chosen[name] = _free(kind, name, picked, owners.keys() | set(chosen.values()))
+            choose(name, free.number(name, picked))
     return {made[name]: number for name, number in chosen.items() if made[name] != number}, conflicts
 
 
@@ -172,17 +179,29 @@ def _pool(number: int) -> range | None:
     return next((pool for pool in (DYNAMIC_IDS, PEOPLE_IDS) if number in pool), None)
 
 
-def _free(kind: str, name: str, picked: int, taken: Set[int]) -> int:
-    """Another id, from the end where the script looked for ``picked``."""
-    pool = _pool(picked) or DYNAMIC_IDS
-    # adduser(8) counts upwards from 100, useradd(8) and systemd-sysusers(8) downwards from 999; all upwards from 1000.
-    rising = pool is PEOPLE_IDS or picked < (pool.start + pool.stop) // 2
-    free = next((number for number in (pool if rising else reversed(pool)) if number not in taken), None)
-    if free is None:
-        raise TreeError(
-            f"no id is free for {kind} {name}", f"all of {pool.start}-{pool.stop - 1} are taken (policy 9.2.2)"
-        )
-    return free
+class _Free:
+    """Ids that nobody has, each handed out once."""
+
+    def __init__(self, kind: str, taken: Set[int]) -> None:
+        self.kind, self.taken = kind, set(taken)
+        self.left: dict[tuple[range, bool], Iterator[int]] = {}
+        """What has not been looked at yet of a pool, from one of its ends."""
+
+    def number(self, name: str, picked: int) -> int:
+        """Another id, from the end where the script looked for ``picked``. Raises TreeError when none is free."""
+        pool = _pool(picked) or DYNAMIC_IDS
+        # adduser(8) counts upwards from 100, useradd(8) and systemd-sysusers(8) downwards from 999; all upwards from
+        # 1000.
+        rising = pool is PEOPLE_IDS or picked < (pool.start + pool.stop) // 2
+        left = self.left.setdefault((pool, rising), iter(pool if rising else reversed(pool)))
+        free = next((number for number in left if number not in self.taken), None)
+        if free is None:
+            raise TreeError(
+                f"no id is free for {self.kind} {name}",
+                f"all of {pool.start}-{pool.stop - 1} are taken (policy 9.2.2)",
+            )
+        self.taken.add(free)
+        return free
 
 
 def renumber_passwd(text: str, moves: Moves) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from apt_ostree.errors import TreeError
 from apt_ostree.tree import kernel
 
 
@@ -69,3 +70,18 @@ def test_one_kernel_has_the_names_that_ostree_looks_for(tmp_path: Path) -> None:
     found = {path.relative_to(root / kernel.MODULES).as_posix() for path in root.rglob("*") if path.is_file()}
     assert found == {"6.1.10/vmlinuz", "6.1.9/vmlinuz.unused", "6.12/vmlinuz.unused"}
     assert kernel.read(root) == kernel.Kernels("6.1.10", ("6.1.9", "6.12"))
+
+
+def test_more_kernels_than_a_machine_has_are_refused_before_one_is_copied(tmp_path: Path) -> None:
+    boot, modules = tmp_path / "boot", tmp_path / "tree/usr/lib/modules"
+    boot.mkdir()
+    for number in range(kernel.KERNELS_MAX + 1):
+        (modules / f"{number}.0").mkdir(parents=True)
+        (modules / f"{number}.0/vmlinuz.unused").touch()
+    with pytest.raises(TreeError, match="too many kernels"):
+        kernel.populate(tmp_path / "tree", boot)
+    assert not list(boot.iterdir())
+    for number in range(kernel.KERNELS_MAX + 1):
+        (boot / f"vmlinuz-{number}.0-1+~+").touch()
+    with pytest.raises(TreeError, match="too many kernels"):
+        kernel.versions(boot)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from apt_ostree.tree.subids import allot
+from apt_ostree.errors import TreeError
+from apt_ostree.tree.subids import NEW_MAX, allot
+
+from .steps import assert_linear
 
 
 @pytest.mark.parametrize(
@@ -47,3 +50,22 @@ from apt_ostree.tree.subids import allot
 )
 def test_ranges(text: str, base: str, reserved: str, expected: str) -> None:
     assert allot(text, base, reserved) == expected
+
+
+def test_many_overlapping_ranges_take_a_time_that_grows_with_their_number() -> None:
+    assert_linear(lambda count: allot("".join(f"u{n}:100000:65536\n" for n in range(count)), "", ""), 100)
+
+
+def test_many_ranges_that_lie_apart_take_a_time_that_grows_with_their_number() -> None:
+    apart = "".join(f"r{n}:{100000 + n * 200000}:65536\n" for n in range(500))
+    assert_linear(lambda count: allot("".join(f"u{n}:100000:65536\n" for n in range(count)), apart, apart), 100)
+
+
+def test_more_ranges_than_a_layer_may_add_are_refused() -> None:
+    with pytest.raises(TreeError, match="too many"):
+        allot("".join(f"u{n}:100000:65536\n" for n in range(NEW_MAX + 1)), "", "")
+
+
+def test_ranges_of_several_sizes_fill_the_gaps() -> None:
+    text = "a:100000:10\nb:100000:5\nc:100000:5\nd:100000:6\n"
+    assert allot(text, "x:100010:5\ny:5:10\n", "z:100020:5\n") == "a:100000:10\nb:100015:5\nc:100025:5\nd:100030:6\n"

@@ -23,6 +23,8 @@ from apt_ostree.tree.users import (
     sysusers,
 )
 
+from .steps import assert_linear
+
 PASSWD = """\
 root:x:0:0:root:/root:/bin/bash
 daemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin
@@ -179,6 +181,14 @@ def test_a_fixed_number_that_is_taken_is_named() -> None:
 def test_a_name_that_was_renamed_has_no_number_left() -> None:
     older, newer = Numbers({"svc": 101, "other": 102}, {"svc": 101}), Numbers({"mine": 101}, {"other": 102})
     assert newer.over(older) == Numbers({"other": 102, "mine": 101}, {"svc": 101, "other": 102})
+
+
+def test_many_accounts_take_a_time_that_grows_with_their_number() -> None:
+    def choose(count: int) -> None:
+        made = {f"u{number}": 1000 for number in range(count)}
+        choose_numbers(accounts(made, made), accounts({}, {}), Numbers({"me": 1000}))
+
+    assert_linear(choose, 100)
 
 
 def test_no_free_number_is_an_error() -> None:
