@@ -15,6 +15,12 @@ from pathlib import Path
 from ..errors import SpaceError, ToolError
 from . import mounts, syscalls
 
+RESERVE_SHARE = 0.03
+"""The share that ostree itself leaves free (min-free-space-percent, ostree.repo-config(5)); of the inodes, too."""
+
+RESERVE = 512 << 20
+"""Bytes of the disk that stay free, or a share of a small one: logs and databases of the host need some."""
+
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -127,27 +133,36 @@ def _opened(name: str | Path, parent: int | None = None) -> Iterator[int]:
 def take(source: Path, target: Path) -> None:
     """Copy a file that somebody else may still change or exchange; a link in its place is an error.
 
-    Raises ToolError.
+    It is copied as long as it was when it was opened, whatever is added meanwhile, and only where that leaves what the
+    host needs. Raises SpaceError, ToolError.
     """
     try:
         descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise ToolError(f"cannot read {source}", error.strerror or "") from error
     with os.fdopen(descriptor, "rb") as old:
-        if not stat.S_ISREG(os.fstat(old.fileno()).st_mode):
+        status = os.fstat(old.fileno())
+        if not stat.S_ISREG(status.st_mode):
             raise ToolError(f"cannot read {source}", "it is not a regular file")
+        check_space(target.parent, status.st_size, f"a copy of {source.name}", reserve=True)
         with os.fdopen(os.open(target, _NEW_FILE, 0o600), "wb") as new:
-            shutil.copyfileobj(old, new, 1 << 20)
+            left = status.st_size
+            while left and (content := old.read(min(left, 1 << 20))):
+                new.write(content)
+                left -= len(content)
 
 
-def check_space(path: Path, needed: int, what: str) -> None:
-    """Refuse early when the filesystem of ``path`` lacks ``needed`` bytes. Raises SpaceError."""
+def check_space(path: Path, needed: int, what: str, *, reserve: bool = False) -> None:
+    """Refuse early when the filesystem of ``path`` lacks ``needed`` bytes; with a ``reserve``, beside what is to stay
+    free, or half of what is free where that is less. Raises SpaceError."""
     status = os.statvfs(path)
     free = status.f_bavail * status.f_frsize
+    if reserve:
+        free -= min(RESERVE, int(status.f_blocks * status.f_frsize * RESERVE_SHARE), free // 2)
     if free < needed:
         raise SpaceError(
             f"too little space for {what}",
-            f"{path} has {free / 1e6:.1f} MB free; {needed / 1e6:.1f} MB are needed",
+            f"{path} has {free / 1e6:.1f} MB free{' for it' if reserve else ''}; {needed / 1e6:.1f} MB are needed",
             "Free some space and run the command again: apt-ostree cleanup",
         )
 

@@ -107,7 +107,6 @@ def _copied(area: Path, file: Path, *, follow: bool) -> Iterator[tuple[Path, Pat
     """
     if not file.is_file():
         raise PackageError(f"{file} does not exist, or is not a file")
-    check_space(area, file.stat().st_size, f"a copy of {file.name}")
     with scratch_directory(area / "tmp" / f"import-{os.urandom(8).hex()}") as work:
         take(file.resolve() if follow else file, work / "package.deb")
         yield work, work / "package.deb"

@@ -23,7 +23,8 @@ from typing import Self
 
 from ..errors import AptOstreeError, ScriptError, SpaceError, ToolError
 from ..host import cgroup
-from .limits import LIMITS, RESERVE_SHARE, Limits
+from ..host.files import RESERVE_SHARE
+from .limits import LIMITS, Limits
 
 NOTHING_CHANGED = "Nothing was changed."
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..host.files import RESERVE
+
 FILE_BYTES = 10**10
 """No file of a package is larger: the size of a member has ten digits (deb(5)). A sparse file would have no
 other limit, and root reads it from end to end."""
@@ -14,9 +16,6 @@ TMP_SHARE = 4
 
 SIGNALS = 1024
 """Signals and timers that wait; by default the kernel allows four for each MiB of memory."""
-
-RESERVE_SHARE = 0.03
-"""The share that ostree itself leaves free (min-free-space-percent, ostree.repo-config(5)); of the inodes, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +30,8 @@ class Limits:
     """Of the machine's memory, and of its swap; the other half is the host's."""
     memory_least: int = 1 << 30
     """Bytes of memory, however small the machine is: making an initramfs or a kernel module takes some hundred MB."""
-    reserve: int = 512 << 20
-    """Bytes of the disk that stay free, or a share of a small one: logs and databases of the host need some."""
+    reserve: int = RESERVE
+    """Bytes of the disk that stay free, or RESERVE_SHARE of a small one."""
 
 
 LIMITS = Limits()

@@ -182,6 +182,55 @@ def test_a_failure_in_a_scratch_directory_is_not_hidden_by_one_of_removing_it(
         fail()
 
 
+def test_a_file_that_grows_while_it_is_taken_is_copied_as_long_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "x.deb"
+    source.write_bytes(b"a" * (3 << 20))
+
+    fstat = os.fstat
+
+    def look(descriptor: int) -> os.stat_result:
+        status = fstat(descriptor)
+        os.truncate(source, 50 << 20)
+        return status
+
+    monkeypatch.setattr(os, "fstat", look)
+    files.take(source, tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == b"a" * (3 << 20)
+
+
+def disk(monkeypatch: pytest.MonkeyPatch, size: int, free: int) -> None:
+    status = os.statvfs_result((4096, 4096, size >> 12, free >> 12, free >> 12, 1, 1, 1, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _: status)
+
+
+@pytest.mark.parametrize(
+    ("size", "free", "needed", "fits"),
+    [
+        pytest.param(10 << 30, 1 << 30, 700 << 20, True, id="a small disk keeps its share"),
+        pytest.param(10 << 30, 1 << 30, 720 << 20, False, id="and no file takes of it"),
+        pytest.param(10 << 40, 1 << 30, 510 << 20, True, id="a large disk keeps a fixed size"),
+        pytest.param(10 << 40, 1 << 30, 514 << 20, False, id="and no more"),
+        pytest.param(10 << 40, 10 << 20, 4 << 20, True, id="a full one half of what is left"),
+        pytest.param(10 << 40, 10 << 20, 6 << 20, False, id="and not all"),
+    ],
+)
+def test_a_sparse_file_is_taken_where_it_leaves_what_the_host_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, free: int, needed: int, fits: bool
+) -> None:
+    source = tmp_path / "x.deb"
+    source.touch()
+    os.truncate(source, needed)
+    disk(monkeypatch, size, free)
+    if fits:
+        files.check_space(tmp_path, needed, "x.deb", reserve=True)
+        return
+    with pytest.raises(SpaceError, match=r"x\.deb"):
+        files.take(source, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
 def test_too_little_space_is_told_with_both_sizes(tmp_path: Path) -> None:
     files.check_space(tmp_path, 0, "the plan")
     with pytest.raises(SpaceError, match="the plan") as caught:
