@@ -13,7 +13,7 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn
@@ -122,7 +122,8 @@ def _wait_for(worker: int, asked: socket.socket, mask: Collection[int]) -> NoRet
     with asked.makefile("r") as questions, suppress(OSError):
         for line in questions:
             try:
-                result = proc.run(json.loads(line), check=False)
+                words, extra = json.loads(line)
+                result = proc.run(words, env=extra, check=False)
                 answer = [list(result.argv), result.returncode, result.stdout, result.stderr]
             except ToolError as error:
                 answer = [error.brief, error.resolution]
@@ -133,13 +134,13 @@ def _wait_for(worker: int, asked: socket.socket, mask: Collection[int]) -> NoRet
     os._exit(code if code >= 0 else 128 - code)
 
 
-def outside(*argv: str | os.PathLike[str]) -> proc.Result:
+def outside(*argv: str | os.PathLike[str], env: Mapping[str, str] | None = None) -> proc.Result:
     """As ``proc.run``, but not in the operation's own pid namespace: systemctl(1), which ostree-admin(1) calls on a
     booted system, refuses to talk to a manager whose process it cannot see. Raises proc.ChildError, ToolError."""
     if _waiting is None:
-        return proc.run(argv)
+        return proc.run(argv, env=env)
     with _waiting.makefile("r") as answers:
-        _waiting.sendall((json.dumps([os.fspath(word) for word in argv]) + "\n").encode())
+        _waiting.sendall((json.dumps([[os.fspath(word) for word in argv], env and dict(env)]) + "\n").encode())
         answer = json.loads(answers.readline())
     if len(answer) == 2:
         raise ToolError(answer[0], resolution=answer[1])

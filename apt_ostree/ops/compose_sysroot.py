@@ -13,6 +13,7 @@ from ..inputs import kargs
 from ..reporter import Reporter
 from ..system import metadata, remote
 from ..tools import ostree
+from ..tree import deploying
 from .transaction import require_root
 
 
@@ -86,6 +87,7 @@ def make_sysroot(repo: Path, ref: str, wanted: NewSystem, reporter: Reporter) ->
         info = ostree.commit_info(target, commit)
         assert info is not None
         metadata.version(info)
+        deploying.check(target, commit)
         arguments = [*metadata.kernel_arguments(info), *wanted.kargs]
         reporter.step("Deploying")
         try:

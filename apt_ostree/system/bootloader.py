@@ -15,7 +15,7 @@ from ..host import proc
 from ..host.files import remove_tree, sync_directory, sync_filesystem
 from ..host.proc import signals_held
 from ..tools import ostree
-from . import origin
+from . import boot_menu
 from .publication import check_unchanged
 from .sysroot import Sysroot, entries
 
@@ -26,12 +26,15 @@ SWAP = ".loader.apt-ostree"
 def set_default(before: Sysroot, index: int) -> Sysroot:
     """Make deployment ``index`` boot next, as it is, with its own /etc; the order of the others stays.
 
-    It is atomic: one link is replaced. Raises ChangedError as ``publish`` does.
+    It is atomic: one link is replaced. Raises ChangedError as ``publish`` does, and SysrootError where a program of the
+    tree would have to write the menu.
     """
+    boot_menu.check_loader(before)
     with signals_held():
         try:
             # ostree itself refuses to work on a sysroot with an origin that it cannot read.
-            if ostree.has_admin("set-default") and not any(d.damaged for d in before.deployments):
+            unfit = any(d.damaged for d in before.deployments) or boot_menu.unreadable(before) is not None
+            if ostree.has_admin("set-default") and not unfit:
                 check_unchanged(before)
                 ostree.admin(before.path, "set-default", str(index))
             else:
@@ -133,7 +136,5 @@ def _menus(path: Path) -> list[str]:
     for menu in (path / "boot").glob("efi/EFI/*/grub.cfg"):
         if "ostree=/ostree/boot." in menu.read_text(errors="replace"):
             found.append(os.fspath(menu))
-    config = (path / "ostree/repo/config").read_text(errors="surrogateescape")
-    settings = origin.parse(config, "the repository's configuration")
-    kind = settings.get("sysroot", {}).get("bootloader", "auto")
+    kind = boot_menu.configured(path)
     return sorted([*found, kind] if kind in {"grub2", "zipl", "aboot"} else found)

@@ -15,8 +15,8 @@ from ..host.proc import signals_held
 from ..inputs import kargs
 from ..model import Deployment
 from ..tools import ostree
-from ..tree import kernel
-from . import metadata, origin, retention
+from ..tree import deploying, kernel
+from . import boot_menu, metadata, origin, retention
 from .sysroot import Sysroot, load
 
 _log = logging.getLogger(__name__)
@@ -36,16 +36,20 @@ def publish(
     The new deployment's /etc merges from the booted one (or else from the first). Its kernel arguments are
     ``arguments``, all of them but ``ostree=``; by default those of what boots next, whose intent it follows, too.
     ``keep`` is how many deployments there may be (retention.py). Files that the origin tracks for the initramfs
-    are taken from that /etc. Raises TreeError when one of them is missing, SpaceError for a /boot that is too
+    are taken from that /etc. Raises TreeError when one of them is missing, and for a
+    commit or an /etc that libostree must not meet (tree/deploying.py); SpaceError for a /boot that is too
     small, ToolError for a commit whose version is not a line of text, and ChangedError when anybody changed the
     deployments since ``before`` was read.
     """
     check_unchanged(before)
     _check_staged(before, osname)
+    boot_menu.check(before)
     if (info := ostree.commit_info(before.repo, commit)) is not None:
         metadata.version(info)
     own = before.of(osname)
     merge = before.merge(osname)
+    deploying.check(before.repo, commit)
+    deploying.check_merge(before.repo, commit, before.path / merge.path)
     words = kargs.split(own[0].kargs) if arguments is None else arguments
     text = before.area / "tmp/origin"
     overlay = before.area / "tmp/initramfs-etc.img"
@@ -120,8 +124,9 @@ def _check_staged(before: Sysroot, osname: str) -> None:
 
 
 def undeploy(before: Sysroot, deployment: Deployment) -> Sysroot:
-    """Remove one deployment, a pinned one as well. Raises ChangedError as ``publish`` does, and proc.ChildError when
-    ostree refuses (the booted one)."""
+    """Remove one deployment, a pinned one as well. Raises ChangedError as ``publish`` does, SysrootError as
+    ``boot_menu.check`` does, and proc.ChildError when ostree refuses (the booted one)."""
+    boot_menu.check(before)
     with signals_held():
         check_unchanged(before)
         ostree.admin(before.path, "undeploy", str(deployment.index))

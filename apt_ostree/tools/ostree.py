@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import ToolError
+from ..errors import ToolError, TreeError
 from ..host import lifetime, proc
 from ..model import CommitInfo
 from ..numbers import decimal
@@ -175,33 +175,48 @@ def commit(repo: Path, ref: str, trees: Sequence[str], description: Description,
     return text
 
 
-def ls(repo: Path, revision: str, path: str = "/", *, recursive: bool = True) -> list[Listed]:
-    """The entries below ``path`` in a commit, or only those in it, with their checksums; ``path`` itself first."""
-    deep = ["--recursive"] if recursive else []
-    return parse_ls(run(repo, "ls", *deep, "--checksum", revision, path))
+def ls(repo: Path, revision: str, *paths: str, recursive: bool = True) -> list[Listed]:
+    """The entries below ``paths`` ("/" without any) in a commit, or only those in them, with their checksums; each path
+    itself before what it holds. Raises TreeError for a commit whose listing could be forged (``parse_ls``)."""
+    words = [*(["--recursive"] if recursive else []), revision, *paths]
+    return parse_ls(run(repo, "ls", "--checksum", *words), run(repo, "ls", "--nul-filenames-only", *words))
 
 
-_LS_LINE = re.compile(r"([-dl])(\d+) (\d+) (\d+) +(\d+) ((?:[0-9a-f]{64} ?)+)(/.*)", re.DOTALL)
+_LS_LINE = re.compile(r"([-dl])(\d+) (\d+) (\d+) +(\d+) ((?:[0-9a-f]{64} ?)+)(/.*)")
 
 
-def parse_ls(text: str) -> list[Listed]:
-    """Read the output of ``ostree ls -RC``. A name may hold a newline: what starts no entry continues one."""
-    records: list[str] = []
-    for line in text.removesuffix("\n").split("\n"):
-        if _LS_LINE.fullmatch(line):
-            records.append(line)
-        elif records:
-            records[-1] += "\n" + line
+def parse_ls(text: str, names: str) -> list[Listed]:
+    """Read the output of ``ostree ls -C`` with that of ``ostree ls --nul-filenames-only`` for the same entries.
+
+    A newline in a name or a link's target would begin what looks like the line of another entry. The names alone end in
+    NUL, so that their number and order are beyond doubt: every entry has to be one line, the one of its name. Raises
+    TreeError otherwise.
+    """
+    lines = text.removesuffix("\n").split("\n") if text else []
+    paths = names.split("\0")[:-1]
+    if len(lines) != len(paths):
+        raise _unreadable(f"{len(paths)} entries have {len(lines)} lines")
     listed = []
-    for record in records:
-        match = _LS_LINE.fullmatch(record)
-        assert match is not None
+    for line, path in zip(lines, paths, strict=True):
+        match = _LS_LINE.fullmatch(line)
+        if match is None:
+            raise _unreadable(f"not the line of an entry: {line!r}")
         kind, mode, uid, gid, _size, checksums, name = match.groups()
         target = ""
-        if kind == "l":
-            name, _, target = name.partition(" -> ")
+        if kind == "l" and name.startswith(f"{path} -> "):
+            name, target = path, name.removeprefix(f"{path} -> ")
+        if name != path:
+            raise _unreadable(f"not the line of {path!r}: {line!r}")
         listed.append(Listed(kind, int(mode, 8), int(uid), int(gid), checksums.split()[0], name, target))
     return listed
+
+
+def _unreadable(detail: str) -> TreeError:
+    return TreeError(
+        "the entries of a commit cannot be told apart",
+        detail,
+        "Nothing was published. A name or a link in the tree has a line break in it.",
+    )
 
 
 def cat(repo: Path, revision: str, path: str) -> str | None:
@@ -314,9 +329,15 @@ def _join_chunks(metadata: Mapping[str, str]) -> dict[str, str]:
     return joined
 
 
+_NO_PROGRAM_OF_THE_TREE = {"OSTREE_GRUB2_EXEC": "/bin/false"}
+"""For another sysroot than the running one: libostree would enter the new deployment and run its grub-mkconfig as root,
+unless this variable names another program (ostree-bootloader-grub2.c), and then it fails."""
+
+
 def admin(sysroot: Path, *words: str | os.PathLike[str]) -> str:
     """One ``ostree admin`` command on ``sysroot``; returns its standard output. Raises proc.ChildError."""
-    return lifetime.outside("ostree", "admin", *words, f"--sysroot={sysroot}").stdout
+    env = None if sysroot == Path("/") else _NO_PROGRAM_OF_THE_TREE
+    return lifetime.outside("ostree", "admin", *words, f"--sysroot={sysroot}", env=env).stdout
 
 
 def cleanup(sysroot: Path) -> None:

@@ -74,6 +74,13 @@ def _same(tree: Tree, a: Entry, b: Entry) -> bool:
         return True
 
 
+def is_changed(tree: Tree, directory: str) -> bool:
+    """True if anything in a directory of a deployment's /etc differs from the same one in its /usr/etc."""
+    own = {entry.name: entry for entry in tree.walk(directory)}
+    shipped = {entry.name.removeprefix("usr/"): entry for entry in tree.walk(f"usr/{directory}")}
+    return own.keys() != shipped.keys() or any(not _same(tree, shipped[name], entry) for name, entry in own.items())
+
+
 def _listed(repo: Path, commit: str) -> dict[str, ostree.Listed]:
     if not ostree.exists(repo, commit, USR_ETC):
         return {}

@@ -14,7 +14,7 @@ from pathlib import Path
 from ..errors import TreeError
 from ..host.door import Tree
 from ..tools import ostree
-from . import bytecode, opt, state, units, users
+from . import bytecode, deploying, opt, state, units, users
 
 LINKS = {
     "home": "var/home",
@@ -166,25 +166,18 @@ def audit(repo: Path, commit: str, base: str | None = None) -> None:
     for name in MOUNT_POINTS:
         if inside := [path for path in entries if path.startswith(f"/{name}/")]:
             problems.append(f"/{name} is not empty: {', '.join(inside[:5])}")
-    if "/usr/etc" not in entries:
-        problems.append("/usr/etc is missing")
     if problems:
         raise TreeError(
             "the tree breaks the layout that a booted system relies on",
             "\n".join(problems),
             "Nothing was published. A package wrote outside /usr, /etc and /var.",
         )
+    deploying.check(repo, commit)
 
 
 def _entries(repo: Path, commit: str) -> dict[str, ostree.Listed]:
     """Entries of a commit at the top, in /usr and in the mount points, by path; nothing deeper."""
-    top = _list(repo, commit, "/")
-    inner = [path for path in ("/usr", *(f"/{name}" for name in MOUNT_POINTS)) if path in top and top[path].kind == "d"]
-    return {**top, **(_list(repo, commit, *inner) if inner else {})}
-
-
-def _list(repo: Path, commit: str, *paths: str) -> dict[str, ostree.Listed]:
-    return {entry.path: entry for entry in ostree.parse_ls(ostree.run(repo, "ls", "--checksum", commit, *paths))}
+    return deploying.look(repo, commit, [["/usr", *(f"/{name}" for name in MOUNT_POINTS)]])
 
 
 def _links(entries: Mapping[str, ostree.Listed]) -> dict[str, str]:

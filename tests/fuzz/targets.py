@@ -99,7 +99,9 @@ COMMIT = (
 LISTING = (
     b"d00755 0 0      0 " + b"a" * 64 + b" " + b"b" * 64 + b" /\n-00644 0 0     12 " + b"c" * 64 + b" /x\n"
     b"l00777 0 0      0 " + b"d" * 64 + b" /l -> x\n"
+    b"=/\0/x\0/l\0"
 )
+"""As lines, and after the sign as names."""
 
 SIMULATION = (
     b"Note, selecting 'exim4' instead of 'mail-transport-agent'\n"
@@ -371,7 +373,7 @@ TARGETS = (
     Target("jsonpath", text(lambda found: jsonpath.select({"a": [{"b": 1}]}, found)), (b"$.a[0].b", b"$..b")),
     Target("kargs", text(lambda found: kargs.split(found)), (b'a b=c d="e f" ostree=/x',)),
     Target("kargs-by-hand", text(kargs.edited), (b"# x\nquiet a=\"b c\"\n",)),
-    Target("listing", text(ostree.parse_ls), (LISTING,)),
+    Target("listing", text(lambda found: ostree.parse_ls(*found.split("=", 1)) if "=" in found else None), (LISTING,)),
     Target("loader-entry", text(sysroot.parse_entry),
            (b"title x\nversion 1\noptions a=b ostree=/ostree/boot.1/d/c/0\n",)),
     Target("local-package", text(LocalPackage.parse), (b"a" * 64 + b":x_1_all",), (ValueError,)),

@@ -139,3 +139,34 @@ def test_what_another_tool_changed_is_not_reordered(
     with pytest.raises(ChangedError, match="the deployments changed"):
         bootloader.set_default(before, 1)
     assert load(fake.path) == now
+
+
+def test_ostree_is_not_asked_where_it_would_read_an_endless_policy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program of the machine made a link of it; the rollback is what leads away from there."""
+    fake = Fake(tmp_path / "sysroot")
+    fake.deploy("a" * 64, "2")
+    fake.deploy("b" * 64, "1")
+    place = fake.path / f"ostree/deploy/debian/deploy/{'a' * 64}.0/etc/selinux"
+    place.mkdir(parents=True)
+    (place / "config").symlink_to("/dev/zero")
+    calls: list[tuple[str, ...]] = []
+    monkeypatch.setattr("apt_ostree.tools.ostree.has_admin", lambda command: True)
+    monkeypatch.setattr("apt_ostree.tools.ostree.admin", lambda path, *words: calls.append(words))
+    after = bootloader.set_default(load(fake.path), 1)
+    assert [d.checksum[0] for d in after.deployments] == ["b", "a"]
+    assert calls == [("cleanup",)]
+
+
+def test_no_program_of_a_deployment_writes_the_menu_for_a_rollback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = Fake(tmp_path / "sysroot")
+    fake.deploy("a" * 64, "2")
+    fake.deploy("b" * 64, "1")
+    (fake.path / "boot/grub").mkdir()
+    (fake.path / "boot/grub/grub.cfg").touch()
+    monkeypatch.setattr("apt_ostree.tools.ostree.has_admin", lambda command: pytest.fail("asked"))
+    with pytest.raises(SysrootError, match="only the running system can write its boot menu"):
+        bootloader.set_default(load(fake.path), 1)

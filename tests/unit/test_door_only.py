@@ -69,8 +69,12 @@ ALLOWED: dict[str, set[str]] = {
         "fresh_links.mkdir", "fresh_loader / 'entries' / name.write_text", "fresh_loader / 'entries'.mkdir",
         "from host.files import", "links / osname / kernel / serial.readlink", "loader.is_symlink", "menu.read_text",
         "os.open", "os.readlink", "path / 'boot'.glob", "path / 'boot/loader'.iterdir",
-        "path / 'ostree/repo/config'.read_text", "path / f'ostree/boot.{other}'.symlink_to", "place.parent.mkdir",
+        "path / f'ostree/boot.{other}'.symlink_to", "place.parent.mkdir",
         "place.symlink_to", "swap.rename", "swap.symlink_to",
+    },
+    "system.boot_menu": {
+        "path / 'boot'.glob", "path / 'boot/syslinux/syslinux.cfg'.is_symlink",
+        "path / 'ostree/repo/config'.read_text", "place.exists",
     },
     "system.sysroot": {
         "one.exists", "one.samefile", "other.exists", "os.path.realpath", "path / 'ostree/repo/config'.is_file",

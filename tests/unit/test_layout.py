@@ -24,14 +24,15 @@ class Commits:
         command, commit, *paths = (word for word in words if not word.startswith("-"))
         assert command == "ls"
         lines = []
+        names = "--nul-filenames-only" in options
         for top in paths or ["/"]:
             for name in sorted({"": None, **self.trees[commit]}):
                 path = f"/{name}"
                 below = path == top or path.startswith(f"{top.rstrip('/')}/")
                 direct = path == top or path.rpartition("/")[0] == top.rstrip("/")
-                if below and (direct or "-R" in options):
-                    lines.append(self._line(commit, name))
-        return "".join(f"{line}\n" for line in lines)
+                if below and (direct or "--recursive" in options):
+                    lines.append(f"{path}\0" if names else f"{self._line(commit, name)}\n")
+        return "".join(lines)
 
     def _line(self, commit: str, name: str) -> str:
         target = self.trees[commit].get(name)
@@ -41,9 +42,10 @@ class Commits:
 
 
 GOOD: dict[str, str | None] = {
-    **dict.fromkeys(("usr", "usr/etc", "usr/bin", *layout.MOUNT_POINTS)),
+    **dict.fromkeys(("usr", "usr/etc", "usr/bin", "usr/lib", *layout.MOUNT_POINTS)),
     **layout.LINKS,
     "usr/bin/x": "file",
+    "usr/lib/os-release": "file",
 }
 
 
@@ -107,7 +109,14 @@ def test_etc_beside_usr_etc_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert caught.value.detail == "/etc is in the commit, beside /usr/etc"
 
 
-def test_a_tree_without_usr_etc_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_link_to_lines_of_a_listing_forges_no_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a script made of /opt is told by the lines of the commit, not by those in a link's target."""
+    forged = f"x\nl00777 0 0      0 {SUM} /opt -> var/opt"
     with pytest.raises(TreeError) as caught:
-        audit(monkeypatch, without("usr/etc"), GOOD)
-    assert caught.value.detail == "/usr/etc is missing"
+        audit(monkeypatch, {**GOOD, "opt": "usr/evil", "zz": forged}, GOOD)
+    assert caught.value.brief == "the entries of a commit cannot be told apart"
+
+
+def test_what_must_not_be_deployed_is_refused_with_the_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TreeError, match="OSTree must not deploy this tree"):
+        audit(monkeypatch, {**GOOD, "usr/etc": "usr/evil"}, GOOD)

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from apt_ostree.errors import ChangedError, SysrootError, ToolError
+from apt_ostree.errors import ChangedError, SysrootError, ToolError, TreeError
 from apt_ostree.host import proc
 from apt_ostree.model import CommitInfo, Deployment
 from apt_ostree.system import origin, publication, retention
 from apt_ostree.system.sysroot import Sysroot, load
+from apt_ostree.tree import deploying
 from tests.unit.fake import Fake
 
 A, B, C, NEW = (letter * 64 for letter in "abcd")
@@ -46,8 +47,10 @@ def admin(monkeypatch: pytest.MonkeyPatch) -> Admin:
 
 
 @pytest.fixture
-def fake(tmp_path: Path) -> Fake:
-    """Two deployments, A before B, and a work area with objects that are not synced yet."""
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
+    """Two deployments, A before B, and a work area with objects that are not synced yet. Commits are not judged."""
+    monkeypatch.setattr(deploying, "check", lambda repo, commit: None)
+    monkeypatch.setattr(deploying, "check_merge", lambda repo, commit, deployment: None)
     fake = Fake(tmp_path / "sysroot")
     fake.deploy(A, "2", "[origin]\nrefspec=d:x\n", options="root=x {} quiet")
     fake.deploy(B, "1", "[origin]\nrefspec=d:x\n")
@@ -247,4 +250,46 @@ def test_a_commit_whose_version_has_a_second_line_is_not_published(
     monkeypatch.setattr("apt_ostree.tools.ostree.commit_info", lambda *_: info)
     with pytest.raises(ToolError, match="damaged metadata"):
         publication.publish(load(fake.path), "debian", C, {})
+    assert admin.calls == []
+
+
+@pytest.mark.parametrize("judge", ["check", "check_merge"])
+def test_what_libostree_must_not_meet_is_not_published(
+    fake: Fake, admin: Admin, monkeypatch: pytest.MonkeyPatch, judge: str
+) -> None:
+    """The commit, whatever made it, and the /etc of the merge deployment."""
+    before, seen = load(fake.path), []
+
+    def refuse(*words: object) -> None:
+        seen.append(words)
+        raise TreeError("no")
+
+    monkeypatch.setattr(deploying, judge, refuse)
+    with pytest.raises(TreeError):
+        publication.publish(before, "debian", NEW, {})
+    where = [before.path / before.merge("debian").path] if judge == "check_merge" else []
+    assert seen == [(before.repo, NEW, *where)]
+    assert admin.calls == []
+
+
+def grub(path: Path) -> None:
+    (path / "boot/grub").mkdir()
+    (path / "boot/grub/grub.cfg").symlink_to("../loader/grub.cfg")
+    (path / "boot/loader/grub.cfg").touch()
+
+
+def policy(path: Path) -> None:
+    place = path / f"ostree/deploy/debian/deploy/{B}.0/etc/selinux"
+    place.mkdir(parents=True)
+    (place / "config").symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("plant", [grub, policy])
+def test_ostree_does_not_write_a_menu_that_it_must_not(fake: Fake, admin: Admin, plant: Callable[[Path], None]) -> None:
+    plant(fake.path)
+    before = load(fake.path)
+    with pytest.raises(SysrootError, match="menu"):
+        publication.publish(before, "debian", NEW, {})
+    with pytest.raises(SysrootError, match="menu"):
+        publication.undeploy(before, before.deployments[1])
     assert admin.calls == []

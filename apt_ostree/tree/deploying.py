@@ -1,0 +1,164 @@
+"""What libostree meets of a tree while it deploys it, and the refusal of what it must not meet.
+
+``ostree admin`` works as the host's root, outside of the sandbox and not through the door. It opens some files of the
+tree by name, follows links there, and would run a program of the tree. The names below are those of libostree 2022.7 to
+2025.2 (ostree-sysroot-deploy.c, ostree-sepolicy.c, otcore-prepare-root.c, ostree-bootloader-uboot.c).
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from ..errors import TreeError
+from ..host.door import Tree
+from ..tools import ostree
+from . import etc
+
+_MODULES, _OSTREE_BOOT, _POLICIES = "/usr/lib/modules", "/usr/lib/ostree-boot", "/usr/etc/selinux"
+
+_DIRECTORIES = (
+    "/boot", "/usr", "/usr/etc", _POLICIES, "/usr/lib", _MODULES, "/usr/lib/ostree", _OSTREE_BOOT, "/var",
+)  # fmt: skip
+_NEEDED = {"/usr", "/usr/etc", "/usr/lib"}
+
+_OS_RELEASE = "/usr/lib/os-release"
+"""Without it, libostree reads /etc/os-release, which belongs to the machine."""
+
+_FILES = (_OS_RELEASE, "/usr/lib/ostree/prepare-root.conf")
+
+_OF_A_KERNEL = ("vmlinuz", "initramfs.img", "initramfs", "devicetree", "aboot.img", "aboot.cfg", ".vmlinuz.hmac")
+"""Files in a directory of kernel modules; beside them there may be ``dtb``, a directory, which is copied whole."""
+
+_SELINUX = "SELinux policies are not supported"
+_SEMODULE = "OSTree would run the new tree's own semodule as root, outside of the sandbox"
+
+_POLICY_MAX = 1 << 20
+"""Bytes of an /etc/selinux/config, of which libostree reads line by line."""
+
+Entries = Mapping[str, ostree.Listed]
+
+
+def look(repo: Path, commit: str, levels: Sequence[Sequence[str]]) -> dict[str, ostree.Listed]:
+    """The entries of a commit at the top and in directories, by path, nothing deeper; those of a level have to be in
+    one of an earlier one."""
+    found = _listed(repo, commit, ["/"])
+    for level in levels:
+        found |= _listed(repo, commit, [path for path in level if _kind(found, path) == "d"])
+    return found
+
+
+def _listed(repo: Path, commit: str, paths: Sequence[str], *, recursive: bool = False) -> dict[str, ostree.Listed]:
+    entries = ostree.ls(repo, commit, *paths, recursive=recursive) if paths else []
+    return {entry.path: entry for entry in entries}
+
+
+def _kind(entries: Entries, path: str) -> str:
+    """One of ``-``, ``d`` and ``l``; empty for what does not exist."""
+    return entries[path].kind if path in entries else ""
+
+
+def check(repo: Path, commit: str) -> None:
+    """Refuse a commit that libostree must not deploy. Raises TreeError.
+
+    Told from the commit alone, which nobody can change any more.
+    """
+    levels = [["/usr", "/etc"], ["/usr/lib", "/usr/etc"], ["/usr/lib/ostree", _MODULES, _OSTREE_BOOT, _POLICIES]]
+    entries = look(repo, commit, levels)
+    kernels = [path for path in _in(entries, _MODULES) if _kind(entries, path) == "d"]
+    entries |= _listed(repo, commit, kernels)
+    trees = [f"{kernel}/dtb" for kernel in kernels if _kind(entries, f"{kernel}/dtb") == "d"]
+    entries |= _listed(repo, commit, trees, recursive=True)
+    if problems := [*_layout_problems(entries), *_kernel_problems(entries, kernels, trees)]:
+        raise TreeError(
+            "OSTree must not deploy this tree: it would open what it must not, as the host's root",
+            "\n".join(problems),
+            "Nothing was published. Leave out the package that made it so, or tell the author of the image.",
+        )
+    if f"{_POLICIES}/config" in entries:
+        raise TreeError(
+            _SELINUX,
+            f"the tree has /etc/selinux/config: {_SEMODULE}",
+            "Nothing was published. Leave out the package that brings it, or use an image without it.",
+        )
+
+
+def _in(entries: Entries, directory: str) -> list[str]:
+    return [path for path in entries if posixpath.dirname(path) == directory and path != directory]
+
+
+def _layout_problems(entries: Entries) -> Iterator[str]:
+    for path in _DIRECTORIES:
+        kind = _kind(entries, path)
+        if kind not in {"d", ""}:
+            yield f"{path} {_is(entries[path])}, not a directory"
+        elif kind == "" and path in _NEEDED:
+            yield f"{path} does not exist"
+    # libostree would make it the tree's /usr/etc.
+    if _kind(entries, "/etc") not in {"d", ""} or _in(entries, "/etc"):
+        yield "/etc is in the commit, beside /usr/etc"
+    if _OS_RELEASE not in entries:
+        yield f"{_OS_RELEASE} does not exist"
+    files = [path for path in _FILES if path in entries]
+    yield from _no_files(entries, [*files, *_in(entries, _OSTREE_BOOT)])
+
+
+def _kernel_problems(entries: Entries, kernels: Sequence[str], trees: Sequence[str]) -> Iterator[str]:
+    for kernel in kernels:
+        files = [f"{kernel}/{name}" for name in _OF_A_KERNEL]
+        yield from _no_files(entries, [path for path in files if path in entries])
+        if _kind(entries, f"{kernel}/dtb") == "l":
+            yield f"{kernel}/dtb {_is(entries[f'{kernel}/dtb'])}, not a directory"
+        # It becomes a part of a line in the boot menu's entry.
+        version = posixpath.basename(kernel)
+        if f"{kernel}/vmlinuz" in entries and not (version.isprintable() and " " not in version):
+            yield f"the kernel's version {version!r} has a blank or a control character"
+    for tree in trees:
+        inside = [path for path in entries if path.startswith(f"{tree}/") and entries[path].kind != "d"]
+        yield from _no_files(entries, inside)
+
+
+def _no_files(entries: Entries, paths: Sequence[str]) -> Iterator[str]:
+    return (f"{path} {_is(entries[path])}, not a file" for path in paths if entries[path].kind != "-")
+
+
+def _is(entry: ostree.Listed) -> str:
+    return {"l": f"is a link to {entry.target}", "d": "is a directory"}.get(entry.kind, "is a file")
+
+
+def check_merge(repo: Path, commit: str, deployment: Path) -> None:
+    """Refuse a merge of a machine's /etc into a commit's, where libostree would leave the new tree or run a program of
+    it. ``deployment`` is the merge deployment. Raises TreeError."""
+    tree = Tree(deployment)
+    if odd := next((name for name in ("etc", "usr/etc") if not tree.has_directory(name)), None):
+        raise TreeError(f"{deployment / odd} is not a directory", "OSTree merges it into the new deployment's /etc")
+    if problem := policy_problem(deployment):
+        raise TreeError(problem)
+    if tree.has("etc/selinux/config"):
+        raise TreeError(
+            _SELINUX,
+            f"{deployment / 'etc/selinux/config'} goes into the next deployment, too: {_SEMODULE}",
+            "Nothing was published. Remove that file.",
+        )
+    for entry in ostree.ls(repo, commit, etc.USR_ETC):
+        name = entry.path.removeprefix("/usr/")
+        if entry.kind == "l" and tree.has_directory(name) and etc.is_changed(tree, name):
+            raise TreeError(
+                f"/{name} is a directory on this machine and a link to {entry.target} in the new tree",
+                "OSTree would write this machine's changes in it through the link",
+                f"Nothing was published. Move what was changed in {deployment / name} elsewhere.",
+            )
+
+
+def policy_problem(deployment: Path) -> str:
+    """Why libostree must not read a deployment's SELinux configuration, which it does for each one whenever it writes
+    the boot menu; empty if it may."""
+    tree = Tree(deployment)
+    place = "etc/selinux" if tree.has("etc/selinux") else "usr/etc/selinux"
+    if tree.has(place) and not tree.has_directory(place):
+        return f"{deployment / place} is not a directory"
+    config = tree.status(f"{place}/config")
+    if config is not None and not (tree.has_file(f"{place}/config") and config.st_size <= _POLICY_MAX):
+        return f"{deployment / place / 'config'} is not a file of at most {_POLICY_MAX} bytes"
+    return ""

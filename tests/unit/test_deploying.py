@@ -1,0 +1,170 @@
+"""What libostree must not meet of a tree while it deploys it, in a commit and in a machine's /etc."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from apt_ostree.errors import TreeError
+from apt_ostree.tools import ostree
+from apt_ostree.tree import deploying
+from tests.unit.test_layout import Commits
+
+KERNEL = "usr/lib/modules/6.1"
+TREE: dict[str, str | None] = {
+    **dict.fromkeys(("usr", "usr/etc", "usr/etc/selinux", "usr/lib", "usr/lib/modules", "usr/lib/ostree", KERNEL)),
+    **dict.fromkeys(("boot", "var", f"{KERNEL}/dtb", f"{KERNEL}/dtb/a")),
+    **dict.fromkeys((f"{KERNEL}/vmlinuz", f"{KERNEL}/initramfs.img", f"{KERNEL}/dtb/a/b.dtb"), "file"),
+    **dict.fromkeys(("usr/lib/os-release", "usr/lib/ostree/prepare-root.conf"), "file"),
+    "usr/etc/selinux/semanage.conf": "file",
+    f"{KERNEL}/build": "/usr/src/linux",
+    "usr/lib/modules/config": "elsewhere",
+}
+"""A text is where a link leads; None stands for a directory."""
+
+
+def check(monkeypatch: pytest.MonkeyPatch, tree: dict[str, str | None]) -> str:
+    """What is wrong with a tree, in one text; empty for nothing."""
+    monkeypatch.setattr(ostree, "run", Commits(made=tree).run)
+    try:
+        deploying.check(Path("/repo"), "made")
+    except TreeError as error:
+        return f"{error.brief}\n{error.detail}"
+    return ""
+
+
+def without(name: str) -> dict[str, str | None]:
+    return {path: entry for path, entry in TREE.items() if path != name and not path.startswith(f"{name}/")}
+
+
+def test_an_ordinary_tree_is_deployed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With links in places that libostree does not open, and /etc/selinux as Debian's libsemanage has it."""
+    assert check(monkeypatch, TREE) == ""
+    assert check(monkeypatch, {**TREE, "etc": None}) == ""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "boot", "usr", "usr/etc", "usr/etc/selinux", "usr/lib", "usr/lib/modules", "usr/lib/ostree",
+        "usr/lib/ostree-boot", "usr/lib/ostree/prepare-root.conf", "usr/lib/os-release", "var", "etc",
+        *(f"{KERNEL}/{file}" for file in ("vmlinuz", "initramfs.img", "initramfs", "devicetree", "dtb", "aboot.img",
+          "aboot.cfg", ".vmlinuz.hmac", "dtb/x", "dtb/a/x")),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("target", ["/dev/zero", "../lib"])
+def test_a_link_where_ostree_opens_a_name_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, target: str) -> None:
+    found = check(monkeypatch, {**without(name), name: target})
+    assert found.startswith("OSTree must not deploy this tree")
+    assert f"/{name} " in found
+
+
+def test_a_link_in_the_old_place_of_kernels_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = {**TREE, "usr/lib/ostree-boot": None, "usr/lib/ostree-boot/uEnv.txt": "/etc/shadow"}
+    assert "/usr/lib/ostree-boot/uEnv.txt is a link to /etc/shadow, not a file" in check(monkeypatch, tree)
+
+
+@pytest.mark.parametrize("name", ["usr/etc", "usr/lib", "usr/lib/os-release"])
+def test_what_ostree_would_replace_by_the_machines_is_needed(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    assert f"/{name} does not exist" in check(monkeypatch, without(name))
+
+
+def test_an_etc_of_the_tree_itself_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """libostree takes it for /usr/etc, which is judged."""
+    assert "/etc is in the commit" in check(monkeypatch, {**TREE, "etc": None, "etc/passwd": "file"})
+
+
+@pytest.mark.parametrize("version", ["6.1 x", "6.1\x1b", "6.1\u2028"])
+def test_a_kernels_name_adds_nothing_to_the_boot_menu(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    place = f"usr/lib/modules/{version}"
+    assert "the kernel's version" in check(monkeypatch, {**TREE, place: None, f"{place}/vmlinuz": "file"})
+
+
+@pytest.mark.parametrize("entry", ["file", "/dev/zero", None])
+def test_a_tree_with_an_selinux_policy_is_refused(monkeypatch: pytest.MonkeyPatch, entry: str | None) -> None:
+    """libostree asks for the name alone, and runs the tree's semodule then."""
+    found = check(monkeypatch, {**TREE, "usr/etc/selinux/config": entry})
+    assert found.startswith("SELinux policies are not supported")
+
+
+@pytest.fixture
+def deployment(tmp_path: Path) -> Path:
+    for top in ("etc", "usr/etc"):
+        (tmp_path / top / "foo").mkdir(parents=True)
+        (tmp_path / top / "foo/same").write_text("same")
+    return tmp_path
+
+
+def merge(monkeypatch: pytest.MonkeyPatch, deployment: Path, tree: dict[str, str | None] | None = None) -> str:
+    monkeypatch.setattr(ostree, "run", Commits(made={"usr": None, "usr/etc": None, **(tree or {})}).run)
+    try:
+        deploying.check_merge(Path("/repo"), "made", deployment)
+    except TreeError as error:
+        return f"{error.brief}\n{error.detail}"
+    return ""
+
+
+def test_an_ordinary_etc_is_merged(monkeypatch: pytest.MonkeyPatch, deployment: Path) -> None:
+    (deployment / "etc/selinux").mkdir()
+    (deployment / "etc/foo/new").write_text("new")
+    assert merge(monkeypatch, deployment, {"usr/etc/x": "/elsewhere", "usr/etc/foo": None}) == ""
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "directory"])
+def test_a_policy_of_the_machine_is_refused(monkeypatch: pytest.MonkeyPatch, deployment: Path, kind: str) -> None:
+    (deployment / "etc/selinux").mkdir()
+    place = deployment / "etc/selinux/config"
+    if kind == "file":
+        place.touch()
+    elif kind == "link":
+        place.symlink_to("/dev/zero")
+    else:
+        place.mkdir()
+    assert "selinux" in merge(monkeypatch, deployment)
+
+
+def test_a_link_in_the_place_of_the_policys_directory_is_refused(
+    monkeypatch: pytest.MonkeyPatch, deployment: Path
+) -> None:
+    (deployment / "etc/selinux").symlink_to("foo")
+    assert "etc/selinux is not a directory" in merge(monkeypatch, deployment)
+
+
+@pytest.mark.parametrize("top", ["etc", "usr/etc"])
+def test_a_link_in_the_place_of_the_machines_etc_is_refused(
+    monkeypatch: pytest.MonkeyPatch, deployment: Path, top: str
+) -> None:
+    (deployment / top).rename(deployment / "moved")
+    (deployment / top).symlink_to(deployment / "moved")
+    assert f"{top} is not a directory" in merge(monkeypatch, deployment)
+
+
+@pytest.mark.parametrize("change", ["added", "changed", "removed", "directory"])
+def test_no_change_of_the_machine_goes_through_a_link_of_the_new_tree(
+    monkeypatch: pytest.MonkeyPatch, deployment: Path, change: str
+) -> None:
+    place = deployment / "etc/foo"
+    tree: dict[str, str | None] = {"usr/etc/foo": "/host/directory"}
+    assert merge(monkeypatch, deployment, tree) == ""
+    if change == "added":
+        (place / "new").touch()
+    elif change == "changed":
+        (place / "same").write_text("else")
+    elif change == "removed":
+        (place / "same").unlink()
+    else:
+        (place / "new").mkdir()
+    assert "/etc/foo is a directory on this machine and a link to /host/directory" in merge(
+        monkeypatch, deployment, tree
+    )
+
+
+def test_only_what_ostree_reads_of_a_policy_counts(deployment: Path) -> None:
+    """Where a deployment has one already, it stays possible to write the menu, as for a rollback."""
+    (deployment / "etc/selinux").mkdir()
+    (deployment / "etc/selinux/config").write_text("SELINUX=disabled\n")
+    assert deploying.policy_problem(deployment) == ""
+    with (deployment / "etc/selinux/config").open("r+b") as file:
+        file.truncate(1 << 40)
+    assert "is not a file of at most" in deploying.policy_problem(deployment)
