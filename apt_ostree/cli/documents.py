@@ -30,7 +30,7 @@ def write_selected(values: Sequence[Any]) -> None:
 
 
 def _print(value: Any) -> None:
-    streams.line(streams.shown_json(json.dumps(value, indent=2, ensure_ascii=False)))
+    streams.document(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def plan(plan: Plan) -> list[dict[str, Any]]:

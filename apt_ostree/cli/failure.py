@@ -26,13 +26,14 @@ def show(failure: AptOstreeError, *, as_json: bool) -> None:
     say(ERROR, f"error: {failure.brief}")
     for text in failure.detail.splitlines():
         say(ERROR, f"  {text}")
-    if failure.resolution:
-        say(ERROR, failure.resolution)
+    for text in failure.resolution.splitlines():
+        say(ERROR, text)
 
 
 def trace(error: Exception) -> None:
     """Print the traceback of an unexpected exception on standard error."""
-    say(DEBUG, "".join(traceback.format_exception(error.__cause__ or error)).rstrip())
+    for text in "".join(traceback.format_exception(error.__cause__ or error)).rstrip().split("\n"):
+        say(DEBUG, text)
 
 
 def misread(failure: Any) -> UsageError:

@@ -38,7 +38,9 @@ def show(done: Outcome | Applied | Done | Changed, *, as_json: bool) -> None:
             }
         )
     else:
-        streams.line(done.message)
+        # That of a dry clean-up names each deployment on a line; nothing of others is in it.
+        for text in done.message.split("\n"):
+            streams.line(text)
 
 
 def truth(done: Outcome | Applied | Done | Changed) -> str:

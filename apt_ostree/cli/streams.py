@@ -65,16 +65,17 @@ def finish() -> None:
     _send(sys.stdout, "")
 
 
-_UNSAFE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_UNSAFE = re.compile("[\0-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """Characters that a terminal obeys instead of showing them: the control characters of ASCII and of Latin-1, and those
-that change the direction of a line (Unicode UAX #9), so that it reads as another. Newline and tab are our own."""
+that change the direction of a line (Unicode UAX #9), so that it reads as another. A newline would make of a value
+another line, such as another deployment's; a tab is harmless."""
 
-_UNSAFE_JSON = re.compile(f"{_UNSAFE.pattern[:-1]}\ud800-\udfff]")
-"""The same, and bytes that are not UTF-8, as Python has them in text."""
+_UNSAFE_JSON = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""The same, and bytes that are not UTF-8, as Python has them in text. Newlines are the document's own."""
 
 
 def shown(text: str) -> str:
-    """Text in which nothing but newlines and tabs steers a terminal; also, bytes that are not UTF-8 become visible.
+    """A line in which nothing but tabs steers a terminal; also, bytes that are not UTF-8 become visible.
 
     Names, versions, scripts' output and changelogs come from others: all that is printed goes through here.
     """
@@ -101,9 +102,14 @@ def _send(stream: TextIO, text: str) -> None:
 
 
 def line(text: str = "") -> None:
-    """Print a line of data on standard output, whatever bytes are in it. Raises OutputError, from the OSError; after
+    """Print one line of data on standard output, whatever bytes are in it. Raises OutputError, from the OSError; after
     that, nothing more is written."""
     _send(sys.stdout, shown(text) + "\n")
+
+
+def document(text: str) -> None:
+    """Print a JSON document on standard output. Raises as ``line``."""
+    _send(sys.stdout, shown_json(text) + "\n")
 
 
 def columns() -> int | None:
@@ -112,10 +118,10 @@ def columns() -> int | None:
 
 
 def say(level: int, text: str) -> None:
-    """A message on standard error; the journal is told how serious it is, at the start of each line (sd-daemon(3))."""
+    """A line on standard error; the journal is told how serious it is, at its start (sd-daemon(3))."""
     mark = f"<{level}>" if _is_journal() else ""
     to = Lasting(sys.stderr)
-    to.write(shown("\n".join(mark + line for line in text.split("\n"))) + "\n")
+    to.write(mark + shown(text) + "\n")
     to.flush()
 
 

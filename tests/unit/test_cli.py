@@ -17,7 +17,7 @@ import pytest
 
 from apt_ostree import __version__, errors
 from apt_ostree.changes import Change
-from apt_ostree.cli import difference, documents, layout, progress, results
+from apt_ostree.cli import difference, documents, layout, progress, results, streams
 from apt_ostree.cli import main as cli
 from apt_ostree.cli.status import status_json, status_text
 from apt_ostree.errors import AptOstreeError, Interrupted, ResolveError, ToolError
@@ -586,6 +586,19 @@ def test_status_shows_deployments_in_boot_order() -> None:
         "      Version  13.1  (2023-11-14 22:13 UTC)\n"
         "         Base  bbbbbbbbbbbb   (no layer)"
     )
+
+
+def test_a_value_of_two_lines_adds_none_to_what_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """A version comes from the base's author: it must not look like another deployment."""
+    forged = replace(BOOTED, base=replace(BASE, metadata={"version": "1\n● debian:debian/13  booted pinned"}))
+    for shown in text(BOOTED).split("\n"):
+        streams.line(shown)
+    lines = capsys.readouterr().out.count("\n")
+    for shown in status_text(Status(Path("/"), (forged,), None), verbose=False):
+        streams.line(shown)
+    out = capsys.readouterr().out
+    assert out.count("\n") == lines
+    assert "1\\x0a● debian" in out
 
 
 def test_status_in_detail_shows_kernel_arguments_who_made_it_packages_and_kept_files() -> None:

@@ -74,7 +74,7 @@ def test_a_traceback_is_written_for_root_alone_and_through_no_link(tmp_path: Pat
         ("a\rb\0\x7f", "a\\x0db\\x00\\x7f"),
         ("\x9b2J\x85", "\\x9b2J\\x85"),
         ("a\u202eb\u2066", "a\\u202eb\\u2066"),
-        ("a\nb\tc", "a\nb\tc"),
+        ("a\nb\tc", "a\\x0ab\tc"),
         ("\udcff", "\\xff"),
         ("é●…", "é●…"),
     ],
