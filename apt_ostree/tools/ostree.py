@@ -194,28 +194,28 @@ def parse_ls(text: str, names: str) -> list[Listed]:
     """
     lines = text.removesuffix("\n").split("\n") if text else []
     paths = names.split("\0")[:-1]
-    if len(lines) != len(paths):
-        raise _unreadable(f"{len(paths)} entries have {len(lines)} lines")
     listed = []
-    for line, path in zip(lines, paths, strict=True):
+    for line, path in zip(lines, paths, strict=False):
         match = _LS_LINE.fullmatch(line)
         if match is None:
-            raise _unreadable(f"not the line of an entry: {line!r}")
+            raise _unreadable(path)
         kind, mode, uid, gid, _size, checksums, name = match.groups()
         target = ""
         if kind == "l" and name.startswith(f"{path} -> "):
             name, target = path, name.removeprefix(f"{path} -> ")
         if name != path:
-            raise _unreadable(f"not the line of {path!r}: {line!r}")
+            raise _unreadable(path)
         listed.append(Listed(kind, int(mode, 8), int(uid), int(gid), checksums.split()[0], name, target))
+    if len(lines) != len(paths):
+        raise _unreadable(paths[-1] if paths else "")
     return listed
 
 
-def _unreadable(detail: str) -> TreeError:
+def _unreadable(path: str) -> TreeError:
     return TreeError(
         "the entries of a commit cannot be told apart",
-        detail,
-        "Nothing was published. A name or a link in the tree has a line break in it.",
+        f"{path!r}, or what is listed before it, has a line break in its name or in the link's target",
+        "Nothing was published. Leave out the package that made it, or tell the author of the image.",
     )
 
 
