@@ -40,7 +40,7 @@ def history(settings: Settings, count: int | None) -> History:
     running = at_work.id if at_work is not None else ""
     stateroot = tx.stateroot_of(loaded, osname)
     try:
-        entries = journal.read(stateroot)
+        entries = journal.read(stateroot, journal.READ_MAX if count is None else count)
     except OSError as error:
         raise JournalError(
             "the journal cannot be read",
@@ -50,7 +50,7 @@ def history(settings: Settings, count: int | None) -> History:
             else "It must be a directory, not a link.",
         ) from error
     entries = [_as_it_is(entry, running) for entry in reversed(entries)]
-    return History(osname, tuple(entries[:count]), boot_counts.read(tx.stateroot_of(loaded, osname)))
+    return History(osname, tuple(entries), boot_counts.read(tx.stateroot_of(loaded, osname)))
 
 
 def _as_it_is(entry: journal.Entry | journal.Unreadable, running: str) -> journal.Entry | journal.Unreadable:

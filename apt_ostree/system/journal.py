@@ -11,10 +11,10 @@ import json
 import os
 import re
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,10 @@ SCHEMA = 1
 KEPT = 100
 """Documents in a stateroot; the oldest go."""
 
-SIZE_MAX = 16 << 20
+READ_MAX = 2 * KEPT
+"""Documents that are read, the newest: others may lay down any number of them."""
+
+SIZE_MAX = 2 << 20
 """Bytes of a document that are read: the change of a whole release has some hundred thousand."""
 
 ID = re.compile(r"\d{8}T\d{6}Z-\d+")
@@ -38,8 +41,7 @@ PLACE = "var/lib/apt-ostree/transactions"
 LOGS = "var/log/apt-ostree"
 """Below the stateroot. Links there lead who knows where, and are not followed."""
 
-_DOCUMENT = re.compile(r"^[^.].*\.json$")
-_OWN = re.compile(rf"{ID.pattern}\.json")
+_DOCUMENT = re.compile(rf"{ID.pattern}\.json")
 _LOG = re.compile(rf"{ID.pattern}\.(?:log|traceback)")
 
 RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
@@ -144,10 +146,18 @@ def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def read(stateroot: Path) -> list[Entry | Unreadable]:
-    """All documents of a stateroot, the oldest first. Raises OSError where it may not be read."""
+def read(stateroot: Path, count: int = READ_MAX) -> list[Entry | Unreadable]:
+    """The last ``count`` documents of a stateroot, the oldest first. Raises OSError where it may not be read."""
     tree = Tree(stateroot)
-    return [_read(tree, name) for name in _names(tree, PLACE) if _DOCUMENT.search(name)]
+    found = _documents(_names(tree, PLACE))
+    return [_read(tree, name) for name in found[max(0, len(found) - min(count, READ_MAX)) :]]
+
+
+def _documents(names: Iterable[str]) -> list[str]:
+    """The names of documents, the oldest first. One of a time to come is not ours, or of a clock that was wrong: it
+    counts as older than all others, so that it takes the place of none."""
+    latest = f"{datetime.now(UTC) + timedelta(days=1):%Y%m%dT%H%M%SZ}"
+    return sorted(filter(_DOCUMENT.fullmatch, names), key=lambda name: (name < latest, name))
 
 
 def read_one(stateroot: Path, identifier: str) -> Entry | Unreadable:
@@ -192,12 +202,12 @@ def trim(stateroot: Path) -> None:
     """
     tree = Tree(stateroot)
     names = _names(tree, PLACE)
-    documents = [name for name in names if _OWN.fullmatch(name)]
+    documents = _documents(names)
     _drop(tree, PLACE, [*filter(is_half_written, names), *documents[:-KEPT]])
     # A failure of which no record could be written keeps its log.
     if len(documents) < KEPT:
         return
-    oldest = documents[-KEPT].removesuffix(".json")
+    oldest = min(documents[-KEPT:]).removesuffix(".json")
     logs = filter(_LOG.fullmatch, _names(tree, LOGS))
     _drop(tree, LOGS, [name for name in logs if name.partition(".")[0] < oldest])
 

@@ -153,6 +153,47 @@ def test_a_damaged_document_hides_no_other(tmp_path: Path) -> None:
     assert [type(entry) for entry in found[:-1]] == [journal.Unreadable] * 4
 
 
+def test_of_many_documents_only_those_that_were_asked_for_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(journal.READ_MAX + 5):
+        journal.write(tmp_path, begun(f"20260101T{number:06}Z-1"), durable=False)
+    (tmp_path / journal.PLACE / "zzz.json").touch()
+    parsed: list[str] = []
+    parse = journal.parse
+
+    def note(name: str, text: str) -> journal.Entry | journal.Unreadable:
+        parsed.append(name)
+        return parse(name, text)
+
+    monkeypatch.setattr(journal, "parse", note)
+    assert [entry.id for entry in journal.read(tmp_path, 1)] == parsed == ["20260101T000204Z-1"]
+    assert len(journal.read(tmp_path)) == len(journal.read(tmp_path, 10**9)) == journal.READ_MAX
+    assert journal.read(tmp_path, 0) == []
+
+
+def test_a_large_document_is_not_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal.write(tmp_path, ENTRY)
+    os.truncate(tmp_path / journal.PLACE / f"{ENTRY.id}.json", journal.SIZE_MAX + 1)
+    monkeypatch.delattr(journal, "parse")
+    assert journal.read(tmp_path) == [journal.Unreadable(ENTRY.id, "it is too large")]
+
+
+def test_documents_of_a_time_to_come_displace_no_other(tmp_path: Path) -> None:
+    logs = tmp_path / journal.LOGS
+    logs.mkdir(parents=True)
+    (logs / f"{ENTRY.id}.log").touch()
+    journal.write(tmp_path, ENTRY)
+    place = tmp_path / journal.PLACE
+    for number in range(journal.READ_MAX):
+        (place / f"99990101T{number:06}Z-1.json").touch()
+    assert journal.read(tmp_path, 1) == [ENTRY]
+    journal.trim(tmp_path)
+    assert journal.read(tmp_path)[-1] == ENTRY
+    assert len(files(tmp_path)) == journal.KEPT
+    assert (logs / f"{ENTRY.id}.log").exists()
+
+
 def test_where_no_journal_is_there_are_no_entries(tmp_path: Path) -> None:
     assert journal.read(tmp_path) == []
 
