@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
-from ..errors import AptOstreeError
+from ..errors import AptOstreeError, Interrupted
 from ..host.door import Tree
 from ..layering.cache import Cached
 from ..layering.importing import import_deb
@@ -34,6 +34,8 @@ def fetch(current: Transaction, solver: Apt, missing: Sequence[Solved]) -> dict[
         file = archives.top / name
         try:
             return import_deb(current.repo, current.area, unpacker, file, solved, again=True)
+        except Interrupted:
+            raise
         except AptOstreeError:
             # A damaged download would be taken for the package again and again.
             archives.remove(name)

@@ -7,7 +7,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import AptOstreeError
+from ..errors import AptOstreeError, Interrupted
 from ..host.door import Tree
 from ..host.files import remove_tree, write_atomically
 from ..layering import cache
@@ -56,6 +56,8 @@ def recover(loaded: Sysroot, reporter: Reporter, *, killed: bool) -> None:
                     error=KILLED,
                 ),
             )
+    except Interrupted:
+        raise
     except (AptOstreeError, OSError) as error:
         # The next command tries again: the documents still say that it is due.
         reporter.warn(f"cannot remove everything that an earlier command left: {error}")

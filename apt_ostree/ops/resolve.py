@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import AptOstreeError, PackageError, ResolveError, UnavailableError
+from ..errors import AptOstreeError, Interrupted, PackageError, ResolveError, UnavailableError
 from ..host import proc
 from ..host.door import Tree
 from ..inputs import requests
@@ -36,6 +36,8 @@ def prepare_apt(
         try:
             if apt.refresh(solver, force=force):
                 current.reporter.step("Refreshed the package lists")
+        except Interrupted:
+            raise
         except AptOstreeError as error:
             had = apt.have_lists(solver)
             first = error.detail.partition("\n")[0]

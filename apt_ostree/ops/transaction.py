@@ -26,6 +26,7 @@ from ..errors import (
 from ..host import caller, lifetime, mounts
 from ..host.door import Tree
 from ..host.files import sync_filesystem
+from ..host.proc import signals_held
 from ..inputs import config
 from ..inputs.config import Config
 from ..layering.cache import Cached
@@ -234,6 +235,9 @@ def _own_mounts(path: Path) -> None:
         mounts.make_writable(Path("/boot"))
 
 
+_HAD_FINISHED = "The operation had finished: the new deployments are in place. To see them: apt-ostree status"
+
+
 @contextmanager
 def _recorded(writer: journal.Writer, loaded: Sysroot, osname: str) -> Iterator[None]:
     """Say in the journal how what runs inside ends, from the deployments themselves."""
@@ -255,9 +259,7 @@ def _recorded(writer: journal.Writer, loaded: Sysroot, osname: str) -> Iterator[
         yield
     except Interrupted as error:
         if end(journal.INTERRUPTED, error.brief):
-            error.resolution = (
-                "The operation had finished: the new deployments are in place. To see them: apt-ostree status"
-            )
+            error.resolution = _HAD_FINISHED
         raise
     except (AptOstreeError, OSError) as raised:
         told = _full(raised)
@@ -275,7 +277,15 @@ def _recorded(writer: journal.Writer, loaded: Sysroot, osname: str) -> Iterator[
     except BaseException as error:
         end(journal.FAILED, str(error) or type(error).__name__)
         raise
-    end(journal.DONE)
+    changed = False
+    try:
+        # A signal now changes nothing any more of what there is to say.
+        with signals_held():
+            changed = end(journal.DONE)
+    except Interrupted as error:
+        if changed:
+            error.resolution = _HAD_FINISHED
+        raise
 
 
 def _order(loaded: Sysroot) -> list[tuple[str, bool]]:
@@ -305,6 +315,8 @@ def _packages(loaded: Sysroot, osname: str) -> list[Package]:
     """The packages of what boots next; none where they cannot be read."""
     try:
         return inventory.package_list(loaded.repo, loaded.of(osname)[0].checksum)
+    except Interrupted:
+        raise
     except AptOstreeError:
         return []
 

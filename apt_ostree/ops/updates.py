@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..changes import Change, difference
-from ..errors import AptOstreeError, TreeError
+from ..errors import AptOstreeError, Interrupted, TreeError
 from ..layering.base import checkout
 from ..model import CommitInfo
 from ..reporter import Reporter
@@ -37,6 +37,8 @@ def check(settings: Settings, options: Options, reporter: Reporter) -> Update:
         if lock:
             try:
                 update = replace(update, layered=_layered(current, options))
+            except Interrupted:
+                raise
             except AptOstreeError as error:
                 reporter.warn(f"{error.brief}; layered packages were not checked")
         if not settings.dry_run:
@@ -60,6 +62,8 @@ def refresh(settings: Settings, reporter: Reporter, *, force: bool) -> Update:
             solver, _ = prepare_apt(current, tree, now.intent, cache_only=True)
             if apt.refresh(solver, force=force):
                 reporter.step("Refreshed the package lists")
+        except Interrupted:
+            raise
         except AptOstreeError as error:
             failure = error
         update = _base(current, Options())

@@ -41,6 +41,7 @@ FUNCTIONS = {
     "create-ref": "tools.ostree.create_ref",
     "delete-ref": "tools.ostree.delete_ref",
     "sandbox": "host.cgroup.holding",
+    "apt-refresh": "tools.apt.refresh",
     "apt-solve": "tools.apt.simulate",
     "apt-download": "tools.apt.download",
     "import-deb": "layering.importing.import_deb",

@@ -110,6 +110,7 @@ ERRORS = {
 """Errors of the disk; the last ones of each scenario come when the new state is in force."""
 
 SIGNALS = (
+    ("apt-refresh", "before", "int"),
     ("apt-solve", "before", "int"),
     ("apt-download", "before", "term"),
     ("import-deb", "after", "term"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+
 import pytest
 
 from apt_ostree.errors import AptOstreeError, redact
@@ -27,3 +30,32 @@ def test_redact(text: str, shown: str) -> None:
 def test_no_part_of_an_error_holds_credentials() -> None:
     error = AptOstreeError(*["http://me:secret@example.org/"] * 3)
     assert "secret" not in f"{error} {error.brief} {error.detail} {error.resolution}"
+
+
+def _caught(handler: ast.ExceptHandler) -> set[str]:
+    return {node.id for node in ast.walk(handler.type or ast.Pass()) if isinstance(node, ast.Name)}
+
+
+SHOWING = {"main", "end", "_recorded"}
+"""Functions that show an error, or record the end of a transaction: no signal can end that."""
+
+WAYS = [
+    pytest.param(node, id=f"{path.parent.name}.{path.stem}:{node.lineno}")
+    for path in sorted((Path(__file__).parents[2] / "apt_ostree").rglob("*.py"))
+    for function in ast.walk(ast.parse(path.read_text()))
+    if isinstance(function, ast.FunctionDef) and function.name not in SHOWING
+    for node in ast.walk(function)
+    if isinstance(node, ast.Try) and any("AptOstreeError" in _caught(handler) for handler in node.handlers)
+]
+
+
+@pytest.mark.parametrize("node", WAYS)
+def test_what_goes_on_after_an_error_does_not_go_on_after_a_signal(node: ast.Try) -> None:
+    """Interrupted is an error like others, but once it is raised every later signal is ignored."""
+    first = next(handler for handler in node.handlers if _caught(handler) & {"Interrupted", "AptOstreeError"})
+    assert _caught(first) == {"Interrupted"}
+    assert isinstance(first.body[-1], ast.Raise)
+
+
+def test_there_are_places_that_go_on_after_an_error() -> None:
+    assert len(WAYS) >= 6
