@@ -608,3 +608,35 @@ def test_the_same_request_in_another_sysroot_gives_the_same_content(
     other.install(*INSTALLABLE)
     assert other.content() == full.content()
     other.remove()
+
+
+def test_a_dry_run_changes_no_byte_but_of_what_is_cached(sysroot: System, archive: Archive, tmp_path: Path) -> None:
+    """Package lists, apt's cache and the checkout of the base may be fresh afterwards; the lock was held."""
+    cached = {sysroot.area / "apt", sysroot.area / "base", sysroot.note, sysroot.lock}
+
+    def everything() -> dict[str, tuple[int, ...]]:
+        found: dict[str, tuple[int, ...]] = {}
+        for top, directories, files in os.walk(sysroot.path):
+            directories[:] = [name for name in directories if Path(top, name) not in cached]
+            for name in (*directories, *files):
+                if Path(top, name) not in cached:
+                    status = os.lstat(os.path.join(top, name))
+                    moment = 0 if name in directories else status.st_mtime_ns
+                    found[os.path.join(top, name)] = (status.st_mode, status.st_uid, status.st_ino, moment)
+        return found
+
+    file = archive.root / "pool/main/rec-a_1.0_all.deb"
+    sysroot.install("greeter")
+    (tmp_path / "host.toml").write_text('packages = ["rec-b"]\n')
+    before = everything()
+    for words in (
+        ["install", "rec-b"], ["install", os.fspath(file)], ["uninstall", "greeter"], ["upgrade"],
+        ["upgrade", "--preview"], ["override", "remove", "base-tool"], ["reset"],
+        ["apply", os.fspath(tmp_path / "host.toml")],
+        ["kargs", "--append=quiet"], ["initramfs-etc", "--track", "/etc/hostname"], ["rollback"], ["pin", "0"],
+        ["cleanup", "-b", "-m", "-r"], ["remote", "add", "x", "https://example.org", "--no-gpg-verify"],
+        ["remote", "delete", "debian"],
+    ):  # fmt: skip
+        result = sysroot.run(*words, "-n", status=None)
+        assert result.status in {0, 1, 77}, result.stderr
+        assert everything() == before, words
