@@ -79,7 +79,7 @@ def load(area: Path, sha256: str) -> Cached | None:
         sizes = [path.stat().st_size for path in (place / HOLLOW, paths_file(place / HOLLOW))]
         if entry["importer"] != IMPORTER or sizes != entry["sizes"]:
             return None
-        return Cached(
+        found = Cached(
             sha256,
             Package(*entry["package"]),
             entry["size"],
@@ -88,7 +88,12 @@ def load(area: Path, sha256: str) -> Cached | None:
             {checksum: Object(*numbers) for checksum, numbers in entry["objects"].items()},
             frozenset(entry["control-files"]),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+        # Damaged, it could say anything.
+        texts = (found.package.name, found.package.version, found.package.architecture, *found.control_files)
+        numbers = (found.size, *(n for stored in found.objects.values() for n in (stored.mode, stored.uid, stored.gid)))
+        whole = all(type(text) is str for text in texts) and all(type(number) is int for number in numbers)
+        return found if whole and found.fields else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration, RecursionError):
         return None
 
 

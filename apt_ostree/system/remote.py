@@ -246,7 +246,9 @@ def pull(
         raise explain(refspec, _reason(proc.ChildError(result)))
 
 
-_PROGRESS = re.compile(r"(?:Receiving|Writing)\b.*?(?P<done>\d+)/(?P<total>\d+)\)?(?: parts,?)?(?P<rest>.*)")
+_PROGRESS = re.compile(
+    r"(?:Receiving|Writing)\b.*?(?P<done>[0-9]{1,18})/(?P<total>[0-9]{1,18})\)?(?: parts,?)?(?P<rest>.*)"
+)
 
 
 def parse_progress(text: str) -> tuple[int, int, str] | None:

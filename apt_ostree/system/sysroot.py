@@ -20,7 +20,7 @@ from ..numbers import decimal
 from ..text import lines
 from . import origin, staged
 
-_BOOT_LINK = re.compile(r"(?:^| )ostree=(/ostree/boot\.[01](?:\.[01])?/[^ /]+/[^ /]+/[0-9]+)(?= |$)")
+_BOOT_LINK = re.compile(r"(?:^| )ostree=(/ostree/boot\.[01](?:\.[01])?/[^ /\0]+/[^ /\0]+/[0-9]+)(?= |$)")
 _DEPLOYMENT = re.compile(r"ostree/deploy/(?P<os>[^/]+)/deploy/(?P<checksum>[0-9a-f]{64})\.(?P<serial>[0-9]{1,9})$")
 _REPAIR_ENTRY = (
     "ostree itself does not work until this is repaired. Write the entry again, following the other entries "
