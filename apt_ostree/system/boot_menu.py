@@ -7,6 +7,7 @@ is installed there, on another sysroot the one of a deployment, as root and with
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ..errors import SysrootError
@@ -63,7 +64,8 @@ def _needs_program(path: Path) -> tuple[str, str] | None:
         return None if at_root and kind == "grub2" else (kind, f"sysroot.bootloader is {kind}")
     if kind != "auto" or at_root or (path / "boot/syslinux/syslinux.cfg").is_symlink():
         return None
-    menu = next((place for place in _grub_menus(path) if place.exists()), None)
+    # GLib finds a link that leads nowhere, too, which is how a sysroot is told to have GRUB before its first menu.
+    menu = next((place for place in _grub_menus(path) if os.path.lexists(place)), None)
     return None if menu is None else ("grub2", f"{menu} exists")
 
 

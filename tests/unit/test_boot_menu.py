@@ -24,7 +24,7 @@ def sysroot(path: Path, bootloader: str = "", files: tuple[str, ...] = (), link:
         place.touch()
     if link:
         (fake.path / "boot" / link).parent.mkdir(parents=True, exist_ok=True)
-        (fake.path / "boot" / link).symlink_to("../loader/entries")
+        (fake.path / "boot" / link).symlink_to("../loader/grub.cfg")
     return fake.path
 
 

@@ -73,8 +73,8 @@ ALLOWED: dict[str, set[str]] = {
         "place.symlink_to", "swap.rename", "swap.symlink_to",
     },
     "system.boot_menu": {
-        "path / 'boot'.glob", "path / 'boot/syslinux/syslinux.cfg'.is_symlink",
-        "path / 'ostree/repo/config'.read_text", "place.exists",
+        "os.path.lexists", "path / 'boot'.glob", "path / 'boot/syslinux/syslinux.cfg'.is_symlink",
+        "path / 'ostree/repo/config'.read_text",
     },
     "system.sysroot": {
         "one.exists", "one.samefile", "other.exists", "os.path.realpath", "path / 'ostree/repo/config'.is_file",
