@@ -9,6 +9,7 @@ image, and would change with every new layer. Such files never enter a commit.
 from __future__ import annotations
 
 import fnmatch
+import os
 import re
 from collections.abc import Iterator
 from importlib import resources
@@ -41,6 +42,7 @@ _CERTIFICATES = "usr/etc/ssl/certs"
 _UNIT_NAME = re.compile(r"[A-Za-z0-9:_.\\@-]+")
 """systemd.unit(5): what a unit's name is made of; a blank would end a word of a preset."""
 _ENABLED = "usr/etc/systemd/system"
+_UNITS_OF_PACKAGES = "usr/lib/systemd/system"
 _PRESETS = "usr/lib/systemd/system-preset"
 _PRESET = f"{_PRESETS}/80-apt-ostree.preset"
 """Before Debian's 90-systemd.preset, which it overrules (systemd.preset(5): the first line that fits counts)."""
@@ -67,27 +69,45 @@ def drop_identity(tree: Path) -> bool:
 def enabled(tree: Tree) -> list[str]:
     """The units that links in a tree's /usr/etc enable, sorted; a link to /dev/null masks one (systemd.unit(5))."""
     found = set[str]()
-    for directory in tree.names(_ENABLED):
-        if directory.endswith((".wants", ".requires", ".upholds")):
-            names = tree.names(f"{_ENABLED}/{directory}")
-            found |= {name for name in names if tree.link(f"{_ENABLED}/{directory}/{name}") not in {None, "/dev/null"}}
+    for name in tree.names(_ENABLED):
+        if name.endswith((".wants", ".requires", ".upholds")):
+            links = {inner: tree.link(f"{_ENABLED}/{name}/{inner}") for inner in tree.names(f"{_ENABLED}/{name}")}
+            found |= {inner for inner, target in links.items() if target not in {None, "/dev/null"}}
+        # An alias, which enables what it leads to.
+        elif (target := tree.link(f"{_ENABLED}/{name}")) not in {None, "/dev/null"}:
+            found |= {os.path.basename(target or "")}
     return sorted(name for name in found if _UNIT_NAME.fullmatch(name))
 
 
 def write_preset(root: Path) -> None:
-    """Say in a tree that its enabled units, and no others, are those that presets enable.
+    """Say in a tree that of its units those that are enabled, and no others, are enabled by presets.
 
-    The first boot enables each unit that no preset disables (machine-id(5)), whatever Debian's packages chose.
+    The first boot enables each unit that no preset disables (machine-id(5)), whatever Debian's packages chose. Units
+    that are not in the tree keep the default, to enable: deb-systemd-helper(1p) asks presets when a layer brings one.
     """
     tree = Tree(root)
     if not tree.has_directory(_PRESETS):
         return
+    chosen = [_as_preset(name) for name in enabled(tree)]
+    on = {words.partition(" ")[0] for words in chosen}
     lines = [
-        "# Units that this image enables. Without the last line, the first boot enables every unit that it can.",
-        *(f"enable {_as_preset(name)}" for name in enabled(tree)),
-        "disable *",
+        "# Units that this image enables, and those that it has and does not enable.",
+        *(f"enable {words}" for words in chosen),
+        *(f"disable {name}" for name in _installable(tree) if name not in on),
     ]
     state.write_file(tree, _PRESET, "".join(f"{line}\n" for line in lines))
+
+
+def _installable(tree: Tree) -> list[str]:
+    """The units of a tree that can be enabled: those with a section [Install]."""
+    found = []
+    for name in tree.names(_UNITS_OF_PACKAGES):
+        place = f"{_UNITS_OF_PACKAGES}/{name}"
+        if _UNIT_NAME.fullmatch(name) and tree.has_file(place):
+            text = tree.text(place) or ""
+            if any(line.strip() == "[Install]" for line in text.split("\n")):
+                found.append(name)
+    return found
 
 
 def _as_preset(name: str) -> str:
