@@ -99,14 +99,17 @@ def write_preset(root: Path) -> None:
 
 
 def _installable(tree: Tree) -> list[str]:
-    """The units of a tree that can be enabled: those with a section [Install]."""
+    """The units of a tree that can be enabled: those with a section [Install], and files elsewhere that are linked in
+    by their own name, which systemd links into /etc when it enables them."""
     found = []
     for name in tree.names(_UNITS_OF_PACKAGES):
         place = f"{_UNITS_OF_PACKAGES}/{name}"
-        if _UNIT_NAME.fullmatch(name) and tree.has_file(place):
-            text = tree.text(place) or ""
-            if any(line.strip() == "[Install]" for line in text.split("\n")):
-                found.append(name)
+        if (target := tree.link(place)) is not None:
+            can_be = os.path.basename(target) == name
+        else:
+            can_be = any(line.strip() == "[Install]" for line in (tree.text(place) or "").split("\n"))
+        if can_be and _UNIT_NAME.fullmatch(name):
+            found.append(name)
     return found
 
 

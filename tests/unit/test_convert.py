@@ -146,6 +146,8 @@ def test_an_image_enables_the_units_that_its_scripts_enabled_and_no_others(root:
         place.parent.mkdir(exist_ok=True)
         place.write_text("[Unit]\n\n[Install]\nWantedBy=multi-user.target\n")
     (root / "usr/lib/systemd/system/static.service").write_text("[Unit]\n# [Install]\n")
+    (root / "usr/lib/systemd/system/linked.service").symlink_to("../../dracut/linked.service")
+    (root / "usr/lib/systemd/system/alias.service").symlink_to("ssh.service")
     for link, target in (
         ("multi-user.target.wants/ssh.service", "/usr/lib/systemd/system/ssh.service"),
         ("getty.target.wants/getty@tty1.service", "/usr/lib/systemd/system/getty@.service"),
@@ -167,7 +169,7 @@ def test_an_image_enables_the_units_that_its_scripts_enabled_and_no_others(root:
     # Nothing about others: when a layer brings one, Debian's scripts ask presets whether to enable it.
     assert lines == [
         "enable a.socket", "enable dm.service", "enable getty@.service tty1", "enable ssh.service",
-        "disable rsync.service", "disable template@.timer",
+        "disable linked.service", "disable rsync.service", "disable template@.timer",
     ]  # fmt: skip
 
 
