@@ -83,6 +83,7 @@ def test_a_booted_machine_installs_reboots_into_it_and_rolls_back(system: System
     assert "story.told" not in booted["kargs"].split()
 
     second = machine.boot(
+        "systemctl --failed --no-legend",
         "booted-greeter",
         "cat /proc/cmdline",
         "cat /var/lib/booted-greeter/state",
@@ -90,7 +91,7 @@ def test_a_booted_machine_installs_reboots_into_it_and_rolls_back(system: System
         f"{TOOL} status --json",
         f"{TOOL} rollback",
     )
-    assert second.state == "running"
+    assert second.state == "running", second["systemctl --failed --no-legend"]
     assert second["booted-greeter"] == "hello"
     # Changed on top of what was staged, which had to stay.
     assert "story.told" in second["cat /proc/cmdline"].split()
