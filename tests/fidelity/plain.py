@@ -84,10 +84,11 @@ def arrange(root: Path) -> None:
     shutil.rmtree(root / "var")
     state.populate(root, root / "var")
     # What a boot delivers of the machine's own (make-identity).
-    templates = root / "usr/lib/apt-ostree/identity"
-    if templates.is_dir():
-        subprocess.run(["cp", "-a", f"{templates}/.", root / "etc"], check=True)
-        shutil.rmtree(templates)
+    place = root / "usr/lib/apt-ostree"
+    for listing in sorted(place.glob("identity.d/*")):
+        for line in listing.read_text().splitlines():
+            name = state.unescape(line)
+            subprocess.run(["cp", "-a", "-T", place / "identity" / name, root / "etc" / name], check=True)
 
 
 def _word(name: str) -> str:
