@@ -62,7 +62,7 @@ WITH_DOWNLOAD = ("install", "many-files")
 CACHED = ("install", "user-maker")
 
 CASES = (
-    *(("sysroot", free, WITH_DOWNLOAD) for free in (0, 3_000_000, 9_000_000)),
+    *(("sysroot", free, WITH_DOWNLOAD) for free in (0, 3_000_000, 9_000_000, 40_000_000)),
     *(("sysroot", free, CACHED) for free in (500_000, 2_000_000)),
     ("var", 0, CACHED),
 )
