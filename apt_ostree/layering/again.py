@@ -16,7 +16,8 @@ from ..errors import ScriptError, SpaceError
 from ..host.door import Tree
 from ..tree import state
 from . import running
-from .identity import ETC, Different, Made, copy, without_inner
+from .base import ETC
+from .identity import Different, Made, copy, without_inner
 from .job import Job
 from .stack import DEBS, Stack
 

@@ -14,19 +14,16 @@ import fnmatch
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..host.door import Tree
 from ..tree import state, units
 from . import overlay
+from .base import ETC
 
-LISTS = "usr/lib/apt-ostree/identity.d"
-"""A tree's lists of such files: a path below /etc in each line, as tmpfiles.d(5) escapes it."""
 TEMPLATES = "usr/lib/apt-ostree/identity"
 """What is delivered, by the same path. Only root can enter it: there are keys in it."""
-
-ETC = "usr/etc"
 
 _INFO = f"{state.SYSIMAGE}/dpkg/info"
 _DERIVED = re.compile(
@@ -76,14 +73,14 @@ class Identity:
 
     fresh: frozenset[str] = frozenset()
     """Those that this layer's scripts made first."""
-    kept: Mapping[str, Path] | None = None
+    kept: Mapping[str, Path] = field(default_factory=dict)
     """Those that the machine has already, each with the deployment whose template it is."""
     dropped: frozenset[str] = frozenset()
     """Those that scripts made under another name although the machine has one already."""
 
     @property
     def names(self) -> list[str]:
-        return sorted({*self.fresh, *(self.kept or {})})
+        return sorted({*self.fresh, *self.kept})
 
 
 def made(base: Path, layers: Sequence[Path]) -> Made:
@@ -131,16 +128,14 @@ def take_out(identity: Identity, layers: Iterable[Path]) -> None:
             layer.remove(f"{ETC}/{name}")
 
 
-def write(identity: Identity, fresh: Path, base: Path, top: Path) -> None:
-    """Put the templates, and their list, into the layer ``top``; those that are new are in ``fresh``."""
+def write(identity: Identity, fresh: Path, top: Path, name: str) -> None:
+    """Put the templates, and their list of this name, into the layer ``top``; those that are new are in ``fresh``."""
     if not identity.names:
         return
     tree = Tree(top)
-    taken = Tree(base).names(LISTS)
-    name = next(name for number in range(len(taken) + 1) if (name := f"layer{number or ''}") not in taken)
-    state.write_file(tree, f"{LISTS}/{name}", "".join(f"{state.escape(path)}\n" for path in identity.names))
+    state.write_file(tree, f"{state.IDENTITY}/{name}", "".join(f"{state.escape(path)}\n" for path in identity.names))
     tree.make_directory(TEMPLATES, 0o700)
-    for path, deployment in (identity.kept or {}).items():
+    for path, deployment in identity.kept.items():
         copy(Tree(deployment), f"{TEMPLATES}/{path}", tree, f"{TEMPLATES}/{path}")
     for path in sorted(identity.fresh):
         copy(Tree(fresh), path, tree, f"{TEMPLATES}/{path}")
@@ -188,8 +183,8 @@ def _known(deployed: Iterable[Path]) -> dict[str, Path]:
     known: dict[str, Path] = {}
     for place in deployed:
         tree = Tree(place)
-        for name in tree.names(LISTS):
-            for line in (tree.text(f"{LISTS}/{name}") or "").split("\n"):
+        for name in tree.names(state.IDENTITY):
+            for line in (tree.text(f"{state.IDENTITY}/{name}") or "").split("\n"):
                 path = state.unescape(line)
                 if path and tree.has(f"{TEMPLATES}/{path}"):
                     known.setdefault(path, place)

@@ -20,6 +20,7 @@ from ..host.files import check_space
 from ..inputs import debconf
 from ..tree import bytecode, kernel, opt, state, units
 from . import accounts, again, identity, overlay
+from .base import ETC
 from .job import Job
 from .stack import Stack
 from .view import View
@@ -130,9 +131,10 @@ def settle(job: Job, stack: Stack, var_before: state.Snapshot) -> None:
     accounts.renumber(job, view, (*stack.layers, job.var, fresh))
     accounts.allot_subids(job, view)
     keys = [units.drop_identity(tree) for tree in (job.work, *stack.layers)]
-    carried = _capture_var(job, var_before, top)
+    name = state.free_name(base)
+    carried = _capture_var(job, var_before, top, name)
     announced = accounts.announce(job, view, top)
-    identity.write(own, fresh, base, top)
+    identity.write(own, fresh, top, name)
     wanted = carried or any(keys) or announced or bool(own.names) or units.is_shipped(base)
     # An older image's programs have older faults.
     if wanted and not units.is_current(base):
@@ -153,16 +155,16 @@ def _identity(job: Job, stack: Stack, var_before: state.Snapshot, fresh: Path) -
     if own.fresh:
         with stack.aside(covered=False) as sandbox:
             for name in own.fresh:
-                identity.copy(Tree(sandbox.root), f"{identity.ETC}/{name}", Tree(fresh), name)
+                identity.copy(Tree(sandbox.root), f"{ETC}/{name}", Tree(fresh), name)
     return own
 
 
-def _capture_var(job: Job, before: state.Snapshot, top: Path) -> bool:
-    """Put what a commit carries of /var into ``top``; returns whether there are any templates."""
+def _capture_var(job: Job, before: state.Snapshot, top: Path, name: str) -> bool:
+    """Put what a commit carries of /var into ``top``, in lists of this name; returns whether there are any."""
     links = opt.move(job.var, before, top)
     captured = state.capture(job.var, before)
     captured = replace(captured, lines=(*captured.lines, *links))
-    state.write(captured, job.var, top, state.free_name(job.base.path))
+    state.write(captured, job.var, top, name)
     state.obey(job.var, links)
     state.forget(job.base.path, top, before.keys() - state.snapshot(job.var).keys())
     return bool(captured.paths)

@@ -42,7 +42,7 @@ class Stack:
         """One mount with a fresh writable layer, and with stubs where it is ``covered``; frozen afterwards."""
         work, number = self.job.work, len(self.layers)
         # What the rounds before brought counts, for it is now that its scripts run.
-        release = kernel.choose(self.job.boot, self.base_kernels) or ""
+        release = self._release()
         area, layer = Tree(work), work / f"l{number}"
         # overlayfs refuses to take a work directory twice (volatile).
         fresh = f"w{number}"
@@ -50,8 +50,7 @@ class Stack:
             area.make_directory(name)
         # The root of the mount shows the topmost layer's own mode and owner.
         Tree(layer).copy_metadata(Tree(self.job.base.path), "", "")
-        lower = [path.name for path in reversed(self.layers)] + [os.path.relpath(self.job.base.path, work)]
-        with mounts.overlay(work, lower, layer.name, fresh, "root") as root:
+        with mounts.overlay(work, self._lower(), layer.name, fresh, "root") as root:
             Tree(root).make_directory("etc")
             covers = stubs.cover(root, _POLICY, release, self.view()) if covered else []
             yield bwrap.Sandbox(
@@ -72,8 +71,7 @@ class Stack:
     def aside(self, *, covered: bool = True) -> Iterator[bwrap.Sandbox]:
         """A mount of what there is, /var and /boot included, of which every change is dropped in the end."""
         job, area = self.job, Tree(self.job.work)
-        release = kernel.choose(job.boot, self.base_kernels) or ""
-        layers = [path.name for path in reversed(self.layers)] + [os.path.relpath(job.base.path, job.work)]
+        release, layers = self._release(), self._lower()
         with ExitStack() as held:
             held.callback(area.remove, "aside")
             roots = []
@@ -88,3 +86,11 @@ class Stack:
             if covered:
                 stubs.cover(root, _POLICY, release, self.view())
             yield bwrap.Sandbox(root, var=var, boot=boot, read_only={DEBS: job.debs}, limits=job.limits)
+
+    def _lower(self) -> list[str]:
+        """The directories that a mount shows, by their names from the work directory, the topmost first."""
+        return [path.name for path in reversed(self.layers)] + [os.path.relpath(self.job.base.path, self.job.work)]
+
+    def _release(self) -> str:
+        """The kernel that boots with what there is; empty where there is none."""
+        return kernel.choose(self.job.boot, self.base_kernels) or ""

@@ -23,6 +23,8 @@ from ..host.door import Entry, Tree, is_link_target, is_name
 SYSIMAGE = "usr/lib/sysimage"
 FACTORY = "usr/share/factory/var"
 SEEDS = "usr/lib/apt-ostree/seeds.d"
+IDENTITY = "usr/lib/apt-ostree/identity.d"
+"""A tree's lists of the machine's own files: a path below /etc in each line, as tmpfiles.d(5) escapes it."""
 TMPFILES = "usr/lib/tmpfiles.d"
 _RULES = f"{TMPFILES}/00-apt-ostree"
 
@@ -331,7 +333,7 @@ def write(captured: Captured, var: Path, target: Path, name: str) -> None:
 def free_name(base: Path) -> str:
     """A name for what a layer adds to a base: a base may be somebody's layer itself."""
     tree = Tree(base)
-    taken = {*tree.names(SEEDS)}
+    taken = {*tree.names(SEEDS), *tree.names(IDENTITY)}
     taken |= {file.removeprefix(f"{_RULES}-").removesuffix(".conf") for file in _rules(tree, f"{_RULES}-")}
     return next(name for number in count() if (name := f"layer{number or ''}") not in taken)
 

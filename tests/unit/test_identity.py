@@ -12,6 +12,7 @@ import pytest
 from apt_ostree.host.door import Tree
 from apt_ostree.layering import again, identity
 from apt_ostree.layering.identity import Different, Identity, Made
+from apt_ostree.tree import state
 
 
 def fill(top: Path, **files: str) -> Path:
@@ -29,8 +30,8 @@ def deploy(top: Path, **templates: str) -> Path:
         place = top / identity.TEMPLATES / name.replace("__", "/")
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text)
-    (top / identity.LISTS).mkdir(parents=True)
-    (top / identity.LISTS / "layer").write_text("".join(f"{name.replace('__', '/')}\n" for name in templates))
+    (top / state.IDENTITY).mkdir(parents=True)
+    (top / state.IDENTITY / "layer").write_text("".join(f"{name.replace('__', '/')}\n" for name in templates))
     return top
 
 
@@ -112,7 +113,7 @@ def test_a_random_name_stays_that_of_the_first_run(base: Path, tmp_path: Path) -
 def test_a_list_that_names_other_places_is_not_followed(base: Path, tmp_path: Path) -> None:
     here = deploy(tmp_path / "here", key="1")
     (tmp_path / "secret").write_text("x")
-    (here / identity.LISTS / "bad").write_text("../../../../../secret\n/etc/shadow\nkey/\n\n")
+    (here / state.IDENTITY / "bad").write_text("../../../../../secret\n/etc/shadow\nkey/\n\n")
     layer = fill(tmp_path / "layer", key="2")
     found = identity.recognise(identity.made(base, [layer]), [layer], [here], Again())
     assert found.names == ["key"]
@@ -126,8 +127,8 @@ def test_templates_are_written_beside_etc_with_a_list_of_a_free_name(base: Path,
     top.mkdir()
     (fresh / "key").write_text("secret")
     (fresh / "key").chmod(0o600)
-    identity.write(Identity(frozenset({"key"}), {"store": here}), fresh, base, top)
-    assert (top / identity.LISTS / "layer1").read_text() == "key\nstore\n"
+    identity.write(Identity(frozenset({"key"}), {"store": here}), fresh, top, state.free_name(base))
+    assert (top / state.IDENTITY / "layer1").read_text() == "key\nstore\n"
     assert (top / identity.TEMPLATES).stat().st_mode & 0o777 == 0o700
     assert (top / identity.TEMPLATES / "key").stat().st_mode & 0o777 == 0o600
     assert (top / identity.TEMPLATES / "store/a").read_text() == "1"
