@@ -1,8 +1,9 @@
 """Packages are read without privilege: dpkg-deb, what it decompresses, and the tar inside are anybody's bytes.
 
-One process (reader.py) is started for an operation, as nobody, in a sandbox that has /usr, read only, and nothing else
-of the machine; for each package it forks one, which ends with it. What comes back is checked here, member by member,
-and written down as a plain archive by us: nothing that a package's maintainer wrote is parsed by root but text.
+One process (reader.py) is started for an operation, as a user that no other process is, in a sandbox that has /usr,
+read only, and nothing else of the machine; for each package it forks one, which ends with it. What comes back is
+checked here, member by member, and written down as a plain archive by us: nothing that a package's maintainer wrote is
+parsed by root but text.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import fcntl
 import io
 import json
 import os
+import secrets
 import socket
 import struct
 import subprocess
@@ -49,8 +51,10 @@ _PIPE_BYTES = 1 << 20
 """Of the pipe with the answers: what the kernel lets anybody ask for (pipe(7), pipe-max-size). With the usual 64 KiB
 the processes would wait for each other more often than they copy."""
 
-_NOBODY = "65534"
-"""The user and group of no file (base-passwd)."""
+_USERS = (1 << 31, 1 << 30)
+"""Numbers that no system gives to anybody (systemd's UIDS-GIDS: above 2147483647), from the first one on, so many. The
+reader is of one drawn at random: as nobody, any process of that user could trace it (ptrace(2)), take its descriptors
+(pidfd_getfd(2)) and answer in its place."""
 
 _KINDS = {
     "file": tarfile.REGTYPE,
@@ -257,7 +261,7 @@ def _argv(options: list[str], requests: int) -> list[str]:
         "--die-with-parent",
         "--new-session",
         "--cap-drop", "ALL",
-        # For the step to nobody, which takes them away.
+        # For the step to the reader's user, which takes them away.
         "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID",
         "--ro-bind", "/usr", "/usr",
     ]  # fmt: skip
@@ -269,6 +273,8 @@ def _argv(options: list[str], requests: int) -> list[str]:
     if not python.startswith("/usr/"):
         words += ["--ro-bind", sys.base_prefix, sys.base_prefix]
     words += ["--dev", "/dev", "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"]
-    step = ["setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups", "--"]
+    first, count = _USERS
+    user = first + secrets.randbelow(count)
+    step = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--"]
     source = (resources.files("apt_ostree") / "sandbox/reader.py").read_text()
     return [*words, "--", *step, python, "-I", "-S", "-c", source, str(requests)]
