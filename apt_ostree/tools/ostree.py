@@ -36,6 +36,8 @@ class Listed(NamedTuple):
     checksum: str
     path: str
     target: str
+    size: int = 0
+    """Bytes of a file's content."""
 
 
 def run(repo: Path, *words: str | os.PathLike[str], input: str | None = None) -> str:
@@ -199,13 +201,13 @@ def parse_ls(text: str, names: str) -> list[Listed]:
         match = _LS_LINE.fullmatch(line)
         if match is None:
             raise _unreadable(path)
-        kind, mode, uid, gid, _size, checksums, name = match.groups()
+        kind, mode, uid, gid, size, checksums, name = match.groups()
         target = ""
         if kind == "l" and name.startswith(f"{path} -> "):
             name, target = path, name.removeprefix(f"{path} -> ")
         if name != path:
             raise _unreadable(path)
-        listed.append(Listed(kind, int(mode, 8), int(uid), int(gid), checksums.split()[0], name, target))
+        listed.append(Listed(kind, int(mode, 8), int(uid), int(gid), checksums.split()[0], name, target, int(size)))
     if len(lines) != len(paths):
         raise _unreadable(paths[-1] if paths else "")
     return listed

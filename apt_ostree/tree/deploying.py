@@ -1,35 +1,54 @@
 """What libostree meets of a tree while it deploys it, and the refusal of what it must not meet.
 
 ``ostree admin`` works as the host's root, outside of the sandbox and not through the door. It opens some files of the
-tree by name, follows links there, and would run a program of the tree. The names below are those of libostree 2022.7 to
-2025.2 (ostree-sysroot-deploy.c, ostree-sepolicy.c, otcore-prepare-root.c, ostree-bootloader-uboot.c).
+tree by name, follows links there, and would run a program of the tree. Of names and of one file it makes lines of the
+loader entry, as they are. The names below are those of libostree 2022.7 to 2025.2 (ostree-sysroot-deploy.c,
+ostree-sepolicy.c, otcore-prepare-root.c, ostree-bootloader-uboot.c, ostree-bootloader-grub2.c).
 """
 
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..errors import TreeError
 from ..host.door import Tree
+from ..text import lines
 from ..tools import ostree
 from . import etc
 
 _MODULES, _OSTREE_BOOT, _POLICIES = "/usr/lib/modules", "/usr/lib/ostree-boot", "/usr/etc/selinux"
+_BOOT = "/boot"
 
 _DIRECTORIES = (
-    "/boot", "/usr", "/usr/etc", _POLICIES, "/usr/lib", _MODULES, "/usr/lib/ostree", _OSTREE_BOOT, "/var",
+    _BOOT, "/usr", "/usr/etc", _POLICIES, "/usr/lib", _MODULES, "/usr/lib/ostree", _OSTREE_BOOT, "/var",
 )  # fmt: skip
 _NEEDED = {"/usr", "/usr/etc", "/usr/lib"}
 
 _OS_RELEASE = "/usr/lib/os-release"
 """Without it, libostree reads /etc/os-release, which belongs to the machine."""
 
+_OS_RELEASE_MAX = 1 << 20
+"""Bytes; libostree reads it whole."""
+
+_TITLES = ("PRETTY_NAME=", "ID=")
+"""The lines of it of which libostree makes the title in the boot menu."""
+
 _FILES = (_OS_RELEASE, "/usr/lib/ostree/prepare-root.conf")
 
 _OF_A_KERNEL = ("vmlinuz", "initramfs.img", "initramfs", "devicetree", "aboot.img", "aboot.cfg", ".vmlinuz.hmac")
 """Files in a directory of kernel modules; beside them there may be ``dtb``, a directory, which is copied whole."""
+
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~_-]*")
+"""A kernel's version: a part of file names in /boot and of the loader entry, and so of commands in GRUB's script, where
+``;``, ``$`` or a blank mean something (ostree-bootloader-grub2.c quotes the title alone)."""
+
+_OLD_KERNELS = ("vmlinuz-", "initramfs-", "devicetree-")
+"""Names in /usr/lib/ostree-boot by which libostree finds a kernel that is not in /usr/lib/modules. It believes their
+last part, a checksum, and shares files in /boot with whatever has the same: that of another vendor's kernel, say.
+Where it finds the kernel in /usr/lib/modules, it computes the checksum itself."""
 
 _SELINUX = "SELinux policies are not supported"
 _SEMODULE = "OSTree would run the new tree's own semodule as root, outside of the sandbox"
@@ -64,13 +83,14 @@ def check(repo: Path, commit: str) -> None:
 
     Told from the commit alone, which nobody can change any more.
     """
-    levels = [["/usr", "/etc"], ["/usr/lib", "/usr/etc"], ["/usr/lib/ostree", _MODULES, _OSTREE_BOOT, _POLICIES]]
+    levels = [["/usr", "/etc", _BOOT], ["/usr/lib", "/usr/etc"], ["/usr/lib/ostree", _MODULES, _OSTREE_BOOT, _POLICIES]]
     entries = look(repo, commit, levels)
     kernels = [path for path in _in(entries, _MODULES) if _kind(entries, path) == "d"]
     entries |= _listed(repo, commit, kernels)
     trees = [f"{kernel}/dtb" for kernel in kernels if _kind(entries, f"{kernel}/dtb") == "d"]
     entries |= _listed(repo, commit, trees, recursive=True)
-    if problems := [*_layout_problems(entries), *_kernel_problems(entries, kernels, trees)]:
+    problems = [*_layout_problems(entries), *_old_kernel_problems(entries), *_kernel_problems(entries, kernels, trees)]
+    if problems := [*problems, *_title_problems(repo, commit, entries)]:
         raise TreeError(
             "OSTree must not deploy this tree: it would open what it must not, as the host's root",
             "\n".join(problems),
@@ -104,19 +124,54 @@ def _layout_problems(entries: Entries) -> Iterator[str]:
     yield from _no_files(entries, [*files, *_in(entries, _OSTREE_BOOT)])
 
 
+def _old_kernel_problems(entries: Entries) -> Iterator[str]:
+    """The places where libostree looks for kernels beside /usr/lib/modules: it makes lines of names there."""
+    if inside := _in(entries, _BOOT):
+        yield f"{_BOOT} is not empty: it has {posixpath.basename(inside[0])!r}"
+    for path in _in(entries, _OSTREE_BOOT):
+        name = posixpath.basename(path)
+        if name.startswith(_OLD_KERNELS):
+            yield f"{_OSTREE_BOOT} has {name!r}: kernels belong into {_MODULES}"
+
+
 def _kernel_problems(entries: Entries, kernels: Sequence[str], trees: Sequence[str]) -> Iterator[str]:
     for kernel in kernels:
         files = [f"{kernel}/{name}" for name in _OF_A_KERNEL]
         yield from _no_files(entries, [path for path in files if path in entries])
         if _kind(entries, f"{kernel}/dtb") == "l":
             yield f"{kernel}/dtb {_is(entries[f'{kernel}/dtb'])}, not a directory"
-        # It becomes a part of a line in the boot menu's entry.
         version = posixpath.basename(kernel)
-        if f"{kernel}/vmlinuz" in entries and not (version.isprintable() and " " not in version):
-            yield f"the kernel's version {version!r} has a blank or a control character"
+        if f"{kernel}/vmlinuz" in entries and not _VERSION.fullmatch(version):
+            yield f"the kernel's version {version!r} has other characters than letters, digits and .+~_-"
     for tree in trees:
         inside = [path for path in entries if path.startswith(f"{tree}/") and entries[path].kind != "d"]
         yield from _no_files(entries, inside)
+
+
+def _title_problems(repo: Path, commit: str, entries: Entries) -> Iterator[str]:
+    """On a running system, libostree reads the file at the next shutdown: if it fails then, the deployment is lost."""
+    found = entries.get(_OS_RELEASE)
+    if found is None or found.kind != "-":
+        return
+    if found.size > _OS_RELEASE_MAX:
+        yield f"{_OS_RELEASE} has more than {_OS_RELEASE_MAX} bytes"
+        return
+    text = ostree.cat(repo, commit, _OS_RELEASE) or ""
+    titles = [line for line in lines(text) if line.startswith(_TITLES)]
+    if not titles:
+        yield f"{_OS_RELEASE} has neither PRETTY_NAME nor ID"
+    if odd := next((line for line in titles if not line.isprintable()), None):
+        yield f"{_OS_RELEASE} has a control character in {odd!r}"
+    if "\0" in text or not _is_utf8(text):
+        yield f"{_OS_RELEASE} is not UTF-8"
+
+
+def _is_utf8(text: str) -> bool:
+    """True unless some byte of what ``text`` was read from stands there as half of a surrogate pair."""
+    try:
+        return text.encode() is not None
+    except UnicodeEncodeError:
+        return False
 
 
 def _no_files(entries: Entries, paths: Sequence[str]) -> Iterator[str]:

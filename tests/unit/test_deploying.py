@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from apt_ostree.errors import TreeError
-from apt_ostree.tools import ostree
 from apt_ostree.tree import deploying
 from tests.unit.test_layout import Commits
 
@@ -24,9 +23,14 @@ TREE: dict[str, str | None] = {
 """A text is where a link leads; None stands for a directory."""
 
 
-def check(monkeypatch: pytest.MonkeyPatch, tree: dict[str, str | None]) -> str:
+OS_RELEASE = 'PRETTY_NAME="Debian GNU/Linux 13 (trixie)"\nID=debian\n'
+
+
+def check(
+    monkeypatch: pytest.MonkeyPatch, tree: dict[str, str | None], os_release: str = OS_RELEASE, size: int = 60
+) -> str:
     """What is wrong with a tree, in one text; empty for nothing."""
-    monkeypatch.setattr(ostree, "run", Commits(made=tree).run)
+    Commits(os_release, size, made=tree).patch(monkeypatch)
     try:
         deploying.check(Path("/repo"), "made")
     except TreeError as error:
@@ -75,10 +79,57 @@ def test_an_etc_of_the_tree_itself_is_refused(monkeypatch: pytest.MonkeyPatch) -
     assert "/etc is in the commit" in check(monkeypatch, {**TREE, "etc": None, "etc/passwd": "file"})
 
 
-@pytest.mark.parametrize("version", ["6.1 x", "6.1\x1b", "6.1\u2028"])
+@pytest.mark.parametrize("version", ["6.1 x", "6.1\x1b", "6.1\u2028", "6;reboot", "$x", "6{", "-6", "6'", "6\\x", "é"])
 def test_a_kernels_name_adds_nothing_to_the_boot_menu(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
     place = f"usr/lib/modules/{version}"
     assert "the kernel's version" in check(monkeypatch, {**TREE, place: None, f"{place}/vmlinuz": "file"})
+
+
+@pytest.mark.parametrize("version", ["6.12.57+deb13-amd64", "6.1.0-0.bpo~rc1_x86.64", "0.0"])
+def test_any_version_of_a_debian_kernel_is_taken(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    place = f"usr/lib/modules/{version}"
+    assert check(monkeypatch, {**TREE, place: None, f"{place}/vmlinuz": "file"}) == ""
+
+
+@pytest.mark.parametrize("name", ["vmlinuz-9 x-" + "a" * 64, "x", "loader"])
+@pytest.mark.parametrize("entry", ["file", None, "/etc"])
+def test_no_name_in_boot_gets_into_the_boot_menu(monkeypatch: pytest.MonkeyPatch, name: str, entry: str | None) -> None:
+    """libostree makes lines of the loader entry of names there, whatever is in /usr/lib/modules."""
+    assert f"/boot is not empty: it has '{name}'" in check(monkeypatch, {**TREE, f"boot/{name}": entry})
+
+
+@pytest.mark.parametrize("kind", ["vmlinuz", "initramfs", "devicetree"])
+def test_no_kernel_chooses_its_own_checksum(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Nor does its name, in the old place of kernels, get into the boot menu."""
+    old = "usr/lib/ostree-boot"
+    name = f"{kind}-9-{'a' * 64}"
+    found = check(monkeypatch, {**TREE, old: None, f"{old}/{name}": "file"})
+    assert f"/{old} has '{name}'" in found
+    assert check(monkeypatch, {**TREE, old: None, f"{old}/uEnv.txt": "file"}) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('PRETTY_NAME="a\rlinux /evil"\n', "a control character"),
+        ("ID=a\x1b[2J\n", "a control character"),
+        ("PRETTY_NAME=a\nID=\u2028\n", "a control character"),
+        ("ID=a\nX=\udcff\n", "is not UTF-8"),
+        ("ID=a\0\n", "is not UTF-8"),
+        ("ID=a\nX=\0\n", "is not UTF-8"),
+        ("VERSION=13\n", "neither PRETTY_NAME nor ID"),
+        ("", "neither PRETTY_NAME nor ID"),
+        ("ID=debian\nX=\t\x07\n", ""),
+    ],
+)
+def test_the_trees_name_is_one_line_of_the_boot_menu(monkeypatch: pytest.MonkeyPatch, text: str, problem: str) -> None:
+    found = check(monkeypatch, TREE, text)
+    assert problem in found if problem else found == ""
+
+
+def test_a_name_of_many_bytes_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "has more than" in check(monkeypatch, TREE, size=(1 << 20) + 1)
+    assert check(monkeypatch, TREE, size=1 << 20) == ""
 
 
 @pytest.mark.parametrize("entry", ["file", "/dev/zero", None])
@@ -97,7 +148,7 @@ def deployment(tmp_path: Path) -> Path:
 
 
 def merge(monkeypatch: pytest.MonkeyPatch, deployment: Path, tree: dict[str, str | None] | None = None) -> str:
-    monkeypatch.setattr(ostree, "run", Commits(made={"usr": None, "usr/etc": None, **(tree or {})}).run)
+    Commits(made={"usr": None, "usr/etc": None, **(tree or {})}).patch(monkeypatch)
     try:
         deploying.check_merge(Path("/repo"), "made", deployment)
     except TreeError as error:

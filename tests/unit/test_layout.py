@@ -14,10 +14,16 @@ SUM = "0" * 64
 
 
 class Commits:
-    """Listings as ``ostree ls`` prints them, of trees that are given by their paths: a text is where a link leads."""
+    """Listings as ``ostree ls`` prints them, of trees that are given by their paths: a text is where a link leads.
+    ``cat`` is the text of every file."""
 
-    def __init__(self, **trees: dict[str, str | None]) -> None:
+    def __init__(self, cat: str = "ID=debian\n", size: int = 4, **trees: dict[str, str | None]) -> None:
         self.trees = trees
+        self.text, self.size = cat, size
+
+    def patch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(ostree, "run", self.run)
+        monkeypatch.setattr(ostree, "cat", lambda *words: self.text)
 
     def run(self, repo: Path, *words: str) -> str:
         options = [word for word in words if word.startswith("-")]
@@ -37,7 +43,7 @@ class Commits:
     def _line(self, commit: str, name: str) -> str:
         target = self.trees[commit].get(name)
         if target == "file":
-            return f"-00644 0 0      4 {SUM} /{name}"
+            return f"-00644 0 0 {self.size:6} {SUM} /{name}"
         return f"l00777 0 0      0 {SUM} /{name} -> {target}" if target else f"d00755 0 0      0 {SUM} {SUM} /{name}"
 
 
@@ -50,8 +56,8 @@ GOOD: dict[str, str | None] = {
 
 
 def audit(monkeypatch: pytest.MonkeyPatch, tree: dict[str, str | None], base: dict[str, str | None] | None) -> None:
-    commits = Commits(made=tree, **({"base": base} if base is not None else {}))
-    monkeypatch.setattr(ostree, "run", commits.run)
+    commits = Commits(made=tree) if base is None else Commits(made=tree, base=base)
+    commits.patch(monkeypatch)
     layout.audit(Path("/repo"), "made", "base" if base is not None else None)
 
 

@@ -38,11 +38,13 @@ SETUID = "a8f821cd1afc95fa943714f39820e0a01a4b336eb9be6e81dd2b96088cb39346"
         ),
         pytest.param(
             f"-04755 0 42      3 {SETUID} /usr/bin/su",
-            Listed("-", 0o4755, 0, 42, SETUID, "/usr/bin/su", ""),
+            Listed("-", 0o4755, 0, 42, SETUID, "/usr/bin/su", "", 3),
             id="a setuid file of a group",
         ),
         pytest.param(
-            f"-00644 0 0 1234567890 {TWO} /big", Listed("-", 0o644, 0, 0, TWO, "/big", ""), id="a size past its column"
+            f"-00644 0 0 1234567890 {TWO} /big",
+            Listed("-", 0o644, 0, 0, TWO, "/big", "", 1234567890),
+            id="a size past its column",
         ),
         pytest.param(
             f"l00777 0 0      0 {LINK} /usr/link -> target",
@@ -56,11 +58,11 @@ SETUID = "a8f821cd1afc95fa943714f39820e0a01a4b336eb9be6e81dd2b96088cb39346"
         ),
         pytest.param(
             f"-00644 0 0      2 {ARROW} /usr/arrow -> head",
-            Listed("-", 0o644, 0, 0, ARROW, "/usr/arrow -> head", ""),
+            Listed("-", 0o644, 0, 0, ARROW, "/usr/arrow -> head", "", 2),
             id="a file named like a link",
         ),
         pytest.param(
-            f"-00644 0 0      3 {TWO} /usr/übung", Listed("-", 0o644, 0, 0, TWO, "/usr/übung", ""), id="umlaut"
+            f"-00644 0 0      3 {TWO} /usr/übung", Listed("-", 0o644, 0, 0, TWO, "/usr/übung", "", 3), id="umlaut"
         ),
     ],
 )
