@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ..host.door import Tree
 from ..tree import state, subids, users
+from ..tree.view import File, View
 from .job import Job
-from .view import File, View
 
 
 def renumber(job: Job, view: View, trees: Iterable[Path]) -> None:

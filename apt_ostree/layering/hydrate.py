@@ -13,10 +13,10 @@ from pathlib import Path
 from ..errors import PackageError
 from ..host.door import Tree
 from ..tools import ostree
+from ..tree.view import File
 from . import overlay
 from .cache import Object
 from .hollow import MARKER_SIZE, read_marker
-from .view import File
 
 
 class Hydrator:

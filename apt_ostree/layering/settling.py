@@ -19,11 +19,11 @@ from ..host.door import Listed, Tree
 from ..host.files import check_space
 from ..inputs import debconf
 from ..tree import bytecode, kernel, opt, state, units
+from ..tree.view import View
 from . import accounts, again, identity, overlay
 from .base import ETC
 from .job import Job
 from .stack import Stack
-from .view import View
 
 _OF_KERNELS = re.compile(rf"(?:vmlinuz|vmlinux|initrd\.img|config|System\.map)(?:[-.].*)?|{kernel.WANTED}")
 """Files of kernels in /boot, which have another place in a deployment (kernel.py)."""

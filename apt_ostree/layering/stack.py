@@ -15,10 +15,10 @@ from ..host import mounts
 from ..host.door import Tree
 from ..sandbox import bwrap
 from ..tree import kernel
+from ..tree.view import View
 from . import stubs
 from .hydrate import Hydrator
 from .job import Job
-from .view import View
 
 DEBS = "/run/apt-ostree"
 """The directory in which the sandbox sees the packages."""

@@ -14,9 +14,9 @@ from importlib import resources
 from pathlib import Path
 
 from ..host.door import Tree
+from ..tree.view import File, View
 from . import overlay
 from .base import as_seen
-from .view import File, View
 
 STUBS = {
     # ischroot(1): 0 is "yes"; scripts then leave the running system alone.

@@ -11,8 +11,8 @@ import pytest
 from apt_ostree.errors import TreeError
 from apt_ostree.layering import accounts
 from apt_ostree.layering.job import Job
-from apt_ostree.layering.view import View
 from apt_ostree.tree.users import Numbers, Reserved
+from apt_ostree.tree.view import View
 from tests.unit import fake
 
 RESERVED = Reserved(Numbers({"new": 150}, {"new": 150}), {"subuid": "person:100000:65536\n"})

@@ -14,8 +14,8 @@ from apt_ostree.layering import overlay
 from apt_ostree.layering.cache import Object
 from apt_ostree.layering.hollow import marker
 from apt_ostree.layering.hydrate import Hydrator
-from apt_ostree.layering.view import File
 from apt_ostree.tools import ostree
+from apt_ostree.tree.view import File
 
 A, B = ("0123456789abcdef" * 4, "fedcba9876543210" * 4)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from apt_ostree.layering import stubs
-from apt_ostree.layering.view import View
+from apt_ostree.tree.view import View
 
 POLICY = "/run/policy"
 

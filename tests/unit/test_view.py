@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from apt_ostree.errors import TreeError
-from apt_ostree.layering.view import View
+from apt_ostree.tree.view import View
 
 
 @pytest.fixture
