@@ -11,14 +11,13 @@ import os
 import re
 import stat
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from ..errors import TreeError
 from ..host.door import Listed, Tree
 from ..host.files import check_space
 from ..inputs import debconf
-from ..tree import bytecode, kernel, opt, state, units
+from ..tree import bytecode, kernel, overlays, state, units
 from ..tree.view import View
 from . import accounts, again, identity, overlay
 from .base import ETC
@@ -133,9 +132,10 @@ def settle(job: Job, stack: Stack, var_before: state.Snapshot) -> None:
     keys = [units.drop_identity(tree) for tree in (job.work, *stack.layers)]
     name = state.free_name(base)
     carried = _capture_var(job, var_before, top, name)
+    listed = overlays.write(view, top)
     announced = accounts.announce(job, view, top)
     identity.write(own, fresh, top, name)
-    wanted = carried or any(keys) or announced or bool(own.names) or units.is_shipped(base)
+    wanted = carried or any(keys) or announced or bool(own.names) or listed or units.is_shipped(base)
     # An older image's programs have older faults.
     if wanted and not units.is_current(base):
         units.write(top)
@@ -161,11 +161,8 @@ def _identity(job: Job, stack: Stack, var_before: state.Snapshot, fresh: Path) -
 
 def _capture_var(job: Job, before: state.Snapshot, top: Path, name: str) -> bool:
     """Put what a commit carries of /var into ``top``, in lists of this name; returns whether there are any."""
-    links = opt.move(job.var, before, top)
     captured = state.capture(job.var, before)
-    captured = replace(captured, lines=(*captured.lines, *links))
     state.write(captured, job.var, top, name)
-    state.obey(job.var, links)
     state.forget(job.base.path, top, before.keys() - state.snapshot(job.var).keys())
     return bool(captured.paths)
 

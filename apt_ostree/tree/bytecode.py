@@ -10,7 +10,6 @@ from collections.abc import Collection
 from pathlib import Path
 
 from ..host.door import Tree
-from . import opt
 
 CACHE = "__pycache__"
 
@@ -32,16 +31,8 @@ def zero_source_times(top: Path, keep: Collection[str]) -> None:
     tree = Tree(top)
     for entry in tree.walk():
         in_cache = entry.is_file and entry.name.endswith(".pyc") and entry.name.split("/")[-2:-1] == [CACHE]
-        if in_cache and _as_listed(entry.name) not in keep:
+        if in_cache and entry.name not in keep:
             zero_source_time(tree, entry.name)
-
-
-def _as_listed(name: str) -> str:
-    """The name under which dpkg knows what was moved to where it rolls back."""
-    for place, moved in opt.PLACES.items():
-        if name.startswith(f"{moved}/"):
-            return name.replace(moved, place.replace("usrlocal", "usr/local"), 1)
-    return name
 
 
 def zero_source_time(tree: Tree, name: str) -> None:

@@ -1,20 +1,20 @@
 """The layout of a tree that OSTree boots: a Debian root turned into one, and the audit of a commit.
 
-/usr is the system. /etc waits in /usr/etc for OSTree's merge; /var is empty, see state.py; everything else
-at the top is a mount point or a link.
+/usr is the system. /etc waits in /usr/etc for OSTree's merge; /var is empty, see state.py; /opt is as packages made it,
+see overlays.py; everything else at the top is a mount point or a link.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from ..errors import TreeError
 from ..host.door import Tree
 from ..tools import ostree
-from . import bytecode, deploying, opt, state, units, users
+from . import bytecode, deploying, overlays, state, units, users
+from .view import View
 
 LINKS = {
     "home": "var/home",
@@ -22,11 +22,12 @@ LINKS = {
     "srv": "var/srv",
     "mnt": "var/mnt",
     "media": "run/media",
-    "opt": "var/opt",
     "ostree": "sysroot/ostree",
-    "usr/local": "../var/usrlocal",
 }
 """Names that an administrator writes below, and where they lead."""
+
+_COMPARED = (*LINKS, "opt", "usr/local")
+"""Names that are links in bases of other makers: there a layer has them as its base does."""
 
 MOUNT_POINTS = {"boot": 0o755, "dev": 0o755, "proc": 0o755, "run": 0o755, "sys": 0o755, "sysroot": 0o755,
                 "tmp": 0o1777, "var": 0o755}  # fmt: skip
@@ -59,15 +60,16 @@ def convert(root: Path) -> None:
     bytecode.zero_source_times(root, keep)
     _move_state(tree)
     _move_top(tree)
-    links = opt.move(root / "var", {}, root)
     _move(tree, "etc", "usr/etc")
     units.drop_identity(root)
     # Not an empty file: the first boot would not be known as one (machine-id(5)).
     tree.remove("usr/etc/machine-id")
     tree.write("usr/etc/machine-id", b"uninitialized\n", 0o444)
-    captured = state.capture(root / "var", {})
-    captured = replace(captured, lines=(*captured.lines, *links))
-    state.write(captured, root / "var", root, "base")
+    state.write(state.capture(root / "var", {}), root / "var", root, "base")
+    for name in overlays.PLACES.values():
+        if not tree.has(name):
+            tree.make_directory(name)
+    overlays.write(View([root]), root)
     units.write(root)
     units.write_preset(root)
     state.write_file(tree, f"{users.SYSUSERS}/apt-ostree-base.conf", users.sysusers(users.read(root)))
@@ -122,7 +124,7 @@ def _move_top(tree: Tree) -> None:
     """Make the LINKS; what their names held goes to where they lead, while that is in /var."""
     for name, target in LINKS.items():
         if tree.has_directory(name) and not target.startswith("run/") and name != "ostree":
-            _move_into(tree, name, target.removeprefix("../"))
+            _move_into(tree, name, target)
         tree.remove(name)
         tree.symlink(name, target)
     # The kernel package's links to /boot at the top.
@@ -181,6 +183,6 @@ def _entries(repo: Path, commit: str) -> dict[str, ostree.Listed]:
 
 
 def _links(entries: Mapping[str, ostree.Listed]) -> dict[str, str]:
-    """Those of LINKS that a commit has, and where they lead there."""
-    found = {name: entries.get(f"/{name}") for name in LINKS}
+    """Those of the layout's names that are links in a commit, and where they lead there."""
+    found = {name: entries.get(f"/{name}") for name in _COMPARED}
     return {name: entry.target for name, entry in found.items() if entry is not None and entry.kind == "l"}

@@ -16,7 +16,7 @@ from importlib import resources
 from pathlib import Path
 
 from ..host.door import Tree
-from . import state
+from . import overlays, state
 
 IDENTITY = {
     "usr/etc": (
@@ -33,11 +33,13 @@ IDENTITY = {
 
 _UNITS = (
     "apt-ostree-accounts-lists.service", "apt-ostree-accounts.service", "apt-ostree-var.service",
-    "apt-ostree-identity.service", "apt-ostree-boots.service",
+    "apt-ostree-identity.service", "apt-ostree-boots.service", "apt-ostree-overlays.service",
+    *(f"{name}.mount" for name in overlays.PLACES),
 )  # fmt: skip
-_PROGRAMS = ("settle-accounts", "merge-accounts", "seed-var", "make-identity", "note-boot")
+_PROGRAMS = ("settle-accounts", "merge-accounts", "seed-var", "make-identity", "note-boot", "settle-overlays")
 _DIRECTORY = "usr/lib/apt-ostree"
-_WANTS = "usr/lib/systemd/system/sysinit.target.wants"
+_WANTS = {"service": "sysinit.target.wants", "mount": "local-fs.target.wants"}
+"""Where systemd looks for the units of each kind that it starts early."""
 _CERTIFICATES = "usr/etc/ssl/certs"
 _UNIT_NAME = re.compile(r"[A-Za-z0-9:_.\\@-]+")
 """systemd.unit(5): what a unit's name is made of; a blank would end a word of a preset."""
@@ -136,9 +138,10 @@ def write(target: Path) -> None:
     for name, text, mode in _files():
         state.write_file(tree, name, text, mode)
     for name in _UNITS:
-        tree.make_directory(_WANTS)
-        tree.remove(f"{_WANTS}/{name}")
-        tree.symlink(f"{_WANTS}/{name}", f"../{name}")
+        wants = f"{_UNITS_OF_PACKAGES}/{_WANTS[name.rpartition('.')[2]]}"
+        tree.make_directory(wants)
+        tree.remove(f"{wants}/{name}")
+        tree.symlink(f"{wants}/{name}", f"../{name}")
 
 
 def _files() -> Iterator[tuple[str, str, int]]:
@@ -148,4 +151,4 @@ def _files() -> Iterator[tuple[str, str, int]]:
     for name in _PROGRAMS:
         yield f"{_DIRECTORY}/{name}", (data / name).read_text(), 0o755
     for name in _UNITS:
-        yield f"usr/lib/systemd/system/{name}", (data / name).read_text(), 0o644
+        yield f"{_UNITS_OF_PACKAGES}/{name}", (data / name).read_text(), 0o644

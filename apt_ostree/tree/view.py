@@ -42,11 +42,12 @@ class View:
 
     def find(self, name: str) -> File | None:
         """The regular file of that name; a link that a script put in its place counts as none."""
-        for layer in self.stack:
-            tree = Tree(layer)
-            if tree.has(name):
-                return File(tree, name) if tree.has_file(name) else None
-        return None
+        tree = self.tree_of(name)
+        return File(tree, name) if tree is not None and tree.has_file(name) else None
+
+    def tree_of(self, name: str) -> Tree | None:
+        """The topmost tree that has an entry of that name, or a mark that it is gone."""
+        return next((tree for tree in map(Tree, self.stack) if tree.has(name)), None)
 
     def text(self, name: str) -> str:
         """The text of the file of that name; empty where there is none. Raises TreeError."""

@@ -11,9 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
-from apt_ostree.host import door
 from apt_ostree.tools import dpkg
-from apt_ostree.tree import bytecode, opt, state, units
+from apt_ostree.tree import bytecode, state, units
 
 TOP = ("usr", "etc", "opt", "var")
 
@@ -42,6 +41,11 @@ EXCUSED = (
     ("usr/lib/sysusers.d/apt-ostree", "users of /etc/passwd"),
     ("usr/lib/systemd/system/apt-ostree-", "the units that seed /var"),
     ("usr/lib/systemd/system/sysinit.target.wants/apt-ostree-", "the units that seed /var"),
+    *(
+        (f"usr/lib/systemd/system{wants}/{name}.mount", "what shows the machine's own files over the image's")
+        for wants in ("", "/local-fs.target.wants")
+        for name in ("opt", "usr-local")
+    ),
     ("usr/lib/modules/*/initramfs.img", "made anew where OSTree looks; a plain root's is /boot/initrd.img-VERSION"),
     # The date of a password's last change is today's in a plain root; a layer's is its base's.
     ("etc/shadow-", "the copy of before the last change, with its date"),
@@ -83,8 +87,8 @@ class Tree:
 
 
 def read(root: Path, *, plain: bool = False) -> Tree:
-    """Read a root whose /etc, /var and /opt are in their places (a link into /usr/lib/opt counts as what it
-    leads to, as does each link of linked state). In a ``plain`` one, byte-compiled Python has its sources' times."""
+    """Read a root whose /etc and /var are in their places (a link of linked state counts as what it leads to). In a
+    ``plain`` one, byte-compiled Python has its sources' times."""
     owners = _owners(root)
     paths: dict[str, Facts] = {}
     inodes: dict[tuple[int, int], list[str]] = {}
@@ -127,17 +131,7 @@ def _below(root: Path, place: Path, name: str) -> Iterator[tuple[str, str]]:
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:
         inner = f"{name}/{entry.name}"
-        if opt.is_link_of_ours(door.Tree(place), entry.name):
-            moved = root / os.readlink(entry.path).lstrip("/")
-            if moved.is_dir() and not moved.is_symlink():
-                yield from _below(root, moved, inner)
-            else:
-                yield inner, os.fspath(moved)
-        elif (
-            inner in opt.PLACES.values()
-            or inner == "var/lib/apt/extended_states"
-            or inner == f"{state.SYSIMAGE}/extended_states"
-        ):
+        if inner in {"var/lib/apt/extended_states", f"{state.SYSIMAGE}/extended_states"}:
             continue
         elif entry.is_dir(follow_symlinks=False):
             yield from _below(root, Path(entry.path), inner)

@@ -19,6 +19,7 @@ mount -t proc proc "$deployment/proc"
 mount -t proc proc "$systemd/proc"
 mount --rbind "$deployment" "$systemd/mnt"
 chroot "$deployment" /usr/lib/apt-ostree/settle-accounts --lists
+"$deployment/usr/lib/apt-ostree/settle-overlays" "$deployment"
 chroot "$systemd" systemd-sysusers --root=/mnt
 chroot "$deployment" /usr/lib/apt-ostree/settle-accounts
 chroot "$deployment" /usr/lib/apt-ostree/seed-var
@@ -29,8 +30,8 @@ chroot "$systemd" systemd-tmpfiles --root=/mnt --create --remove --boot --exclud
 def boot(sysroot: System, systemd: Path) -> str:
     """Boot what boots next, with the systemd tools of the Debian root ``systemd``; returns what was told.
 
-    The order is that of the units: apt-ostree-accounts-lists, systemd-sysusers, apt-ostree-accounts, apt-ostree-var,
-    systemd-tmpfiles-setup.
+    The order is that of the units: apt-ostree-accounts-lists, apt-ostree-overlays, systemd-sysusers,
+    apt-ostree-accounts, apt-ostree-var, systemd-tmpfiles-setup.
     """
     done = subprocess.run(
         ["unshare", "--mount", "--propagation", "private", "sh", "-c", _SCRIPT, "sh",

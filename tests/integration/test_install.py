@@ -40,8 +40,8 @@ FIRST = ("rec-pre", "conf-file", "repl-old")
 
 LAYERS_OWN = (
     "lib/apt-ostree/seeds.d/layer",
-    "lib/opt",
-    "lib/usrlocal",
+    "lib/apt-ostree/overlays.d/opt",
+    "lib/apt-ostree/overlays.d/usr-local",
     "lib/sysusers.d/apt-ostree-layer.conf",
     "lib/tmpfiles.d/00-apt-ostree-layer.conf",
 )
@@ -484,23 +484,13 @@ def test_odd_names_arrive_literally(full: System) -> None:
     assert len(names) == 25
 
 
-def test_a_vendor_s_opt_belongs_to_usr_and_is_linked(full: System) -> None:
+def test_what_vendors_have_in_opt_and_usr_local_is_where_dpkg_put_it(full: System) -> None:
     tree = full.deployment()
-    assert (tree / "usr/lib/opt/vendor/bin/x").read_text() == "#!/bin/sh\necho vendor\n"
-    assert mode(tree / "usr/lib/opt/vendor/bin/x") == 0o755
-    lines = (tree / "usr/lib/tmpfiles.d/00-apt-ostree-layer.conf").read_text().splitlines()
-    assert "L /var/opt/vendor - - - - /usr/lib/opt/vendor" in lines
-    assert (tree / "opt").readlink() == Path("var/opt")
-
-
-def test_files_in_usr_local_belong_to_usr_and_are_linked_one_by_one(full: System) -> None:
-    tree = full.deployment()
-    assert (tree / "usr/lib/usrlocal/bin/local-tool").read_text() == "#!/bin/sh\necho local\n"
-    lines = (tree / "usr/lib/tmpfiles.d/00-apt-ostree-layer.conf").read_text().splitlines()
-    assert "L /var/usrlocal/bin/local-tool - - - - /usr/lib/usrlocal/bin/local-tool" in lines
-    assert "L /var/usrlocal/share/local\\040vendor - - - - /usr/lib/usrlocal/share/local\\040vendor" in lines
-    assert not [line for line in lines if line.startswith(("L /var/usrlocal/bin ", "L /var/usrlocal/share "))]
-    assert not [path for path in (tree / "usr/share/factory/var/usrlocal").rglob("*") if not path.is_dir()]
+    assert (tree / "opt/vendor/bin/x").read_text() == "#!/bin/sh\necho vendor\n"
+    assert mode(tree / "opt/vendor/bin/x") == 0o755
+    assert (tree / "usr/local/bin/local-tool").read_text() == "#!/bin/sh\necho local\n"
+    assert "vendor/bin/x" in (tree / "usr/lib/apt-ostree/overlays.d/opt").read_text().split()
+    assert "share/local\\040vendor/deep/data" in (tree / "usr/lib/apt-ostree/overlays.d/usr-local").read_text().split()
 
 
 def test_an_empty_directory_of_var_becomes_a_line_that_keeps_the_administrators_mode(full: System) -> None:
@@ -568,8 +558,8 @@ def test_dpkg_verifies_every_layered_file(full: System) -> None:
         "--verify",
         *INSTALLABLE,
     )
-    # The kept conffile and what user-maker's scripts own are in /etc and /var; a boot links the vendors' places.
-    lines = [line for line in changed.splitlines() if not re.search(r" /(var|opt|usr/local)/", line)]
+    # The kept conffile and what user-maker's scripts own are in /etc and /var.
+    lines = [line for line in changed.splitlines() if not re.search(r" /var/", line)]
     assert lines == []
 
 

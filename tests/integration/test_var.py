@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -147,40 +148,65 @@ def test_a_link_that_a_program_planted_is_not_followed(installed: System, system
     assert list(outside.iterdir()) == []
 
 
-def test_opt_and_usr_local_follow_the_deployment(installed: System, systemd: Path, tmp_path: Path) -> None:
-    def said(name: str) -> str:
-        link = installed.var / name
-        text = os.readlink(link)
-        return (installed.deployment() / text.lstrip("/")).read_text()
+def test_what_the_machine_has_over_opt_and_usr_local_gives_way_to_the_deployment(
+    installed: System, systemd: Path, tmp_path: Path
+) -> None:
+    boot(installed, systemd)
+    places = installed.var / "lib/apt-ostree/overlays"
+    local, opt = places / "usr-local/upper", places / "opt/upper"
 
-    def all_said(version: str) -> bool:
-        texts = [said(f"usrlocal/bin/keeper-{name}") for name in ("local", "newest", version)]
-        return texts == [f"#!/bin/sh\necho {version}\n"] * 3
+    def edit() -> None:
+        """As overlayfs does it: a whole copy."""
+        (local / "bin").mkdir(exist_ok=True)
+        for name in ("keeper-local", "mine"):
+            (local / "bin" / name).write_text("mine\n")
+        (opt / "keeper/bin").mkdir(parents=True, exist_ok=True)
+        (opt / "keeper/bin/mine").write_text("mine\n")
 
-    boot(installed, systemd)
-    opt = installed.var / "opt/keeper"
-    assert os.readlink(opt) == "/usr/lib/opt/keeper"
-    assert all_said("1.0")
-    installed.install(os.fspath(keeper("2.0").build(tmp_path)))
-    boot(installed, systemd)
-    assert all_said("2.0")
-    installed.run("rollback")
-    boot(installed, systemd)
-    assert all_said("1.0")
+    changes = {"2.0": ["install", os.fspath(keeper("2.0").build(tmp_path))], "1.0": ["rollback"]}
+    for version, words in changes.items():
+        edit()
+        boot(installed, systemd)
+        assert sorted(path.name for path in (local / "bin").iterdir()) == ["keeper-local", "mine"]
+        installed.run(*words)
+        boot(installed, systemd)
+        tree = installed.deployment()
+        assert (tree / "usr/local/bin/keeper-newest").read_text() == f"#!/bin/sh\necho {version}\n"
+        assert (tree / "opt/keeper/bin/keeper").read_text() == f"#!/bin/sh\necho {version}\n"
+        assert [path.name for path in (local / "bin").iterdir()] == ["mine"]
+    edit()
     installed.run("uninstall", "--all")
     boot(installed, systemd)
-    assert not opt.is_symlink()
-    assert not [path for path in (installed.var / "usrlocal/bin").iterdir() if path.is_symlink()]
+    assert not (installed.deployment() / "opt/keeper").exists()
+    assert [path.name for path in (local / "bin").iterdir()] == ["mine"]
+    assert (opt / "keeper/bin/mine").read_text() == "mine\n"
 
 
-def test_what_an_administrator_put_into_opt_and_usr_local_stays(sysroot: System, systemd: Path, tmp_path: Path) -> None:
-    for name in ("opt/keeper/mine", "usrlocal/bin/keeper-local", "usrlocal/bin/other"):
-        (sysroot.var / name).parent.mkdir(parents=True, exist_ok=True)
-        (sysroot.var / name).write_text("mine\n")
-    sysroot.install(os.fspath(keeper("1.0").build(tmp_path)))
-    boot(sysroot, systemd)
-    for name in ("opt/keeper/mine", "usrlocal/bin/keeper-local", "usrlocal/bin/other"):
-        assert (sysroot.var / name).read_text() == "mine\n"
+def test_a_base_whose_opt_and_usr_local_lead_into_var_keeps_them(
+    sysroot: System, systemd: Path, tmp_path: Path
+) -> None:
+    """The layout of most trees of OSTree: what packages put there is content of /var."""
+    tree = tmp_path / "tree"
+    output("ostree", "checkout", f"--repo={sysroot.repo}", "--require-hardlinks", sysroot.base.commit, tree)
+    for name, target in (("opt", "var/opt"), ("usr/local", "../var/usrlocal")):
+        shutil.rmtree(tree / name)
+        (tree / name).symlink_to(target)
+    description = ostree.Description(metadata={"ostree.bootable": "true", "ostree.linux": "0.0"})
+    ostree.commit(sysroot.repo, "links", [f"dir={tree}"], description)
+    run_cli("compose", "sysroot", "--repo", sysroot.repo, "--stateroot", STATEROOT, "links", tmp_path / "machine")
+    machine = System(tmp_path / "machine", sysroot.base)
+    machine.install(os.fspath(keeper("1.0").build(tmp_path)))
+    assert os.readlink(machine.deployment() / "opt") == "var/opt"
+    boot(machine, systemd)
+    assert (machine.var / "opt/keeper/bin/keeper").read_text() == "#!/bin/sh\necho 1.0\n"
+    assert (machine.var / "usrlocal/bin/keeper-newest").read_text() == "#!/bin/sh\necho 1.0\n"
+    assert list((machine.var / "lib/apt-ostree/overlays").iterdir()) == []
+
+
+def test_a_relative_link_leads_where_its_package_meant(sysroot: System, tmp_path: Path) -> None:
+    deb = Deb("related", files={"/usr/lib/x/t": "tool\n"}, links={"/usr/local/bin/t": "../../lib/x/t"})
+    sysroot.install(os.fspath(deb.build(tmp_path)))
+    assert (sysroot.deployment() / "usr/local/bin/t").read_text() == "tool\n"
 
 
 def test_an_edited_etc_gets_the_package_s_user_and_keeps_its_own(

@@ -50,7 +50,7 @@ def test_zero_source_time_never_writes_to_a_file_with_another_name(tmp_path: Pat
 def test_zero_source_times_leaves_what_a_package_ships_and_what_lies_elsewhere(tmp_path: Path) -> None:
     names = (
         "usr/lib/python3/__pycache__/made.pyc", "usr/lib/python3/__pycache__/shipped.pyc", "usr/lib/python3/data.pyc",
-        "usr/lib/opt/x/__pycache__/shipped.pyc", "usr/lib/usrlocal/lib/__pycache__/shipped.pyc",
+        "opt/x/__pycache__/shipped.pyc", "usr/local/lib/__pycache__/shipped.pyc",
     )  # fmt: skip
     for name in names:
         (tmp_path / "tree" / name).parent.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,8 @@ GREETER = Deb(
     scripts={"postinst": "mkdir -p /var/lib/booted-greeter; echo made >/var/lib/booted-greeter/state\n"},
 )
 
+UNSEEN = "booted-greeter 2>&1; mount | grep -c extensions/apt-ostree; touch /sysroot/x 2>&1; true"
+
 
 @pytest.fixture(scope="module")
 def system(example_repo: Path, tmp_path_factory: pytest.TempPathFactory) -> System:
@@ -62,7 +64,7 @@ def test_a_booted_machine_installs_reboots_into_it_and_rolls_back(system: System
         "echo edited after the install >/etc/motd",
         f"{TOOL} rollback; true",
         f"{TOOL} status --json",
-        "booted-greeter 2>&1; mount | grep -c apt-ostree; touch /sysroot/x 2>&1; true",
+        UNSEEN,
         f"{TOOL} status --sysroot /sysroot --json",
     )
     assert "booted" in first[f"{TOOL} status"]
@@ -75,7 +77,7 @@ def test_a_booted_machine_installs_reboots_into_it_and_rolls_back(system: System
     assert booted["id"] != staged["id"]
     # By another name of the same place nothing else is seen.
     assert first[f"{TOOL} status --sysroot /sysroot --json"] == first[f"{TOOL} status --json"]
-    unseen = first["booted-greeter 2>&1; mount | grep -c apt-ostree; touch /sysroot/x 2>&1; true"].splitlines()
+    unseen = first[UNSEEN].splitlines()
     assert "not found" in unseen[0]
     assert unseen[1] == "0"
     assert "Read-only file system" in unseen[2]
