@@ -19,7 +19,8 @@ from ..model import Package, Round, Solved
 from ..numbers import decimal
 from ..text import lines
 from . import apt_failures, dpkg
-from .apt_area import Apt, write
+from .apt_area import Apt
+from .apt_copies import write
 
 _log = logging.getLogger(__name__)
 

@@ -1,8 +1,8 @@
 """The area that apt works in: a configuration that names every directory, and copies of the target's settings.
 
 Nothing of the running system's own apt configuration takes part, and nothing of the target's is evaluated here: its
-settings and sources are parsed (apt_settings.py, apt_sources.py), its keys, preferences and credentials are copied,
-each as the target's own root would find it. There are no hooks, since a hook would run the target's commands as root
+settings and sources are parsed (apt_settings.py, apt_sources.py), its keys, preferences and credentials are copied
+(apt_copies.py). There are no hooks, since a hook would run the target's commands as root
 here (apt.conf(5)).
 """
 
@@ -13,7 +13,7 @@ import os
 import pwd
 import re
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote
@@ -23,26 +23,22 @@ from ..host import proc
 from ..host.door import Tree
 from ..host.files import remove_tree
 from . import apt_settings, apt_sources, dpkg
+from .apt_copies import Copies, write, write_bytes
 
 _PATIENCE = {
     "Acquire::http::Timeout": "30",
     "Acquire::https::Timeout": "30",
-    "Acquire::ftp::Timeout": "30",
     "Acquire::Retries": "1",
 }
 """Seconds without a byte after which a server counts as gone, and how often a file is asked for again: apt's own
 default is three more times, with growing delays. The target's own settings win."""
 
 
-METHODS = {"http", "https", "ftp", "file", "copy", "cdrom", "mirror", "tor", "store", "rred", "gpgv", "sqv"}
-"""apt's programs that fetch, unpack and verify. Others on the host stay closed to what a target's sources name: the
-method ssh runs ssh(1) with a host name that may be an option."""
+METHODS = apt_sources.SCHEMES | {"store", "rred", "gpgv", "sqv"}
+"""apt's programs that fetch, unpack and verify: it can start no others. ssh, for one, runs ssh(1) with a host name that
+may be an option."""
 
-_METHODS_PLACE = Path("/usr/lib/apt/methods")
-
-BYTES = 16 << 20
-FILES = 1000
-"""What is read of a target in all, with keys and certificates, and however often files include each other."""
+_METHODS_PLACE = "/usr/lib/apt/methods"
 
 KEY_BYTES = 256 << 10
 """Of a key that stands in the sources themselves; Debian's whole keyring has a fourth of it."""
@@ -107,7 +103,7 @@ def prepare(area: Path, target: Target, cache_key: str, recommends: bool | None,
         if stale.is_dir() and stale.name != cache_key:
             remove_tree(stale)
     remove_tree(area / "etc")
-    copies = _Copies(target.root, area / "etc", fetcher if lists is None else None)
+    copies = Copies(target.root, area / "etc", fetcher if lists is None else None)
     settings = _PATIENCE | _settings(copies)
     digest = _copy_sources(copies, target.architectures)
     if recommends is not None:
@@ -141,20 +137,15 @@ def prepare(area: Path, target: Target, cache_key: str, recommends: bool | None,
         "APT::Cmd::Pattern-Only": "true",
         "Acquire::Languages": "none",
     }
-    settings |= {f"Dir::Bin::Methods::{name}": "false" for name in _closed_methods()}
     config = area / "apt.conf"
+    # A method that is not given here is the file in this directory with the name that all of a URI up to its first
+    # colon makes, with ".." too; and through a proxy, a server can redirect apt to what is no URI at all. Below a file
+    # there is nothing.
+    settings |= {"Dir::Bin::Methods": f"{config}/none"}
+    settings |= {f"Dir::Bin::Methods::{name}": f"{_METHODS_PLACE}/{name}" for name in sorted(METHODS)}
     # Proxy settings may hold a password.
     write(config, apt_settings.render(settings, {"APT::Architectures": target.architectures}), 0o600)
     return Apt(area, config, digest, copies.originals)
-
-
-def _closed_methods() -> list[str]:
-    """The methods of the host that are none of METHODS, nor one of these behind a mirror's or Tor's."""
-    return [
-        name
-        for name in sorted(path.name for path in _METHODS_PLACE.glob("*"))
-        if not set(name.split("+")) <= METHODS and re.fullmatch(r"[A-Za-z0-9+-]+", name)
-    ]
 
 
 def _hand_over(path: Path, user: str) -> None:
@@ -177,91 +168,7 @@ def _fetcher() -> str:
         return "root"
 
 
-def write(path: Path, text: str, mode: int = 0o644) -> None:
-    """Write a file of the area whole, in the place of what is there."""
-    write_bytes(path, text.encode(errors="surrogateescape"), mode)
-
-
-def write_bytes(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """The same for bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(descriptor, mode)
-        file.write(content)
-
-
-class _Copies:
-    """Copies of a target's files below ``place``, by the names that the target has for them."""
-
-    def __init__(self, root: Tree, place: Path, fetcher: str | None) -> None:
-        self.root, self.place, self.fetcher = root, place, fetcher
-        self.originals: dict[str, str] = {}
-        self.files, self.room = 0, BYTES
-
-    def content(self, path: str) -> bytes | None:
-        """The target's file at an absolute path, with links followed in the target; None if it is not a file there.
-
-        Raises ToolError where more is asked for than apt's settings ever need.
-        """
-        self.files += 1
-        if self.files > FILES:
-            raise ToolError("the target's apt settings are too many", f"they name more than {FILES} files")
-        found = self.root.find(path)
-        content = None if found is None else self.root.read(found, limit=self.room)
-        self.room -= len(content or b"")
-        return content
-
-    def text(self, path: str) -> str | None:
-        content = self.content(path)
-        return None if content is None else content.decode(errors="surrogateescape")
-
-    def listed(self, file: str, directory: str, suffixes: Collection[str] | None = None) -> Iterator[tuple[str, bytes]]:
-        """A file of /etc/apt and those in a directory there that apt would read (apt.conf(5)): name and content."""
-        found = self.root.find(f"etc/apt/{directory}")
-        inner = [
-            f"{directory}/{name}"
-            for name in (self.root.names(found) if found is not None else [])
-            if suffixes is None or (apt_settings.FILE_NAME.fullmatch(name) and Path(name).suffix in suffixes)
-        ]
-        for name in (file, *inner):
-            if (content := self.content(f"etc/apt/{name}")) is not None:
-                yield name, content
-
-    def of(self, path: str, *, secret: bool = False) -> str:
-        """The path of a copy of the target's file: never the host's file of that name.
-
-        Nothing is at that path if the target lacks the file, or if it is ``secret`` and nothing is going to be fetched.
-        """
-        digest = hashlib.sha256(path.encode(errors="surrogateescape")).hexdigest()[:16]
-        copy = self.place / "files" / f"{digest}-{_plain(path)}"
-        if os.fspath(copy) in self.originals:
-            return os.fspath(copy)
-        self.originals[os.fspath(copy)] = path
-        content = None if secret and self.fetcher is None else self.content(path)
-        if content is not None:
-            write_bytes(copy, content, 0o600 if secret else 0o644)
-            if secret and self.fetcher is not None:
-                shutil.chown(copy, self.fetcher)
-        return os.fspath(copy)
-
-    def made(self, key: str) -> str:
-        """The path of a file with a key that a list of sources held itself."""
-        content = key.encode(errors="surrogateescape")
-        copy = self.place / "files" / f"{hashlib.sha256(content).hexdigest()[:16]}-embedded.asc"
-        if os.fspath(copy) not in self.originals:
-            self.originals[os.fspath(copy)] = "the key in its sources"
-            write_bytes(copy, content)
-        return os.fspath(copy)
-
-
-def _plain(path: str) -> str:
-    """The last part of a path, without what would mean anything in apt's files; its suffix tells what a key is."""
-    return re.sub(r"[^A-Za-z0-9._-]", "_", path.rpartition("/")[2])[-100:]
-
-
-def _settings(copies: _Copies) -> dict[str, str]:
+def _settings(copies: Copies) -> dict[str, str]:
     """The target's own settings that matter here. Raises ToolError where apt could not read them either."""
     # In apt's own order: the parts, and then the file.
     files = dict(copies.listed("apt.conf", "apt.conf.d", {"", ".conf"}))
@@ -270,10 +177,10 @@ def _settings(copies: _Copies) -> dict[str, str]:
     def include(path: str) -> list[str]:
         found = copies.root.find(path) if path.endswith("/") else None
         names = [f"{path}{name}" for name in copies.root.names(found)] if found is not None else [path]
-        return [text for name in names if (text := copies.text(name)) is not None]
+        return [inner.text for name in names if (inner := copies.read(name)) is not None]
 
     try:
-        found = apt_settings.read((text.decode(errors="surrogateescape") for text in texts), include)
+        found = apt_settings.read((file.text for file in texts), include)
     except apt_settings.SyntaxProblem as error:
         raise ToolError(
             "cannot read the target's apt configuration", str(error), "Check its /etc/apt/apt.conf and apt.conf.d."
@@ -285,7 +192,7 @@ def _settings(copies: _Copies) -> dict[str, str]:
     }
 
 
-def _copy_sources(copies: _Copies, architectures: Sequence[str]) -> str:
+def _copy_sources(copies: Copies, architectures: Sequence[str]) -> str:
     """Copy sources, keys and preferences, and the credentials for a fetcher; returns a digest of what decides the
     lists."""
     etc = copies.place
@@ -296,23 +203,22 @@ def _copy_sources(copies: _Copies, architectures: Sequence[str]) -> str:
     (etc / "sources.list.d").chmod(0o700)
     digest = hashlib.sha256(" ".join(architectures).encode())
     room = apt_sources.ENTRIES
-    for number, (name, content) in enumerate(copies.listed("sources.list", "sources.list.d", {".list", ".sources"})):
-        sources = _sources(name, content.decode(errors="surrogateescape"), copies, room)
+    for number, (name, found) in enumerate(copies.listed("sources.list", "sources.list.d", {".list", ".sources"})):
+        sources = _sources(name, found.text, copies, room)
         room -= sum(source.entries for source in sources)
         text = apt_sources.render(sources)
         copy = etc / "sources.list.d" / f"{number:03}-{Path(name).name.removesuffix('.list')}.list"
         copies.originals[os.fspath(copy)] = f"/etc/apt/{name}"
         write(copy, text)
         digest.update(text.encode(errors="surrogateescape"))
-    for name, content in copies.listed("trusted.gpg", "trusted.gpg.d", {".gpg", ".asc"}):
-        write_bytes(etc / name, content)
-    for name, content in copies.listed("preferences", "preferences.d", {"", ".pref"}):
-        write_bytes(etc / "preferences.d" / Path(name).name, content)
+    for name, found in copies.listed("trusted.gpg", "trusted.gpg.d", {".gpg", ".asc"}):
+        copies.write(etc / name, found)
+    for name, found in copies.listed("preferences", "preferences.d", {"", ".pref"}):
+        write_bytes(etc / "preferences.d" / Path(name).name, found.content, found.mode)
     if copies.fetcher is not None:
         shutil.chown(etc / "auth.conf.d", copies.fetcher)
-        for name, content in copies.listed("auth.conf", "auth.conf.d", {"", ".conf"}):
-            write_bytes(etc / name, content, 0o600)
-            shutil.chown(etc / name, copies.fetcher)
+        for name, found in copies.listed("auth.conf", "auth.conf.d", {"", ".conf"}):
+            copies.write(etc / name, replace(found, mode=0o600))
     for key in sorted(etc.glob("files/*")) + sorted(etc.glob("trusted.gpg*/*")):
         digest.update(key.read_bytes())
     return digest.hexdigest()
@@ -322,7 +228,7 @@ _KEY_BLOCK = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
 _FINGERPRINT = re.compile(r"(?:0x)?[0-9A-Fa-f]{8,64}!?")
 
 
-def _sources(name: str, text: str, copies: _Copies, room: int = apt_sources.ENTRIES) -> list[apt_sources.Source]:
+def _sources(name: str, text: str, copies: Copies, room: int = apt_sources.ENTRIES) -> list[apt_sources.Source]:
     """The sources of a file of the target's: where they name a file, it is the target's copy. Raises ToolError."""
     keys: dict[str, str] = {}
     try:
@@ -336,7 +242,7 @@ def _sources(name: str, text: str, copies: _Copies, room: int = apt_sources.ENTR
         ) from error
 
 
-def _of_copies(source: apt_sources.Source, copies: _Copies, keys: dict[str, str]) -> apt_sources.Source:
+def _of_copies(source: apt_sources.Source, copies: Copies, keys: dict[str, str]) -> apt_sources.Source:
     options = dict(source.options)
     if (signed_by := options.get("signed-by")) is not None:
         # A stanza has one value for many sources.
@@ -344,13 +250,14 @@ def _of_copies(source: apt_sources.Source, copies: _Copies, keys: dict[str, str]
             keys[signed_by] = _keys(signed_by, source, copies)
         options["signed-by"] = keys[signed_by]
     uri = source.uri
-    if (mirrors := re.match(r"(?i)(mirror\+file:)(?://[^/]*)?", uri)) is not None:
-        # The list of mirrors is a file of the target's, too; apt puts a slash behind each URI.
-        uri = f"{mirrors[1]}{copies.of(unquote(uri[mirrors.end() :], errors='surrogateescape').rstrip('/'))}"
+    if (mirrors := apt_sources.path_of_list(uri)) is not None:
+        # apt puts a slash behind each URI.
+        path = unquote(mirrors, errors="surrogateescape").rstrip("/")
+        uri = f"{apt_sources.LIST}:{copies.mirrors(path)}"
     return replace(source, options=options, uri=uri)
 
 
-def _keys(value: str, source: apt_sources.Source, copies: _Copies) -> str:
+def _keys(value: str, source: apt_sources.Source, copies: Copies) -> str:
     """What Signed-By has to say: the key itself, or paths of keys and fingerprints (sources.list(5))."""
     if len(value) > KEY_BYTES:
         raise apt_sources.SyntaxProblem(source.line, "Signed-By is too long")

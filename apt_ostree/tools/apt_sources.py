@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 ENTRIES = 1000
@@ -41,8 +41,45 @@ _OPTIONS = frozenset(_FIELDS.values()) | {
     "allow-insecure", "allow-weak", "allow-downgrade-to-insecure", "inrelease-path",
 }  # fmt: skip
 
+_SWITCH = re.compile(r"(?i)yes|no|true|false|with|without|on|off|enable|disable|0|1")
+
 _VALUE = re.compile(r"[A-Za-z0-9 ._@,+:*?/~-]{1,1000}")
-_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\x00-\x1f\x7f]{0,2000}")
+
+_SERVER = re.compile(
+    r"//(?:[^/\[\]\x00-\x1f\x7f]{0,500}@)?(?:\[[0-9A-Fa-f:.]{2,50}\]|[^/@:\[\]\x00-\x20\x7f]{1,255})(?::[0-9]{0,5})?"
+    r"(?:/[^\x00-\x1f\x7f]{0,2000})?"
+)
+"""A host, perhaps with credentials and a port, and a path: what a server redirects to is relative to the host."""
+
+_HERE = re.compile(r"(?>(?://[^/\x00-\x1f\x7f]{0,255})?)(?P<path>/[^\x00-\x1f\x7f]{0,2000})")
+
+LIST = "mirror+file"
+"""The scheme of a source whose path is that of a list of mirrors in the target. apt fetches from what the list names,
+with any method, so that it gets a list of our own; see ``read_mirrors``."""
+
+_PLAIN = {
+    "http": _SERVER, "https": _SERVER,
+    # A directory of the system that fetches, whatever the target is: apt reads there as its unprivileged user.
+    "file": _HERE, "copy": _HERE,
+}  # fmt: skip
+_SCHEMES = _PLAIN | {
+    # apt-transport-tor(1), where that is installed.
+    "tor+http": _SERVER, "tor+https": _SERVER,
+    # A list that a server has: of its lines apt obeys those of servers alone.
+    "mirror": _SERVER, "mirror+http": _SERVER, "mirror+https": _SERVER,
+    LIST: _HERE,
+}  # fmt: skip
+"""All schemes that a source may have -> the form of what follows the colon.
+
+apt starts the program that a scheme names, as root: its path is /usr/lib/apt/methods/ and all up to the first colon.
+"""
+
+SCHEMES = frozenset(_SCHEMES)
+
+_MIRROR = re.compile(r"[!-~]{1,2000}")
+_TAG = re.compile(r"[A-Za-z-]{1,100}:[A-Za-z0-9._+~/-]{1,500}")
+"""Which requests a mirror is for (apt-transport-mirror(1))."""
+
 _NAME = re.compile(r"[^\x00-\x20\x7f]{1,500}")
 """A suite or a component."""
 
@@ -109,6 +146,38 @@ def quote(text: str) -> str:
     return "".join(chr(byte) if byte in _SAFE else f"%{byte:02x}" for byte in text.encode(errors="surrogateescape"))
 
 
+def read_mirrors(text: str) -> list[str]:
+    """The lines of a list of mirrors, in one form: a URI, and behind a tab what the mirror is for
+    (apt-transport-mirror(1)). Raises SyntaxProblem, whose message never has the text itself: the file may be any."""
+    found: list[str] = []
+    for number, line in enumerate(text.split("\n"), 1):
+        uri, _, rest = line.rstrip(_BLANK).partition("\t")
+        tags = _words(rest)
+        if (not uri and not tags) or uri.startswith("#"):
+            continue
+        scheme, _, place = uri.partition(":")
+        if not _MIRROR.fullmatch(uri) or not (scheme in _PLAIN and _PLAIN[scheme].fullmatch(place)):
+            raise SyntaxProblem(number, f"a mirror is a URI that begins with {_either(_PLAIN)}")
+        if not all(map(_TAG.fullmatch, tags)):
+            raise SyntaxProblem(number, "what follows a mirror's URI has the form NAME:VALUE")
+        if len(found) == ENTRIES or len(line) > LINE_MAX:
+            raise SyntaxProblem(number, "the list of mirrors is too long")
+        found.append("\t".join([uri, *([" ".join(tags)] if tags else [])]))
+    return found
+
+
+def path_of_list(uri: str) -> str | None:
+    """The path, as it is written in a URI, of a list of mirrors that is a file; None for other URIs."""
+    scheme, _, place = uri.partition(":")
+    match = _HERE.fullmatch(place) if scheme == LIST else None
+    return match["path"] if match else None
+
+
+def _either(schemes: Iterable[str]) -> str:
+    first, *more = (f"{scheme}:" for scheme in schemes)
+    return f"{', '.join([first, *more[:-1]])} or {more[-1]}"
+
+
 def _unquoted(word: str) -> str:
     plain = word.replace('"', "").encode(errors="surrogateescape")
     decoded = _ENCODED.sub(lambda match: bytes([int(match[1], 16)]), plain)
@@ -116,8 +185,11 @@ def _unquoted(word: str) -> str:
 
 
 def _checked(source: Source) -> Source:
-    if not _URI.fullmatch(source.uri):
-        raise SyntaxProblem(source.line, f"{source.uri!r} is not a URI")
+    scheme, _, place = source.uri.partition(":")
+    if scheme not in _SCHEMES:
+        raise SyntaxProblem(source.line, f"{source.uri!r} does not begin with {_either(_SCHEMES)}")
+    if not _SCHEMES[scheme].fullmatch(place):
+        raise SyntaxProblem(source.line, f"{source.uri!r} is not a URI of a server or an absolute path")
     for name in (source.suite, *source.components):
         if not _NAME.fullmatch(name):
             raise SyntaxProblem(source.line, f"{name!r} is not a suite or a component")
@@ -125,6 +197,9 @@ def _checked(source: Source) -> Source:
         raise SyntaxProblem(source.line, f"{source.suite} is a directory, which has no components")
     if not source.suite.endswith("/") and not source.components:
         raise SyntaxProblem(source.line, f"{source.suite} needs a component")
+    if not _SWITCH.fullmatch(source.options.get("snapshot", "no")):
+        # apt would take the whole URI, with any method, from what the archive says of itself.
+        raise SyntaxProblem(source.line, "snapshot is not supported; write the URI of the snapshot itself")
     for name, value in source.options.items():
         # The form of signed-by is for who knows which files there are: it may hold a whole key.
         if name != "signed-by" and not _VALUE.fullmatch(value):

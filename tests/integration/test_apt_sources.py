@@ -18,7 +18,7 @@ LINES = [
     "deb [arch+=armel by-hash=force pdiffs=no target-=Translations] https://u:p%25@h:8/%7ex s%2fupdates main",
     'deb "http://x/a b" "y" "ma"in',
     "  deb-src\thttp://[::1]/ sid main\r",
-    "deb cdrom:[Debian 13 _T_ - Official]/ trixie main",
+    "deb file:/srv/[Debian 13 _T_ - Official]/ trixie main",
     "deb [signed-by=/nothing signed-by=%2fetc%2fx.gpg] http://x y main",
     "deb [ab=# signed-by=/etc/x.gpg,/etc/y.asc] http://x y main # signed-by=/z",
     f'deb ["signed-by={FINGERPRINT}!"] http://x y main',

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import time
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 from apt_ostree.errors import ResolveError, ToolError
 from apt_ostree.host import proc
 from apt_ostree.model import Package, Round, Solved
-from apt_ostree.tools import apt, apt_area, apt_failures
+from apt_ostree.tools import apt, apt_area, apt_copies, apt_failures
 from apt_ostree.tools.apt import Action, parse_simulation, rounds
 from apt_ostree.tools.apt_area import Target
 
@@ -173,11 +175,11 @@ def target(tmp_path: Path) -> Target:
 
 
 @pytest.fixture
-def copies(target: Target, tmp_path: Path) -> apt_area._Copies:
-    return apt_area._Copies(target.root, tmp_path / "area", None)
+def copies(target: Target, tmp_path: Path) -> apt_copies.Copies:
+    return apt_copies.Copies(target.root, tmp_path / "area", None)
 
 
-def copied(copies: apt_area._Copies) -> dict[str, str]:
+def copied(copies: apt_copies.Copies) -> dict[str, str]:
     """What has been copied, by the target's own paths."""
     return {path: Path(copy).read_text() for copy, path in copies.originals.items() if Path(copy).exists()}
 
@@ -186,7 +188,7 @@ DEBIAN, VENDOR = "/usr/share/keyrings/debian.gpg", "/etc/apt/keyrings/vendor.asc
 STANZA = "Types: deb\nURIs: https://x\nSuites: y\nComponents: main\n"
 
 
-def keys(copies: apt_area._Copies, text: str) -> str:
+def keys(copies: apt_copies.Copies, text: str) -> str:
     """The one value of signed-by that a file of sources comes to."""
     name = "x.list" if text.startswith("deb") else "x.sources"
     (source,) = apt_area._sources(name, text, copies)
@@ -218,7 +220,7 @@ def keys(copies: apt_area._Copies, text: str) -> str:
 )
 @pytest.mark.parametrize(("path", "content"), [(DEBIAN, "debian"), (VENDOR, "vendor"), ("/no/such.gpg", None)])
 def test_a_key_is_the_targets_copy_or_none_and_never_the_hosts_file(
-    copies: apt_area._Copies, form: str, path: str, content: str | None
+    copies: apt_copies.Copies, form: str, path: str, content: str | None
 ) -> None:
     assert keys(copies, form.format(path)) == copies.of(path)
     if form.startswith("deb"):
@@ -230,7 +232,7 @@ def test_a_key_is_the_targets_copy_or_none_and_never_the_hosts_file(
     ("form", "separators"),
     [(f"{STANZA}Signed-By: {{}}\n", (", ", " ", "\n ")), ("deb [signed-by={}] https://x y main\n", (",", "%20"))],
 )
-def test_several_keys_are_all_copied(copies: apt_area._Copies, form: str, separators: tuple[str, ...]) -> None:
+def test_several_keys_are_all_copied(copies: apt_copies.Copies, form: str, separators: tuple[str, ...]) -> None:
     fingerprint = "0123456789ABCDEF0123456789ABCDEF01234567!"
     for separator in separators:
         text = form.format(separator.join([DEBIAN, fingerprint, VENDOR]))
@@ -239,13 +241,13 @@ def test_several_keys_are_all_copied(copies: apt_area._Copies, form: str, separa
 
 
 @pytest.mark.parametrize("value", ["%2fetc%2fx.gpg", "x.gpg", "./x.gpg", '"/x.gpg"', "[/x.gpg]", "file:/x.gpg"])
-def test_a_key_that_is_neither_a_path_nor_a_fingerprint_is_an_error(copies: apt_area._Copies, value: str) -> None:
+def test_a_key_that_is_neither_a_path_nor_a_fingerprint_is_an_error(copies: apt_copies.Copies, value: str) -> None:
     with pytest.raises(ToolError, match="sources") as caught:
         keys(copies, f"# one\n{STANZA}Signed-By: {value}\n")
     assert caught.value.detail.startswith("/etc/apt/x.sources, line 2: ")
 
 
-def test_a_key_in_the_sources_becomes_a_file(copies: apt_area._Copies) -> None:
+def test_a_key_in_the_sources_becomes_a_file(copies: apt_copies.Copies) -> None:
     begin, end = (f"-----{word} PGP PUBLIC KEY BLOCK-----" for word in ("BEGIN", "END"))
     path = Path(keys(copies, f"{STANZA}Signed-By:\n {begin}\n .\n# c\n mDMEY/abc/d==\n {end}\n"))
     assert path.read_text() == f"{begin}\n\nmDMEY/abc/d==\n{end}\n"
@@ -253,25 +255,42 @@ def test_a_key_in_the_sources_becomes_a_file(copies: apt_area._Copies) -> None:
 
 
 @pytest.mark.parametrize("text", [STANZA, f"{STANZA}Signed-By:\n", "deb https://x y main\n"])
-def test_sources_without_a_key_have_none(copies: apt_area._Copies, text: str) -> None:
+def test_sources_without_a_key_have_none(copies: apt_copies.Copies, text: str) -> None:
     (source,) = apt_area._sources("x.list" if text.startswith("deb") else "x.sources", text, copies)
     assert (source.uri, source.suite, source.components, source.options) == ("https://x", "y", ("main",), {})
     assert copies.originals == {}
 
 
-@pytest.mark.parametrize("uri", ["mirror+file:{}", "Mirror+File://{}", "mirror+file:{}/", "mirror+file://host{}"])
-@pytest.mark.parametrize("path", [VENDOR, f"/{VENDOR[1:].replace('/', '%2f')}"])
-def test_a_list_of_mirrors_is_the_targets_copy(copies: apt_area._Copies, uri: str, path: str) -> None:
+@pytest.mark.parametrize("uri", ["mirror+file:{}", "mirror+file://{}", "mirror+file:{}/", "mirror+file://host{}"])
+@pytest.mark.parametrize("path", ["/etc/mirrors", "/etc%2fmirrors"])
+def test_a_list_of_mirrors_is_made_of_the_targets(
+    copies: apt_copies.Copies, target: Target, uri: str, path: str
+) -> None:
+    (target.etc / "mirrors").write_text("# c\nhttp://x/y  \n\nfile:/srv\ttype:index\r\n")
     (source,) = apt_area._sources("x.sources", f"{STANZA}URIs: {uri.format(path)}\n", copies)
-    assert source.uri.lower() == f"mirror+file:{copies.of(VENDOR)}".lower()
-    assert copied(copies) == {VENDOR: "vendor"}
+    assert source.uri == f"mirror+file:{copies.mirrors('/etc/mirrors')}"
+    assert copied(copies) == {"/etc/mirrors": "http://x/y\nfile:/srv\ttype:index\n"}
 
 
-def test_what_is_read_of_a_target_has_an_end(target: Target, copies: apt_area._Copies) -> None:
-    for _ in range(apt_area.FILES):
-        copies.content("/none")
+def test_a_list_of_mirrors_is_checked_though_it_is_a_key_as_well(copies: apt_copies.Copies, target: Target) -> None:
+    (target.etc / "mirrors").write_text("../../tmp/evil:/x\n")
+    text = "deb [signed-by=/etc/mirrors] https://x y main\ndeb mirror+file:/etc/mirrors y main\n"
+    with pytest.raises(ToolError, match="list of mirrors") as caught:
+        apt_area._sources("x.list", text, copies)
+    assert caught.value.detail.startswith("/etc/mirrors, line 1: a mirror is a URI that begins with http:")
+
+
+def test_a_list_of_mirrors_that_the_target_lacks_is_nothing(copies: apt_copies.Copies) -> None:
+    (source,) = apt_area._sources("x.list", "deb mirror+file:/etc/mirrors y main\n", copies)
+    assert source.uri == f"mirror+file:{copies.mirrors('/etc/mirrors')}"
+    assert copied(copies) == {}
+
+
+def test_what_is_read_of_a_target_has_an_end(target: Target, copies: apt_copies.Copies) -> None:
+    for _ in range(apt_copies.FILES):
+        copies.read("/none")
     with pytest.raises(ToolError, match="too many"):
-        copies.content("/none")
+        copies.read("/none")
 
 
 def test_a_tree_of_files_that_include_each_other_is_refused_early(target: Target, tmp_path: Path) -> None:
@@ -285,19 +304,51 @@ def test_a_tree_of_files_that_include_each_other_is_refused_early(target: Target
         settings(target, tmp_path)
 
 
-def test_a_copied_key_is_readable_for_the_fetcher(copies: apt_area._Copies, target: Target) -> None:
-    (target.tree / DEBIAN[1:]).chmod(0o600)
-    assert oct(Path(copies.of(DEBIAN)).stat().st_mode & 0o7777) == "0o644"
+@pytest.mark.parametrize(
+    ("file", "directory", "expected"),
+    [(0o644, 0o755, 0o644), (0o604, 0o711, 0o644), (0o640, 0o755, 0o600), (0o600, 0o755, 0o600), (0o644, 0o750, 0o600)],
+)
+@pytest.mark.parametrize("kind", ["of", "mirrors"])
+def test_a_copy_is_for_everybody_only_where_the_targets_file_is(
+    target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, file: int, directory: int, expected: int
+) -> None:
+    given: list[tuple[str, str]] = []
+    monkeypatch.setattr(shutil, "chown", lambda path, user: given.append((os.fspath(path), user)))
+    copies = apt_copies.Copies(target.root, tmp_path / "area", "fetcher")
+    key = target.tree / DEBIAN[1:]
+    key.write_text("http://x\n")
+    key.chmod(file)
+    key.parent.chmod(directory)
+    copy = getattr(copies, kind)(DEBIAN)
+    assert oct(Path(copy).stat().st_mode & 0o7777) == oct(expected)
+    # Else apt could not verify anything with it.
+    assert given == ([(copy, "fetcher")] if expected == 0o600 else [])
 
 
-def test_a_secret_is_not_copied_where_nothing_is_fetched(copies: apt_area._Copies) -> None:
+def test_a_link_to_a_closed_file_makes_no_open_copy(target: Target, tmp_path: Path) -> None:
+    (target.etc / "closed").write_text("secret")
+    (target.etc / "closed").chmod(0o600)
+    (target.etc / "apt/keyrings/vendor.asc").unlink()
+    (target.etc / "apt/keyrings/vendor.asc").symlink_to("../../closed")
+    for directory, name in (("trusted.gpg.d", "x.gpg"), ("preferences.d", "x")):
+        (target.etc / "apt" / directory).mkdir()
+        (target.etc / "apt" / directory / name).symlink_to("/etc/closed")
+    copies = apt_copies.Copies(target.root, tmp_path / "area", None)
+    copies.of(VENDOR)
+    apt_area._copy_sources(copies, ("amd64",))
+    found = {path: path.stat().st_mode & 0o7777 for path in copies.place.glob("*/*")}
+    assert len(found) == 3
+    assert set(found.values()) == {0o600}
+
+
+def test_a_secret_is_not_copied_where_nothing_is_fetched(copies: apt_copies.Copies) -> None:
     copies.of(VENDOR, secret=True)
     assert copied(copies) == {}
 
 
 @pytest.mark.parametrize("path", ["/usr/../../shadow", "/etc/../../shadow", "/etc/apt/keyrings/link.gpg"])
 def test_a_path_that_leads_out_of_the_target_is_not_copied(
-    copies: apt_area._Copies, target: Target, tmp_path: Path, path: str
+    copies: apt_copies.Copies, target: Target, tmp_path: Path, path: str
 ) -> None:
     (target.etc / "apt/keyrings/link.gpg").symlink_to(tmp_path / "shadow")
     copies.of(path)
@@ -305,7 +356,7 @@ def test_a_path_that_leads_out_of_the_target_is_not_copied(
 
 
 def settings(target: Target, tmp_path: Path) -> dict[str, str]:
-    return apt_area._settings(apt_area._Copies(target.root, tmp_path / "area", None))
+    return apt_area._settings(apt_copies.Copies(target.root, tmp_path / "area", None))
 
 
 def test_the_settings_of_a_target_are_read_in_apts_order_and_from_what_apt_would_read(
@@ -340,13 +391,6 @@ def test_settings_that_apt_could_not_read_are_an_error(target: Target, tmp_path:
 def test_a_certificate_is_the_targets_copy(target: Target, tmp_path: Path) -> None:
     (target.etc / "apt/apt.conf").write_text(f'Acquire::https::CaInfo "{VENDOR}";')
     assert Path(settings(target, tmp_path)["Acquire::https::CaInfo"]).read_text() == "vendor"
-
-
-def test_only_apts_own_ways_to_fetch_are_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http", "https", "mirror+https", "tor+http", "ssh", "rsh", "s3", "mirror+ssh", "a b"):
-        (tmp_path / name).touch()
-    monkeypatch.setattr(apt_area, "_METHODS_PLACE", tmp_path)
-    assert apt_area._closed_methods() == ["mirror+ssh", "rsh", "s3", "ssh"]
 
 
 def test_messages_name_the_targets_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -439,11 +483,11 @@ def test_a_link_of_the_target_never_means_a_file_of_the_running_system(tmp_path:
     (sources / "c.list").symlink_to("../../../outside")
     (sources / "d.list").write_text("plain")
     root = Target(tree, etc, ("amd64",)).root
-    found = apt_area._Copies(root, tmp_path, None).listed("sources.list", "sources.list.d", {".list"})
-    assert list(found) == [
-        ("sources.list", b"main"),
-        ("sources.list.d/a.list", b"vendor"),
-        ("sources.list.d/d.list", b"plain"),
+    found = apt_copies.Copies(root, tmp_path, None).listed("sources.list", "sources.list.d", {".list"})
+    assert [(name, file.text) for name, file in found] == [
+        ("sources.list", "main"),
+        ("sources.list.d/a.list", "vendor"),
+        ("sources.list.d/d.list", "plain"),
     ]
 
 

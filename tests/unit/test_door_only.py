@@ -124,11 +124,11 @@ ALLOWED: dict[str, set[str]] = {
     "tools.apt": {"area / STAMP.open", "from host.files import"},
     # The copies in apt's own area; what may be the fetcher's there is opened without following a link.
     "tools.apt_area": {
-        "_METHODS_PLACE.glob", "area / 'cache' / cache_key.mkdir", "area / 'cache'.iterdir", "area / 'tmp'.mkdir",
+        "area / 'cache' / cache_key.mkdir", "area / 'cache'.iterdir", "area / 'tmp'.mkdir",
         "etc / 'sources.list.d'.chmod", "etc / name.mkdir", "etc.chmod", "etc.glob", "from host.files import",
-        "key.read_bytes", "os.open", "path.is_symlink", "path.mkdir", "path.parent.mkdir", "path.unlink",
-        "shutil.chown", "stale.is_dir",
+        "key.read_bytes", "os.open", "path.is_symlink", "path.mkdir", "path.unlink", "shutil.chown", "stale.is_dir",
     },
+    "tools.apt_copies": {"os.open", "path.parent.mkdir", "path.unlink", "shutil.chown"},
     "tools.mmdebstrap": {"listing.write_text"},
     # Archives that the reader without rights has written again, and the one that is made of them.
     "tools.deb": {"tarfile.open", "target.open"},
