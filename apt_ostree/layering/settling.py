@@ -17,7 +17,8 @@ from ..errors import TreeError
 from ..host.door import Listed, Tree
 from ..host.files import check_space
 from ..inputs import debconf
-from ..tree import bytecode, kernel, overlays, state, units
+from ..tree import bytecode, kernel, layout, overlays, state, units
+from ..tree.top import link_writable
 from ..tree.view import View
 from . import accounts, again, identity, overlay
 from .base import ETC
@@ -125,8 +126,10 @@ def settle(job: Job, stack: Stack, var_before: state.Snapshot) -> None:
     Tree(top).copy_metadata(Tree(base), "", "")
     view = View([top, *stack.view().stack])
     fresh = job.work / "identity"
-    own = _identity(job, stack, var_before, fresh)
+    made = identity.made(base, stack.layers)
+    own = _identity(job, stack, var_before, made, fresh)
     identity.take_out(own, stack.layers)
+    link_writable(stack.layers, layout.PLACED | {*Tree(base).names()}, made.listed.__contains__, job.var, top)
     accounts.renumber(job, view, (*stack.layers, job.var, fresh))
     accounts.allot_subids(job, view)
     keys = [units.drop_identity(tree) for tree in (job.work, *stack.layers)]
@@ -145,10 +148,11 @@ def settle(job: Job, stack: Stack, var_before: state.Snapshot) -> None:
     _zero_source_times(stack.layers)
 
 
-def _identity(job: Job, stack: Stack, var_before: state.Snapshot, fresh: Path) -> identity.Identity:
+def _identity(
+    job: Job, stack: Stack, var_before: state.Snapshot, made: identity.Made, fresh: Path
+) -> identity.Identity:
     """Find the machine's own files, and copy those that are new to the directory ``fresh``."""
     Tree(job.work).make_directory(fresh.name, 0o700)
-    made = identity.made(job.base.path, stack.layers)
     own = identity.recognise(
         made, stack.layers, job.deployed, lambda names: again.run(job, stack, var_before, made, names)
     )

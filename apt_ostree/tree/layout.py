@@ -1,7 +1,7 @@
 """The layout of a tree that OSTree boots: a Debian root turned into one, and the audit of a commit.
 
 /usr is the system. /etc waits in /usr/etc for OSTree's merge; /var is empty, see state.py; /opt is as packages made it,
-see overlays.py; everything else at the top is a mount point or a link.
+see overlays.py; everything else at the top is a mount point or a link, or holds a package's own files.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from ..errors import TreeError
 from ..host.door import Tree
 from ..tools import ostree
-from . import bytecode, deploying, overlays, state, units, users
+from . import bytecode, deploying, overlays, state, top, units, users
 from .view import View
 
 LINKS = {
@@ -31,6 +31,9 @@ _COMPARED = (*LINKS, "opt", "usr/local")
 
 MOUNT_POINTS = {"boot": 0o755, "dev": 0o755, "proc": 0o755, "run": 0o755, "sys": 0o755, "sysroot": 0o755,
                 "tmp": 0o1777, "var": 0o755}  # fmt: skip
+
+PLACED = frozenset({"usr", "etc", "opt", *MOUNT_POINTS, *LINKS})
+"""Names at the top that have their place; any other is a package's own."""
 
 _NEEDED = ("usr", *(name for name in MOUNT_POINTS if name != "tmp"))
 """Directories that every tree has; that of another maker may lack /tmp."""
@@ -130,6 +133,8 @@ def _move_top(tree: Tree) -> None:
     # The kernel package's links to /boot at the top.
     for name in ("vmlinuz", "vmlinuz.old", "initrd.img", "initrd.img.old"):
         tree.remove(name)
+    # The manifest's files belong to the commit, too, and no list names them.
+    top.link_writable([tree.top], PLACED, lambda _: True, tree.top / "var", tree.top)
 
 
 def _move_into(tree: Tree, source: str, place: str) -> None:

@@ -34,9 +34,11 @@ IDENTITY = {
 _UNITS = (
     "apt-ostree-accounts-lists.service", "apt-ostree-accounts.service", "apt-ostree-var.service",
     "apt-ostree-identity.service", "apt-ostree-boots.service", "apt-ostree-overlays.service",
+    "apt-ostree-root.service",
     *(f"{name}.mount" for name in overlays.PLACES),
 )  # fmt: skip
-_PROGRAMS = ("settle-accounts", "merge-accounts", "seed-var", "make-identity", "note-boot", "settle-overlays")
+_PROGRAMS = ("settle-accounts", "merge-accounts", "seed-var", "make-identity", "note-boot", "settle-overlays",
+             "protect-root")  # fmt: skip
 _DIRECTORY = "usr/lib/apt-ostree"
 _WANTS = {"service": "sysinit.target.wants", "mount": "local-fs.target.wants"}
 """Where systemd looks for the units of each kind that it starts early."""

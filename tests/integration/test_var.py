@@ -209,6 +209,27 @@ def test_a_relative_link_leads_where_its_package_meant(sysroot: System, tmp_path
     assert (sysroot.deployment() / "usr/local/bin/t").read_text() == "tool\n"
 
 
+def test_a_directory_at_the_top_is_in_var_unless_it_has_files_of_packages(
+    sysroot: System, systemd: Path, tmp_path: Path
+) -> None:
+    script = "mkdir -p /data/db; chmod 1777 /data; mkdir -p /snap /var/snap"
+    deb = Deb("tops", files={"/nix/store/file": "nix\n"}, scripts={"postinst": script})
+    sysroot.install(os.fspath(deb.build(tmp_path)))
+    boot(sysroot, systemd)
+    tree = sysroot.deployment()
+    assert [os.readlink(tree / name) for name in ("data", "snap")] == ["var/data", "var/top-snap"]
+    assert facts(sysroot.var / "data") == (0o1777, 0, 0)
+    assert (sysroot.var / "data/db").is_dir()
+    assert (sysroot.var / "top-snap").is_dir()
+    assert (tree / "nix/store/file").read_text() == "nix\n"
+    # The next layer's packages find the same.
+    later = Deb("later", scripts={"postinst": "touch /data/db/later\n"})
+    sysroot.install(os.fspath(later.build(tmp_path)))
+    assert os.readlink(sysroot.deployment() / "data") == "var/data"
+    boot(sysroot, systemd)
+    assert (sysroot.var / "data/db/later").exists()
+
+
 def test_an_edited_etc_gets_the_package_s_user_and_keeps_its_own(
     sysroot: System, each_systemd: Path, tmp_path: Path
 ) -> None:

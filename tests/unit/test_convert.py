@@ -124,6 +124,20 @@ def test_a_link_that_is_in_nobodys_way_leads_nowhere(root: Path, host: Path, nam
     assert [path for path in own if b"the host's" in path.read_bytes()] == []
 
 
+def test_an_empty_directory_at_the_top_becomes_a_link_into_var_and_one_with_files_stays(root: Path) -> None:
+    for name in ("data/db", "snap", "var/snap", "nix/store"):
+        (root / name).mkdir(parents=True)
+    (root / "data").chmod(0o2770)
+    (root / "nix/store/file").write_text("nix's")
+    (root / "var/snap/state").write_text("snapd's")
+    layout.convert(root)
+    assert [os.readlink(root / name) for name in ("data", "snap")] == ["var/data", "var/top-snap"]
+    assert (root / "nix/store/file").read_text() == "nix's"
+    rules = (root / "usr/lib/tmpfiles.d/00-apt-ostree-base.conf").read_text().splitlines()
+    for line in ("d /var/data :2770 :0 :0", "d /var/data/db :0755 :0 :0", "d /var/top-snap :0755 :0 :0"):
+        assert line in rules
+
+
 def test_what_stands_in_two_places_is_not_replaced(root: Path) -> None:
     for name in ("home/me", "var/home/me"):
         (root / name).parent.mkdir(exist_ok=True)

@@ -20,7 +20,12 @@ SERVICE = Deb(
         "ExecStart=/usr/bin/keeper\n[Install]\nWantedBy=multi-user.target\n",
         "/usr/bin/keeper": "#!/bin/sh\ndate >>/var/lib/keeper/log\nexec sleep infinity\n",
         "/opt/keeper/bin/hello": "#!/bin/sh\necho hello from opt\n",
+        "/opt/keeper/lib/early.service": "[Service]\nType=oneshot\nRemainAfterExit=yes\n"
+        "ExecStart=/opt/keeper/bin/hello\n",
         "/usr/local/bin/keeper-local": "#!/bin/sh\necho hello from local\n",
+        # OSTree has these two as one file, which every deployment shares.
+        "/keep/store/file": "one object\n",
+        "/usr/share/keeper/file": "one object\n",
     },
     scripts={
         "postinst": """
@@ -35,6 +40,9 @@ if [ "$1" = configure ]; then
     chmod 2770 /var/lib/keeper/deep
     chmod 0640 /var/lib/keeper/deep/state
     deb-systemd-helper enable keeper.service
+    ln -s /opt/keeper/lib/early.service /etc/systemd/system/early.service
+    ln -s /opt/keeper/lib/early.service /etc/systemd/system/multi-user.target.wants/early.service
+    mkdir -m 1777 /data
 fi
 """
     },
@@ -53,6 +61,18 @@ ENABLED = (
     " find . -type l ! -name story.service | sort | diff /tmp/shipped -"
 )
 """Units that the first boot enabled or disabled by itself: none may be."""
+
+WRITE = (
+    "find / /opt /usr/local /data/ /keep /usr/share/keeper -maxdepth 2 -type d -exec sh -c"
+    " 'for place; do (: >\"$place/.written\") 2>/dev/null && echo \"$place\"; done; true' sh '{}' + |"
+    " sed 's,\\(.\\)/$,\\1,' | sort -u"
+)
+"""Write into each directory that can be written to, and tell them."""
+
+APPEND = "for file in /keep/store/file /opt/keeper/bin/hello /usr/local/bin/keeper-local; do echo : >>$file; done 2>&1"
+
+WRITABLE = {"/boot", "/data", "/dev", "/etc", "/opt", "/run", "/sysroot", "/tmp", "/usr/local", "/var"}
+"""Where a machine may write: itself, and what is mounted there. The rest is the deployment's."""
 
 BOOTS = "cut -d' ' -f1 /var/lib/apt-ostree/boots"
 """The deployments that were booted, as noted."""
@@ -96,6 +116,10 @@ def test_a_layer_s_service_user_and_state_are_up_and_a_second_boot_changes_nothi
         "cat /var/lib/keeper/deep/state",
         "/opt/keeper/bin/hello; /usr/local/bin/keeper-local",
         "touch /usr/x 2>&1 || echo read-only",
+        "systemctl is-active early.service",
+        WRITE,
+        APPEND,
+        "cat /keep/store/file; /opt/keeper/bin/hello; ls /usr/local/.written /data/.written; findmnt -no OPTIONS /",
         "dpkg -l keeper | tail -n 1",
         "usermod -aG keepers alice; id -nG alice",
         "journalctl -b -u 'apt-ostree-*' -p warning -o cat --no-pager",
@@ -116,11 +140,27 @@ def test_a_layer_s_service_user_and_state_are_up_and_a_second_boot_changes_nothi
     assert first["cat /var/lib/keeper/deep/state"] == "first"
     assert first["/opt/keeper/bin/hello; /usr/local/bin/keeper-local"] == "hello from opt\nhello from local"
     assert first["touch /usr/x 2>&1 || echo read-only"].endswith("read-only")
+    # PID 1 reads units before /var is mounted.
+    assert first["systemctl is-active early.service"] == "active"
+    written = set(first[WRITE].splitlines())
+    assert written >= WRITABLE
+    assert {place for place in written if not any(f"{place}/".startswith(f"{own}/") for own in WRITABLE)} == set()
+    assert first[APPEND].count("Read-only file system") == 1
+    said = first[next(command for command in first.said if command.startswith("cat /keep/store/file"))].splitlines()
+    assert said[:4] == ["one object", "hello from opt", "/data/.written", "/usr/local/.written"]
+    assert said[4].startswith("ro,")
+    # Nothing of all that is in an object.
+    machine.on_disk("ostree fsck --quiet --repo=ostree/repo >&2")
     assert first["dpkg -l keeper | tail -n 1"].startswith("ii  keeper")
     assert "keepers" in first["usermod -aG keepers alice; id -nG alice"].split()
     deployment = f"{STATEROOT}-{system.deployments()[0]}"
     assert first[BOOTS].split() == [deployment]
-    second = machine.boot("systemctl is-active keeper.service", "id -nG alice", SNAPSHOT, BOOTS)
+    second = machine.boot(
+        "systemctl is-active keeper.service", "id -nG alice", "tail -n 1 /opt/keeper/bin/hello; ls -A /usr/local",
+        SNAPSHOT, BOOTS,
+    )  # fmt: skip
+    kept = second["tail -n 1 /opt/keeper/bin/hello; ls -A /usr/local"].splitlines()
+    assert kept[0] == ":" and ".written" in kept
     assert second[BOOTS].split() == [deployment] * 2
     assert second.state == "running"
     assert "keepers" in second["id -nG alice"].split()

@@ -1,0 +1,47 @@
+"""Directories that packages bring at the top of a tree, such as /data or /snap.
+
+A booted machine may write to /etc and /var alone. One that packages have no file in is there to be written to: it
+becomes a link into /var, with what scripts have put there. One that has files of packages is a part of the commit: it
+stays where it is, and is read-only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ..host.door import Tree
+
+Shipped = Callable[[str], bool]
+"""True for the path of a file or link that is a package's."""
+
+
+def link_writable(trees: Sequence[Path], known: frozenset[str], shipped: Shipped, var: Path, target: Path) -> None:
+    """Move directories that ``trees`` (lowest first) have at the top, and in which nothing is ``shipped``, to ``var``,
+    and link them in ``target``; names in ``known`` have their places already."""
+    stack = [Tree(tree) for tree in trees]
+    for name in sorted({name for tree in stack for name in tree.names()} - known):
+        place = _free(Tree(var), name)
+        if place is None or not all(_is_ours(tree, name, shipped) for tree in stack if tree.has(name)):
+            continue
+        for tree in stack:
+            if tree.has(name):
+                _copy(tree, name, Tree(var), place)
+                tree.remove(name)
+        Tree(target).symlink(name, f"var/{place}")
+
+
+def _is_ours(tree: Tree, name: str, shipped: Shipped) -> bool:
+    return tree.has_directory(name) and all(entry.is_directory or not shipped(entry.name) for entry in tree.walk(name))
+
+
+def _free(var: Tree, name: str) -> str | None:
+    """A name in /var that nothing has: snapd has both a /snap and a /var/snap."""
+    return next((place for place in (name, f"top-{name}") if not var.has(place)), None)
+
+
+def _copy(source: Tree, name: str, var: Tree, place: str) -> None:
+    var.copy(source, name, place)
+    for entry in source.walk(name):
+        if entry.is_directory or entry.is_file or entry.is_link:
+            var.copy(source, entry.name, f"{place}{entry.name.removeprefix(name)}")
