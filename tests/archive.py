@@ -39,8 +39,9 @@ LABEL = "apt-ostree-tests"
 BASE_RECIPE = "1"
 """Part of the small base's cache key: raise it when its recipe changes in a way that the key does not see."""
 
-WITH_ACCOUNTS = ("adduser", "systemd")
-"""The packages that a small base needs for each way to make a user: adduser(8), useradd(8), systemd-sysusers(8)."""
+WITH_TOOLS = ("adduser", "apparmor", "systemd")
+"""The packages that a small base needs for each way to make a user (adduser(8), useradd(8), systemd-sysusers(8)), for
+what a boot runs, and to compile rules of AppArmor."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from ..errors import TreeError
 from ..host.door import Listed, Tree
 from ..host.files import check_space
 from ..inputs import debconf
-from ..tree import bytecode, kernel, layout, overlays, state, units
+from ..tree import apparmor, bytecode, kernel, layout, overlays, state, units
 from ..tree.top import link_writable
 from ..tree.view import View
 from . import accounts, again, identity, overlay
@@ -136,6 +136,7 @@ def settle(job: Job, stack: Stack, var_before: state.Snapshot) -> None:
     name = state.free_name(base)
     carried = _capture_var(job, var_before, top, name)
     listed = overlays.write(view, top)
+    apparmor.write(view, top)
     announced = accounts.announce(job, view, top)
     identity.write(own, fresh, top, name)
     wanted = carried or any(keys) or announced or bool(own.names) or listed or units.is_shipped(base)

@@ -13,7 +13,7 @@ from pathlib import Path
 from ..errors import TreeError
 from ..host.door import Tree
 from ..tools import ostree
-from . import bytecode, deploying, overlays, state, top, units, users
+from . import apparmor, bytecode, deploying, overlays, state, top, units, users
 from .view import View
 
 LINKS = {
@@ -73,6 +73,7 @@ def convert(root: Path) -> None:
         if not tree.has(name):
             tree.make_directory(name)
     overlays.write(View([root]), root)
+    apparmor.write(View([root]), root)
     units.write(root)
     units.write_preset(root)
     state.write_file(tree, f"{users.SYSUSERS}/apt-ostree-base.conf", users.sysusers(users.read(root)))

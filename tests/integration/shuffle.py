@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from apt_ostree.tree import layout
-from tests.archive import WITH_ACCOUNTS, small_base, unpack_base
+from tests.archive import WITH_TOOLS, small_base, unpack_base
 from tests.integration.boot import boot
 from tests.integration.system import DATABASE, REPOSITORY, STATEROOT, Base, System, output, run_cli
 
@@ -210,7 +210,7 @@ def main() -> int:
     if work.exists():
         shutil.rmtree(work)
     work.mkdir(parents=True)
-    unpack_base(small_base(REPOSITORY / "build", "trixie", more=WITH_ACCOUNTS), work / "systemd")
+    unpack_base(small_base(REPOSITORY / "build", "trixie", more=WITH_TOOLS), work / "systemd")
     run_cli("compose", "sysroot", "-q", "--repo", options.repo, "--stateroot", STATEROOT, options.ref, work / "sysroot")
     commit = output("ostree", "rev-parse", f"--repo={options.repo}", options.ref).strip()
     shuffle = Shuffle(System(work / "sysroot", Base(options.repo, commit)), work / "systemd", timeout=1800)

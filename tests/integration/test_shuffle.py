@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.archive import WITH_ACCOUNTS, Archive, Deb, small_base, unpack_base
+from tests.archive import WITH_TOOLS, Archive, Deb, small_base, unpack_base
 from tests.integration.shuffle import Shuffle, seed
 from tests.integration.system import REF, REPOSITORY, STATEROOT, System, commit_base, run_cli
 
@@ -95,7 +95,7 @@ def debs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Debian root with everything that makes users."""
     root = tmp_path_factory.mktemp("accounts") / "root"
-    unpack_base(small_base(REPOSITORY / "build", more=WITH_ACCOUNTS), root)
+    unpack_base(small_base(REPOSITORY / "build", more=WITH_TOOLS), root)
     return root
 
 

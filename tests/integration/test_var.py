@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from apt_ostree.tools import ostree
-from apt_ostree.tree import units
-from tests.archive import WITH_ACCOUNTS, Deb, small_base, unpack_base
+from apt_ostree.tree import apparmor, layout, units
+from apt_ostree.tree.view import View
+from tests.archive import WITH_TOOLS, Deb, small_base, unpack_base
 from tests.integration.boot import boot
 from tests.integration.system import REPOSITORY, STATEROOT, System, listing, output, run_cli
 
@@ -59,7 +60,7 @@ def keeper(version: str, **more: str) -> Deb:
 def systemd_of(suite: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root with the systemd of one Debian release."""
     root = tmp_path_factory.mktemp(f"systemd-{suite}") / "root"
-    unpack_base(small_base(REPOSITORY / "build", suite, more=WITH_ACCOUNTS), root)
+    unpack_base(small_base(REPOSITORY / "build", suite, more=WITH_TOOLS), root)
     return root
 
 
@@ -228,6 +229,31 @@ def test_a_directory_at_the_top_is_in_var_unless_it_has_files_of_packages(
     assert os.readlink(sysroot.deployment() / "data") == "var/data"
     boot(sysroot, systemd)
     assert (sysroot.var / "data/db/later").exists()
+
+
+_PROFILE = """include <tunables/global>
+profile tool /usr/bin/tool {
+  owner @{HOME}/** w,
+  /srv/** r,
+  deny /home/*/secret r,
+}
+"""
+
+
+def test_rules_of_apparmor_are_about_the_paths_that_the_tree_s_links_lead_to(each_systemd: Path) -> None:
+    place = each_systemd / "etc/apparmor.d/tunables/home.d/apt-ostree"
+    (each_systemd / "tmp/profile").write_text(_PROFILE)
+    links = each_systemd.parent / "links"
+    (links / "usr/etc/apparmor.d/tunables/home.d").mkdir(parents=True)
+    for name, target in layout.LINKS.items():
+        (links / name).symlink_to(target)
+    apparmor.write(View([links]), links)
+    shutil.copyfile(links / apparmor.PLACE, place)
+    parser = ["apparmor_parser", "--skip-kernel-load", "--skip-cache", "--dump=rule-exprs", "/tmp/profile"]
+    done = subprocess.run(["chroot", each_systemd, *parser], check=True, capture_output=True, text=True)
+    rules = done.stdout + done.stderr
+    for path in ("/var/home/*", "/var/roothome", "/var/srv/**", "/var/home/*/secret"):
+        assert path in rules.replace("{", ",").replace("}", ",").replace(" ", ",").replace("\n", ",").split(",")
 
 
 def test_an_edited_etc_gets_the_package_s_user_and_keeps_its_own(
