@@ -266,16 +266,17 @@ def _recorded(writer: journal.Writer, loaded: Sysroot, osname: str) -> Iterator[
         if not isinstance(told, AptOstreeError):
             end(journal.FAILED, str(told))
             raise
-        first = told.detail.partition("\n")[0]
-        end(journal.FAILED, f"{told.brief}: {first}" if first else told.brief)
+        # A detail may be what a script or a tool printed, or a line of a closed file; the journal is for everybody.
+        end(journal.FAILED, told.brief)
         raise told from raised
     except Exception as error:
-        end(journal.FAILED, f"{type(error).__name__}: {error}")
+        # Its text may quote anything; the traceback, for root alone, has it.
+        end(journal.FAILED, f"a mistake in apt-ostree: {type(error).__name__}")
         identifier = writer.entry.id
         written = journal.write_traceback(writer.stateroot, loaded.area, identifier, error)
         raise UnexpectedError(error, identifier, written) from error
     except BaseException as error:
-        end(journal.FAILED, str(error) or type(error).__name__)
+        end(journal.FAILED, type(error).__name__)
         raise
     changed = False
     try:
