@@ -16,9 +16,9 @@ from ..layering import assemble, cache
 from ..layering.base import BaseTree
 from ..layering.cache import Cached
 from ..layering.job import Job
-from ..model import CommitInfo, Intent, Package, Plan
+from ..model import CommitInfo, Deployment, Intent, Package, Plan
 from ..sandbox.limits import LIMITS
-from ..system import commits, metadata
+from ..system import commits, metadata, origin
 from ..tools import ostree
 from ..tree import kernel, layout, subids, users
 from .transaction import Transaction
@@ -55,13 +55,23 @@ def _identity(package: Package) -> list[str]:
     return [package.name, package.version, package.architecture]
 
 
-def find(current: Transaction, inputs: str) -> str | None:
-    """A deployed commit made from the very same inputs."""
-    for deployment in current.sysroot.deployments:
-        info = ostree.commit_info(current.repo, deployment.checksum)
-        if info is not None and metadata.inputs(info) == inputs:
+def is_made_of(current: Transaction, deployment: Deployment, base: CommitInfo, inputs: str) -> bool:
+    """True if a deployment's commit is a layer over ``base`` that this machine made from these inputs.
+
+    Its origin says so, which nobody else writes: all inputs are public, and any commit could name their digest.
+    """
+    if origin.inputs(deployment.origin) != inputs:
+        return False
+    info, _ = commits.look(current.repo, deployment)
+    return metadata.is_layer(info) and info.parent == base.checksum
+
+
+def find(current: Transaction, base: CommitInfo, inputs: str) -> str | None:
+    """The commit of a layer of this stateroot that was made from the very same inputs."""
+    for deployment in current.sysroot.of(current.osname):
+        if is_made_of(current, deployment, base, inputs):
             _log.debug("layer is used again: deployment %s was made of inputs %s", deployment.id, inputs)
-            return info.checksum
+            return deployment.checksum
     _log.debug("no deployed layer was made of inputs %s", inputs)
     return None
 
@@ -164,7 +174,6 @@ def _notes(order: Order, kernels: kernel.Kernels | None) -> metadata.Layer:
         caller.words(),
         order.intent.names,
         order.plan,
-        order.inputs,
         order.plan.present(order.tree.packages),
         kernels.boots if kernels is not None else None,
     )

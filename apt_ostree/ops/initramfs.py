@@ -72,7 +72,8 @@ def track(
         )
         if settings.dry_run:
             return Outcome(True, f"Would track: {', '.join(after.initramfs_etc) or 'nothing'}.", dry_run=True)
-        return deploy_goal(current, current.basis.checksum, replace(target, intent=after), Outcome(True, ""))
+        goal, inputs = replace(target, intent=after), origin.inputs(current.basis.origin)
+        return deploy_goal(current, current.basis.checksum, goal, Outcome(True, ""), inputs)
 
 
 def _tracking(before: Intent, tracking: Sequence[str], untracking: Sequence[str], every: bool) -> Intent:

@@ -131,5 +131,5 @@ def _deploy(
 def deploy_with(current: tx.Transaction, words: Sequence[str]) -> Sysroot:
     """Deploy what boots next once more, with these arguments; return the sysroot as it is then."""
     basis = current.basis
-    same = origin.with_intent(basis.origin, origin.intent(basis.origin))
+    same = origin.with_intent(basis.origin, origin.intent(basis.origin), origin.inputs(basis.origin))
     return finish.deploy(current, basis.checksum, same, arguments=words)

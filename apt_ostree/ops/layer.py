@@ -84,10 +84,10 @@ def reach(current: Transaction, settings: Settings, goal: Goal, options: Options
     if options.download_only:
         return _downloaded(current, outcome)
     if (commit := _made_before(start, solution)) is not None:
-        return deploy_goal(current, commit, goal, replace(outcome, reused=True))
+        return deploy_goal(current, commit, goal, replace(outcome, reused=True), solution.inputs)
     order = build.Order(goal.base, tree, goal.intent, solution.plan, cached, answers, solution.inputs)
     commit = build.build(current, order)
-    return deploy_goal(current, commit, goal, outcome)
+    return deploy_goal(current, commit, goal, outcome, solution.inputs)
 
 
 def _start(current: Transaction, options: Options, *, dry_run: bool) -> Start:
@@ -131,7 +131,7 @@ def _take_base(start: Start, goal: Goal) -> Outcome:
 
 def _is_deployed(start: Start, solution: Solution) -> bool:
     """True if what boots next was made from the very same inputs, and nothing is to be built again."""
-    same = solution.inputs == metadata.inputs(start.commit)
+    same = build.is_made_of(start.current, start.current.basis, solution.goal.base, solution.inputs)
     return same and replace(solution.goal, free=start.goal.free) == start.goal
 
 
@@ -184,7 +184,7 @@ def _fetch(start: Start, solution: Solution, missing: Sequence[Solved]) -> dict[
 
 def _made_before(start: Start, solution: Solution) -> str | None:
     """A deployed commit that was made from the same inputs, unless the scripts must run again."""
-    return None if solution.goal.again else build.find(start.current, solution.inputs)
+    return None if solution.goal.again else build.find(start.current, solution.goal.base, solution.inputs)
 
 
 def _check_kernels(solution: Solution) -> None:
@@ -249,10 +249,12 @@ def _packages_of(current: Transaction, info: CommitInfo) -> list[Package]:
     return package_list(current.repo, info.checksum)
 
 
-def deploy_goal(current: Transaction, commit: str, goal: Goal, outcome: Outcome) -> Outcome:
-    """Deploy a commit with this goal on record; the last step of every operation on base and packages."""
+def deploy_goal(current: Transaction, commit: str, goal: Goal, outcome: Outcome, inputs: str = "") -> Outcome:
+    """Deploy a commit with this goal on record; the last step of every operation on base and packages. ``inputs`` is
+    the digest of what a layer was made from."""
     if current.merge.origin.get("origin", {}).get("unlocked") == "hotfix":
         current.reporter.warn("changes made to /usr by hand ('ostree admin unlock --hotfix') are not carried over")
     new_origin = origin.with_base(current.basis.origin, goal.refspec, goal.pinned)
-    fresh = finish.deploy(current, commit, origin.with_intent(new_origin, goal.intent), base=goal.base.checksum)
+    new_origin = origin.with_intent(new_origin, goal.intent, inputs)
+    fresh = finish.deploy(current, commit, new_origin, base=goal.base.checksum)
     return replace(outcome, deployment=fresh.of(current.osname)[0], commit=commit)

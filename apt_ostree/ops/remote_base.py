@@ -78,7 +78,7 @@ def known(current: Transaction, refspec: Refspec, now: Goal) -> CommitInfo:
     RemoteError where there is none."""
     if not refspec.remote:
         return _local(current, refspec)
-    fetched = ostree.commit_info(current.repo, str(refspec))
+    fetched = commits.base_info(current.repo, str(refspec))
     if str(refspec) == now.refspec and (fetched is None or fetched.timestamp < now.base.timestamp):
         # The base in use came from there, too, and later.
         return now.base
@@ -91,7 +91,7 @@ def known(current: Transaction, refspec: Refspec, now: Goal) -> CommitInfo:
 
 def _local(current: Transaction, refspec: Refspec) -> CommitInfo:
     checksum = ostree.local(current.repo, refspec.ref)
-    info = ostree.commit_info(current.repo, checksum) if checksum is not None else None
+    info = commits.base_info(current.repo, checksum) if checksum is not None else None
     if info is None:
         raise RemoteError(
             f"the local repository does not have {refspec}",
@@ -108,7 +108,7 @@ def _bring(current: Transaction, refspec: Refspec, wanted: CommitInfo, *, of_ref
         with current.phase("pull", f"Pulling {refspec} {wanted.version}".rstrip()):
             remote.pull(current.repo, refspec, wanted.checksum, current.reporter.progress, of_ref=of_ref)
     commits.hold_bases(current.sysroot, also=wanted.checksum)
-    info = ostree.commit_info(current.repo, wanted.checksum)
+    info = commits.base_info(current.repo, wanted.checksum)
     assert info is not None
     return info
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from ..errors import SysrootError, ToolError
 from ..model import CommitInfo, Deployment
 from ..tools import ostree
-from . import metadata
+from . import metadata, origin
 from .sysroot import Sysroot
 
 PENDING_REF = "apt-ostree/pending"
@@ -27,7 +27,7 @@ def base_of(repo: Path, deployment: Deployment) -> CommitInfo:
             info.checksum,
             "Deploy another commit (apt-ostree deploy, apt-ostree rebase).",
         )
-    base = ostree.commit_info(repo, info.parent)
+    base = base_info(repo, info.parent)
     if base is None:
         raise SysrootError(
             f"the base of deployment {deployment.index} is missing",
@@ -37,8 +37,18 @@ def base_of(repo: Path, deployment: Deployment) -> CommitInfo:
     return base
 
 
+def base_info(repo: Path, revision: str) -> CommitInfo | None:
+    """A commit as a base, which says nothing of a layer; None when there is no such commit."""
+    info = ostree.commit_info(repo, revision)
+    return metadata.as_base(info) if info is not None else None
+
+
 def commit_of(repo: Path, deployment: Deployment) -> CommitInfo:
-    """A deployment's own commit. Raises SysrootError when the repository does not have it."""
+    """A deployment's own commit. Raises SysrootError when the repository does not have it.
+
+    Whether it is a layer is for the deployment's origin to say, which nobody but this machine writes. Where the origin
+    says nothing, since it is lost or damaged, the commit is believed.
+    """
     info = ostree.commit_info(repo, deployment.checksum)
     if info is None:
         raise SysrootError(
@@ -46,7 +56,8 @@ def commit_of(repo: Path, deployment: Deployment) -> CommitInfo:
             f"{deployment.checksum} is not in {repo}",
             "Pull it again (ostree pull), or boot another deployment. To list them: apt-ostree rollback --list",
         )
-    return info
+    is_base = origin.names_base(deployment.origin) or not metadata.is_layer(info)
+    return metadata.as_base(info) if is_base else info
 
 
 def look(repo: Path, deployment: Deployment) -> tuple[CommitInfo, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from ..errors import TreeError
+from ..errors import ToolError, TreeError
 from ..model import Package
 from ..tools import dpkg, ostree
 from . import metadata
@@ -22,7 +22,12 @@ def package_list(repo: Path, commit: str) -> list[Package]:
 @functools.lru_cache(maxsize=16)
 def _package_list(repo: Path, commit: str) -> tuple[Package, ...]:
     info = ostree.commit_info(repo, commit)
-    listed = metadata.packages(info) if info is not None else None
+    try:
+        # A lie changes what is shown, compared and taken for a part of the base; apt solves over the database itself.
+        listed = metadata.packages(info) if info is not None else None
+    except ToolError:
+        # The author of a base stops no later operation by it.
+        listed = None
     if listed is not None:
         return tuple(listed)
     for name in dpkg.DATABASES if not ostree.is_partial(repo, commit) else ():

@@ -1,8 +1,9 @@
 """The metadata of commits, which tells how a layer or a base was made. Its keys are written and read here alone.
 
 Values are strings; those of several parts are JSON. Layers of earlier versions lack some keys: their readers say what
-is taken then. Anybody can make a commit that says anything here: each reader checks the form of what it returns.
-docs/design.md, "On disk", lists the keys.
+is taken then. Anybody can make a commit that says anything here: each reader checks the form of what it returns, and
+nobody reads a layer's keys in a base (``as_base``). docs/design.md, "On disk", lists the keys; docs/threats.md says
+what a lie in one of a base's keys does.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import ToolError, UsageError
@@ -36,10 +37,10 @@ REQUESTS = "apt-ostree.packages"
 LEFT_OUT = "apt-ostree.left-out"
 REMOVED = "apt-ostree.removed-base-packages"
 REPLACED = "apt-ostree.replaced-base-packages"
-INPUTS = "apt-ostree.inputs-sha256"
 LOCK = "apt-ostree.lock"
 """Keys of layers."""
 
+_OF_LAYERS = {LAYER, ENGINE, UID, COMMAND, REQUESTS, LEFT_OUT, REMOVED, REPLACED, LOCK}
 
 SIZE_MAX = 1 << 50
 """Bytes; more than any package has."""
@@ -57,8 +58,6 @@ class Layer:
     command: Sequence[str]
     requests: Sequence[str]
     plan: Plan
-    inputs: str
-    """The digest of its inputs."""
     present: Sequence[Package]
     """All packages that the tree has."""
     kernel: str | None
@@ -67,7 +66,9 @@ class Layer:
 
 def of_layer(base: CommitInfo, layer: Layer) -> dict[str, str]:
     """The metadata of a layer over ``base``."""
-    kept = {KERNEL, BOOTABLE, VERSION, KERNEL_ARGUMENTS}
+    kept = {KERNEL, VERSION, KERNEL_ARGUMENTS}
+    if base.metadata.get(BOOTABLE) == "true":
+        kept.add(BOOTABLE)
     own = {} if layer.kernel is None else {BOOTABLE: "true", KERNEL: layer.kernel}
     plan = layer.plan
     return {
@@ -81,7 +82,6 @@ def of_layer(base: CommitInfo, layer: Layer) -> dict[str, str]:
         LEFT_OUT: json.dumps(plan.left_out),
         REMOVED: json.dumps([_identity(package) for package in plan.removed]),
         REPLACED: json.dumps([[_identity(old), _identity(new)] for old, new in plan.replaced]),
-        INPUTS: layer.inputs,
         LOCK: json.dumps(
             [[*_identity(s.package), s.sha256, s.size, s.installed_size, s.sources] for s in plan.packages]
         ),
@@ -103,8 +103,13 @@ def of_base(
 
 
 def is_layer(info: CommitInfo) -> bool:
-    """True if apt-ostree made the commit by laying packages over another one, its parent."""
+    """True if the commit says that apt-ostree made it by laying packages over another one, its parent."""
     return info.metadata.get(LAYER) == "true"
+
+
+def as_base(info: CommitInfo) -> CommitInfo:
+    """The commit without what it says of a layer: its author may have published one as an image, or lie."""
+    return replace(info, metadata={key: text for key, text in info.metadata.items() if key not in _OF_LAYERS})
 
 
 def lock(info: CommitInfo) -> list[Solved]:
@@ -142,11 +147,6 @@ def replaced(info: CommitInfo) -> tuple[tuple[Package, Package], ...]:
             raise _damaged(info, REPLACED, "it does not hold pairs of packages")
         found.append((_package(info, REPLACED, pair[0]), _package(info, REPLACED, pair[1])))
     return tuple(found)
-
-
-def inputs(info: CommitInfo) -> str | None:
-    """The digest of what a layer was made from; None for a base."""
-    return info.metadata.get(INPUTS)
 
 
 def kernel_arguments(info: CommitInfo) -> list[str]:

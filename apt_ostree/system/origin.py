@@ -25,6 +25,9 @@ _NO_GROUP = ""
 RETAINED = "retained"
 """In our own group: the pin beside it is not the administrator's."""
 
+INPUTS = "inputs"
+"""In our own group: the digest of what the layer was made from. A commit could say anything there."""
+
 
 def parse(text: str, name: str = "origin") -> dict[str, dict[str, str]]:
     """Read a key file into group -> key -> value. Raises SysrootError, naming the file ``name``."""
@@ -82,6 +85,18 @@ def with_base(origin: Origin, refspec: str, pinned: str) -> dict[str, dict[str, 
     return {**{name: dict(entries) for name, entries in origin.items()}, "origin": {"baserefspec": refspec, **group}}
 
 
+def names_base(origin: Origin) -> bool:
+    """True if the deployment's commit is a base by its origin, whatever the commit says of itself: libostree's
+    ``refspec=`` is that of the commit itself."""
+    group = origin.get("origin", {})
+    return bool(group.get("refspec")) and not group.get("baserefspec")
+
+
+def inputs(origin: Origin) -> str:
+    """The digest of what the layer was made from; empty for a base, and for a layer of an earlier version."""
+    return origin.get("apt-ostree", {}).get(INPUTS, "")
+
+
 def intent(origin: Origin) -> Intent:
     """The intent that an origin records. Raises SysrootError for a request that cannot be read."""
     packages, overrides, own = (origin.get(group, {}) for group in ("packages", "overrides", "apt-ostree"))
@@ -107,8 +122,9 @@ def _local(value: str) -> tuple[LocalPackage, ...]:
         raise SysrootError("cannot read a local package in the origin", value) from error
 
 
-def with_intent(origin: Origin, new: Intent) -> dict[str, dict[str, str]]:
-    """The origin with another intent: ``refspec`` becomes ``baserefspec`` while anything is layered."""
+def with_intent(origin: Origin, new: Intent, inputs: str = "") -> dict[str, dict[str, str]]:
+    """The origin with another intent: ``refspec`` becomes ``baserefspec`` while anything is layered. ``inputs`` is the
+    digest of what the layer was made from."""
     changed = {group: dict(entries) for group, entries in origin.items()}
     # libostree's own notes (pinned, finalization locks, a hotfix) belong to the old deployment.
     changed.pop(TRANSIENT, None)
@@ -127,7 +143,7 @@ def with_intent(origin: Origin, new: Intent) -> dict[str, dict[str, str]]:
     own = {
         k: v
         for k, v in changed.get("apt-ostree", {}).items()
-        if k not in {"regenerate-initramfs", "initramfs-args", "initramfs-etc", RETAINED}
+        if k not in {"regenerate-initramfs", "initramfs-args", "initramfs-etc", RETAINED, INPUTS}
     }
     if new.initramfs:
         own["regenerate-initramfs"] = "true"
@@ -146,6 +162,8 @@ def with_intent(origin: Origin, new: Intent) -> dict[str, dict[str, str]]:
         packages["recommends"] = "true" if new.recommends else "false"
     if new.debconf and not new.empty:
         packages["debconf"] = new.debconf
+    if inputs and not new.empty:
+        own[INPUTS] = inputs
     changed["packages"] = packages
     changed["overrides"] = overrides
     changed["apt-ostree"] = own

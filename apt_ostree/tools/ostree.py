@@ -268,11 +268,12 @@ def parse_commit(checksum: str, text: str) -> CommitInfo:
     try:
         start = tokens.index("(")
         fields = _split(tokens[start:])
-        metadata = {
-            ast.literal_eval(entry[0]): value
-            for entry in _split(fields[0])
-            if (value := _scalar(entry[2:])) is not None
-        }
+        parts = [entry for entry in _split(fields[0]) if entry[1:2] == [":"]]
+        entries = [(ast.literal_eval(entry[0]), _scalar(entry[2:])) for entry in parts]
+        metadata = {key: value for key, value in entries if value is not None}
+        if len({key for key, _ in entries}) != len(entries):
+            # libostree takes the first: what was judged would not be what it writes into the boot menu.
+            raise ValueError("its metadata has a key twice")
         parent = _bytes(fields[1])
         subject = ast.literal_eval(fields[3][0])
         big_endian = int(fields[5][-1])

@@ -190,7 +190,7 @@ def _metadata(data: bytes) -> object:
     text = data.decode(errors="surrogateescape")
     readers = (
         metadata.lock, metadata.packages, metadata.requests, metadata.left_out, metadata.removed, metadata.replaced,
-        metadata.inputs, metadata.kernel_arguments, metadata.kernel, metadata.command, metadata.uid, metadata.is_layer,
+        metadata.kernel_arguments, metadata.kernel, metadata.command, metadata.uid, metadata.is_layer,
         metadata.version,
     )  # fmt: skip
     info = CommitInfo("c" * 64, None, 0, "", dict.fromkeys((*METADATA, metadata.LEFT_OUT, metadata.REMOVED), text))

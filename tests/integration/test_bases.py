@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.system import System, output
+from tests.integration.system import REF, System, output
 
 
 def publish(system: System, *words: str, ref: str = "other") -> str:
@@ -33,3 +33,69 @@ def test_a_base_writes_no_line_of_the_boot_menu(sysroot: System, tmp_path: Path,
     failed = sysroot.run("rebase", ":other", status=1).failure
     assert "Nothing was published" in failed.resolution
     assert (sysroot.deployments(), sysroot.entry()) == before
+
+
+def deployed(system: System) -> dict[str, object]:
+    """What boots next, as status shows it."""
+    found: dict[str, object] = system.run("status", "--json").document["deployments"][0]
+    assert found["damaged"] is None
+    return found
+
+
+LIES = {
+    "clientlayer": "true", "engine": "6", "uid": "x", "command": "x", "packages": "7", "lock": "[[1]]", "left-out": "7",
+    "removed-base-packages": "[[]]", "replaced-base-packages": "[1]", "pkglist": '{"a": 1}', "kernel-args": "7",
+}  # fmt: skip
+
+
+def test_a_base_that_says_it_is_a_layer_stops_nothing(sysroot: System) -> None:
+    """Its parent is whatever its author names."""
+    words = [f"--add-metadata-string=apt-ostree.{key}={text}" for key, text in LIES.items()]
+    base = publish(sysroot, *words, f"--parent={sysroot.base.commit}")
+    sysroot.run("rebase", ":other")
+    found = deployed(sysroot)
+    assert (found["checksum"], found["base-checksum"], found["packages"]) == (base, base, [])
+    assert "(no layer)" in sysroot.run("status").stdout
+    sysroot.run("upgrade")
+    sysroot.install("greeter")
+    assert deployed(sysroot)["base-checksum"] == base
+    sysroot.run("upgrade")
+    sysroot.run("rebase", f"debian:{REF}", "--uninstall", "greeter")
+    assert sysroot.commit() == sysroot.base.commit
+
+
+def test_a_layer_that_was_published_is_a_base_like_any_other(sysroot: System) -> None:
+    sysroot.install("greeter")
+    image = sysroot.commit()
+    output("ostree", "refs", f"--repo={sysroot.repo}", "--create=image", image)
+    sysroot.run("rebase", ":image", "--uninstall", "greeter")
+    found = deployed(sysroot)
+    assert (found["checksum"], found["base-checksum"], found["packages"]) == (image, image, [])
+    sysroot.install("rec-b")
+    assert deployed(sysroot)["base-checksum"] == image
+    assert {"greeter", "rec-a", "rec-b"} <= sysroot.dpkg_status().keys()
+    assert "Already up to date" in sysroot.run("upgrade").stdout
+    sysroot.run("uninstall", "rec-b")
+    assert sysroot.commit() == image
+
+
+def test_a_layer_of_another_author_is_not_used_again(sysroot: System) -> None:
+    """All inputs of a layer are public, and so is their digest: its commit may say whatever this machine's would."""
+    sysroot.install("greeter")
+    made = sysroot.commit()
+    claims = output("ostree", "show", f"--repo={sysroot.repo}", "--raw", made)
+    inputs = sysroot.origin()["apt-ostree"]["inputs"]
+    assert inputs not in claims
+    sysroot.run("cleanup", "-r")
+    metadata = {"clientlayer": "true", "inputs-sha256": inputs}
+    words = [f"--add-metadata-string=apt-ostree.{key}={text}" for key, text in metadata.items()]
+    forged = publish(sysroot, *words, f"--parent={sysroot.base.commit}")
+    sysroot.run("rebase", ":other", "--uninstall", "greeter")
+    sysroot.run("rebase", f"debian:{REF}")
+    assert sysroot.deployment(1).name.startswith(forged)
+    assert "the same layer as before" not in sysroot.install("greeter").stdout
+    assert sysroot.commit() not in {forged, sysroot.base.commit}
+    assert "greeter" in sysroot.dpkg_status()
+    sysroot.run("kargs", "--append=quiet")
+    assert "Already up to date" in sysroot.run("upgrade").stdout
+    assert sysroot.origin()["apt-ostree"]["inputs"] == inputs

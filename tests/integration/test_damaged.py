@@ -59,6 +59,16 @@ def forged(*words: str) -> Callable[[System], None]:
     return damage
 
 
+def forged_layer(*words: str) -> Callable[[System], None]:
+    """The same, over a base by its origin: a deployment of this machine whose metadata is damaged."""
+
+    def damage(system: System) -> None:
+        forged(key("clientlayer", "true"), *words)(system)
+        origin("[origin]\nbaserefspec=forged\n\n[packages]\nrequested=greeter;\n")(system)
+
+    return damage
+
+
 def key(name: str, text: str) -> str:
     return f"--add-metadata-string=apt-ostree.{name}={text}"
 
@@ -98,7 +108,6 @@ def configured(text: str) -> Callable[[System], None]:
     return damage
 
 
-LAYER = key("clientlayer", "true")
 UPDATE = f"ostree/deploy/{STATEROOT}/var/lib/apt-ostree/update.json"
 JOURNAL = f"ostree/deploy/{STATEROOT}/var/lib/apt-ostree/transactions/20260101T000000Z-1.json"
 AREA = "ostree/repo/extensions/apt-ostree"
@@ -129,10 +138,10 @@ DAMAGES = {
     "origin-form": origin("garbage"),
     "origin-local": origin("[packages]\nrequested-local=x;\n"),
     "origin-huge": origin("[origin]\n" + "#" * LIMIT),
-    "commit-lock": forged(LAYER, key("lock", "[[1]]")),
+    "commit-lock": forged_layer(key("lock", "[[1]]")),
     "commit-pkglist": forged(key("pkglist", '{"a": 1}')),
-    "commit-no-parent": forged("--parent=none", LAYER),
-    "commit-lists": forged(LAYER, key("lock", "[" * 5000), key("left-out", "7"), key("removed-base-packages", "[[]]")),
+    "commit-no-parent": forged_layer("--parent=none"),
+    "commit-lists": forged_layer(key("lock", "[" * 5000), key("left-out", "7"), key("removed-base-packages", "[[]]")),
     "base-commit-gone": removed(lambda system: system.base.commit),
     "layer-commit-gone": removed(lambda system: system.deployments()[0].partition(".")[0]),
     "config-form": configured("deployments = 1\nwhat = [\n"),

@@ -35,7 +35,6 @@ LAYER = metadata.Layer(
     ["apt-ostree", "install", "a b"],
     ["jq", "-agent"],
     Plan((LOCKED,), removed=(AGENT,), replaced=((OLD_VIM, VIM),), left_out=("gone",)),
-    "digest",
     [JQ, VIM],
     None,
 )
@@ -52,7 +51,6 @@ WRITTEN = {
     "apt-ostree.left-out": '["gone"]',
     "apt-ostree.removed-base-packages": '[["agent", "1", "all"]]',
     "apt-ostree.replaced-base-packages": '[[["vim", "8", "amd64"], ["vim", "9", "amd64"]]]',
-    "apt-ostree.inputs-sha256": "digest",
     "apt-ostree.lock": '[["jq", "1.7", "amd64", "ab", 7, 1024, "Debian:13.7/stable"]]',
     "apt-ostree.pkglist": '[["jq", "1.7", "amd64"], ["vim", "9", "amd64"]]',
 }
@@ -72,6 +70,19 @@ def test_a_layer_with_a_kernel_of_its_own_says_so() -> None:
     written = metadata.of_layer(CommitInfo("b" * 64, None, 0, "", {}), replace(LAYER, kernel="6.13"))
     assert (written["ostree.bootable"], written["ostree.linux"]) == ("true", "6.13")
     assert metadata.of_layer(BASE, replace(LAYER, kernel="6.13"))["ostree.linux"] == "6.13"
+
+
+def test_only_a_base_that_boots_makes_a_layer_bootable() -> None:
+    """The value is a GVariant for ostree, and the base's author wrote it."""
+    base = replace(BASE, metadata={**BASE.metadata, "ostree.bootable": "[%"})
+    assert "ostree.bootable" not in metadata.of_layer(base, LAYER)
+
+
+def test_a_base_says_nothing_of_a_layer() -> None:
+    """It may be somebody's layer, published as an image, or say so without being one."""
+    info = CommitInfo("c" * 64, BASE.checksum, 7, "subject", {**WRITTEN, "author": "somebody"})
+    kept = ("version", "ostree.bootable", "ostree.linux", "apt-ostree.kernel-args", "apt-ostree.pkglist", "author")
+    assert metadata.as_base(info) == replace(info, metadata={key: info.metadata[key] for key in kept})
 
 
 @pytest.mark.parametrize(
@@ -95,7 +106,6 @@ def test_what_a_layer_says_is_read_back() -> None:
     assert metadata.left_out(info) == ["gone"]
     assert metadata.removed(info) == (AGENT,)
     assert metadata.replaced(info) == ((OLD_VIM, VIM),)
-    assert metadata.inputs(info) == "digest"
     assert metadata.kernel_arguments(info) == ["quiet"]
     assert (metadata.kernel(info), metadata.command(info), metadata.uid(info)) == (
         "6.12",
@@ -110,7 +120,7 @@ def test_a_commit_of_another_tool_says_nothing() -> None:
     assert metadata.packages(info) is None
     assert (metadata.lock(info), metadata.requests(info), metadata.left_out(info)) == ([], [], [])
     assert (metadata.removed(info), metadata.replaced(info), metadata.kernel_arguments(info)) == ((), (), [])
-    assert (metadata.inputs(info), metadata.kernel(info), metadata.command(info), metadata.uid(info)) == (None,) * 4
+    assert (metadata.kernel(info), metadata.command(info), metadata.uid(info)) == (None,) * 3
 
 
 def test_packages_come_sorted() -> None:

@@ -98,7 +98,33 @@ def test_a_local_package_of_another_form_is_an_error_that_shows_it(value: str) -
     assert caught.value.detail == value
 
 
+@pytest.mark.parametrize(
+    ("text", "is_base"),
+    [
+        ("[origin]\nrefspec=a:b\n", True),
+        ("[origin]\nrefspec=a:b\noverride-commit=x\n[packages]\nrequested=vim;\n", True),
+        ("[origin]\nbaserefspec=a:b\n[packages]\nrequested=vim;\n", False),
+        ("[origin]\nbaserefspec=a:b\nrefspec=a:b\n", False),
+        ("[origin]\nbaserefspec=\nrefspec=a:b\n", True),
+        ("[origin]\nrefspec=\n", False),
+        ("", False),
+    ],
+)
+def test_the_origin_says_that_the_commit_is_a_base(text: str, is_base: bool) -> None:
+    assert origin.names_base(origin.parse(text)) is is_base
+
+
 BASE = origin.parse("[origin]\nrefspec=debian:debian/13\nunconfigured-state=x\n")
+
+
+def test_what_a_layer_was_made_from_stands_in_its_origin_alone() -> None:
+    layered = origin.with_intent(BASE, Intent(("vim",)), "digest")
+    assert layered["apt-ostree"] == {"inputs": "digest"}
+    assert origin.inputs(layered) == "digest"
+    # No other layer inherits it, and neither does a base.
+    assert origin.inputs(origin.with_intent(layered, Intent(("vim",)))) == ""
+    assert origin.inputs(origin.with_intent(layered, Intent(), "digest")) == ""
+    assert origin.inputs(BASE) == ""
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,13 @@ def test_parse_commit_reads_every_field() -> None:
     assert info.version == "13.1"
 
 
+@pytest.mark.parametrize("second", ["<'13.2'>", "<uint32 7>"])
+def test_a_commit_that_says_a_thing_twice_is_not_read(second: str) -> None:
+    """libostree takes the first, such as a version that is another line of the boot menu."""
+    with pytest.raises(ToolError, match="cannot read commit"):
+        ostree.parse_commit(CHECKSUM, raw(f"{{'version': <'1\\nlinux /evil'>, 'version': {second}}}"))
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
