@@ -18,7 +18,7 @@ from ..model import Package, Round
 from ..sandbox import bwrap
 from ..tools import ostree
 from ..tree import kernel, state
-from . import hollow, overlay, rounds, running, settling, stubs
+from . import dkms, hollow, overlay, rounds, running, settling, stubs
 from .cache import Object
 from .hydrate import Hydrator
 from .job import Job
@@ -47,6 +47,7 @@ def assemble(job: Job) -> Assembled:
     files = _put_out(job, whole)
     base_kernels = _make_var_and_boot(job)
     var_before = state.snapshot(job.var)
+    dkms.take_out(job)
     stack = Stack(job, Hydrator(job.repo, job.base.path, _objects(job, whole)), base_kernels)
     _run_rounds(job, stack, cuts, files)
     settling.check_written(job, stack.layers)

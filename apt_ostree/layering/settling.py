@@ -20,7 +20,7 @@ from ..inputs import debconf
 from ..tree import apparmor, bytecode, kernel, layout, overlays, state, units
 from ..tree.top import link_writable
 from ..tree.view import View
-from . import accounts, again, identity, overlay
+from . import accounts, again, dkms, identity, overlay
 from .base import ETC
 from .job import Job
 from .stack import Stack
@@ -133,6 +133,7 @@ def settle(job: Job, stack: Stack, var_before: state.Snapshot) -> None:
     accounts.renumber(job, view, (*stack.layers, job.var, fresh))
     accounts.allot_subids(job, view)
     keys = [units.drop_identity(tree) for tree in (job.work, *stack.layers)]
+    dkms.put_back(job, Tree(top))
     name = state.free_name(base)
     carried = _capture_var(job, var_before, top, name)
     listed = overlays.write(view, top)

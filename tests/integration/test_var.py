@@ -301,6 +301,7 @@ def test_the_state_of_dkms_rolls_back_with_its_modules_and_its_key_is_in_no_comm
     sysroot: System, systemd: Path, tmp_path: Path
 ) -> None:
     script = (
+        '[ "$(readlink -f /var/lib/dkms)" = /var/lib/dkms ]; '
         "mkdir -p /var/lib/dkms/module/1.0; cd /var/lib/dkms; echo key >mok.key; echo pub >mok.pub; : >module/1.0/x\n"
     )
     sysroot.install(os.fspath(Deb("module-dkms", scripts={"postinst": script}).build(tmp_path)))
