@@ -49,10 +49,10 @@ def assemble(job: Job) -> Assembled:
     var_before = state.snapshot(job.var)
     dkms.take_out(job)
     stack = Stack(job, Hydrator(job.repo, job.base.path, _objects(job, whole)), base_kernels)
-    _run_rounds(job, stack, cuts, files)
+    triggered = _run_rounds(job, stack, cuts, files)
     settling.check_written(job, stack.layers)
     kernels, outdated = settling.place_kernels(job, stack)
-    settling.settle(job, stack, var_before)
+    settling.settle(job, stack, var_before, triggered)
     if kernels is not None and (outdated or job.initramfs is not None):
         settling.make_initramfs(job, stack, kernels.boots)
     overlay.drop_removed(stack.layers)
@@ -103,8 +103,9 @@ def _make_var_and_boot(job: Job) -> list[str]:
     return kernel.populate(job.base.path, job.boot)
 
 
-def _run_rounds(job: Job, stack: Stack, cuts: list[Round], files: dict[Package, str]) -> None:
-    """Let dpkg do the plan, a layer a round; ``files`` are the packages' names. Raises ScriptError, SpaceError."""
+def _run_rounds(job: Job, stack: Stack, cuts: list[Round], files: dict[Package, str]) -> list[str]:
+    """Let dpkg do the plan, a layer a round; ``files`` are the packages' names. Returns the packages whose triggers
+    ran. Raises ScriptError, SpaceError."""
     dpkg = Dpkg(job)
     pending: tuple[Package, ...] = ()
     for number, current in enumerate(cuts):
@@ -118,6 +119,7 @@ def _run_rounds(job: Job, stack: Stack, cuts: list[Round], files: dict[Package, 
     with stack.round() as sandbox:
         dpkg.run(sandbox, ["--configure", "--pending"])
         dpkg.audit(sandbox)
+    return dpkg.triggered
 
 
 def _run_round(

@@ -34,6 +34,7 @@ _SCRIPT_FAILED = re.compile(
     _FAILED.pattern + r"\n .*?package (?P<script>[a-z-]+) script subprocess .*?(?P<how>(?:exit status|signal|killed).*)"
 )
 _PROGRESS = re.compile(r"(?:Unpacking|Setting up) (\S+)")
+_TRIGGERED = re.compile(r"Processing triggers for ([a-z0-9][a-z0-9+.-]*(?::[a-z0-9-]+)?) \(")
 _STEPS = {
     re.compile(r"Preparing to unpack (?:\S*/)?([^/_]+)_\S+ \.\.\."): "preinst",
     re.compile(r"Setting up ([^\s:]+)\S* \("): "postinst",
@@ -44,13 +45,15 @@ _STEPS = {
 
 
 class Dpkg:
-    """dpkg in the rounds of one assembly. Only the number of its steps that are done changes."""
+    """dpkg in the rounds of one assembly. Only what it has done so far changes."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
         self.links = links(job.base.path)
         self.total = 2 * len(job.plan.packages)
         self.done = 0
+        self.triggered: list[str] = []
+        """The packages whose triggers it ran."""
 
     def run(self, sandbox: bwrap.Sandbox, words: Sequence[str]) -> None:
         """One dpkg in the sandbox. Raises ScriptError with the failing script and the last lines."""
@@ -60,6 +63,8 @@ class Dpkg:
             nonlocal doing
             self.job.reporter.log(line)
             doing = step(line) or doing
+            if match := _TRIGGERED.match(line):
+                self.triggered.append(match[1])
             if match := _PROGRESS.match(line):
                 self.done += 1
                 self.job.reporter.progress(min(self.done, self.total), self.total, match[1])

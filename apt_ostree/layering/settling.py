@@ -10,17 +10,17 @@ import contextlib
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ..errors import TreeError
 from ..host.door import Listed, Tree
 from ..host.files import check_space
 from ..inputs import debconf
-from ..tree import apparmor, bytecode, kernel, layout, overlays, state, units
+from ..tree import apparmor, bytecode, follow, kernel, layout, overlays, state, units
 from ..tree.top import link_writable
 from ..tree.view import View
-from . import accounts, again, dkms, identity, overlay
+from . import accounts, again, dkms, identity, overlay, triggers
 from .base import ETC
 from .job import Job
 from .stack import Stack
@@ -113,10 +113,10 @@ def _problem(entry: Listed, *, anything: bool) -> str | None:
     return "a FIFO" if stat.S_ISFIFO(entry.status.st_mode) else "a socket or a device"
 
 
-def settle(job: Job, stack: Stack, var_before: state.Snapshot) -> None:
+def settle(job: Job, stack: Stack, var_before: state.Snapshot, triggered: Sequence[str]) -> None:
     """Take out of the layers what belongs into no commit, and add a layer with what takes the place of /var.
 
-    ``var_before`` is what the base has in /var. Raises TreeError.
+    ``var_before`` is what the base has in /var, ``triggered`` are the packages whose triggers ran. Raises TreeError.
     """
     base = job.base.path
     for layer in stack.layers:
@@ -128,6 +128,8 @@ def settle(job: Job, stack: Stack, var_before: state.Snapshot) -> None:
     fresh = job.work / "identity"
     made = identity.made(base, stack.layers)
     own = _identity(job, stack, var_before, made, fresh)
+    shipped = follow.listed(stack.view().stack)
+    follows = shipped | triggers.recognise(job, stack, var_before, shipped, triggered)
     identity.take_out(own, stack.layers)
     link_writable(stack.layers, layout.PLACED | {*Tree(base).names()}, made.listed.__contains__, job.var, top)
     accounts.renumber(job, view, (*stack.layers, job.var, fresh))
@@ -135,7 +137,7 @@ def settle(job: Job, stack: Stack, var_before: state.Snapshot) -> None:
     keys = [units.drop_identity(tree) for tree in (job.work, *stack.layers)]
     dkms.put_back(job, Tree(top))
     name = state.free_name(base)
-    carried = _capture_var(job, var_before, top, name)
+    carried = _capture_var(job, var_before, top, name, follows)
     listed = overlays.write(view, top)
     apparmor.write(view, top)
     announced = accounts.announce(job, view, top)
@@ -165,11 +167,15 @@ def _identity(
     return own
 
 
-def _capture_var(job: Job, before: state.Snapshot, top: Path, name: str) -> bool:
-    """Put what a commit carries of /var into ``top``, in lists of this name; returns whether there are any."""
+def _capture_var(job: Job, before: state.Snapshot, top: Path, name: str, follows: Collection[str]) -> bool:
+    """Put what a commit carries of /var into ``top``, in lists of this name; returns whether there are any. ``follows``
+    are the files that follow the image."""
     captured = state.capture(job.var, before)
     state.write(captured, job.var, top, name)
-    state.forget(job.base.path, top, before.keys() - state.snapshot(job.var).keys())
+    gone = before.keys() - state.snapshot(job.var).keys()
+    state.forget(job.base.path, top, gone)
+    follow.write(captured, Tree(job.var), Tree(top), name, follows)
+    follow.drop(Tree(job.base.path), Tree(top), gone.union(captured.paths))
     return bool(captured.paths)
 
 

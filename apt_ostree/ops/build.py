@@ -25,7 +25,7 @@ from .transaction import Transaction
 
 _log = logging.getLogger(__name__)
 
-ENGINE = 7
+ENGINE = 8
 """Part of every layer's inputs: raised when the engine would make another tree of the same inputs."""
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from ..errors import TreeError
 from ..host.door import Tree
 from ..tools import ostree
-from . import apparmor, bytecode, deploying, overlays, state, top, units, users
+from . import apparmor, bytecode, deploying, follow, overlays, state, top, units, users
 from .view import View
 
 LINKS = {
@@ -68,7 +68,9 @@ def convert(root: Path) -> None:
     # Not an empty file: the first boot would not be known as one (machine-id(5)).
     tree.remove("usr/etc/machine-id")
     tree.write("usr/etc/machine-id", b"uninitialized\n", 0o444)
-    state.write(state.capture(root / "var", {}), root / "var", root, "base")
+    captured = state.capture(root / "var", {})
+    state.write(captured, root / "var", root, "base")
+    follow.write(captured, Tree(root / "var"), tree, "base", follow.listed([root]))
     for name in overlays.PLACES.values():
         if not tree.has(name):
             tree.make_directory(name)

@@ -3,8 +3,9 @@
 OSTree never touches /var after the first deployment, so a commit must not contain any of it. Two things take its
 place: state that belongs to /usr lives in /usr/lib/sysimage and is linked from /var; everything else becomes a
 template in /usr/share/factory/var, and its path a line of a list. A unit of ours (seed-var) delivers each path of
-the lists once. (systemd's own ``C`` lines would reset modes, skip directories that are not empty, and bring deleted
-files back: tmpfiles.d(5).) Directories also have tmpfiles.d lines, which bring them back when they are missing.
+the lists once, and brings some up to date later (follow.py). (systemd's own ``C`` lines would reset modes, skip
+directories that are not empty, and bring deleted files back: tmpfiles.d(5).) Directories also have tmpfiles.d lines,
+which bring them back when they are missing.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from ..host.door import Entry, Tree, is_link_target, is_name
 SYSIMAGE = "usr/lib/sysimage"
 FACTORY = "usr/share/factory/var"
 SEEDS = "usr/lib/apt-ostree/seeds.d"
+FOLLOW = "usr/lib/apt-ostree/follow.d"
+"""A tree's lists of the templates that follow the image (follow.py); they have the names of those in SEEDS."""
 IDENTITY = "usr/lib/apt-ostree/identity.d"
 """A tree's lists of the machine's own files: a path below /etc in each line, as tmpfiles.d(5) escapes it."""
 TMPFILES = "usr/lib/tmpfiles.d"
@@ -333,7 +336,7 @@ def write(captured: Captured, var: Path, target: Path, name: str) -> None:
 def free_name(base: Path) -> str:
     """A name for what a layer adds to a base: a base may be somebody's layer itself."""
     tree = Tree(base)
-    taken = {*tree.names(SEEDS), *tree.names(IDENTITY)}
+    taken = {*tree.names(SEEDS), *tree.names(FOLLOW), *tree.names(IDENTITY)}
     taken |= {file.removeprefix(f"{_RULES}-").removesuffix(".conf") for file in _rules(tree, f"{_RULES}-")}
     return next(name for number in count() if (name := f"layer{number or ''}") not in taken)
 

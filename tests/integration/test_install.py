@@ -40,6 +40,7 @@ FIRST = ("rec-pre", "conf-file", "repl-old")
 
 LAYERS_OWN = (
     "lib/apt-ostree/seeds.d/layer",
+    "lib/apt-ostree/follow.d/layer",
     "lib/apt-ostree/overlays.d/opt",
     "lib/apt-ostree/overlays.d/usr-local",
     "lib/sysusers.d/apt-ostree-layer.conf",

@@ -6,12 +6,13 @@ import os
 import shutil
 import stat
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import pytest
 
-from apt_ostree.tree import state, units
+from apt_ostree.host.door import Tree
+from apt_ostree.tree import follow, state, units
 
 OWNER = 101
 ACL = "system.posix_acl_access"
@@ -28,9 +29,14 @@ class Machine:
         self.place, self.root, self.var = place, place / "root", place / "root/var"
         self.var.mkdir(parents=True)
 
-    def image(self, files: Mapping[str, str], more: Callable[[Path], object] = lambda var: None) -> None:
+    def image(
+        self,
+        files: Mapping[str, str],
+        more: Callable[[Path], object] = lambda var: None,
+        follows: Collection[str] = (),
+    ) -> None:
         """Make an image whose /var is ``files`` (a name with a slash at its end is a directory) and what ``more``
-        makes of it."""
+        makes of it; ``follows`` are those that follow the image."""
         made = self.place / "made"
         shutil.rmtree(made, ignore_errors=True)
         shutil.rmtree(self.root / "usr", ignore_errors=True)
@@ -43,7 +49,9 @@ class Machine:
                 (made / name).write_text(text)
         more(made)
         (self.root / state.SYSIMAGE / "dpkg").mkdir(parents=True)
-        state.write(state.capture(made, {}), made, self.root, "base")
+        captured = state.capture(made, {})
+        state.write(captured, made, self.root, "base")
+        follow.write(captured, Tree(made), Tree(self.root), "base", follows)
         units.write(self.root)
 
     def boot(self, status: int = 0) -> str:

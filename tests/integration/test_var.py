@@ -359,3 +359,75 @@ def test_the_units_wait_for_each_other_in_no_circle(systemd: Path, tmp_path: Pat
         check=False, capture_output=True, text=True,
     )  # fmt: skip
     assert not [line for line in done.stdout.splitlines() if "cycle" in line or "apt-ostree" in line]
+
+
+def web_application(version: str, more: str = "") -> Deb:
+    """A web application in /var/www, which tells a tool beside it what it has."""
+    return Deb(
+        "webapp",
+        version=version,
+        control="Depends: indexer\n",
+        files={
+            "/var/www/app/index.php": f"{version}\n",
+            "/var/www/app/lib.php": f"{version}\n",
+            "/srv/app/data": f"{version}\n",
+            f"/usr/share/indexed/webapp-{version}": "",
+            **({more: ""} if more else {}),
+        },
+        scripts={"postinst": "[ -e /var/www/app/db ] || date +%N >/var/www/app/db\n"},
+    )
+
+
+# It is configured before what it is told of, as a base's would be.
+INDEXER = Deb(
+    "indexer",
+    files={"/usr/share/indexed/indexer": ""},
+    triggers="interest-noawait /usr/share/indexed\n",
+    scripts={
+        "postinst": """
+            mkdir -p /var/lib/indexer /var/cache/indexer
+            ls /usr/share/indexed >/var/lib/indexer/index
+            { ls /usr/share/indexed; date +%N; } | tee /var/cache/indexer/index >/var/lib/indexer/index-with-date
+            [ -e /var/lib/indexer/key ] || date +%N >/var/lib/indexer/key
+            [ "$1" != configure ] || [ -e /var/lib/indexer/db ] || echo empty >/var/lib/indexer/db
+        """
+    },
+)
+
+
+def test_what_packages_and_triggers_have_in_var_follows_and_state_stays(
+    sysroot: System, systemd: Path, tmp_path: Path
+) -> None:
+    debs = [INDEXER, web_application("1.0"), web_application("2.0", "/usr/share/indexed/more")]
+    indexer, first, second = (os.fspath(deb.build(tmp_path)) for deb in debs)
+    own = ("www/app/db", "lib/indexer/db", "lib/indexer/key")
+
+    def found(names: tuple[str, ...]) -> dict[str, str]:
+        return {name: (sysroot.var / name).read_text() for name in names if (sysroot.var / name).exists()}
+
+    def check(version: str, indexed: list[str]) -> None:
+        boot(sysroot, systemd)
+        shipped = ("www/app/index.php", "www/app/lib.php", "srv/app/data")
+        assert found(shipped) == dict.fromkeys(shipped, f"{version}\n")
+        for name in ("lib/indexer/index", "lib/indexer/index-with-date", "cache/indexer/index"):
+            assert (sysroot.var / name).read_text().splitlines()[: len(indexed)] == indexed, name
+
+    assert "Running triggers again" in sysroot.install(indexer, first).stderr
+    check("1.0", ["indexer", "webapp-1.0"])
+    state = found(own)
+    assert state.keys() == set(own)
+    # Nothing is new in this one, so nothing has to be found out.
+    assert "Running triggers again" not in sysroot.install(second).stderr
+    (sysroot.var / "lib/indexer/db").write_text("written\n")
+    check("2.0", ["indexer", "more", "webapp-2.0"])
+    sysroot.run("rollback")
+    check("1.0", ["indexer", "webapp-1.0"])
+    sysroot.run("rollback")
+    check("2.0", ["indexer", "more", "webapp-2.0"])
+    sysroot.run("uninstall", "--all")
+    boot(sysroot, systemd)
+    assert found(own) == {**state, "lib/indexer/db": "written\n"}
+    assert sorted(path.name for path in (sysroot.var / "lib/indexer").iterdir()) == ["db", "key"]
+    assert [path.name for path in (sysroot.var / "www/app").iterdir()] == ["db"]
+    assert not (sysroot.var / "srv/app").exists()
+    assert not (sysroot.var / "cache/indexer").exists()
