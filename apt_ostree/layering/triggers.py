@@ -43,6 +43,19 @@ def recognise(
     return found | _run(job, stack, unknown, packages) if unknown and packages else found
 
 
+def complete(job: Job, stack: Stack, name: str) -> None:
+    """Put what triggers made into the list of this name of the base itself, while that is composed."""
+    tree, var = Tree(job.base.path), Tree(job.var)
+    unknown = [
+        path
+        for path in sorted(follow.is_state(tree, [name]))
+        if not path.startswith(_OTHERS) and (var.has_file(path) or var.has_link(path))
+    ]
+    packages = [file.removesuffix(".triggers") for file in tree.names(follow.INFO) if file.endswith(".triggers")]
+    if unknown and packages:
+        follow.add(var, tree, name, _run(job, stack, unknown, packages))
+
+
 def _made(job: Job, before: state.Snapshot, listed: Collection[str]) -> frozenset[str]:
     """The files and links in /var that scripts made or changed."""
     return frozenset(

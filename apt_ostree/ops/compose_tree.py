@@ -15,8 +15,11 @@ from ..host.door import Tree
 from ..host.files import remove_tree, scratch_directory, sync_filesystem, take
 from ..inputs import manifest
 from ..inputs.manifest import File, Manifest
-from ..layering import importing
-from ..model import Package
+from ..layering import base, importing, triggers
+from ..layering.hydrate import Hydrator
+from ..layering.job import Job
+from ..layering.stack import Stack
+from ..model import Package, Plan
 from ..numbers import decimal
 from ..reporter import Reporter
 from ..sandbox import bwrap
@@ -110,6 +113,7 @@ def tree(path: Path, options: TreeOptions, reporter: Reporter) -> Composed:
             booting = _place_kernel(root)
             reporter.step("Arranging the tree")
             layout.convert(root)
+            _list_triggered(root, options.repo, work, log, reporter)
             if booting is not None:
                 reporter.step(f"Making the initramfs of kernel {booting}")
                 _make_initramfs(root, booting, work, log)
@@ -293,6 +297,18 @@ def _place_kernel(root: Path) -> str | None:
         raise TreeError("the tree has more than one kernel", ", ".join(found), "Name one kernel package.")
     kernel.place(root, found[0])
     return found[0]
+
+
+def _list_triggered(root: Path, repo: Path, work: Path, log: Path, reporter: Reporter) -> None:
+    """Find what triggers made in the tree's /var, and list it with what follows the image there."""
+    place = work / "triggers"
+    job = Job(
+        repo, place, base.read(root, ""), Plan(), {}, reporter, log, accounts_day=0, reserved=users.Reserved()
+    )  # fmt: skip
+    for directory in (place, job.boot, job.debs):
+        Tree(work).make_directory(os.path.relpath(directory, work))
+    state.populate(root, job.var)
+    triggers.complete(job, Stack(job, Hydrator(repo, root, {}), ()), "base")
 
 
 def _make_initramfs(root: Path, version: str, work: Path, log: Path) -> None:

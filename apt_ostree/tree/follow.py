@@ -19,7 +19,7 @@ from . import state
 CACHE = "cache/"
 """What is below it may be deleted without loss (FHS 3.0, 5.5), so that the image's always counts."""
 
-_INFO = f"{state.SYSIMAGE}/dpkg/info"
+INFO = f"{state.SYSIMAGE}/dpkg/info"
 
 
 def listed(stack: Sequence[Path]) -> frozenset[str]:
@@ -51,11 +51,11 @@ def _file_lists(stack: Sequence[Tree]) -> Iterator[str]:
     """The text of each package's list of files."""
     seen = set[str]()
     for tree in stack:
-        for name in tree.names(_INFO):
+        for name in tree.names(INFO):
             # One that is gone is a device in the layer that says so, and has no text (overlay.py).
             if name.endswith(".list") and name not in seen:
                 seen.add(name)
-                yield tree.text(f"{_INFO}/{name}") or ""
+                yield tree.text(f"{INFO}/{name}") or ""
 
 
 def digest(tree: Tree, name: str) -> str | None:
@@ -91,6 +91,14 @@ def write(captured: state.Captured, var: Tree, target: Tree, name: str, follows:
     ]
     if captured.paths:
         state.write_file(target, f"{state.FOLLOW}/{name}", "".join(lines))
+
+
+def add(var: Tree, target: Tree, name: str, names: Collection[str]) -> None:
+    """Put the files and links ``names`` of ``var`` into the list of this name, too, which the tree ``target`` has."""
+    place = f"{state.FOLLOW}/{name}"
+    lines = [line for path in sorted(names) if (line := _line(var, path)) is not None]
+    if lines:
+        state.write_file(target, place, (target.text(place) or "") + "".join(lines))
 
 
 def _line(var: Tree, path: str) -> str | None:

@@ -95,6 +95,13 @@ def test_the_ref_names_the_commit_that_was_written_down(composed: Composed) -> N
     assert output("ostree", "refs", f"--repo={composed.repo}").split() == [REF]
 
 
+def test_what_triggers_made_in_var_follows_the_image(tree: Path) -> None:
+    listed = (tree / "usr/lib/apt-ostree/follow.d/base").read_text().split()
+    # debianutils' trigger makes it of what other packages have in /usr/share/debianutils/shells.d.
+    assert "lib/shells.state" in listed
+    assert "spool/mail" not in listed
+
+
 def test_the_tree_has_the_layout_of_ostree(tree: Path) -> None:
     top = {path.name: path for path in tree.iterdir()}
     assert "etc" not in top

@@ -191,3 +191,26 @@ def test_a_list_that_nobody_told_apart_says_nothing(tmp_path: Path, monkeypatch:
     put(job.var, {"lib/index": "1"})
     triggers.recognise(job, Stack(job.var), {}, (), ["tool"])  # type: ignore[arg-type]
     assert run.each == []
+
+
+def test_what_triggers_made_of_a_base_joins_its_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = fake.job(tmp_path)
+    put(job.var, {"lib/index": "1", "lib/own": "1", "lib/shipped": "1", "log/x": "1"})
+    seeds = "lib\nlib/index\nlib/own\nlib/shipped\nlog\nlog/x\n"
+    files = {f"{state.SEEDS}/base": seeds, f"{state.FOLLOW}/base": lines("lib/shipped"), f"{INFO}/tool.triggers": ""}
+    put(job.base.path, files)
+
+    def first(var: Path) -> None:
+        assert rest(var) == {"lib/shipped", "log/x"}
+        put(var, {"lib/index": "1"})
+
+    run = Run(monkeypatch, first)
+    triggers.complete(job, Stack(job.var), "base")  # type: ignore[arg-type]
+    assert run.packages == [["tool"]]
+    listed = (job.base.path / state.FOLLOW / "base").read_text()
+    assert listed.startswith(lines("lib/shipped"))
+    assert follow.paths(Tree(job.base.path)) == {"lib/shipped", "lib/index"}
+    # Without a package with triggers, no script runs.
+    (job.base.path / INFO / "tool.triggers").unlink()
+    triggers.complete(job, Stack(job.var), "base")  # type: ignore[arg-type]
+    assert (job.base.path / state.FOLLOW / "base").read_text() == listed
