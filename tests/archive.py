@@ -36,7 +36,7 @@ SUITE = "stable"
 COMPONENT = "main"
 LABEL = "apt-ostree-tests"
 
-BASE_RECIPE = "1"
+BASE_RECIPE = "2"
 """Part of the small base's cache key: raise it when its recipe changes in a way that the key does not see."""
 
 WITH_TOOLS = ("adduser", "apparmor", "systemd")
@@ -217,7 +217,7 @@ class Deb:
 
 
 def small_base(cache: Path, suite: str | None = None, more: Sequence[str] = ()) -> Path:
-    """A tar of a small Debian root: the essential packages, passwd and the fixture base-lib; no apt sources.
+    """A tar of a small Debian root: the essential packages, passwd, mount and the fixture base-lib; no apt sources.
 
     It comes from the real archive, by way of mmdebstrap and the host's apt settings (root; some 10 s), and
     stays in ``cache`` for the next call. ``suite`` is by default the host's own; ``more`` packages are added.
@@ -240,7 +240,7 @@ def small_base(cache: Path, suite: str | None = None, more: Sequence[str] = ()) 
                 [
                     "mmdebstrap",
                     "--variant=essential",
-                    f"--include={','.join(['passwd', *more])}",
+                    f"--include={','.join(['passwd', 'mount', *more])}",
                     "--format=tar",
                     "--skip=output/dev",
                     f'--customize-hook=dpkg --root="$1" --install {shlex.quote(str(base_lib))}',

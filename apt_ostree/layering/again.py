@@ -1,61 +1,78 @@
 """A second run of the scripts that configure the packages, over a copy of the finished tree that is thrown away.
 
-What the first run made in /etc and /var is not there, ucf and debconf remember nothing of it, and each postinst is told
-that its package was never configured before (policy 6.5). So it makes all of it again, and what differs shows.
+What the first run made in /etc is not there, ucf and debconf remember nothing, and each postinst is told that its
+package was never configured before (policy 6.5). So it makes all of it again, and what differs shows. A boot does the
+same for what is missing there (data/make-identity), with the same program.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 
 from ..errors import ScriptError, SpaceError
 from ..host.door import Tree
+from ..numbers import decimal
 from ..sandbox import bwrap
 from ..tree import follow, state
 from . import running
 from .base import ETC
-from .identity import Different, Made, copy, without_inner
+from .identity import Different, Made
 from .job import Job
 from .stack import DEBS, Stack
 
 _REMEMBERED = ("ucf", "debconf")
-"""State of /usr/lib/sysimage that is the base's in the second run: ucf(1) does not write a file again that somebody
-deleted, and debconf gives a password out again that was made at random once."""
+"""State of /usr/lib/sysimage that is empty in the second run: ucf(1) does not write a file again that somebody deleted,
+and debconf gives a password out again that was made at random once."""
 
 SECONDS = 600
 """A second run may take no longer. What it did not make by then counts as made the same."""
 
+FILE_BYTES = 16 << 20
+"""A larger file is no key or name, and counts as made the same: what differs is found by reading."""
 
-def run(job: Job, stack: Stack, var_before: state.Snapshot, made: Made, names: Sequence[str]) -> Different:
-    """Return which of the files ``names`` below /etc come out different in a second run.
+_PATHS = "paths"
+_NOTES = ".apt-ostree-made"
+"""At the top of the copy: the number of a path, and the package whose script made what is there, in each line."""
 
-    ``var_before`` is what the base has in /var. A run that fails tells less, and never fails the operation.
+Digests = Mapping[str, str | None]
+
+
+def run(job: Job, stack: Stack, packages: Sequence[str], made: Made, names: Sequence[str]) -> Different:
+    """Return which of the files ``names`` below /etc the scripts of ``packages`` make another of each time.
+
+    A file can come out different in the second run for being made by fewer scripts, or in another order. So those that
+    did are made twice more by their own packages alone, as a boot does it, and these two are compared. A run that
+    fails tells less, and never fails the operation.
     """
-    packages = configured(job)
     if not packages:
         return Different()
     put_out(job)
     with stack.aside() as sandbox:
-        assert sandbox.var is not None
-        tree, var = Tree(sandbox.root), Tree(sandbox.var)
-        there = _files(tree)
-        digests = {name: follow.digest(tree, f"{ETC}/{name}") for name in names}
-        for name in made.tops(made.files):
-            tree.remove(f"{ETC}/{name}")
-        new = state.snapshot(var.top).keys() - var_before.keys()
-        for name in without_inner({name for name in new if f"var/{name}" not in made.listed}):
-            var.remove(name)
-        _forget(Tree(job.base.path), tree)
+        tree = Tree(sandbox.root)
+        first = _digests(tree, names)
         job.reporter.step("Configuring again, to tell which files are the machine's own")
         try:
-            running.preseed(job, sandbox)
-            scripts(job, sandbox, "configure", packages)
+            second = _configure(job, sandbox, made.tops(), packages)
+            makers = _makers(tree, made.tops(), packages)
+            different = compare(first, second)
+            tops = sorted({made.top(name) for name in (*different.content, *different.name)} & makers.keys())
+            own = [package for package in packages if package in {makers[top] for top in tops}]
+            if not own:
+                return Different()
+            third = _configure(job, sandbox, [*tops, *second.keys() - first.keys()], own)
+            fourth = _configure(job, sandbox, [*tops, *third], own)
         except (ScriptError, SpaceError) as error:
             job.reporter.warn(f"files that are the machine's own may be missed: {error.brief}")
-        return _compare(tree, digests, there)
+            return Different()
+        again = compare(third, fourth)
+        return Different(
+            different.content & again.content,
+            frozenset(name for name in different.name if os.path.dirname(name) in map(os.path.dirname, again.name)),
+            makers,
+        )
 
 
 def configured(job: Job, *with_control: str) -> list[str]:
@@ -73,35 +90,63 @@ def put_out(job: Job) -> None:
     Tree(job.debs).write("again", (resources.files("apt_ostree") / "data/configure-again").read_bytes())
 
 
-def scripts(job: Job, sandbox: bwrap.Sandbox, action: str, packages: Sequence[str]) -> None:
+def scripts(
+    job: Job,
+    sandbox: bwrap.Sandbox,
+    action: str,
+    packages: Sequence[str],
+    paths: str = "/dev/null",
+    notes: str = "/dev/null",
+) -> None:
     """Run the postinst scripts of packages in a sandbox, for "configure" or "triggered". One that fails is noted in the
     log. Raises ScriptError, SpaceError where a limit is exceeded."""
     limits = replace(job.limits, seconds=min(job.limits.seconds, SECONDS))
-    command = ["/bin/sh", f"{DEBS}/again", action, *packages]
+    command = ["/bin/sh", f"{DEBS}/again", action, paths, notes, *packages]
     replace(sandbox, limits=limits).run(command, log=job.log, doing=lambda: "a second configuration")
 
 
-def _forget(base: Tree, tree: Tree) -> None:
-    for name in _REMEMBERED:
-        place = f"{state.SYSIMAGE}/{name}"
-        tree.remove(place)
-        if base.has_directory(place):
-            copy(base, place, tree, place)
-        else:
-            tree.make_directory(place)
-
-
-def _compare(tree: Tree, digests: Mapping[str, str | None], there: Collection[str]) -> Different:
-    """Compare the files of a tree's /etc with the ``digests`` of the first run, after which all of ``there`` was."""
-    now = _files(tree)
-    content = {
-        name for name, digest in digests.items() if name in now and follow.digest(tree, f"{ETC}/{name}") != digest
-    }
-    renamed = {os.path.dirname(name) for name in now.difference(there)}
+def compare(one: Digests, other: Digests) -> Different:
+    """Compare the files that two runs made."""
+    beside = {os.path.dirname(name) for name in other.keys() - one.keys()}
     return Different(
-        frozenset(content), frozenset(name for name in digests.keys() - now if os.path.dirname(name) in renamed)
+        frozenset(name for name in one.keys() & other.keys() if one[name] != other[name]),
+        frozenset(name for name in one.keys() - other.keys() if os.path.dirname(name) in beside),
     )
 
 
-def _files(tree: Tree) -> set[str]:
-    return {entry.name.removeprefix(f"{ETC}/") for entry in tree.walk(ETC) if entry.is_file}
+def _configure(job: Job, sandbox: bwrap.Sandbox, paths: Sequence[str], packages: Sequence[str]) -> Digests:
+    """Have packages configured without what is at ``paths`` below /etc; return the files that they made there."""
+    tree = Tree(sandbox.root)
+    for path in paths:
+        tree.remove(f"{ETC}/{path}")
+    for name in _REMEMBERED:
+        tree.remove(f"{state.SYSIMAGE}/{name}")
+        tree.make_directory(f"{state.SYSIMAGE}/{name}")
+    tree.remove(_NOTES)
+    there = set(_files(tree))
+    lines = [f"{state.escape(path)}\n" for path in paths]
+    Tree(job.debs).write(_PATHS, "".join(lines).encode(errors="surrogateescape"))
+    running.preseed(job, sandbox)
+    scripts(job, sandbox, "configure", packages, f"{DEBS}/{_PATHS}", f"/{_NOTES}")
+    return _digests(tree, set(_files(tree)) - there)
+
+
+def _makers(tree: Tree, tops: Sequence[str], packages: Collection[str]) -> dict[str, str]:
+    """Read who made what. A script may have written anything there."""
+    makers = dict[str, str]()
+    for line in (tree.text(_NOTES) or "").split("\n"):
+        word, _, package = line.partition(" ")
+        number = decimal(word)
+        if number is not None and number < len(tops) and package in packages:
+            makers.setdefault(tops[number], package)
+    return makers
+
+
+def _files(tree: Tree) -> Iterable[str]:
+    return (entry.name.removeprefix(f"{ETC}/") for entry in tree.walk(ETC) if entry.is_file)
+
+
+def _digests(tree: Tree, names: Iterable[str]) -> dict[str, str | None]:
+    """Tells the content of files below /etc from others; None for one that is too large to be the machine's own."""
+    sizes = {name: status.st_size for name in names if (status := tree.status(f"{ETC}/{name}")) is not None}
+    return {name: follow.digest(tree, f"{ETC}/{name}") if size <= FILE_BYTES else None for name, size in sizes.items()}

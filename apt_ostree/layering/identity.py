@@ -1,11 +1,10 @@
 """The machine's own files in /etc: those that scripts make another of each time they run, such as a key or a name.
 
-No package lists such a file, and no commit may have it in /etc: every new layer would exchange it. Whether a file is
-one is found out by a second run of the scripts (again.py): what comes out different is the machine's own. Two kinds of
-files need no second run: what a deployment has as the machine's own already, and what it has in /usr/etc with the same
-content, from an earlier run.
-
-The first that was made for a machine is kept in each of its layers, beside /etc, and delivered where it is missing.
+No package lists such a file, and no commit may have it: every machine of an image would have the same, and every new
+layer would exchange it. Whether a file is one is found out by a second run of the scripts (again.py): what comes out
+different is the machine's own. It is left out, and the tree says which package makes it; at a boot, make-identity has
+that package's script make what is missing. Two kinds of files need no second run: what a deployment's list names for
+the same package, and what it has in /usr/etc with the same content, from an earlier run.
 """
 
 from __future__ import annotations
@@ -13,17 +12,14 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..host.door import Tree
+from ..host.door import Tree, is_name
 from ..tree import state, units
 from . import overlay
 from .base import ETC
-
-TEMPLATES = "usr/lib/apt-ostree/identity"
-"""What is delivered, by the same path. Only root can enter it: there are keys in it."""
 
 _INFO = f"{state.SYSIMAGE}/dpkg/info"
 _DERIVED = re.compile(
@@ -53,9 +49,9 @@ class Made:
                 return inner
         return name
 
-    def tops(self, names: Iterable[str]) -> list[str]:
-        """The same of several, each once."""
-        return without_inner({self.top(name) for name in names})
+    def tops(self) -> list[str]:
+        """The same of all files, each once."""
+        return without_inner({self.top(name) for name in self.files})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +61,19 @@ class Different:
     content: frozenset[str] = frozenset()
     name: frozenset[str] = frozenset()
     """Those that were not made, but others beside them."""
+    makers: Mapping[str, str] = field(default_factory=dict)
+    """The package, as NAME:ARCHITECTURE, whose script made what is at a path of ``Made.tops``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What of a layer is the machine's own: paths below /etc, of files, or of directories with all that is in them."""
+    """What of a layer is the machine's own."""
 
-    fresh: frozenset[str] = frozenset()
-    """Those that this layer's scripts made first."""
-    kept: Mapping[str, Path] = field(default_factory=dict)
-    """Those that the machine has already, each with the deployment whose template it is."""
-    dropped: frozenset[str] = frozenset()
-    """Those that scripts made under another name although the machine has one already."""
-
-    @property
-    def names(self) -> list[str]:
-        return sorted({*self.fresh, *self.kept})
+    makers: Mapping[str, str] = field(default_factory=dict)
+    """Paths below /etc, each with the package that makes it: of a file, of a directory with all that is in it, or, with
+    a slash at its end, of a directory in which something has a random name."""
+    left_out: frozenset[str] = frozenset()
+    """The files and directories that the scripts of this layer made of it."""
 
 
 def made(base: Path, layers: Sequence[Path]) -> Made:
@@ -88,81 +81,82 @@ def made(base: Path, layers: Sequence[Path]) -> Made:
     listed = frozenset(_listed(layers))
     tree, found = Tree(base), set[str]()
     for layer in layers:
+        here, gone = set[str](), set[str]()
         for entry in Tree(layer).walk(ETC):
             name = entry.name.removeprefix(f"{ETC}/")
             if entry.is_file and not (f"etc/{name}" in listed or _has_other_rules(name) or tree.has(entry.name)):
-                found.add(name)
+                here.add(name)
             elif overlay.is_whiteout(entry.status):
-                # dpkg unpacks a conffile under another name, and renames it in a later round.
-                found -= {inner for inner in found if is_below(inner, name)}
+                gone.add(name)
+        # dpkg unpacks a conffile under another name, and renames it in a later round.
+        found = {name for name in found if gone.isdisjoint(_at_and_above(name))} | here
     return Made(base, listed, tuple(sorted(found)))
 
 
 def recognise(
-    found: Made, layers: Sequence[Path], deployed: Sequence[Path], again: Callable[[Sequence[str]], Different]
+    found: Made,
+    layers: Sequence[Path],
+    deployed: Sequence[Path],
+    packages: Collection[str],
+    again: Callable[[Sequence[str]], Different],
 ) -> Identity:
-    """Find the machine's own files among those that were made.
+    """Find the machine's own files among those that were made by the scripts of ``packages`` (NAME:ARCHITECTURE).
 
     ``deployed`` are the machine's deployments, the one that boots next first; ``again`` runs the scripts a second time,
     and is asked only where the answer is not known.
     """
-    known = _known(deployed)
-    kept = {name for name in known if any(is_below(file, name) for file in found.files)}
-    unknown = [name for name in found.files if not any(is_below(name, top) for top in kept)]
+    known = {path: package for path, package in _known(deployed).items() if package in packages}
+    makers, left_out, unknown = dict[str, str](), set[str](), list[str]()
+    for name in found.files:
+        path = next((path for path in (f"{os.path.dirname(name)}/", *_at_and_above(name)) if path in known), None)
+        if path is None:
+            unknown.append(name)
+            continue
+        place = name if path.endswith("/") else max(path, found.top(name), key=len)
+        makers[path if path.endswith("/") else place] = known[path]
+        left_out.add(place)
     if deployed:
         # A file that is another than before can be so for any reason; one that is the same was made twice the same.
         unknown = [name for name in unknown if not _is_as_deployed(layers, Tree(deployed[0]), name)]
     different = again(unknown) if unknown else Different()
-    # Of what has a random name, too, the machine has the one of an earlier run.
-    earlier = known.keys() - kept
-    dropped = {name for name in different.name if any(_are_beside(name, other) for other in earlier)}
-    kept |= {other for other in earlier if any(_are_beside(name, other) for name in dropped)}
-    fresh = found.tops((different.content | different.name) - dropped)
-    return Identity(frozenset(fresh), {name: known[name] for name in sorted(kept)}, frozenset(dropped))
+    for name in sorted(different.content | different.name):
+        place = found.top(name)
+        path = f"{os.path.dirname(name)}/" if place == name and name in different.name else place
+        # What cannot be made again by a package's script stays. So does a random name right in /etc: a leftover.
+        if place in different.makers and path != "/":
+            makers[path] = different.makers[place]
+            left_out.add(place)
+    return Identity(makers, frozenset(left_out))
 
 
 def take_out(identity: Identity, layers: Iterable[Path]) -> None:
     """Remove from the layers' /etc what is the machine's own."""
     for layer in map(Tree, layers):
-        for name in (*identity.names, *identity.dropped):
+        for name in sorted(identity.left_out):
             layer.remove(f"{ETC}/{name}")
 
 
-def write(identity: Identity, fresh: Path, top: Path, name: str) -> None:
-    """Put the templates, and their list of this name, into the layer ``top``; those that are new are in ``fresh``."""
-    if not identity.names:
-        return
-    tree = Tree(top)
-    state.write_file(tree, f"{state.IDENTITY}/{name}", "".join(f"{state.escape(path)}\n" for path in identity.names))
-    tree.make_directory(TEMPLATES, 0o700)
-    for path, deployment in identity.kept.items():
-        copy(Tree(deployment), f"{TEMPLATES}/{path}", tree, f"{TEMPLATES}/{path}")
-    for path in sorted(identity.fresh):
-        copy(Tree(fresh), path, tree, f"{TEMPLATES}/{path}")
-
-
-def copy(source: Tree, name: str, target: Tree, to: str) -> None:
-    """Copy a file, or a directory with all that is in it but what is no file, directory or link."""
-    if above := os.path.dirname(to):
-        target.make_directory(above)
-    target.copy(source, name, to)
-    for entry in source.walk(name):
-        if entry.is_file or entry.is_link or entry.is_directory:
-            target.copy(source, entry.name, f"{to}{entry.name.removeprefix(name)}")
-
-
-def is_below(name: str, top: str) -> bool:
-    """True for a name itself, and for what lies below it."""
-    return name == top or name.startswith(f"{top}/")
+def write(identity: Identity, top: Path, name: str) -> None:
+    """Put the list, under this name, into the layer ``top``."""
+    if identity.makers:
+        lines = [f"{package} {state.escape(path)}\n" for path, package in sorted(identity.makers.items())]
+        state.write_file(Tree(top), f"{state.IDENTITY}/{name}", "".join(lines))
 
 
 def without_inner(names: Collection[str]) -> list[str]:
     """The names that lie below no other, sorted."""
     found: list[str] = []
     for name in sorted(names, key=lambda name: name.split("/")):
-        if not (found and is_below(name, found[-1])):
+        if not (found and (name == found[-1] or name.startswith(f"{found[-1]}/"))):
             found.append(name)
     return found
+
+
+def _at_and_above(name: str) -> Iterator[str]:
+    """A name, and those of the directories above it."""
+    while name:
+        yield name
+        name = os.path.dirname(name)
 
 
 def _listed(layers: Iterable[Path]) -> Iterable[str]:
@@ -178,16 +172,16 @@ def _has_other_rules(name: str) -> bool:
     return bool(_DERIVED.fullmatch(name)) or any(fnmatch.fnmatchcase(name, pattern) for pattern in keys)
 
 
-def _known(deployed: Iterable[Path]) -> dict[str, Path]:
-    """What deployments have as the machine's own, each with the first of them that has a template."""
-    known: dict[str, Path] = {}
-    for place in deployed:
-        tree = Tree(place)
+def _known(deployed: Iterable[Path]) -> dict[str, str]:
+    """What the lists of deployments name as the machine's own, and the packages that make it."""
+    known: dict[str, str] = {}
+    for tree in map(Tree, deployed):
         for name in tree.names(state.IDENTITY):
             for line in (tree.text(f"{state.IDENTITY}/{name}") or "").split("\n"):
-                path = state.unescape(line)
-                if path and tree.has(f"{TEMPLATES}/{path}"):
-                    known.setdefault(path, place)
+                package, _, word = line.partition(" ")
+                path = state.unescape(word)
+                if is_name(path.removesuffix("/")):
+                    known.setdefault(path, package)
     return known
 
 
@@ -196,7 +190,3 @@ def _is_as_deployed(layers: Sequence[Path], deployed: Tree, name: str) -> bool:
     place = f"{ETC}/{name}"
     layer = next((layer for layer in map(Tree, reversed(layers)) if layer.has(place)), None)
     return layer is not None and layer.has_same_content(place, deployed, place)
-
-
-def _are_beside(name: str, other: str) -> bool:
-    return os.path.dirname(name) == os.path.dirname(other)

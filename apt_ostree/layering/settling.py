@@ -21,7 +21,6 @@ from ..tree import apparmor, bytecode, follow, kernel, layout, overlays, state, 
 from ..tree.top import link_writable
 from ..tree.view import View
 from . import accounts, again, dkms, identity, overlay, triggers
-from .base import ETC
 from .job import Job
 from .stack import Stack
 
@@ -125,14 +124,13 @@ def settle(job: Job, stack: Stack, var_before: state.Snapshot, triggered: Sequen
     Tree(job.work).make_directory(top.name)
     Tree(top).copy_metadata(Tree(base), "", "")
     view = View([top, *stack.view().stack])
-    fresh = job.work / "identity"
     made = identity.made(base, stack.layers)
-    own = _identity(job, stack, var_before, made, fresh)
+    own = _identity(job, stack, made)
     shipped = follow.listed(stack.view().stack)
     follows = shipped | triggers.recognise(job, stack, var_before, shipped, triggered)
     identity.take_out(own, stack.layers)
     link_writable(stack.layers, layout.PLACED | {*Tree(base).names()}, made.listed.__contains__, job.var, top)
-    accounts.renumber(job, view, (*stack.layers, job.var, fresh))
+    accounts.renumber(job, view, (*stack.layers, job.var))
     accounts.allot_subids(job, view)
     keys = [units.drop_identity(tree) for tree in (job.work, *stack.layers)]
     dkms.put_back(job, Tree(top))
@@ -141,8 +139,8 @@ def settle(job: Job, stack: Stack, var_before: state.Snapshot, triggered: Sequen
     listed = overlays.write(view, top)
     apparmor.write(view, top)
     announced = accounts.announce(job, view, top)
-    identity.write(own, fresh, top, name)
-    wanted = carried or any(keys) or announced or bool(own.names) or listed or units.is_shipped(base)
+    identity.write(own, top, name)
+    wanted = carried or any(keys) or announced or bool(own.makers) or listed or units.is_shipped(base)
     # An older image's programs have older faults.
     if wanted and not units.is_current(base):
         units.write(top)
@@ -152,19 +150,12 @@ def settle(job: Job, stack: Stack, var_before: state.Snapshot, triggered: Sequen
     _zero_source_times(stack.layers)
 
 
-def _identity(
-    job: Job, stack: Stack, var_before: state.Snapshot, made: identity.Made, fresh: Path
-) -> identity.Identity:
-    """Find the machine's own files, and copy those that are new to the directory ``fresh``."""
-    Tree(job.work).make_directory(fresh.name, 0o700)
-    own = identity.recognise(
-        made, stack.layers, job.deployed, lambda names: again.run(job, stack, var_before, made, names)
+def _identity(job: Job, stack: Stack, made: identity.Made) -> identity.Identity:
+    """Find the machine's own files."""
+    packages = again.configured(job)
+    return identity.recognise(
+        made, stack.layers, job.deployed, packages, lambda names: again.run(job, stack, packages, made, names)
     )
-    if own.fresh:
-        with stack.aside(covered=False) as sandbox:
-            for name in own.fresh:
-                identity.copy(Tree(sandbox.root), f"{ETC}/{name}", Tree(fresh), name)
-    return own
 
 
 def _capture_var(job: Job, before: state.Snapshot, top: Path, name: str, follows: Collection[str]) -> bool:

@@ -15,7 +15,7 @@ from ..host.door import Tree
 from ..host.files import remove_tree, scratch_directory, sync_filesystem, take
 from ..inputs import manifest
 from ..inputs.manifest import File, Manifest
-from ..layering import base, importing, triggers
+from ..layering import again, base, identity, importing, triggers
 from ..layering.hydrate import Hydrator
 from ..layering.job import Job
 from ..layering.stack import Stack
@@ -35,6 +35,7 @@ VARIANT = "apt"
 IDS = range(0xFFFFFFFF)
 """Numbers of users and groups; the one above means "as it is" (chown(2))."""
 
+_INFO = f"{state.SYSIMAGE}/dpkg/info"
 _LOCAL = "apt-ostree-debs"
 """A directory of the plain root, for the manifest's own packages while they are installed."""
 
@@ -113,7 +114,7 @@ def tree(path: Path, options: TreeOptions, reporter: Reporter) -> Composed:
             booting = _place_kernel(root)
             reporter.step("Arranging the tree")
             layout.convert(root)
-            _list_triggered(root, options.repo, work, log, reporter)
+            _judge_scripts(root, options.repo, work, log, reporter)
             if booting is not None:
                 reporter.step(f"Making the initramfs of kernel {booting}")
                 _make_initramfs(root, booting, work, log)
@@ -299,16 +300,40 @@ def _place_kernel(root: Path) -> str | None:
     return found[0]
 
 
-def _list_triggered(root: Path, repo: Path, work: Path, log: Path, reporter: Reporter) -> None:
-    """Find what triggers made in the tree's /var, and list it with what follows the image there."""
-    place = work / "triggers"
+def _judge_scripts(root: Path, repo: Path, work: Path, log: Path, reporter: Reporter) -> None:
+    """Run scripts again in copies of the tree: list what triggers made in its /var, which follows the image, and leave
+    out what every machine has to make for itself."""
+    place = work / "again"
     job = Job(
         repo, place, base.read(root, ""), Plan(), {}, reporter, log, accounts_day=0, reserved=users.Reserved()
     )  # fmt: skip
-    for directory in (place, job.boot, job.debs):
+    nothing = place / "nothing"
+    for directory in (place, nothing, job.boot, job.debs):
         Tree(work).make_directory(os.path.relpath(directory, work))
     state.populate(root, job.var)
-    triggers.complete(job, Stack(job, Hydrator(repo, root, {}), ()), "base")
+    stack = Stack(job, Hydrator(repo, root, {}), ())
+    triggers.complete(job, stack, "base")
+    made, packages = identity.made(nothing, [root]), _configured(root)
+    own = identity.recognise(
+        made, [root], [], packages, lambda names: again.run(job, stack, packages, made, names)
+    )  # fmt: skip
+    identity.take_out(own, [root])
+    identity.write(own, root, "base")
+
+
+def _configured(root: Path) -> list[str]:
+    """The packages of a finished tree that have a script to configure them, in the order in which they came: those that
+    others need were there first."""
+    tree = Tree(root)
+    found = []
+    for entry in dpkg.installed(root):
+        name = f"{entry.package.name}:{entry.package.architecture}"
+        for stem in (name, entry.package.name):
+            status = tree.status(f"{_INFO}/{stem}.list")
+            if status is not None and tree.has_file(f"{_INFO}/{stem}.postinst"):
+                found.append((status.st_mtime_ns, name))
+                break
+    return [name for _, name in sorted(found)]
 
 
 def _make_initramfs(root: Path, version: str, work: Path, log: Path) -> None:

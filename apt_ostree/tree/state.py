@@ -27,7 +27,8 @@ SEEDS = "usr/lib/apt-ostree/seeds.d"
 FOLLOW = "usr/lib/apt-ostree/follow.d"
 """A tree's lists of the templates that follow the image (follow.py); they have the names of those in SEEDS."""
 IDENTITY = "usr/lib/apt-ostree/identity.d"
-"""A tree's lists of the machine's own files: a path below /etc in each line, as tmpfiles.d(5) escapes it."""
+"""A tree's lists of the machine's own files: in each line the package that makes one, as NAME:ARCHITECTURE, and a path
+below /etc as tmpfiles.d(5) escapes it. One with a slash at its end is a directory in which something is made."""
 TMPFILES = "usr/lib/tmpfiles.d"
 _RULES = f"{TMPFILES}/00-apt-ostree"
 

@@ -37,8 +37,10 @@ _UNITS = (
     "apt-ostree-root.service",
     *(f"{name}.mount" for name in overlays.PLACES),
 )  # fmt: skip
-_PROGRAMS = ("settle-accounts", "merge-accounts", "seed-var", "make-identity", "note-boot", "settle-overlays",
-             "protect-root")  # fmt: skip
+_PROGRAMS = (
+    "settle-accounts", "merge-accounts", "seed-var", "make-identity", "configure-again", "note-boot", "settle-overlays",
+    "protect-root",
+)  # fmt: skip
 _DIRECTORY = "usr/lib/apt-ostree"
 _WANTS = {"service": "sysinit.target.wants", "mount": "local-fs.target.wants"}
 """Where systemd looks for the units of each kind that it starts early."""

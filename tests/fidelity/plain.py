@@ -44,6 +44,19 @@ chroot "$root" sh -eu -c "$DOWNLOAD" sh "$@"
 unshare --net sh -eu -c 'ip link set lo up; exec chroot "$@"' sh "$root" sh -eu -c "$INSTALL" sh "$@"
 """
 
+_BOOT = """
+[ -d "$1/usr/lib/apt-ostree/identity.d" ] || exit 0
+mount --bind "$1" "$1"
+mount -t tmpfs tmpfs "$1/run"
+mount -t tmpfs tmpfs "$1/tmp"
+mount -t tmpfs tmpfs "$1/dev"
+mount -t proc proc "$1/proc"
+for node in null:3 zero:5 full:7 random:8 urandom:9; do
+    mknod -m 666 "$1/dev/${node%:*}" c 1 "${node#*:}"
+done
+chroot "$1" /usr/lib/apt-ostree/make-identity
+"""
+
 # With the network, and a resolver for as long as that takes.
 _DOWNLOAD = """
 resolver=
@@ -83,12 +96,11 @@ def arrange(root: Path) -> None:
     (root / "usr/etc").rename(root / "etc")
     shutil.rmtree(root / "var")
     state.populate(root, root / "var")
-    # What a boot delivers of the machine's own (make-identity).
-    place = root / "usr/lib/apt-ostree"
-    for listing in sorted(place.glob("identity.d/*")):
-        for line in listing.read_text().splitlines():
-            name = state.unescape(line)
-            subprocess.run(["cp", "-a", "-T", place / "identity" / name, root / "etc" / name], check=True)
+    # What a boot makes of the machine's own.
+    subprocess.run(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-eu", "-c", _BOOT, "sh", root],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
 
 
 def _word(name: str) -> str:

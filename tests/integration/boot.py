@@ -13,8 +13,11 @@ deployment=$1 var=$2 systemd=$3
 mount --bind "$deployment" "$deployment"
 mount --bind "$var" "$deployment/var"
 mount -t tmpfs tmpfs "$deployment/run"
+mount -t tmpfs tmpfs "$deployment/tmp"
 mount -t tmpfs tmpfs "$deployment/dev"
-mknod -m 666 "$deployment/dev/null" c 1 3
+for node in null:3 zero:5 full:7 random:8 urandom:9; do
+    mknod -m 666 "$deployment/dev/${node%:*}" c 1 "${node#*:}"
+done
 mount -t proc proc "$deployment/proc"
 mount -t proc proc "$systemd/proc"
 mount --rbind "$deployment" "$systemd/mnt"
@@ -24,6 +27,7 @@ chroot "$systemd" systemd-sysusers --root=/mnt
 chroot "$deployment" /usr/lib/apt-ostree/settle-accounts
 chroot "$deployment" /usr/lib/apt-ostree/seed-var
 chroot "$systemd" systemd-tmpfiles --root=/mnt --create --remove --boot --exclude-prefix=/dev --exclude-prefix=/run
+chroot "$deployment" /usr/lib/apt-ostree/make-identity
 """
 
 
@@ -31,7 +35,7 @@ def boot(sysroot: System, systemd: Path) -> str:
     """Boot what boots next, with the systemd tools of the Debian root ``systemd``; returns what was told.
 
     The order is that of the units: apt-ostree-accounts-lists, apt-ostree-overlays, systemd-sysusers,
-    apt-ostree-accounts, apt-ostree-var, systemd-tmpfiles-setup.
+    apt-ostree-accounts, apt-ostree-var, systemd-tmpfiles-setup, apt-ostree-identity.
     """
     done = subprocess.run(
         ["unshare", "--mount", "--propagation", "private", "sh", "-c", _SCRIPT, "sh",

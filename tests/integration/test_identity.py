@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -53,14 +54,11 @@ def files(tmp_path: Path) -> list[str]:
     return [str(package.build(tmp_path)) for package in (deb(), OTHER, deb("2.0"))]
 
 
-def own(system: System, index: int = 0) -> dict[str, str]:
-    """The files below /etc/own of what a deployment's unit delivers, and their content."""
-    top = system.deployment(index) / "usr/lib/apt-ostree/identity/own"
-    return {
-        path.relative_to(top).as_posix(): path.read_text()
-        for path in sorted(top.rglob("*"))
-        if path.is_file() and not path.is_symlink()
-    }
+def listed(system: System, index: int = 0) -> dict[str, str]:
+    """What a deployment's lists name as the machine's own, each with the package that makes it."""
+    place = system.deployment(index) / "usr/lib/apt-ostree/identity.d"
+    lines = [line.split(" ") for file in sorted(place.glob("*")) for line in file.read_text().splitlines()]
+    return {path: package for package, path in lines}
 
 
 def shipped(system: System, index: int = 0) -> set[str]:
@@ -68,46 +66,138 @@ def shipped(system: System, index: int = 0) -> set[str]:
     return {path.relative_to(top).as_posix() for path in top.rglob("*") if not path.is_dir()}
 
 
-def deliver(system: System) -> Path:
-    """What the unit does at a boot; returns the directory of the machine's own files."""
-    program = system.deployment() / "usr/lib/apt-ostree/make-identity"
-    subprocess.run([program, system.deployment()], check=True)
-    return system.deployment() / "etc/own"
+def has(system: System) -> dict[str, str]:
+    """The files of the machine in /etc/own of what boots next, and their content."""
+    top = system.deployment() / "etc/own"
+    found = (path for path in sorted(top.rglob("*")) if path.is_file() and not path.is_symlink())
+    own = {path.relative_to(top).as_posix(): path.read_text() for path in found}
+    return {name: text for name, text in own.items() if name not in shipped(system)}
 
 
-def test_what_scripts_make_differently_is_kept_through_layers_upgrades_and_rollbacks(
-    sysroot: System, files: list[str]
-) -> None:
+_BOOT = """
+set -eu
+mount --bind "$1" "$1"
+mount --bind "$2" "$1/var"
+mount -t tmpfs tmpfs "$1/run"
+mount -t tmpfs tmpfs "$1/tmp"
+mount -t tmpfs tmpfs "$1/dev"
+mount -t proc proc "$1/proc"
+for node in null:3 zero:5 full:7 random:8 urandom:9; do
+    mknod -m 666 "$1/dev/${node%:*}" c 1 "${node#*:}"
+done
+chroot "$1" /usr/lib/apt-ostree/seed-var
+# Of what systemd-tmpfiles does, all that concerns dpkg.
+mkdir -p "$1/var/lib"
+while read -r kind place _ _ _ _ target; do
+    [ "$kind" != L+ ] || [ -e "$1$place" ] || [ ! -d "$1${place%/*}" ] || ln -sfn "$target" "$1$place"
+done <"$1/usr/lib/tmpfiles.d/00-apt-ostree.conf"
+chroot "$1" /usr/lib/apt-ostree/make-identity
+[ -z "$(ls "$1/run" | grep apt-ostree)" ]
+"""
+
+
+def boot(system: System) -> str:
+    """What the units do at a boot of what boots next; returns what they said."""
+    done = subprocess.run(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", _BOOT, "sh", system.deployment(), system.var],
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stderr
+
+
+def test_what_scripts_make_differently_is_made_once_on_the_machine_and_kept(sysroot: System, files: list[str]) -> None:
     sysroot.install(files[0])
-    first = own(sysroot)
-    (key,) = (name for name in first if name.startswith("keys/"))
-    assert set(first) == {"name", "managed", "store/a", "store/b", key}
+    assert listed(sysroot) == dict.fromkeys(["own/name", "own/managed", "own/store", "own/keys/"], "own:all")
     # What came out the same follows the image, as does what packages list.
     assert shipped(sysroot) == {"rendered", "same", "keys/README"}
-    etc = deliver(sysroot)
-    name = etc / "name"
-    assert name.read_text() == first["name"]
+    assert boot(sysroot) == ""
+    first = has(sysroot)
+    (key,) = (name for name in first if name.startswith("keys/"))
+    assert set(first) == {"name", "managed", "store/a", "store/b", key}
+    name = sysroot.deployment() / "etc/own/name"
     assert (name.stat().st_mode & 0o7777, name.stat().st_gid) == (0o640, 60)
-    assert (etc / "store").stat().st_mode & 0o7777 == 0o700
-    assert (etc / "store/c").readlink() == Path("a")
+    assert (sysroot.deployment() / "etc/own/store").stat().st_mode & 0o7777 == 0o700
+    assert (sysroot.deployment() / "etc/own/store/c").readlink() == Path("a")
+    # The scripts ran over a copy.
+    state = sysroot.var / "lib/own/state"
+    seeded = state.read_text()
+    assert boot(sysroot) == ""
+    assert (has(sysroot), state.read_text()) == (first, seeded)
 
-    sysroot.install(files[1])
-    assert own(sysroot) == first
-    etc = deliver(sysroot)
-    assert (etc / "name").read_text() == first["name"]
+    before = sysroot.install(files[1]).stdout
+    assert "Configuring again" not in before
+    boot(sysroot)
+    assert has(sysroot) == first
     rendered = (sysroot.deployment() / "usr/etc/own/rendered").read_text()
     assert rendered != (sysroot.deployment(1) / "usr/etc/own/rendered").read_text()
 
     sysroot.run("uninstall", "own")
     # Like dpkg, which leaves what no list has until a purge.
-    assert (deliver(sysroot) / "name").read_text() == first["name"]
+    assert has(sysroot) == first
     sysroot.run("rollback")
     sysroot.install(files[2])
-    assert own(sysroot) == first
+    boot(sysroot)
+    assert has(sysroot) == first
     sysroot.fsck()
 
 
-def test_a_boot_delivers_only_what_is_missing_and_through_no_link(sysroot: System, files: list[str]) -> None:
+def test_a_deployment_that_never_had_it_gets_what_the_machine_has(sysroot: System, files: list[str]) -> None:
+    sysroot.install(files[0])
+    boot(sysroot)
+    first = has(sysroot)
+    # As an administrator changes it.
+    (sysroot.deployment() / "etc/own/name").write_text("chosen\n")
+    boot(sysroot)
+    sysroot.run("rollback")
+    assert not (sysroot.deployment() / "etc/own").exists()
+    sysroot.install(files[0])
+    boot(sysroot)
+    assert has(sysroot) == {**first, "name": "chosen\n"}
+    kept = sysroot.var / "lib/apt-ostree/identity"
+    assert kept.stat().st_mode & 0o7777 == 0o700
+
+
+def test_two_machines_of_a_layer_have_two_identities_and_no_commit_has_any(sysroot: System, files: list[str]) -> None:
+    sysroot.install(files[0])
+    boot(sysroot)
+    name = (sysroot.deployment() / "etc/own/name").read_text()
+    found = subprocess.run(
+        ["grep", "-rlF", name.split()[1], sysroot.path / "ostree/repo/objects", sysroot.deployment() / "usr"],
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (found.returncode, found.stdout) == (1, "")
+    shutil.rmtree(sysroot.deployment() / "etc/own/store")
+    (sysroot.deployment() / "etc/own/name").unlink()
+    shutil.rmtree(sysroot.var / "lib/apt-ostree/identity")
+    boot(sysroot)
+    assert (sysroot.deployment() / "etc/own/name").read_text() != name
+
+
+def test_a_package_that_was_never_booted_makes_nothing_of_anothers(sysroot: System, tmp_path: Path) -> None:
+    evil = Deb("evil", "1.0", scripts={"postinst": """
+[ "$1" = configure ] || exit 0
+mkdir -p /etc/victim
+cat /proc/sys/kernel/random/uuid >/etc/victim/key
+cp /bin/true /etc/victim/sh
+chmod 4755 /etc/victim/sh
+echo "AllowEverybody yes" >/etc/victim/victim.conf
+mkdir -p /usr/lib/apt-ostree/identity.d
+echo "victim:all victim" >/usr/lib/apt-ostree/identity.d/aaa
+"""})  # fmt: skip
+    victim = Deb("victim", "1.0", files={"/etc/victim/victim.conf": "AllowEverybody no\n"}, scripts={"postinst": """
+[ -e /etc/victim/key ] || cat /proc/sys/kernel/random/uuid >/etc/victim/key
+"""})  # fmt: skip
+    sysroot.install(str(evil.build(tmp_path)))
+    sysroot.run("uninstall", "evil")
+    sysroot.install(str(victim.build(tmp_path)))
+    boot(sysroot)
+    etc = sysroot.deployment() / "etc/victim"
+    assert sorted(path.name for path in etc.iterdir()) == ["key", "victim.conf"]
+    assert (etc / "victim.conf").read_text() == "AllowEverybody no\n"
+
+
+def test_a_boot_makes_only_what_is_missing_and_through_no_link(sysroot: System, files: list[str]) -> None:
     sysroot.install(files[0])
     etc = sysroot.deployment() / "etc/own"
     elsewhere = sysroot.path / "elsewhere"
@@ -117,7 +207,17 @@ def test_a_boot_delivers_only_what_is_missing_and_through_no_link(sysroot: Syste
         path.unlink()
     (etc / "keys").rmdir()
     (etc / "keys").symlink_to(elsewhere)
-    deliver(sysroot)
+    boot(sysroot)
     assert (etc / "name").read_text() == "the administrator's\n"
     assert (etc / "store/b").read_text() == "constant\n"
     assert list(elsewhere.iterdir()) == []
+
+
+def test_what_a_script_does_not_make_again_is_said_at_each_boot(sysroot: System, tmp_path: Path) -> None:
+    once = Deb("once", "1.0", scripts={"postinst": """
+cat /proc/sys/kernel/random/uuid >/etc/once
+[ -d /run/apt-ostree ] || rm /etc/once
+"""})  # fmt: skip
+    sysroot.install(str(once.build(tmp_path)))
+    assert listed(sysroot) == {"once": "once:all"}
+    assert "/etc/once could not be made: the script of once:all did not make it" in boot(sysroot)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from apt_ostree.host.door import Tree
 from apt_ostree.layering import again, identity
 from apt_ostree.layering.identity import Different, Identity, Made
-from apt_ostree.tree import follow, state
+from apt_ostree.tree import state
 
 
 def fill(top: Path, **files: str) -> Path:
@@ -24,26 +25,30 @@ def fill(top: Path, **files: str) -> Path:
     return top
 
 
-def deploy(top: Path, **templates: str) -> Path:
-    """A deployment with these as the machine's own."""
-    for name, text in templates.items():
-        place = top / identity.TEMPLATES / name.replace("__", "/")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(text)
-    (top / state.IDENTITY).mkdir(parents=True)
-    (top / state.IDENTITY / "layer").write_text("".join(f"{name.replace('__', '/')}\n" for name in templates))
+def deploy(top: Path, **makers: str) -> Path:
+    """A deployment whose list names these as the machine's own; a name that ends in "___" is one of a directory."""
+    place = top / state.IDENTITY / "layer"
+    place.parent.mkdir(parents=True)
+    names = {name.replace("___", "/").replace("__", "/"): package for name, package in makers.items()}
+    place.write_text("".join(f"{package} {name}\n" for name, package in names.items()))
     return top
 
 
 class Again:
     """A second run whose outcome is given; it notes what it was asked."""
 
-    def __init__(self, *content: str, name: Sequence[str] = ()) -> None:
-        self.different, self.asked = Different(frozenset(content), frozenset(name)), list[list[str]]()
+    def __init__(self, *content: str, name: Sequence[str] = (), makers: Mapping[str, str] | None = None) -> None:
+        made = dict.fromkeys((*content, *name), "own:all") if makers is None else makers
+        self.different = Different(frozenset(content), frozenset(name), made)
+        self.asked = list[list[str]]()
 
     def __call__(self, names: Sequence[str]) -> Different:
         self.asked.append(list(names))
         return self.different
+
+
+def recognise(base: Path, layers: Sequence[Path], deployed: Sequence[Path], run: Again) -> Identity:
+    return identity.recognise(identity.made(base, layers), layers, deployed, ["own:all", "other:all"], run)
 
 
 @pytest.fixture
@@ -72,66 +77,114 @@ def test_what_a_later_layer_takes_away_was_not_made(base: Path, tmp_path: Path) 
     assert identity.made(base, [low, high]).files == ("conf", "kept")
 
 
+def test_names_that_are_gone_cost_one_look_each(base: Path, tmp_path: Path) -> None:
+    low, high = tmp_path / "low", tmp_path / "high"
+    fill(low, **{f"a{number}__x": "1" for number in range(2000)})
+    (high / "usr/etc").mkdir(parents=True)
+    for number in range(2000):
+        os.mknod(high / f"usr/etc/a{number}", stat.S_IFCHR, os.makedev(0, 0))
+    looked: Counter[str] = Counter()
+    real = identity._at_and_above
+
+    def counted(name: str) -> Iterator[str]:
+        looked[name] += 1
+        return real(name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(identity, "_at_and_above", counted)
+        assert identity.made(base, [low, high]).files == ()
+    assert looked.total() == 2000
+
+
 def test_a_directory_that_scripts_made_belongs_together(base: Path) -> None:
     made = Made(base, frozenset({"etc/listed"}), ("dir/a", "listed/b", "new/deep/c", "new/d", "news"))
-    assert made.tops(made.files) == ["dir/a", "listed/b", "new", "news"]
+    assert made.tops() == ["dir/a", "listed/b", "new", "news"]
 
 
 def test_what_comes_out_different_is_the_machines_own(base: Path, tmp_path: Path) -> None:
-    layer, run = fill(tmp_path / "layer", key="1", same="1"), Again("key")
-    found = identity.recognise(identity.made(base, [layer]), [layer], [], run)
-    assert run.asked == [["key", "same"]]
-    assert (found.fresh, found.kept, found.dropped) == (frozenset({"key"}), {}, frozenset())
+    layer, run = (
+        fill(tmp_path / "layer", key="1", same="1", store__a="1"),
+        Again("key", "store/a", makers={"key": "own:all", "store": "other:all"}),
+    )
+    found = recognise(base, [layer], [], run)
+    assert run.asked == [["key", "same", "store/a"]]
+    assert found == Identity({"key": "own:all", "store": "other:all"}, frozenset({"key", "store"}))
+    identity.take_out(found, [layer])
+    assert os.listdir(layer / "usr/etc") == ["same"]
+    (tmp_path / "top").mkdir()
+    identity.write(found, tmp_path / "top", "layer")
+    assert (tmp_path / "top" / state.IDENTITY / "layer").read_text() == "own:all key\nother:all store\n"
+
+
+def test_what_no_packages_script_made_again_stays(base: Path, tmp_path: Path) -> None:
+    layer = fill(tmp_path / "layer", key="1")
+    assert recognise(base, [layer], [], Again("key", makers={})) == Identity()
 
 
 def test_nothing_is_asked_again_that_a_deployment_tells(base: Path, tmp_path: Path) -> None:
-    layer, run = fill(tmp_path / "layer", key="2", same="1", store__a="2"), Again()
-    here = fill(deploy(tmp_path / "here", key="1"), same="1")
-    other = deploy(tmp_path / "other", key="0", store="")
-    found = identity.recognise(identity.made(base, [layer]), [layer], [here, other], run)
+    layer, run = fill(tmp_path / "layer", key="2", same="1", store__a="2", keys__c0ffee="", dir__name="2"), Again()
+    here = fill(deploy(tmp_path / "here", key="own:all", keys___="own:all"), same="1")
+    other = deploy(tmp_path / "other", key="other:all", store="own:all", dir__name="own:all")
+    found = recognise(base, [layer], [here, other], run)
     assert run.asked == []
-    assert found == Identity(kept={"key": here, "store": other})
+    assert found.makers == dict.fromkeys(["dir/name", "key", "keys/", "store"], "own:all")
+    assert found.left_out == {"dir/name", "key", "keys/c0ffee", "store"}
+
+
+def test_what_a_package_made_that_is_not_there_any_longer_tells_nothing(base: Path, tmp_path: Path) -> None:
+    layer, run = fill(tmp_path / "layer", victim__key="2", victim__rendered="2"), Again()
+    here = deploy(tmp_path / "here", victim="evil:all")
+    assert recognise(base, [layer], [here], run) == Identity()
+    assert run.asked == [["victim/key", "victim/rendered"]]
+
+
+def test_of_a_directory_that_a_package_has_by_now_only_what_scripts_made_is_taken(base: Path, tmp_path: Path) -> None:
+    layer = fill(tmp_path / "layer", victim__conf="shipped", victim__key="2")
+    info = layer / "usr/lib/sysimage/dpkg/info"
+    info.mkdir(parents=True)
+    (info / "own.list").write_text("/.\n/etc\n/etc/victim\n/etc/victim/conf\n")
+    here = deploy(tmp_path / "here", victim="own:all")
+    found = recognise(base, [layer], [here], Again())
+    assert found == Identity({"victim/key": "own:all"}, frozenset({"victim/key"}))
 
 
 def test_a_file_that_changed_since_it_was_deployed_is_tried(base: Path, tmp_path: Path) -> None:
     low, high, run = fill(tmp_path / "low", rendered="1"), fill(tmp_path / "high", rendered="2"), Again()
     here = fill(tmp_path / "here", rendered="1")
-    found = identity.recognise(identity.made(base, [low, high]), [low, high], [here], run)
+    assert recognise(base, [low, high], [here], run) == Identity()
     assert run.asked == [["rendered"]]
-    assert found.names == []
 
 
-def test_a_random_name_stays_that_of_the_first_run(base: Path, tmp_path: Path) -> None:
-    layer = fill(tmp_path / "layer", dir__c0ffee="")
-    here = deploy(tmp_path / "here", dir__beef="")
-    found = identity.recognise(identity.made(base, [layer]), [layer], [here], Again(name=["dir/c0ffee"]))
-    assert found == Identity(kept={"dir/beef": here}, dropped=frozenset({"dir/c0ffee"}))
-    identity.take_out(found, [layer])
-    assert not (layer / "usr/etc/dir/c0ffee").exists()
+def test_of_a_random_name_the_directory_is_on_the_list(base: Path, tmp_path: Path) -> None:
+    layer = fill(tmp_path / "layer", dir__c0ffee="", leftover="")
+    found = recognise(base, [layer], [], Again(name=["dir/c0ffee", "leftover"]))
+    assert found == Identity({"dir/": "own:all"}, frozenset({"dir/c0ffee"}))
 
 
 def test_a_list_that_names_other_places_is_not_followed(base: Path, tmp_path: Path) -> None:
-    here = deploy(tmp_path / "here", key="1")
-    (tmp_path / "secret").write_text("x")
-    (here / state.IDENTITY / "bad").write_text("../../../../../secret\n/etc/shadow\nkey/\n\n")
+    here = deploy(tmp_path / "here", key="own:all")
+    (here / state.IDENTITY / "bad").write_text("own:all ../../secret\nown:all /etc/shadow\nown:all\n\nown:all .\n")
     layer = fill(tmp_path / "layer", key="2")
-    found = identity.recognise(identity.made(base, [layer]), [layer], [here], Again())
-    assert found.names == ["key"]
+    found = recognise(base, [layer], [here], Again())
+    assert found.makers == {"key": "own:all"}
 
 
-def test_templates_are_written_beside_etc_with_a_list_of_a_free_name(base: Path, tmp_path: Path) -> None:
-    deploy(base, old="0")
-    here = deploy(tmp_path / "here", store__a="1")
-    fresh, top = tmp_path / "fresh", tmp_path / "top"
-    fresh.mkdir()
-    top.mkdir()
-    (fresh / "key").write_text("secret")
-    (fresh / "key").chmod(0o600)
-    identity.write(Identity(frozenset({"key"}), {"store": here}), fresh, top, state.free_name(base))
-    assert (top / state.IDENTITY / "layer1").read_text() == "key\nstore\n"
-    assert (top / identity.TEMPLATES).stat().st_mode & 0o777 == 0o700
-    assert (top / identity.TEMPLATES / "key").stat().st_mode & 0o777 == 0o600
-    assert (top / identity.TEMPLATES / "store/a").read_text() == "1"
+def test_a_list_has_a_name_that_no_layer_of_the_base_has(base: Path, tmp_path: Path) -> None:
+    deploy(base, old="own:all")
+    assert state.free_name(base) == "layer1"
+
+
+def test_who_made_what_is_read_from_notes_that_a_script_may_have_written(tmp_path: Path) -> None:
+    (tmp_path / again._NOTES).write_text("0 own:all\n1 evil:all\n7 own:all\n-1 own:all\nx\n0 own:all\n")
+    assert again._makers(Tree(tmp_path), ["a", "b"], ["own:all"]) == {"a": "own:all"}
+
+
+def test_what_is_too_large_for_a_key_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(again, "FILE_BYTES", 3)
+    digests = again._digests(Tree(fill(tmp_path, key="123", large="1234")), ("key", "large", "gone"))
+    assert digests["key"] is not None
+    assert digests["large"] is None
+    assert "gone" not in digests
 
 
 @pytest.mark.parametrize(
@@ -146,5 +199,6 @@ def test_templates_are_written_beside_etc_with_a_list_of_a_free_name(base: Path,
 )
 def test_content_and_names_of_two_runs_are_compared(tmp_path: Path, after: dict[str, str], expected: Different) -> None:
     first = Tree(fill(tmp_path / "first", key="0", same="1"))
-    digests = {name: follow.digest(first, f"usr/etc/{name}") for name in ("key", "same")}
-    assert again._compare(Tree(fill(tmp_path / "after", **after)), digests, {"key", "same"}) == expected
+    digests = again._digests(first, ("key", "same"))
+    other = Tree(fill(tmp_path / "after", **after))
+    assert again.compare(digests, again._digests(other, again._files(other))) == expected
