@@ -7,13 +7,15 @@ stays where it is, and is read-only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from ..host.door import Tree
+from ..host.door import OVERLAY, Entry, Tree
 
 Shipped = Callable[[str], bool]
 """True for the path of a file or link that is a package's."""
+
+_OPAQUE = f"{OVERLAY}opaque"
 
 
 def link_writable(trees: Sequence[Path], known: frozenset[str], shipped: Shipped, var: Path, target: Path) -> None:
@@ -24,10 +26,9 @@ def link_writable(trees: Sequence[Path], known: frozenset[str], shipped: Shipped
         place = _free(Tree(var), name)
         if place is None or not all(_is_ours(tree, name, shipped) for tree in stack if tree.has(name)):
             continue
+        _copy_union(stack, name, Tree(var), place)
         for tree in stack:
-            if tree.has(name):
-                _copy(tree, name, Tree(var), place)
-                tree.remove(name)
+            tree.remove(name)
         Tree(target).symlink(name, f"var/{place}")
 
 
@@ -40,8 +41,26 @@ def _free(var: Tree, name: str) -> str | None:
     return next((place for place in (name, f"top-{name}") if not var.has(place)), None)
 
 
-def _copy(source: Tree, name: str, var: Tree, place: str) -> None:
-    var.copy(source, name, place)
-    for entry in source.walk(name):
-        if entry.is_directory or entry.is_file or entry.is_link:
-            var.copy(source, entry.name, f"{place}{entry.name.removeprefix(name)}")
+def _copy_union(stack: Sequence[Tree], name: str, var: Tree, place: str) -> None:
+    """Copy what a mount of the trees (lowest first) shows in a directory."""
+    hiding = set[str]()
+    """Names of higher trees that let nothing below them through."""
+    for tree in reversed(stack):
+        here = set[str]()
+        top = tree.status(name)
+        for entry in [*([] if top is None else [Entry(name, top)]), *tree.walk(name)]:
+            if any(above in hiding for above in _at_and_above(entry.name)):
+                continue
+            target = f"{place}{entry.name.removeprefix(name)}"
+            if not var.has(target) and (entry.is_directory or entry.is_file or entry.is_link):
+                var.copy(tree, entry.name, target)
+            # A whiteout as well: a device that says that a name is gone (kernel documentation, overlayfs).
+            if not entry.is_directory or _OPAQUE in tree.attributes(entry.name):
+                here.add(entry.name)
+        hiding |= here
+
+
+def _at_and_above(name: str) -> Iterator[str]:
+    while name:
+        yield name
+        name = name.rpartition("/")[0]

@@ -133,11 +133,13 @@ def test_a_signal_ends_the_command_with_its_own_status_and_a_clean_sysroot(
 
 def test_further_signals_do_not_break_the_clean_up(sysroot: System) -> None:
     with sysroot.unchanged(), slow_install(sysroot) as child:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        sent = (signal.SIGTERM, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        for number in sent:
             child.send_signal(number)
             time.sleep(0.01)
         _, stderr = child.communicate(timeout=SOON)
-        assert child.returncode == 128 + signal.SIGTERM
+        # On a busy machine several arrive before the first is looked at, and Python takes the lowest first.
+        assert child.returncode in {128 + number for number in sent}
         assert "Traceback" not in stderr
         wait_until(lambda: finished(sysroot), SOON, "no process has the sysroot open")
 

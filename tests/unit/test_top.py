@@ -44,6 +44,27 @@ def test_what_scripts_put_there_comes_along(trees: list[Path], tmp_path: Path) -
     assert sorted(os.listdir(tmp_path / "var/data")) == ["link", "made"]
 
 
+def test_what_comes_along_is_what_a_mount_of_the_layers_shows(trees: list[Path], tmp_path: Path) -> None:
+    low, high = (tree / "data" for tree in trees)
+    for directory in (low / "becomes-file", low / "kept", low / "emptied", high / "kept", high / "emptied"):
+        directory.mkdir(parents=True)
+    for file in ("becomes-file/x", "becomes-link", "gone", "kept/low", "emptied/low"):
+        (low / file).write_text("low")
+    (low / "link").symlink_to("a")
+    (high / "link").symlink_to("b")
+    (high / "becomes-file").write_text("high")
+    (high / "becomes-link").symlink_to("kept")
+    (high / "kept/high").write_text("high")
+    os.mknod(high / "gone", stat.S_IFCHR, os.makedev(0, 0))
+    os.setxattr(high / "emptied", "trusted.overlay.opaque", b"y")
+    link_writable(trees, frozenset(), SHIPPED, tmp_path / "var", tmp_path / "top")
+    data = tmp_path / "var/data"
+    assert sorted(os.listdir(data)) == ["becomes-file", "becomes-link", "emptied", "kept", "link"]
+    assert ((data / "link").readlink(), (data / "becomes-link").readlink()) == (Path("b"), Path("kept"))
+    assert (data / "becomes-file").read_text() == "high"
+    assert (sorted(os.listdir(data / "kept")), os.listdir(data / "emptied")) == (["high", "low"], [])
+
+
 @pytest.mark.parametrize("layer", [0, 1])
 def test_what_any_layer_has_a_package_s_file_in_stays(trees: list[Path], tmp_path: Path, layer: int) -> None:
     for tree in trees:
