@@ -44,6 +44,9 @@ _IDENTITY = {
 }
 """The form of the fields that reach command lines and paths (policy 5.6.1, 5.6.7, 5.6.8 and 5.6.12)."""
 
+CONTROL_MAX = 1 << 20
+"""Bytes of a control file. The largest of Debian's have some ten thousand."""
+
 _IDENTITY_MAX = 200
 """Characters of the three together: a file name, which they make up, has 255 bytes."""
 
@@ -67,7 +70,10 @@ def control(archive: bytes, name: str) -> Control:
     content = control_files(archive).get("control")
     if content is None:
         raise PackageError(f"{name} has a broken control file", "it has none at all", _LEAVE_OUT)
+    if len(content) > CONTROL_MAX:
+        raise PackageError(f"{name} has a broken control file", f"it has more than {CONTROL_MAX} bytes", _LEAVE_OUT)
     fields: dict[str, str] = {}
+    last = ""
     lines = []
     for line in content.decode(errors="surrogateescape").strip("\n").split("\n"):
         key = line.partition(":")[0].rstrip(" \t")
@@ -76,8 +82,9 @@ def control(archive: bytes, name: str) -> Control:
         if line[0] == "#":
             continue
         if line[0] not in " \t":
-            fields[key.lower()] = line.partition(":")[2].strip()
-        if list(fields)[-1] not in _OF_INDEX:
+            last = key.lower()
+            fields[last] = line.partition(":")[2].strip()
+        if last not in _OF_INDEX:
             lines.append(line)
     return Control("".join(f"{line}\n" for line in lines), identity(fields, name))
 

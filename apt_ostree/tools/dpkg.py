@@ -40,22 +40,20 @@ class Installed:
 
 def parse_stanzas(text: str) -> Iterator[dict[str, str]]:
     """Split deb822 text (deb822(5)) into stanzas with lower-case field names, continuation lines kept."""
-    stanza: dict[str, str] = {}
+    stanza: dict[str, list[str]] = {}
     key = ""
-    for line in text.split("\n"):
+    for line in [*text.split("\n"), ""]:
         if not line.strip():
             if stanza:
-                yield stanza
+                yield {name: "\n".join(value) for name, value in stanza.items()}
             stanza, key = {}, ""
         elif line[0] in " \t":
             if key:
-                stanza[key] += "\n" + line
+                stanza[key].append(line)
         elif line[0] != "#":
             name, _, value = line.partition(":")
             key = name.lower()
-            stanza[key] = value.strip()
-    if stanza:
-        yield stanza
+            stanza[key] = [value.strip()]
 
 
 def parse_status(text: str) -> list[Installed]:

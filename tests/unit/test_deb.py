@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+import time
 
 import pytest
 
@@ -97,6 +98,22 @@ def test_a_stanza_that_others_could_read_otherwise_is_refused(text: bytes, detai
     with pytest.raises(PackageError) as caught:
         control(text)
     assert (caught.value.brief, caught.value.detail) == ("x.deb has a broken control file", detail)
+
+
+def test_a_control_file_of_many_fields_costs_each_line_once() -> None:
+    fields = b"".join(b"f%d: 1\n" % number for number in range(90_000))
+    began = time.process_time()
+    assert control(STANZA + fields).package.name == "xy"
+    # Seconds of this process: what grows with the square takes forty.
+    assert time.process_time() - began < 10
+
+
+def test_a_control_file_that_is_larger_than_any_real_one_is_refused() -> None:
+    room = deb.CONTROL_MAX - len(STANZA)
+    assert control(STANZA + b" " + b"x" * (room - 2) + b"\n").package.name == "xy"
+    with pytest.raises(PackageError) as caught:
+        control(STANZA + b" " + b"x" * (room - 1) + b"\n")
+    assert caught.value.detail == f"it has more than {deb.CONTROL_MAX} bytes"
 
 
 def test_a_package_without_a_control_file_is_refused() -> None:
