@@ -34,12 +34,12 @@ IDENTITY = {
 _UNITS = (
     "apt-ostree-accounts-lists.service", "apt-ostree-accounts.service", "apt-ostree-var.service",
     "apt-ostree-identity.service", "apt-ostree-boots.service", "apt-ostree-overlays.service",
-    "apt-ostree-root.service",
+    "apt-ostree-root.service", "apt-ostree-derived.service",
     *(f"{name}.mount" for name in overlays.PLACES),
 )  # fmt: skip
 _PROGRAMS = (
     "settle-accounts", "merge-accounts", "seed-var", "make-identity", "configure-again", "note-boot", "settle-overlays",
-    "protect-root",
+    "protect-root", "derive-etc",
 )  # fmt: skip
 _DIRECTORY = "usr/lib/apt-ostree"
 _WANTS = {"service": "sysinit.target.wants", "mount": "local-fs.target.wants"}
