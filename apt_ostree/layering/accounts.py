@@ -14,7 +14,7 @@ from .job import Job
 def renumber(job: Job, view: View, trees: Iterable[Path]) -> None:
     """Give new accounts the numbers they have on the machine, or free ones, in the files of ``trees`` and the lists."""
     after = users.parse(view.text("usr/etc/passwd"), view.text("usr/etc/group"))
-    moves = users.choose_numbers(after, users.read(job.base.path), job.reserved.numbers)
+    moves = users.choose_numbers(after, users.read(job.base.path), job.reserved)
     for conflict in moves.conflicts:
         job.reporter.warn(conflict)
     if not moves:

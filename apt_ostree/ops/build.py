@@ -19,6 +19,7 @@ from ..layering.job import Job
 from ..model import CommitInfo, Deployment, Intent, Package, Plan
 from ..sandbox.limits import LIMITS
 from ..system import commits, metadata, origin
+from ..system.sysroot import Sysroot
 from ..tools import ostree
 from ..tree import kernel, layout, subids, users
 from .transaction import Transaction
@@ -137,7 +138,7 @@ def _job(current: Transaction, order: Order, work: Path) -> Job:
         current.reporter,
         current.log,
         accounts_day=order.base.timestamp // 86400,
-        reserved=_reserved(current),
+        reserved=reserved(current.sysroot, current.osname),
         deployed=_deployed(current),
         answers=order.answers,
         initramfs=order.intent.initramfs_args if order.intent.initramfs else None,
@@ -151,18 +152,30 @@ def _deployed(current: Transaction) -> list[Path]:
     return [current.sysroot.path / one.path for one in sorted(found, key=lambda one: one != current.basis)]
 
 
-def _reserved(current: Transaction) -> users.Reserved:
-    """Read what names have on the machine: in its own /etc above all, then in what is deployed, then in what it
-    remembers of packages that are gone while their files in /var are not."""
-    loaded = current.sysroot
-    deployed = [(loaded.path / deployment.path, "usr/etc") for deployment in loaded.of(current.osname)]
-    places = [(loaded.path / current.merge.path, "etc"), *deployed]
-    found = users.read_record(loaded.path / "ostree/deploy" / current.osname)
-    for tree, etc in reversed(places):
-        found = users.numbers(users.read(tree, etc)).over(found)
+def reserved(loaded: Sysroot, osname: str) -> users.Reserved:
+    """Read what names have on the machine: in its own /etc above all, then in the deployment that it runs, then in what
+    it remembers of packages that are gone while their files in /var are not.
+
+    A deployment that never booted owns nothing: any package that was in it would choose the numbers of others. Only
+    where none runs, on a disk that is being prepared or repaired, the others count as well, last of all.
+    """
+    etc = [(loaded.path / loaded.merge(osname).path, "etc")]
+    running = [deployment for deployment in loaded.of(osname) if deployment.booted]
+    others = [] if loaded.booted is not None else loaded.of(osname)
+    own, prepared = ([(loaded.path / one.path, "usr/etc") for one in found] for found in (running, others))
+    found = users.Numbers()
+    for tree, directory in reversed(prepared):
+        found = users.numbers(users.read(tree, directory)).over(found)
+    found = users.read_record(loaded.path / "ostree/deploy" / osname).over(found)
+    for tree, directory in reversed([*etc, *own]):
+        found = users.numbers(users.read(tree, directory)).over(found)
+    places = [*etc, *own, *prepared]
     return users.Reserved(
         found,
-        {name: "\n".join(users.read_list(tree, f"{etc}/{name}") for tree, etc in places) for name in subids.LISTS},
+        {
+            name: "\n".join(users.read_list(tree, f"{directory}/{name}") for tree, directory in places)
+            for name in subids.LISTS
+        },
     )
 
 

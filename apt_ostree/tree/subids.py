@@ -6,8 +6,9 @@ script sees the image's alone, and so would give away what a user of the machine
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from ..errors import TreeError
@@ -20,6 +21,9 @@ FIRST = 100000
 
 NEW_MAX = 4096
 """Ranges that a layer may add; a user has one, and packages have no users of that many people."""
+
+NEW_SIZES_MAX = 16
+"""Different sizes of these. useradd knows one; for each, room is looked for among all ranges of the machine."""
 
 
 class Range(NamedTuple):
@@ -40,6 +44,8 @@ class _Taken:
     def __init__(self, ranges: Iterable[Range]) -> None:
         self.starts: list[int] = []
         self.stops: list[int] = []
+        self.full: dict[int, int] = {}
+        """Size -> where no range of that size is free before: none becomes free again."""
         for found in sorted(ranges, key=lambda found: found.start):
             self.add(found)
 
@@ -58,13 +64,57 @@ class _Taken:
 
     def free(self, size: int) -> int:
         """Where the first range of that size begins that is free."""
-        start = FIRST
+        start = self.full.get(size, FIRST)
         at = bisect_right(self.stops, start)
         # Behind the last of all, there is room.
         while at < len(self.starts) and self.starts[at] < start + size:
             start = self.stops[at]
             at += 1
+        self.full[size] = start
         return start
+
+
+class _Count:
+    """The number of given ranges that overlap another."""
+
+    def __init__(self, ranges: Iterable[Range]) -> None:
+        held = [found for found in ranges if found.size]
+        self.starts = sorted(found.start for found in held)
+        self.stops = sorted(found.stop for found in held)
+
+    def overlapping(self, found: Range) -> int:
+        return bisect_left(self.starts, found.stop) - bisect_right(self.stops, found.start)
+
+
+class _Known:
+    """The ranges that names have on a machine."""
+
+    def __init__(self, ranges: Iterable[Range]) -> None:
+        self.all = list(ranges)
+        of: dict[str, list[Range]] = {}
+        for found in self.all:
+            of.setdefault(found.name, []).append(found)
+        self._every = _Count(self.all)
+        self._of = {name: _Count(own) for name, own in of.items()}
+        by_size: dict[tuple[str, int], list[Range]] = {}
+        for found in self.all:
+            by_size.setdefault((found.name, found.size), []).append(found)
+        self._left = {key: iter(own) for key, own in by_size.items()}
+
+    def is_anothers(self, found: Range) -> bool:
+        """True if any of a range's ids is in one that another name has."""
+        own = self._of.get(found.name)
+        return self._every.overlapping(found) > (own.overlapping(found) if own else 0)
+
+    def own(self, made: Range) -> Iterator[Range]:
+        """The ranges of that name and size, each once: what is not taken at first never is."""
+        return self._left.get((made.name, made.size), iter(()))
+
+
+def ids(text: str) -> Callable[[int], bool]:
+    """Read which ids are in any of the ranges of such a list: a function that is true for them."""
+    taken = _Taken(parse(text))
+    return lambda number: taken.overlaps(Range("", number, 1))
 
 
 def parse(text: str) -> list[Range]:
@@ -83,26 +133,25 @@ def allot(text: str, base: str, reserved: str) -> str:
     A name keeps a range of that size that ``reserved`` has for it; else, where its range overlaps another's, it gets
     the first that is free. Raises TreeError where the layer has too many.
     """
-    of_base, known = parse(base), parse(reserved)
+    of_base, known = parse(base), _Known(parse(reserved))
     old = set(of_base)
     new = [found for found in dict.fromkeys(parse(text)) if found not in old]
-    if len(new) > NEW_MAX:
-        raise TreeError("a script allotted too many subordinate ids", f"more than {NEW_MAX} ranges (subuid(5))")
-    of: dict[str, list[Range]] = {}
-    for found in known:
-        of.setdefault(found.name, []).append(found)
-    allotted: list[Range] = []
-    taken = _Taken([*of_base, *known])
-    for made in new:
-        own = of.get(made.name, [])
-        # Ranges that are reserved for the name itself are free for it.
-        others = (
-            taken if not own else _Taken([*of_base, *allotted, *(found for found in known if found.name != made.name)])
+    if len(new) > NEW_MAX or len({found.size for found in new}) > NEW_SIZES_MAX:
+        raise TreeError(
+            "a script allotted too many subordinate ids",
+            f"more than {NEW_MAX} ranges, or {NEW_SIZES_MAX} sizes of ranges (subuid(5))",
         )
-        candidates = [*(found for found in own if found.size == made.size), made]
-        chosen = next((found for found in candidates if not others.overlaps(found)), None)
-        allotted.append(chosen or made._replace(start=others.free(made.size)))
+    allotted: list[Range] = []
+    taken, of_layer = _Taken([*of_base, *known.all]), _Taken(of_base)
+    for made in new:
+        # Ranges that are reserved for the name itself are free for it.
+        candidates = itertools.chain(known.own(made), [made])
+        chosen = next(
+            (found for found in candidates if not (of_layer.overlaps(found) or known.is_anothers(found))), None
+        )
+        allotted.append(chosen or made._replace(start=taken.free(made.size)))
         taken.add(allotted[-1])
+        of_layer.add(allotted[-1])
     moved = dict(zip(new, allotted, strict=True))
     fresh = []
     for line in lines(text):

@@ -10,7 +10,7 @@ A number, once a name had it on a machine, stays that name's: files in /var know
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from ..host import acl
 from ..host.door import Tree
 from ..numbers import decimal
 from ..text import lines
+from . import subids
 
 SYSUSERS = "usr/lib/sysusers.d"
 
@@ -87,6 +88,10 @@ class Reserved:
     numbers: Numbers = field(default_factory=Numbers)
     subids: Mapping[str, str] = field(default_factory=dict)
 
+    def is_subordinate(self, listing: str) -> Callable[[int], bool]:
+        """A function that is true for the ids in ``listing``, one of subids.LISTS: they are a user's containers'."""
+        return subids.ids(self.subids.get(listing, ""))
+
 
 def numbers(accounts: Accounts) -> Numbers:
     """The ids of all accounts."""
@@ -122,16 +127,17 @@ class Moves:
         return bool(self.users or self.groups)
 
 
-def choose_numbers(after: Accounts, base: Accounts, reserved: Numbers) -> Moves:
+def choose_numbers(after: Accounts, base: Accounts, reserved: Reserved) -> Moves:
     """Choose the numbers that a layer's new accounts get instead of those that their scripts picked.
 
-    A name keeps the number that ``reserved`` has for it, and takes no other name's. Where the base gave the
-    number to somebody else meanwhile, the name gets a free one, and ``conflicts`` says so. Raises TreeError
-    when no number is free.
+    A name keeps the number that ``reserved`` has for it, if a script could have got it, and takes no other name's, nor
+    one of a user's subordinate ids. Where the base gave the number to somebody else meanwhile, the name gets a free
+    one, and ``conflicts`` says so. Raises TreeError when no number is free.
     """
-    made, old = numbers(after), numbers(base)
-    users, told = _choose("user", _without(made.users, old.users), old.users, reserved.users)
-    groups, told_too = _choose("group", _without(made.groups, old.groups), old.groups, reserved.groups)
+    made, old, had = numbers(after), numbers(base), reserved.numbers
+    uids, gids = reserved.is_subordinate("subuid"), reserved.is_subordinate("subgid")
+    users, told = _choose("user", _without(made.users, old.users), old.users, had.users, uids)
+    groups, told_too = _choose("group", _without(made.groups, old.groups), old.groups, had.groups, gids)
     return Moves(users, groups, (*told, *told_too))
 
 
@@ -140,7 +146,11 @@ def _without(table: Mapping[str, int], names: Mapping[str, int]) -> dict[str, in
 
 
 def _choose(
-    kind: str, made: Mapping[str, int], base: Mapping[str, int], reserved: Mapping[str, int]
+    kind: str,
+    made: Mapping[str, int],
+    base: Mapping[str, int],
+    reserved: Mapping[str, int],
+    is_subordinate: Callable[[int], bool],
 ) -> tuple[dict[int, int], list[str]]:
     of_base = {number: name for name, number in base.items()}
     owners = {number: name for name, number in reserved.items()} | of_base
@@ -162,12 +172,12 @@ def _choose(
             continue
         if (wanted := reserved[name]) in of_base:
             conflicts.append(f"{kind} {name} had id {wanted}, which the base gives to {of_base[wanted]} now")
-        elif wanted not in used:
+        elif wanted not in used and _pool(wanted) is not None and not is_subordinate(wanted):
             choose(name, wanted)
     for name, picked in made.items():
-        if name not in chosen and picked not in owners and picked not in used:
+        if name not in chosen and picked not in owners and picked not in used and not is_subordinate(picked):
             choose(name, picked)
-    free = _Free(kind, owners.keys() | used)
+    free = _Free(kind, owners.keys() | used, is_subordinate)
     for name, picked in made.items():
         if name not in chosen:
             choose(name, free.number(name, picked))
@@ -182,8 +192,8 @@ def _pool(number: int) -> range | None:
 class _Free:
     """Ids that nobody has, each handed out once."""
 
-    def __init__(self, kind: str, taken: Set[int]) -> None:
-        self.kind, self.taken = kind, set(taken)
+    def __init__(self, kind: str, taken: Set[int], is_subordinate: Callable[[int], bool]) -> None:
+        self.kind, self.taken, self.is_subordinate = kind, set(taken), is_subordinate
         self.left: dict[tuple[range, bool], Iterator[int]] = {}
         """What has not been looked at yet of a pool, from one of its ends."""
 
@@ -194,7 +204,7 @@ class _Free:
         # 1000.
         rising = pool is PEOPLE_IDS or picked < (pool.start + pool.stop) // 2
         left = self.left.setdefault((pool, rising), iter(pool if rising else reversed(pool)))
-        free = next((number for number in left if number not in self.taken), None)
+        free = next((number for number in left if number not in self.taken and not self.is_subordinate(number)), None)
         if free is None:
             raise TreeError(
                 f"no id is free for {self.kind} {name}",

@@ -296,7 +296,7 @@ def _account_files(found: str) -> object:
 
 def _choices(found: str) -> object:
     after = users.parse(found, found)
-    return users.choose_numbers(after, users.parse("", ""), users.numbers(after))
+    return users.choose_numbers(after, users.parse("", ""), users.Reserved(users.numbers(after), {"subuid": found}))
 
 
 def _remotes(top: Path) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from apt_ostree.errors import TreeError
-from apt_ostree.tree.subids import NEW_MAX, allot
+from apt_ostree.tree.subids import NEW_MAX, NEW_SIZES_MAX, allot
 
 from .steps import assert_linear
 
@@ -61,9 +61,33 @@ def test_many_ranges_that_lie_apart_take_a_time_that_grows_with_their_number() -
     assert_linear(lambda count: allot("".join(f"u{n}:100000:65536\n" for n in range(count)), apart, apart), 100)
 
 
-def test_more_ranges_than_a_layer_may_add_are_refused() -> None:
+def test_names_that_have_ranges_take_a_time_that_grows_with_their_number() -> None:
+    def work(count: int) -> None:
+        text = "".join(f"u{n}:{100000 + n * 10}:10\n" for n in range(count))
+        allot(text, "", "".join(f"u{n % count}:{10**9 + n * 11}:10\n" for n in range(20 * count)))
+
+    assert_linear(work, 50)
+
+
+def test_a_name_with_many_ranges_takes_a_time_that_grows_with_their_number() -> None:
+    def work(count: int) -> None:
+        text = "".join(f"u:{100000 + n * 10}:10\n" for n in range(count))
+        allot(text, f"b:1:{10**9}\n", "".join(f"u:{100000 + n * 11}:10\n" for n in range(count)))
+
+    assert_linear(work, 100)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "".join(f"u{n}:100000:65536\n" for n in range(NEW_MAX + 1)),
+        "".join(f"u{n}:100000:{n}\n" for n in range(NEW_SIZES_MAX + 1)),
+    ],
+    ids=["ranges", "sizes"],
+)
+def test_more_ranges_than_a_layer_may_add_are_refused(text: str) -> None:
     with pytest.raises(TreeError, match="too many"):
-        allot("".join(f"u{n}:100000:65536\n" for n in range(NEW_MAX + 1)), "", "")
+        allot(text, "", "")
 
 
 def test_ranges_of_several_sizes_fill_the_gaps() -> None:

@@ -8,12 +8,14 @@ import pytest
 
 from apt_ostree.errors import TreeError
 from apt_ostree.tree import users
+from apt_ostree.tree.subids import LISTS
 from apt_ostree.tree.users import (
     DYNAMIC_IDS,
     RECORD,
     Accounts,
     Moves,
     Numbers,
+    Reserved,
     choose_numbers,
     date_shadow,
     parse,
@@ -132,9 +134,14 @@ def accounts(users: dict[str, int], groups: dict[str, int]) -> Accounts:
     )
 
 
+def reserve(numbers: dict[str, int], subordinate: str = "") -> Reserved:
+    """The same for users and for groups."""
+    return Reserved(Numbers(numbers, dict(numbers)), dict.fromkeys(LISTS, subordinate))
+
+
 def moved(made: dict[str, int], base: dict[str, int], reserved: dict[str, int]) -> dict[int, int]:
     """The same for users and for groups."""
-    moves = choose_numbers(accounts(base | made, base | made), accounts(base, base), Numbers(reserved, dict(reserved)))
+    moves = choose_numbers(accounts(base | made, base | made), accounts(base, base), reserve(reserved))
     assert moves.users == moves.groups
     return dict(moves.users)
 
@@ -165,15 +172,28 @@ def test_numbers(
     assert moved(made, base, reserved) == expected
 
 
+@pytest.mark.parametrize("number", [0, 33, 60000, 65534, 100000, 2**32 - 1, 2**64])
+def test_a_number_that_no_script_could_have_got_is_not_kept(number: int) -> None:
+    assert moved({"svc": 150}, {}, {"svc": number}) == {}
+
+
+def test_no_account_gets_one_of_a_users_subordinate_ids() -> None:
+    made = accounts({"a": 150, "b": 5000, "c": 998}, {"a": 150})
+    held = "alice:5000:1000\nalice:100:101\n"
+    moves = choose_numbers(made, accounts({}, {}), reserve({"a": 160, "c": 5001}, held))
+    assert moves.users == {150: 201, 5000: 1000}
+    assert moves.groups == {150: 201}
+
+
 def test_a_base_that_took_a_number_is_named() -> None:
     moves = choose_numbers(
-        accounts({"new": 100, "a": 101}, {}), accounts({"new": 100}, {}), Numbers({"a": 100, "new": 100})
+        accounts({"new": 100, "a": 101}, {}), accounts({"new": 100}, {}), reserve({"a": 100, "new": 100})
     )
     assert moves.conflicts == ("user a had id 100, which the base gives to new now",)
 
 
 def test_a_fixed_number_that_is_taken_is_named() -> None:
-    moves = choose_numbers(accounts({"www-data": 33}, {}), accounts({}, {}), Numbers({"admins-own": 33}))
+    moves = choose_numbers(accounts({"www-data": 33}, {}), accounts({}, {}), reserve({"admins-own": 33}))
     assert moves.conflicts == ("user www-data has Debian's fixed id 33, which admins-own has here, too",)
     assert not moves
 
@@ -186,7 +206,7 @@ def test_a_name_that_was_renamed_has_no_number_left() -> None:
 def test_many_accounts_take_a_time_that_grows_with_their_number() -> None:
     def choose(count: int) -> None:
         made = {f"u{number}": 1000 for number in range(count)}
-        choose_numbers(accounts(made, made), accounts({}, {}), Numbers({"me": 1000}))
+        choose_numbers(accounts(made, made), accounts({}, {}), reserve({"me": 1000}))
 
     assert_linear(choose, 100)
 
@@ -194,7 +214,7 @@ def test_many_accounts_take_a_time_that_grows_with_their_number() -> None:
 def test_no_free_number_is_an_error() -> None:
     taken = {f"n{number}": number for number in DYNAMIC_IDS}
     with pytest.raises(TreeError, match="no id is free for user late"):
-        choose_numbers(accounts({"late": 100}, {}), accounts({}, {}), Numbers(taken))
+        choose_numbers(accounts({"late": 100}, {}), accounts({}, {}), reserve(taken))
 
 
 def test_lists_are_renumbered_in_users_and_in_groups() -> None:
