@@ -9,8 +9,9 @@ import re
 import signal
 from collections.abc import Mapping
 
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s]*@")
-"""The user and password of a URI: everything before its host (RFC 3986, 3.2.1)."""
+_CREDENTIALS = re.compile(r"(?<=//)[^/\s]*@|(?<![^\s:/'\"<(=])[^\s:/'\"@]{1,200}:[^/\s]{0,500}@")
+"""The user and password of a URI: everything before its host (RFC 3986, 3.2.1); and of what was meant as one, with a
+slash or the colon left out, which apt obeys or shows in its messages."""
 
 
 def redact(text: str) -> str:

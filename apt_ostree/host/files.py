@@ -152,6 +152,19 @@ def take(source: Path, target: Path) -> None:
                 left -= len(content)
 
 
+def read_regular(path: Path) -> bytes:
+    """Read a file that a user names, as long as it is when it is opened. Raises ToolError, also for what is not a file,
+    as a pipe, to which nobody may ever write."""
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ToolError(f"cannot read {path}", "it is not a regular file")
+            return file.read(status.st_size)
+    except OSError as error:
+        raise ToolError(f"cannot read {path}", error.strerror or "") from error
+
+
 def check_space(path: Path, needed: int, what: str, *, reserve: bool = False) -> None:
     """Refuse early when the filesystem of ``path`` lacks ``needed`` bytes; with a ``reserve``, beside what is to stay
     free, or half of what is free where that is less. Raises SpaceError."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..errors import ScriptError, TreeError, UsageError, without_credentials
 from ..host import lifetime, proc
 from ..host.door import Tree
-from ..host.files import remove_tree, scratch_directory, sync_filesystem, take
+from ..host.files import read_regular, remove_tree, scratch_directory, sync_filesystem, take
 from ..inputs import manifest
 from ..inputs.manifest import File, Manifest
 from ..layering import again, base, identity, importing, triggers
@@ -224,7 +224,7 @@ def _write_file(root: Tree, file: File) -> None:
         content = file.content.encode()
     else:
         assert file.source is not None
-        content = file.source.read_bytes()
+        content = read_regular(file.source)
     owner, _, group = file.owner.partition(":")
     accounts = users.read(root.top, "etc")
     numbers = (_number(accounts.passwd, owner), _number(accounts.group, group or owner))

@@ -38,13 +38,15 @@ def parse(text: str, name: str = "origin") -> dict[str, dict[str, str]]:
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     try:
         parser.read_string("\n".join(line.lstrip() for line in lines(text)))
-    except configparser.Error as error:
+    except configparser.ParsingError as error:
+        # Nothing of the text itself: a link may lead to any file, and everybody reads the journal.
+        number = error.lineno if isinstance(error, configparser.MissingSectionHeaderError) else error.errors[0][0]
         raise SysrootError(
             f"cannot read {name}",
-            str(error),
+            f"line {number} is neither [GROUP] nor KEY=VALUE",
             "Repair the file; that of another deployment shows its form. With an empty file, ostree and 'apt-ostree "
             "rollback' work again, but the requests are lost.",
-        ) from error
+        ) from None
     return {group: dict(parser[group]) for group in parser.sections()}
 
 

@@ -60,7 +60,8 @@ _VALUE = re.compile(r'[^"\\\x00-\x1f\x7f]*')
 
 
 class SyntaxProblem(ValueError):
-    """A text that apt would refuse; its message says why."""
+    """A text that apt would refuse; its message says why, and has nothing of the text: the file may be any that a link
+    leads to, and errors are in a journal that everybody reads."""
 
 
 def names_a_file(key: str) -> bool:
@@ -137,7 +138,7 @@ def _read(text: str, include: Callable[[str], Iterable[str]], found: _Settings, 
         tag, value = (words + [None, None])[:2]
         if tag is not None and tag.startswith("#"):
             if scopes:
-                raise SyntaxProblem(f"{tag} can stand at the top only")
+                raise SyntaxProblem("a directive stands in a block")
             if tag == "#clear" and value is not None:
                 found.clear(value)
             elif tag == "#include" and value is not None:
@@ -162,7 +163,8 @@ def _read(text: str, include: Callable[[str], Iterable[str]], found: _Settings, 
 def _statements(text: str) -> Iterator[tuple[list[str | None], str]]:
     """Each statement's one or two words, and what ends it: ``;``, ``{`` or ``}``."""
     words: list[str | None] = []
-    for match in _TOKEN.finditer(_without_comments(text)):
+    plain = _without_comments(text)
+    for match in _TOKEN.finditer(plain):
         if match["end"]:
             yield words, match["end"]
             words = []
@@ -171,11 +173,15 @@ def _statements(text: str) -> Iterator[tuple[list[str | None], str]]:
         elif match["word"]:
             words.append(match["word"])
         elif match["other"]:
-            raise SyntaxProblem("a quotation mark is not closed")
+            raise SyntaxProblem(f"line {_line(plain, match.start())}: a quotation mark is not closed")
         if len(words) > 2:
-            raise SyntaxProblem(f"{words[0]} has more than one value")
+            raise SyntaxProblem(f"line {_line(plain, match.start())}: a setting has more than one value")
     if words:
-        raise SyntaxProblem(f"nothing ends {words[0]}")
+        raise SyntaxProblem("nothing ends the last statement")
+
+
+def _line(text: str, place: int) -> int:
+    return text.count("\n", 0, place) + 1
 
 
 _TOKEN = re.compile(r'(?P<end>[;{}])|"(?P<quoted>[^"\n]*)"|(?P<word>[^\s";{}]+)|(?P<other>")')
@@ -184,7 +190,7 @@ _TOKEN = re.compile(r'(?P<end>[;{}])|"(?P<quoted>[^"\n]*)"|(?P<word>[^\s";{}]+)|
 def _without_comments(text: str) -> str:
     """The text with // and # up to the end of a line, and /* */, taken out where they stand outside of quotation
     marks. A directive begins with a # as well."""
-    return _COMMENT.sub(lambda match: match["kept"] or " ", text)
+    return _COMMENT.sub(lambda match: match["kept"] or " " + "\n" * match[0].count("\n"), text)
 
 
 _COMMENT = re.compile(

@@ -91,7 +91,8 @@ _ENCODED = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
 class SyntaxProblem(ValueError):
-    """A text that apt would refuse, or that has nothing to do in sources; its message names the line."""
+    """A text that apt would refuse, or that has nothing to do in sources; its message names the line, and has nothing
+    of it: the file may be any that a link leads to, and errors are in a journal that everybody reads."""
 
     def __init__(self, line: int, message: str) -> None:
         super().__init__(f"line {line}: {message}")
@@ -148,7 +149,7 @@ def quote(text: str) -> str:
 
 def read_mirrors(text: str) -> list[str]:
     """The lines of a list of mirrors, in one form: a URI, and behind a tab what the mirror is for
-    (apt-transport-mirror(1)). Raises SyntaxProblem, whose message never has the text itself: the file may be any."""
+    (apt-transport-mirror(1)). Raises SyntaxProblem."""
     found: list[str] = []
     for number, line in enumerate(text.split("\n"), 1):
         uri, _, rest = line.rstrip(_BLANK).partition("\t")
@@ -187,23 +188,23 @@ def _unquoted(word: str) -> str:
 def _checked(source: Source) -> Source:
     scheme, _, place = source.uri.partition(":")
     if scheme not in _SCHEMES:
-        raise SyntaxProblem(source.line, f"{source.uri!r} does not begin with {_either(_SCHEMES)}")
+        raise SyntaxProblem(source.line, f"the URI does not begin with {_either(_SCHEMES)}")
     if not _SCHEMES[scheme].fullmatch(place):
-        raise SyntaxProblem(source.line, f"{source.uri!r} is not a URI of a server or an absolute path")
+        raise SyntaxProblem(source.line, "the URI does not name a server or an absolute path")
     for name in (source.suite, *source.components):
         if not _NAME.fullmatch(name):
-            raise SyntaxProblem(source.line, f"{name!r} is not a suite or a component")
+            raise SyntaxProblem(source.line, "a suite or a component is too long, or has a control character")
     if source.suite.endswith("/") and source.components:
-        raise SyntaxProblem(source.line, f"{source.suite} is a directory, which has no components")
+        raise SyntaxProblem(source.line, "a suite that ends in / is a directory, which has no components")
     if not source.suite.endswith("/") and not source.components:
-        raise SyntaxProblem(source.line, f"{source.suite} needs a component")
+        raise SyntaxProblem(source.line, "the suite needs a component")
     if not _SWITCH.fullmatch(source.options.get("snapshot", "no")):
         # apt would take the whole URI, with any method, from what the archive says of itself.
         raise SyntaxProblem(source.line, "snapshot is not supported; write the URI of the snapshot itself")
     for name, value in source.options.items():
         # The form of signed-by is for who knows which files there are: it may hold a whole key.
         if name != "signed-by" and not _VALUE.fullmatch(value):
-            raise SyntaxProblem(source.line, f"{value!r} is not a value for {name}")
+            raise SyntaxProblem(source.line, f"the value of {name} is not valid")
     return source
 
 
@@ -299,7 +300,7 @@ def _options(rest: str, number: int) -> tuple[dict[str, str], str]:
         name, _, value = _unquoted(word).partition("=")
         # An encoded bracket would end the options for apt, too, somewhere before.
         if not name or not value or "]" in value:
-            raise SyntaxProblem(number, f"{word!r} is not an option of the form NAME=VALUE")
+            raise SyntaxProblem(number, "an option has the form NAME=VALUE")
         if name in _OPTIONS:
             found[name] = value
     return found, rest[1:].lstrip(_BLANK)
@@ -314,7 +315,7 @@ def _next_word(rest: str, number: int) -> tuple[str, str]:
 
 def _check_kind(kind: str, line: int) -> None:
     if kind not in {"deb", "deb-src"}:
-        raise SyntaxProblem(line, f"{kind!r} is not a type of source; it is deb or deb-src")
+        raise SyntaxProblem(line, "the type of a source is deb or deb-src")
 
 
 def _words(value: str) -> list[str]:

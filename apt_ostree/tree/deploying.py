@@ -8,13 +8,16 @@ ostree-sepolicy.c, otcore-prepare-root.c, ostree-bootloader-uboot.c, ostree-boot
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..errors import TreeError
 from ..host.door import Tree
+from ..host.files import check_space
 from ..text import lines
 from ..tools import ostree
 from . import etc
@@ -26,6 +29,9 @@ _DIRECTORIES = (
     _BOOT, "/usr", "/usr/etc", _POLICIES, "/usr/lib", _MODULES, "/usr/lib/ostree", _OSTREE_BOOT, "/var",
 )  # fmt: skip
 _NEEDED = {"/usr", "/usr/etc", "/usr/lib"}
+
+_BLOCK = 4096
+"""Bytes that the smallest file takes on most file systems."""
 
 _OS_RELEASE = "/usr/lib/os-release"
 """Without it, libostree reads /etc/os-release, which belongs to the machine."""
@@ -162,8 +168,19 @@ def _title_problems(repo: Path, commit: str, entries: Entries) -> Iterator[str]:
         yield f"{_OS_RELEASE} has neither PRETTY_NAME nor ID"
     if odd := next((line for line in titles if not line.isprintable()), None):
         yield f"{_OS_RELEASE} has a control character in {odd!r}"
+    if odd := next((line for line in titles if not _is_value(line.partition("=")[2])), None):
+        yield f"{_OS_RELEASE} has a value that cannot be read, in {odd!r}"
     if "\0" in text or not _is_utf8(text):
         yield f"{_OS_RELEASE} is not UTF-8"
+
+
+def _is_value(text: str) -> bool:
+    """True if g_shell_unquote() can read a value, in which no quotation mark is open; libostree drops the line
+    otherwise."""
+    try:
+        return shlex.split(f"{text}\n", comments=False) is not None
+    except ValueError:
+        return False
 
 
 def _is_utf8(text: str) -> bool:
@@ -184,7 +201,8 @@ def _is(entry: ostree.Listed) -> str:
 
 def check_merge(repo: Path, commit: str, deployment: Path) -> None:
     """Refuse a merge of a machine's /etc into a commit's, where libostree would leave the new tree or run a program of
-    it. ``deployment`` is the merge deployment. Raises TreeError."""
+    it, or fill the disk: it copies /usr/etc, and minds no reserve. ``deployment`` is the merge deployment. Raises
+    TreeError, SpaceError."""
     tree = Tree(deployment)
     if odd := next((name for name in ("etc", "usr/etc") if not tree.has_directory(name)), None):
         raise TreeError(f"{deployment / odd} is not a directory", "OSTree merges it into the new deployment's /etc")
@@ -196,14 +214,40 @@ def check_merge(repo: Path, commit: str, deployment: Path) -> None:
             f"{deployment / 'etc/selinux/config'} goes into the next deployment, too: {_SEMODULE}",
             "Nothing was published. Remove that file.",
         )
-    for entry in ostree.ls(repo, commit, etc.USR_ETC):
+    entries = ostree.ls(repo, commit, etc.USR_ETC)
+    check_space(deployment, sum(_blocks(entry.size) for entry in entries), "the new deployment's /etc", reserve=True)
+    for entry in entries:
         name = entry.path.removeprefix("/usr/")
-        if entry.kind == "l" and tree.has_directory(name) and etc.is_changed(tree, name):
+        if entry.kind != "l" or not tree.has_directory(name):
+            continue
+        if odd := _anothers(tree, name):
+            raise TreeError(
+                f"/{name} is a directory on this machine and a link to {entry.target} in the new tree",
+                f"others than root may write into {deployment / odd} until OSTree merges it, and it would write what "
+                "they did through the link",
+                f"Nothing was published. Move {deployment / name} elsewhere.",
+            )
+        if etc.is_changed(tree, name):
             raise TreeError(
                 f"/{name} is a directory on this machine and a link to {entry.target} in the new tree",
                 "OSTree would write this machine's changes in it through the link",
                 f"Nothing was published. Move what was changed in {deployment / name} elsewhere.",
             )
+
+
+def _blocks(size: int) -> int:
+    """Bytes on disk of an entry of that many."""
+    return -(-max(size, 1) // _BLOCK) * _BLOCK
+
+
+def _anothers(tree: Tree, top: str) -> str | None:
+    """The first directory at or below ``top`` into which somebody else than root may write; None without one."""
+    below = (entry.name for entry in tree.walk(top) if entry.is_directory)
+    for name in (top, *below):
+        status = tree.status(name)
+        if status is not None and (status.st_uid != os.geteuid() or status.st_mode & 0o022):
+            return name
+    return None
 
 
 def policy_problem(deployment: Path) -> str:

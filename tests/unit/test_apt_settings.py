@@ -195,3 +195,20 @@ def test_of_all_that_apt_may_be_told_only_what_decides_the_fetching_is_taken_ove
         "Acquire::Check-Valid-Until": "false",
         "Acquire::Retries": "3",
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("root:SECRET:1\n", None),
+        ("/* a\n*/\nSECRET a b;\n", 3),
+        ('// x\nSECRET "\n', 2),
+        ("A { #clear SECRET; };\n", None),
+    ],
+)
+def test_an_error_has_nothing_of_the_file(text: str, line: int | None) -> None:
+    """It may be any, where a link leads to it."""
+    with pytest.raises(apt_settings.SyntaxProblem) as caught:
+        apt_settings.read([text])
+    assert "SECRET" not in str(caught.value)
+    assert line is None or str(caught.value).startswith(f"line {line}: ")

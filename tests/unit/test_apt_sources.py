@@ -34,7 +34,7 @@ def test_a_line_is_read_as_apt_reads_it(line: str, expected: Source) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("\nrpm file:/y z a", "line 2: 'rpm' is not a type"),
+        ("\nrpm file:/y z a", "line 2: the type of a source is deb or deb-src"),
         ("deb", "TYPE"),
         ("deb file:/y", "TYPE"),
         ("deb file:/y z", "component"),
@@ -50,8 +50,8 @@ def test_a_line_is_read_as_apt_reads_it(line: str, expected: Source) -> None:
         ("deb [arch=a]file:/y z main", "option|missing"),
         ('deb "file:/y z main', "closed"),
         ("deb file:/[y z main", "closed"),
-        ("deb [arch=%22] file:/y z main", "not a value for arch"),
-        ("deb [trusted=a%0ab] file:/y z main", "not a value for trusted"),
+        ("deb [arch=%22] file:/y z main", "the value of arch is not valid"),
+        ("deb [trusted=a%0ab] file:/y z main", "the value of trusted is not valid"),
         ("deb file:/y%0a z main", "URI"),
         ("deb file:/y z%20a main", "suite"),
         ("deb [snapshot=20260101T000000Z] file:/y z main", "snapshot is not supported"),
@@ -103,12 +103,12 @@ def test_a_stanza_is_a_source_for_each_type_uri_and_suite() -> None:
         (f"{STANZA}nothing\n", "line 5: .* NAME"),
         (f"{STANZA}: nothing\n", "line 5: .* NAME"),
         ("URIs: file:/y\n", "line 1: .* Types"),
-        (f"{STANZA}\n\nTypes: rpm\n", "line 7: 'rpm' is not a type"),
+        (f"{STANZA}\n\nTypes: rpm\n", "line 7: the type of a source is deb or deb-src"),
         (STANZA.replace("URIs: https://x\n", ""), "URIs"),
         (STANZA.replace("Suites: y\n", ""), "Suites"),
         (STANZA.replace("Components: main\n", ""), "component"),
-        (f"{STANZA}Architectures:\n", "not a value for arch"),
-        (f"{STANZA}Trusted: a\x00b\n", "not a value for trusted"),
+        (f"{STANZA}Architectures:\n", "the value of arch is not valid"),
+        (f"{STANZA}Trusted: a\x00b\n", "the value of trusted is not valid"),
         (f"{STANZA}URIs:{' file:/y' * 100}\nSuites:{' y' * 100}\n", "more than"),
         (f"{STANZA}Components:{' a' * 1001}\n", "more than"),
     ],
@@ -150,7 +150,7 @@ def test_a_source_whose_scheme_is_not_on_the_list_is_refused(uri: str) -> None:
             "file:y", "file:../y", "file://y", "mirror+file:y", "mirror:/x"]
 )  # fmt: skip
 def test_a_server_has_a_host_and_a_place_here_is_absolute(uri: str) -> None:
-    with pytest.raises(SyntaxProblem, match="not a URI of a server or an absolute path"):
+    with pytest.raises(SyntaxProblem, match="the URI does not name a server or an absolute path"):
         apt_sources.read(f"{STANZA}URIs: {uri}\n", deb822=True)
 
 
@@ -197,3 +197,30 @@ def test_what_is_written_is_read_as_the_same_values_and_on_its_line() -> None:
     text = apt_sources.render(found)
     assert apt_sources.read(text, deb822=False) == found
     assert set(text) <= set("abcdefghijklmnopqrstuvwxyz0123456789[]%:/.,=- \n")
+
+
+@pytest.mark.parametrize("deb822", [False, True])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SECRET:x:0:0:::\n",
+        "SECRET: x\n",
+        "Types: SECRET\n",
+        "Types: deb\nURIs: SECRET\nSuites: a\nComponents: b\n",
+        "Types: deb\nURIs: http:SECRET\nSuites: a\nComponents: b\n",
+        "Types: deb\nURIs: http://x\nSuites: SECRET/\nComponents: b\n",
+        "Types: deb\nURIs: http://x\nSuites: SECRET\n",
+        "Types: deb\nURIs: http://x\nSuites: x\nComponents: b\nTrusted: SECRET\x01\n",
+        "deb SECRET a b\n",
+        "deb [SECRET] http://x a b\n",
+        "deb http://x SECRET\x01 b\n",
+        "deb http://x SECRET/ b\n",
+        "deb http://x SECRET\n",
+        "deb [trusted=SECRET%01] http://x a b\n",
+    ],
+)
+def test_an_error_has_nothing_of_the_file(text: str, deb822: bool) -> None:
+    """It may be any, where a link leads to it."""
+    with pytest.raises(SyntaxProblem) as caught:
+        apt_sources.read(text, deb822=deb822)
+    assert "SECRET" not in str(caught.value)

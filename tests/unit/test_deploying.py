@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from apt_ostree.errors import TreeError
+from apt_ostree.errors import SpaceError, TreeError
 from apt_ostree.tree import deploying
 from tests.unit.test_layout import Commits
 
@@ -120,6 +121,10 @@ def test_no_kernel_chooses_its_own_checksum(monkeypatch: pytest.MonkeyPatch, kin
         ("VERSION=13\n", "neither PRETTY_NAME nor ID"),
         ("", "neither PRETTY_NAME nor ID"),
         ("ID=debian\nX=\t\x07\n", ""),
+        ('PRETTY_NAME="open\n', "a value that cannot be read"),
+        ("PRETTY_NAME=Debian\nID='\n", "a value that cannot be read"),
+        ("PRETTY_NAME=\"It's\"\nID='a b'\n", ""),
+        ("VERSION='\nID=debian\n", ""),
     ],
 )
 def test_the_trees_name_is_one_line_of_the_boot_menu(monkeypatch: pytest.MonkeyPatch, text: str, problem: str) -> None:
@@ -160,6 +165,27 @@ def test_an_ordinary_etc_is_merged(monkeypatch: pytest.MonkeyPatch, deployment: 
     (deployment / "etc/selinux").mkdir()
     (deployment / "etc/foo/new").write_text("new")
     assert merge(monkeypatch, deployment, {"usr/etc/x": "/elsewhere", "usr/etc/foo": None}) == ""
+
+
+def test_an_etc_that_leaves_too_little_of_the_disk_is_not_deployed(
+    monkeypatch: pytest.MonkeyPatch, deployment: Path
+) -> None:
+    free = os.statvfs(deployment).f_bavail * os.statvfs(deployment).f_frsize
+    Commits(size=free - 4096, made={"usr": None, "usr/etc": None, "usr/etc/big": "file"}).patch(monkeypatch)
+    with pytest.raises(SpaceError, match="the new deployment's /etc"):
+        deploying.check_merge(Path("/repo"), "made", deployment)
+
+
+@pytest.mark.parametrize("directory", ["etc/foo", "etc/foo/deep"])
+def test_a_link_in_the_place_of_a_directory_that_others_write_is_refused(
+    monkeypatch: pytest.MonkeyPatch, deployment: Path, directory: str
+) -> None:
+    """They could do so until the shutdown, when OSTree merges /etc."""
+    for top in ("etc", "usr/etc"):
+        (deployment / top / "foo/deep").mkdir()
+    (deployment / directory).chmod(0o777)
+    found = merge(monkeypatch, deployment, {"usr/etc/foo": "/host/directory"})
+    assert "others than root may write into" in found and directory in found
 
 
 @pytest.mark.parametrize("kind", ["file", "link", "directory"])

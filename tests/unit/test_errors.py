@@ -21,6 +21,15 @@ from apt_ostree.errors import AptOstreeError, redact
         ("[http://me:secret@example.org]", "[http://***@example.org]"),
         ("http://example.org/a@b mail@example.org", "http://example.org/a@b mail@example.org"),
         ("file:///srv/debian", "file:///srv/debian"),
+        ("https//me:secret@127.0.0.1/x", "https//***@127.0.0.1/x"),
+        ("http:/me:secret@127.0.0.1:1/x", "http:/***@127.0.0.1:1/x"),
+        ("http:me:secret@127.0.0.1:1/x", "***@127.0.0.1:1/x"),
+        ("//me:secret@host/x", "//***@host/x"),
+        ("'me:secret@host/x'", "'***@host/x'"),
+        ("deb me:secret@host/x a", "deb ***@host/x a"),
+        ("line 3: me@example.org", "line 3: me@example.org"),
+        ("https://deb.example.org/x: see a@b", "https://deb.example.org/x: see a@b"),
+        ("/usr/lib/systemd/system/getty@tty1.service: gone", "/usr/lib/systemd/system/getty@tty1.service: gone"),
     ],
 )
 def test_redact(text: str, shown: str) -> None:

@@ -236,3 +236,11 @@ def test_too_little_space_is_told_with_both_sizes(tmp_path: Path) -> None:
     with pytest.raises(SpaceError, match="the plan") as caught:
         files.check_space(tmp_path, 10**20, "the plan")
     assert "100000000000000.0 MB" in caught.value.detail
+
+
+def test_a_pipe_that_a_manifest_names_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ToolError, match="cannot read"):
+        files.read_regular(tmp_path / "pipe")
+    (tmp_path / "file").write_bytes(b"x")
+    assert files.read_regular(tmp_path / "file") == b"x"

@@ -265,3 +265,12 @@ def test_a_key_file_is_read_as_ostree_reads_it(text: str, found: dict[str, dict[
     """Else what is written again is another file: a continued line would become a key, or a group."""
     assert origin.parse(text) == found
     assert origin.parse(origin.render(origin.parse(text))) == found
+
+
+@pytest.mark.parametrize(("text", "line"), [("root:SECRET\n", 1), ("[a]\nb=c\nSECRET\n", 3)])
+def test_an_error_has_nothing_of_the_file(text: str, line: int) -> None:
+    """It may be any, where a link leads to it."""
+    with pytest.raises(SysrootError) as caught:
+        origin.parse(text)
+    assert "SECRET" not in caught.value.detail
+    assert f"line {line} is" in caught.value.detail
