@@ -147,6 +147,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     # Only what is to stay free of a disk.
     "sandbox.limits": {"from host.files import"},
+    "tree.deploying": {"from host.files import"},
     # Files that the user named on the command line, or that the manifest names: with the rights of who asks.
     "inputs.debconf": {"path.read_bytes"},
     "inputs.tables": {"self.path.read_bytes"},
@@ -160,7 +161,7 @@ ALLOWED: dict[str, set[str]] = {
         "path.mkdir", "repo / 'config'.is_file",
     },
     "ops.compose_tree": {
-        "file.open", "file.source.read_bytes", "from host.files import", "log.unlink",
+        "file.open", "from host.files import", "log.unlink",
         "options.commitid_file.write_text", "parent.glob", "parent.mkdir", "tempfile.TemporaryDirectory",
     },
     # Opens a process (pidfd_open(2)), not a file.
