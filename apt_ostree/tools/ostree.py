@@ -22,6 +22,10 @@ from ..numbers import decimal
 
 CHECKSUM = re.compile(r"[0-9a-f]{64}")
 
+COMMIT_MAX = 2 << 20
+"""Bytes of a commit object that is read; reading takes up to 200 times as much memory. The lock and the list of 5,000
+packages have about one and a half million."""
+
 METADATA_CHUNK = 100_000
 """Bytes. The kernel takes at most 128 KiB in one argument (execve(2)); a lock of 2,000 packages is longer."""
 
@@ -105,8 +109,12 @@ def ref(repo: Path, name: str) -> str | None:
     return checksum if CHECKSUM.fullmatch(checksum) and _has_commit(repo, checksum) else None
 
 
+def _commit_path(repo: Path, checksum: str) -> Path:
+    return repo / "objects" / checksum[:2] / f"{checksum[2:]}.commit"
+
+
 def _has_commit(repo: Path, checksum: str) -> bool:
-    return (repo / "objects" / checksum[:2] / f"{checksum[2:]}.commit").exists()
+    return _commit_path(repo, checksum).exists()
 
 
 def local(repo: Path, ref: str) -> str | None:
@@ -243,7 +251,7 @@ def content_checksum(repo: Path, revision: str) -> str:
 
 
 def commit_info(repo: Path, revision: str) -> CommitInfo | None:
-    """A commit's metadata; None when there is no such commit."""
+    """A commit's metadata; None when there is no such commit. Raises ToolError, also for one that is too large."""
     checksum = revision if CHECKSUM.fullmatch(revision) else resolve(repo, revision)
     if checksum is None or not _has_commit(repo, checksum):
         return None
@@ -252,6 +260,9 @@ def commit_info(repo: Path, revision: str) -> CommitInfo | None:
 
 @functools.lru_cache(maxsize=64)
 def _commit_info(repo: Path, checksum: str) -> CommitInfo:
+    size = _commit_path(repo, checksum).stat().st_size
+    if size > COMMIT_MAX:
+        raise ToolError(f"cannot read commit {checksum}", f"it has {size} bytes, more than {COMMIT_MAX}")
     # "show --raw" prints the commit object itself; nothing else prints all of its metadata.
     return parse_commit(checksum, run(repo, "show", "--raw", checksum))
 

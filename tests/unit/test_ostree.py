@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -235,6 +236,18 @@ def test_long_metadata_is_cut_into_arguments_that_join_again(length: int) -> Non
 def test_parse_commit_refuses_what_is_no_commit(text: str) -> None:
     with pytest.raises(ToolError, match=f"cannot read commit {CHECKSUM}"):
         ostree.parse_commit(CHECKSUM, text)
+
+
+def test_a_commit_that_is_too_large_is_not_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "objects" / CHECKSUM[:2] / f"{CHECKSUM[2:]}.commit"
+    place.parent.mkdir(parents=True)
+    monkeypatch.setattr(ostree, "run", lambda *words: raw())
+    with place.open("wb") as file:
+        file.truncate(ostree.COMMIT_MAX + 1)
+    with pytest.raises(ToolError, match="cannot read commit"):
+        ostree.commit_info(tmp_path, CHECKSUM)
+    os.truncate(place, ostree.COMMIT_MAX)
+    assert ostree.commit_info(tmp_path, CHECKSUM) is not None
 
 
 def saying(monkeypatch: pytest.MonkeyPatch, status: int, error: str, output: str = "") -> None:
