@@ -133,13 +133,14 @@ def _configure(job: Job, sandbox: bwrap.Sandbox, paths: Sequence[str], packages:
 
 def _makers(tree: Tree, tops: Sequence[str], packages: Collection[str]) -> dict[str, str]:
     """Read who made what. A script may have written anything there."""
-    makers = dict[str, str]()
+    here, beside = dict[str, str](), dict[str, str]()
     for line in (tree.text(_NOTES) or "").split("\n"):
-        word, _, package = line.partition(" ")
+        word, _, rest = line.partition(" ")
+        package, _, kind = rest.partition(" ")
         number = decimal(word)
         if number is not None and number < len(tops) and package in packages:
-            makers.setdefault(tops[number], package)
-    return makers
+            (beside if kind else here).setdefault(tops[number], package)
+    return beside | here
 
 
 def _files(tree: Tree) -> Iterable[str]:

@@ -197,6 +197,13 @@ echo "victim:all victim" >/usr/lib/apt-ostree/identity.d/aaa
     assert (etc / "victim.conf").read_text() == "AllowEverybody no\n"
 
 
+def test_a_file_is_its_own_packages_whoever_makes_another_beside_it(sysroot: System, tmp_path: Path) -> None:
+    scripts = {"postinst": 'cat /proc/sys/kernel/random/uuid >/etc/"$DPKG_MAINTSCRIPT_PACKAGE"-key\n'}
+    names = ["aaa", "bbb", "ccc"]
+    sysroot.install(*(str(Deb(name, scripts=scripts).build(tmp_path)) for name in names))
+    assert listed(sysroot) == {f"{name}-key": f"{name}:all" for name in names}
+
+
 def test_a_boot_makes_only_what_is_missing_and_through_no_link(sysroot: System, files: list[str]) -> None:
     sysroot.install(files[0])
     etc = sysroot.deployment() / "etc/own"

@@ -179,6 +179,12 @@ def test_who_made_what_is_read_from_notes_that_a_script_may_have_written(tmp_pat
     assert again._makers(Tree(tmp_path), ["a", "b"], ["own:all"]) == {"a": "own:all"}
 
 
+def test_who_made_a_file_counts_before_who_made_another_beside_it(tmp_path: Path) -> None:
+    (tmp_path / again._NOTES).write_text("0 first:all beside\n1 first:all beside\n0 second:all\n")
+    found = again._makers(Tree(tmp_path), ["a", "b"], ["first:all", "second:all"])
+    assert found == {"a": "second:all", "b": "first:all"}
+
+
 def test_what_is_too_large_for_a_key_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(again, "FILE_BYTES", 3)
     digests = again._digests(Tree(fill(tmp_path, key="123", large="1234")), ("key", "large", "gone"))
