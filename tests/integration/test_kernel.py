@@ -132,10 +132,9 @@ def test_the_base_s_kernel_makes_room_for_another(machine: System, tmp_path: Pat
 def test_an_initramfs_made_here_with_arguments(machine: System) -> None:
     before = old(machine)
     machine.run("initramfs", "--enable", "--arg=--install", "--arg=/usr/bin/less")
-    assert dict(machine.origin()["apt-ostree"]) == {
-        "regenerate-initramfs": "true",
-        "initramfs-args": "--install;/usr/bin/less;",
-    }
+    recorded = dict(machine.origin()["apt-ostree"])
+    assert recorded.pop("inputs")
+    assert recorded == {"regenerate-initramfs": "true", "initramfs-args": "--install;/usr/bin/less;"}
     assert "usr/bin/less" in listed(machine, before)
     first = machine.content()
     again = machine.run("initramfs", "--enable", "--arg=--install", "--arg=/usr/bin/less")
