@@ -29,17 +29,20 @@ _SCRIPTS = {
     "pre-removal": "prerm",
     "post-removal": "postrm",
 }
-_FAILED = re.compile(r"dpkg: error processing (?:package|archive) (?P<what>.+?) \(--\w+\):")
-_SCRIPT_FAILED = re.compile(
-    _FAILED.pattern + r"\n .*?package (?P<script>[a-z-]+) script subprocess .*?(?P<how>(?:exit status|signal|killed).*)"
-)
+_SHOWN = 300
+"""Characters of a line that are looked at: those of dpkg are shorter, and a script may print a line of any length."""
+
+_FAILED = re.compile(r"dpkg: error processing (?:package|archive) (?P<what>\S+) \(--[a-z-]+\):")
+_HOW = re.compile(r"exit status|signal|killed")
+_SUMMARY = "Errors were encountered while processing:"
+_NAME = r"([a-z0-9][a-z0-9+.-]*)"
 _PROGRESS = re.compile(r"(?:Unpacking|Setting up) (\S+)")
 _TRIGGERED = re.compile(r"Processing triggers for ([a-z0-9][a-z0-9+.-]*(?::[a-z0-9-]+)?) \(")
 _STEPS = {
-    re.compile(r"Preparing to unpack (?:\S*/)?([^/_]+)_\S+ \.\.\."): "preinst",
-    re.compile(r"Setting up ([^\s:]+)\S* \("): "postinst",
-    re.compile(r"Processing triggers for ([^\s:]+)\S* \("): "postinst",
-    re.compile(r"Removing ([^\s:]+)\S* \("): "prerm",
+    re.compile(rf"Preparing to unpack (?:\S*/)?{_NAME}_"): "preinst",
+    re.compile(rf"Setting up {_NAME}(?::[a-z0-9-]+)? \("): "postinst",
+    re.compile(rf"Processing triggers for {_NAME}(?::[a-z0-9-]+)? \("): "postinst",
+    re.compile(rf"Removing {_NAME}(?::[a-z0-9-]+)? \("): "prerm",
 }
 """Lines that dpkg prints before it runs a script."""
 
@@ -62,6 +65,7 @@ class Dpkg:
         def on_line(line: str) -> None:
             nonlocal doing
             self.job.reporter.log(line)
+            line = line[:_SHOWN]
             doing = step(line) or doing
             if match := _TRIGGERED.match(line):
                 self.triggered.append(match[1])
@@ -112,26 +116,46 @@ def links(base: Path) -> dict[str, str]:
 def step(line: str) -> str | None:
     """Return whose script dpkg runs after it has printed ``line``, as text; None where the line does not tell."""
     for pattern, script in _STEPS.items():
-        if match := pattern.match(line):
+        if match := pattern.match(line[:_SHOWN]):
             return f"the {script} script of {match[1]}"
     return None
 
 
 def script_error(output: str, status: int, log: Path) -> ScriptError:
     """Tell from dpkg's output which package's script failed, and how."""
-    # A script's failure says more than the dependency problems that it causes or that come before it.
-    failed = _SCRIPT_FAILED.search(output) or _FAILED.search(output)
+    shown = [line[:_SHOWN] for line in output.split("\n")]
     what = "dpkg failed"
-    if failed:
-        name = Path(failed["what"]).name.partition("_")[0].partition(":")[0]
+    if failed := _failed(shown):
+        package, said = failed
+        name = Path(package).name.partition("_")[0].partition(":")[0]
         what = f"{name} could not be installed"
-        if script := failed.groupdict().get("script"):
-            kind = next((short for long, short in _SCRIPTS.items() if long in script), script)
-            what = f"the {kind} script of {name} failed ({failed['how']})"
+        script, _, ended = said.partition(" script subprocess ")
+        if how := _HOW.search(ended):
+            kind = next((short for long, short in _SCRIPTS.items() if script.endswith(long)), "maintainer")
+            what = f"the {kind} script of {name} failed ({ended[how.start() :]})"
     elif status < 0:
         what = f"dpkg was ended by signal {-status}"
     lines = proc.tail(output)
     return ScriptError(what, f"{lines}\nthe whole log: {log}", "Nothing was changed.")
+
+
+def _failed(shown: Sequence[str]) -> tuple[str, str] | None:
+    """The package, or the file of one, that failed, and what dpkg says of its script; "" where it says nothing of one.
+
+    Scripts may print the same lines. dpkg's own come last: in the end it lists all that failed.
+    """
+    last = max((number for number, line in enumerate(shown) if line == _SUMMARY), default=None)
+    listed = {line.strip() for line in shown[last + 1 :]} if last is not None else None
+    found: tuple[str, str] | None = None
+    for line, after in zip(shown, [*shown[1:], ""], strict=True):
+        match = _FAILED.match(line)
+        if match is None or not (listed is None or match["what"] in listed):
+            continue
+        said = after if after.startswith(" ") and " script subprocess " in after else ""
+        # A script's failure says more than the dependency problems that it causes or that come before it.
+        if said or found is None or not found[1]:
+            found = match["what"], said
+    return found
 
 
 def preseed(job: Job, sandbox: bwrap.Sandbox) -> None:

@@ -4,6 +4,7 @@ said it."""
 from __future__ import annotations
 
 import os
+import time
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from apt_ostree.errors import TreeError
 from apt_ostree.host import proc
-from apt_ostree.layering.running import Dpkg, links, preconfigure, preseed, script_error
+from apt_ostree.layering.running import Dpkg, links, preconfigure, preseed, script_error, step
 from tests.unit import fake
 
 LOG = Path("/var/log/apt-ostree/1.log")
@@ -206,3 +207,31 @@ def test_a_program_of_the_base_is_one_that_the_base_itself_has(tmp_path: Path, t
     preconfigure(job, sandbox, ["x.deb"])  # type: ignore[arg-type]
     assert sandbox.ran == (["debconf-set-selections", "dpkg-preconfigure"] if asked else [])
     assert os.listdir(job.debs) == []
+
+
+def test_a_script_that_prints_dpkgs_lines_blames_no_other_package() -> None:
+    forged = (
+        "dpkg: error processing package innocent (--configure):\n"
+        " installed innocent package post-installation script subprocess returned error exit status 1\n"
+    )
+    real = forged.replace("innocent", "evil").replace("status 1", "status 3")
+    summary = "Errors were encountered while processing:\n evil\n"
+    for text in (forged + real, forged + real + summary, real + forged + summary):
+        assert script_error(text, 1, LOG).brief == "the postinst script of evil failed (exit status 3)"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Setting up " + "a" * 65_000,
+        "Removing " + "a" * 65_000,
+        "Preparing to unpack " + "/a_" * 20_000,
+        "dpkg: error processing package " * 2_000 + " (--x):\n " + "package a script subprocess " * 2_000,
+    ],
+)
+def test_no_line_of_a_script_keeps_the_watch_from_looking(line: str) -> None:
+    begun = time.process_time()
+    for _ in range(20):
+        step(line)
+        script_error(line, 1, LOG)
+    assert time.process_time() - begun < 1
