@@ -47,6 +47,11 @@ one loads a module by each name that it is asked for."""
 
 CLONE_NEWUSER = 0x10000000  # linux/sched.h
 
+BTRFS = 0x94 << 8
+IOCTL_TYPE = 0xFF00
+"""Requests of ioctl(2) have the type of their driver in the second byte (asm-generic/ioctl.h). Those of Btrfs make
+subvolumes and snapshots for the owner of a directory: a read-only one could not be removed with the tree."""
+
 _ALLOW = 0x7FFF0000  # linux/seccomp.h
 _FAIL = 0x00050000  # SECCOMP_RET_ERRNO; the error's number is added
 _ON_OTHER_ARCHITECTURE = 2  # SCMP_FLTATR_ACT_BADARCH
@@ -123,6 +128,7 @@ def _export(descriptor: int) -> None:
         for maker, argument in (("mknod", 1), ("mknodat", 2)):
             # A device of number 0/0 needs no capability: overlayfs takes it for a file that was removed.
             refuse(maker, errno.EPERM, _Comparison(argument, _MASKED, _FILE_TYPE, stat.S_IFCHR))
+        refuse("ioctl", errno.ENOTTY, _Comparison(1, _MASKED, IOCTL_TYPE, BTRFS))
         for other in _others(0, SOCKETS):
             refuse("socket", errno.EAFNOSUPPORT, other)
         for other in _others(0, {UNIX}):

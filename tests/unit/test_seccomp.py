@@ -135,3 +135,17 @@ def test_sockets_load_no_module_and_reach_no_hypervisor(
 def test_pairs_of_sockets_are_unix_s_alone(filter_: bytes) -> None:
     assert answer(filter_, "socketpair", seccomp.UNIX, STREAM, 0) == ALLOWED
     assert answer(filter_, "socketpair", seccomp.INET, STREAM, 0) == errno.EAFNOSUPPORT
+
+
+@pytest.mark.parametrize(
+    ("request_", "error"),
+    [
+        pytest.param(0x5000940E, errno.ENOTTY, id="BTRFS_IOC_SUBVOL_CREATE"),
+        pytest.param(0x50009401, errno.ENOTTY, id="BTRFS_IOC_SNAP_CREATE"),
+        pytest.param(0x4008941A, errno.ENOTTY, id="BTRFS_IOC_SUBVOL_SETFLAGS"),
+        pytest.param(0x40086602, ALLOWED, id="FS_IOC_SETFLAGS"),
+        pytest.param(0x5401, ALLOWED, id="TCGETS"),
+    ],
+)
+def test_no_script_makes_a_subvolume_of_btrfs(filter_: bytes, request_: int, error: int) -> None:
+    assert answer(filter_, "ioctl", 3, request_) == error
