@@ -106,6 +106,15 @@ def sweep(loaded: Sysroot) -> None:
         ostree.delete_ref(loaded.repo, PENDING_REF)
 
 
+def drop_unpublished(loaded: Sysroot) -> None:
+    """Remove a commit that was made and not published, with its objects: some may be set-user-ID programs, and anybody
+    may search the repository. Does nothing where there is none. Raises ToolError."""
+    if PENDING_REF in ostree.refs(loaded.repo, "apt-ostree"):
+        ostree.delete_ref(loaded.repo, PENDING_REF)
+        hold_bases(loaded)
+        ostree.cleanup(loaded.path)
+
+
 def is_unknown(loaded: Sysroot) -> bool:
     """True if an origin cannot be read, so that nobody knows which packages were given as files and have to stay: the
     mark of unsynced objects waits for the next command that knows."""

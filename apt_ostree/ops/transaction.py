@@ -220,6 +220,8 @@ def transaction(settings: Settings, reporter: Reporter, *, lenient: bool = False
             # What cannot be removed now is swept by the next command; the error of this one is the one to show.
             with contextlib.suppress(OSError, ToolError, TreeError):
                 recovery.empty(loaded, "tmp")
+            with contextlib.suppress(OSError, AptOstreeError):
+                recovery.drop_unpublished(loaded.again())
             # A publication has synced already; after a failure what was imported stays of use.
             if loaded.unsynced.exists() and not recovery.is_unknown(loaded):
                 sync_filesystem(loaded.repo)

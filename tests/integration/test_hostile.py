@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.archive import Archive, build_deb
-from tests.integration.system import System
+from tests.archive import Archive, Deb, build_deb
+from tests.integration.system import System, output
 
 NOBODYS_BOOT = "0" * 32
 
@@ -289,3 +289,18 @@ def test_a_rollback_is_refused_where_the_boot_loaders_own_files_would_be_lost(sy
         failure = sysroot.run("rollback", status=1).failure
     assert failure.brief == "this ostree is too old to roll back here"
     assert "syslinux.cfg" in failure.detail
+
+
+def test_a_failed_install_leaves_no_set_uid_program_in_the_repository(sysroot: System, tmp_path: Path) -> None:
+    """The layer was committed before it was refused."""
+    script = (
+        "cp /bin/true /usr/lib/evil/program; chmod 4755 /usr/lib/evil/program\n"
+        "mkdir -p /etc/selinux; echo x >/etc/selinux/config\n"
+    )
+    deb = Deb("evil", files={"/usr/lib/evil/x": "x"}, scripts={"postinst": script}).build(tmp_path)
+    find = ("find", str(sysroot.repo / "objects"), "-type", "f", "-perm", "/6000")
+    before = output(*find)
+    assert "SELinux" in sysroot.run("install", str(deb), status=1).stderr
+    assert output(*find) == before
+    assert not (sysroot.repo / "refs/heads/apt-ostree/pending").exists()
+    sysroot.fsck()
