@@ -18,9 +18,9 @@ SIGNALS = 1024
 """Signals and timers that wait; by default the kernel allows four for each MiB of memory."""
 
 FILES = 512
-"""Open files of a process. A user's descriptors in flight are counted for the whole machine (unix(7)), and the user that
-a script becomes is one of the host's, too. A sender with fewer than its own limit may add 253 more: scripts alone stay
-below the 1024 that a service of the host has at least (systemd.exec(5))."""
+"""Open files of a process. A user's descriptors in flight are counted for the whole machine (unix(7)), and the user
+that a script becomes is one of the host's, too. A sender with fewer than its own limit may add 253 more: scripts alone
+stay below the 1024 that a service of the host has at least (systemd.exec(5))."""
 
 
 @dataclass(frozen=True, slots=True)
