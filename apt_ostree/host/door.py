@@ -30,6 +30,7 @@ from .lookup import (
     DIRECTORY,
     READ,
     Looking,
+    at_and_above,
     by_descriptor,
     checked,
     is_link_target,
@@ -38,7 +39,7 @@ from .lookup import (
     unless_missing,
 )
 
-__all__ = ["Directory", "Entry", "Listed", "Tree", "is_half_written", "is_link_target", "is_name"]
+__all__ = ["Directory", "Entry", "Listed", "Tree", "at_and_above", "is_half_written", "is_link_target", "is_name"]
 
 OVERLAY = "trusted.overlay."
 """Extended attributes in which overlayfs notes how a layer lies over others (kernel documentation, overlayfs)."""

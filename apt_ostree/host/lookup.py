@@ -48,6 +48,13 @@ def is_name(name: str) -> bool:
     return is_link_target(name) and all(part not in {"", ".", ".."} and _bytes(part) <= NAME_MAX for part in parts)
 
 
+def at_and_above(name: str) -> Iterator[str]:
+    """A name, and those of the directories above it, the lowest first."""
+    while name:
+        yield name
+        name = name.rpartition("/")[0]
+
+
 def is_link_target(text: str) -> bool:
     """True for what a symbolic link can hold (symlink(2))."""
     return text != "" and "\0" not in text and _bytes(text) < PATH_MAX

@@ -59,7 +59,8 @@ def run(job: Job, stack: Stack, packages: Sequence[str], made: Made, names: Sequ
             makers = _makers(tree, made.tops(), packages)
             different = compare(first, second)
             tops = sorted({made.top(name) for name in (*different.content, *different.name)} & makers.keys())
-            own = [package for package in packages if package in {makers[top] for top in tops}]
+            of_different = {makers[top] for top in tops}
+            own = [package for package in packages if package in of_different]
             if not own:
                 return Different()
             third = _configure(job, sandbox, [*tops, *second.keys() - first.keys()], own)
@@ -68,9 +69,10 @@ def run(job: Job, stack: Stack, packages: Sequence[str], made: Made, names: Sequ
             job.reporter.warn(f"files that are the machine's own may be missed: {error.brief}")
             return Different()
         again = compare(third, fourth)
+        random = {os.path.dirname(name) for name in again.name}
         return Different(
             different.content & again.content,
-            frozenset(name for name in different.name if os.path.dirname(name) in map(os.path.dirname, again.name)),
+            frozenset(name for name in different.name if os.path.dirname(name) in random),
             makers,
         )
 

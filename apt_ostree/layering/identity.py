@@ -12,16 +12,16 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..host.door import Tree, is_name
+from ..host.door import Tree, at_and_above, is_name
 from ..tree import state, units
+from ..tree.follow import INFO
 from . import overlay
 from .base import ETC
 
-_INFO = f"{state.SYSIMAGE}/dpkg/info"
 _DERIVED = re.compile(
     r"(passwd|group|shadow|gshadow|subuid|subgid)-?|\.pwd\.lock|ld\.so\.cache|machine-id|alternatives/.*|ssl/certs/.*"
 )
@@ -89,7 +89,7 @@ def made(base: Path, layers: Sequence[Path]) -> Made:
             elif overlay.is_whiteout(entry.status):
                 gone.add(name)
         # dpkg unpacks a conffile under another name, and renames it in a later round.
-        found = {name for name in found if gone.isdisjoint(_at_and_above(name))} | here
+        found = {name for name in found if gone.isdisjoint(at_and_above(name))} | here
     return Made(base, listed, tuple(sorted(found)))
 
 
@@ -108,7 +108,7 @@ def recognise(
     known = {path: package for path, package in _known(deployed).items() if package in packages}
     makers, left_out, unknown = dict[str, str](), set[str](), list[str]()
     for name in found.files:
-        path = next((path for path in (f"{os.path.dirname(name)}/", *_at_and_above(name)) if path in known), None)
+        path = next((path for path in (f"{os.path.dirname(name)}/", *at_and_above(name)) if path in known), None)
         if path is None:
             unknown.append(name)
             continue
@@ -152,18 +152,11 @@ def without_inner(names: Collection[str]) -> list[str]:
     return found
 
 
-def _at_and_above(name: str) -> Iterator[str]:
-    """A name, and those of the directories above it."""
-    while name:
-        yield name
-        name = os.path.dirname(name)
-
-
 def _listed(layers: Iterable[Path]) -> Iterable[str]:
     for layer in map(Tree, layers):
-        for name in layer.names(_INFO):
+        for name in layer.names(INFO):
             if name.endswith(".list"):
-                yield from (line.lstrip("/") for line in (layer.text(f"{_INFO}/{name}") or "").split("\n"))
+                yield from (line.lstrip("/") for line in (layer.text(f"{INFO}/{name}") or "").split("\n"))
 
 
 def _has_other_rules(name: str) -> bool:

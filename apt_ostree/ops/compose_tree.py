@@ -27,6 +27,7 @@ from ..sandbox.unpacking import Unpacker
 from ..system import metadata
 from ..tools import dpkg, mmdebstrap, ostree
 from ..tree import kernel, layout, state, users
+from ..tree.follow import INFO
 from .transaction import require_root
 
 VARIANT = "apt"
@@ -35,7 +36,6 @@ VARIANT = "apt"
 IDS = range(0xFFFFFFFF)
 """Numbers of users and groups; the one above means "as it is" (chown(2))."""
 
-_INFO = f"{state.SYSIMAGE}/dpkg/info"
 _LOCAL = "apt-ostree-debs"
 """A directory of the plain root, for the manifest's own packages while they are installed."""
 
@@ -329,8 +329,8 @@ def _configured(root: Path) -> list[str]:
     for entry in dpkg.installed(root):
         name = f"{entry.package.name}:{entry.package.architecture}"
         for stem in (name, entry.package.name):
-            status = tree.status(f"{_INFO}/{stem}.list")
-            if status is not None and tree.has_file(f"{_INFO}/{stem}.postinst"):
+            status = tree.status(f"{INFO}/{stem}.list")
+            if status is not None and tree.has_file(f"{INFO}/{stem}.postinst"):
                 found.append((status.st_mtime_ns, name))
                 break
     return [name for _, name in sorted(found)]

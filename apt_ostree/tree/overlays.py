@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ..host.door import Tree
 from . import state
+from .follow import INFO
 from .view import View
 
 PLACES = {"opt": "opt", "usr-local": "usr/local"}
@@ -21,8 +22,6 @@ PLACES = {"opt": "opt", "usr-local": "usr/local"}
 
 LISTS = "usr/lib/apt-ostree/overlays.d"
 """A list for each place, a line a file: a digest and its path in the place, as tmpfiles.d(5) escapes it."""
-
-_INFO = f"{state.SYSIMAGE}/dpkg/info"
 
 
 def write(view: View, target: Path) -> bool:
@@ -55,14 +54,14 @@ def _has_files(view: View) -> bool:
 
 def _shipped(view: View) -> set[str]:
     """The paths that dpkg's lists name, without those of conffiles."""
-    names = {name for tree in map(Tree, view.stack) for name in tree.names(_INFO)}
+    names = {name for tree in map(Tree, view.stack) for name in tree.names(INFO)}
     return {*_lines(view, names, ".list")} - {*_lines(view, names, ".conffiles")}
 
 
 def _lines(view: View, names: set[str], end: str) -> Iterator[str]:
     for name in names:
         if name.endswith(end):
-            yield from (line.lstrip("/") for line in view.text(f"{_INFO}/{name}").split("\n"))
+            yield from (line.lstrip("/") for line in view.text(f"{INFO}/{name}").split("\n"))
 
 
 def _digest(view: View, path: str) -> str | None:

@@ -7,10 +7,10 @@ stays where it is, and is read-only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..host.door import OVERLAY, Entry, Tree
+from ..host.door import OVERLAY, Entry, Tree, at_and_above
 
 Shipped = Callable[[str], bool]
 """True for the path of a file or link that is a package's."""
@@ -49,7 +49,7 @@ def _copy_union(stack: Sequence[Tree], name: str, var: Tree, place: str) -> None
         here = set[str]()
         top = tree.status(name)
         for entry in [*([] if top is None else [Entry(name, top)]), *tree.walk(name)]:
-            if any(above in hiding for above in _at_and_above(entry.name)):
+            if any(above in hiding for above in at_and_above(entry.name)):
                 continue
             target = f"{place}{entry.name.removeprefix(name)}"
             if not var.has(target) and (entry.is_directory or entry.is_file or entry.is_link):
@@ -58,9 +58,3 @@ def _copy_union(stack: Sequence[Tree], name: str, var: Tree, place: str) -> None
             if not entry.is_directory or _OPAQUE in tree.attributes(entry.name):
                 here.add(entry.name)
         hiding |= here
-
-
-def _at_and_above(name: str) -> Iterator[str]:
-    while name:
-        yield name
-        name = name.rpartition("/")[0]

@@ -14,6 +14,7 @@ from apt_ostree.inputs import requests
 from apt_ostree.layering import stubs
 from apt_ostree.tools import ostree
 from apt_ostree.tree import kernel, state
+from tests.mounts import BOOTED
 
 _SCRIPT = """
 set -eu
@@ -44,16 +45,9 @@ chroot "$root" sh -eu -c "$DOWNLOAD" sh "$@"
 unshare --net sh -eu -c 'ip link set lo up; exec chroot "$@"' sh "$root" sh -eu -c "$INSTALL" sh "$@"
 """
 
-_BOOT = """
+_BOOT = f"""
 [ -d "$1/usr/lib/apt-ostree/identity.d" ] || exit 0
-mount --bind "$1" "$1"
-mount -t tmpfs tmpfs "$1/run"
-mount -t tmpfs tmpfs "$1/tmp"
-mount -t tmpfs tmpfs "$1/dev"
-mount -t proc proc "$1/proc"
-for node in null:3 zero:5 full:7 random:8 urandom:9; do
-    mknod -m 666 "$1/dev/${node%:*}" c 1 "${node#*:}"
-done
+{BOOTED}
 chroot "$1" /usr/lib/apt-ostree/make-identity
 """
 

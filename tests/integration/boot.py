@@ -6,19 +6,13 @@ import subprocess
 from pathlib import Path
 
 from tests.integration.system import System
+from tests.mounts import BOOTED
 
-_SCRIPT = """
-set -eu
+_SCRIPT = (
+    f"set -eu{BOOTED}"
+    + """
 deployment=$1 var=$2 systemd=$3
-mount --bind "$deployment" "$deployment"
 mount --bind "$var" "$deployment/var"
-mount -t tmpfs tmpfs "$deployment/run"
-mount -t tmpfs tmpfs "$deployment/tmp"
-mount -t tmpfs tmpfs "$deployment/dev"
-for node in null:3 zero:5 full:7 random:8 urandom:9; do
-    mknod -m 666 "$deployment/dev/${node%:*}" c 1 "${node#*:}"
-done
-mount -t proc proc "$deployment/proc"
 mount -t proc proc "$systemd/proc"
 mount --rbind "$deployment" "$systemd/mnt"
 chroot "$deployment" /usr/lib/apt-ostree/settle-accounts --lists
@@ -29,6 +23,7 @@ chroot "$deployment" /usr/lib/apt-ostree/seed-var
 chroot "$systemd" systemd-tmpfiles --root=/mnt --create --remove --boot --exclude-prefix=/dev --exclude-prefix=/run
 chroot "$deployment" /usr/lib/apt-ostree/make-identity
 """
+)
 
 
 def boot(sysroot: System, systemd: Path) -> str:

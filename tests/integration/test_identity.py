@@ -10,6 +10,7 @@ import pytest
 
 from tests.archive import Deb
 from tests.integration.system import System
+from tests.mounts import BOOTED
 
 POSTINST = """
 [ "$1" = configure ] || exit 0
@@ -74,17 +75,10 @@ def has(system: System) -> dict[str, str]:
     return {name: text for name, text in own.items() if name not in shipped(system)}
 
 
-_BOOT = """
-set -eu
-mount --bind "$1" "$1"
+_BOOT = (
+    f"set -eu{BOOTED}"
+    + """
 mount --bind "$2" "$1/var"
-mount -t tmpfs tmpfs "$1/run"
-mount -t tmpfs tmpfs "$1/tmp"
-mount -t tmpfs tmpfs "$1/dev"
-mount -t proc proc "$1/proc"
-for node in null:3 zero:5 full:7 random:8 urandom:9; do
-    mknod -m 666 "$1/dev/${node%:*}" c 1 "${node#*:}"
-done
 chroot "$1" /usr/lib/apt-ostree/seed-var
 # Of what systemd-tmpfiles does, all that concerns dpkg.
 mkdir -p "$1/var/lib"
@@ -94,6 +88,7 @@ done <"$1/usr/lib/tmpfiles.d/00-apt-ostree.conf"
 chroot "$1" /usr/lib/apt-ostree/make-identity
 [ -z "$(ls "$1/run" | grep apt-ostree)" ]
 """
+)
 
 
 def boot(system: System) -> str:

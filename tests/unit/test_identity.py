@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from apt_ostree.host.door import Tree
+from apt_ostree.host.door import Tree, at_and_above
 from apt_ostree.layering import again, identity
 from apt_ostree.layering.identity import Different, Identity, Made
 from apt_ostree.tree import state
@@ -84,14 +84,14 @@ def test_names_that_are_gone_cost_one_look_each(base: Path, tmp_path: Path) -> N
     for number in range(2000):
         os.mknod(high / f"usr/etc/a{number}", stat.S_IFCHR, os.makedev(0, 0))
     looked: Counter[str] = Counter()
-    real = identity._at_and_above
+    real = at_and_above
 
     def counted(name: str) -> Iterator[str]:
         looked[name] += 1
         return real(name)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(identity, "_at_and_above", counted)
+        patch.setattr(identity, "at_and_above", counted)
         assert identity.made(base, [low, high]).files == ()
     assert looked.total() == 2000
 
