@@ -12,14 +12,15 @@ import os
 import posixpath
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import TreeError
 from ..host.door import Tree
 from ..host.files import check_space
 from ..text import lines
-from ..tools import ostree
+from ..tools import listing, ostree
+from ..tools.listing import Entries
 from . import etc
 
 _MODULES, _OSTREE_BOOT, _POLICIES = "/usr/lib/modules", "/usr/lib/ostree-boot", "/usr/etc/selinux"
@@ -27,6 +28,9 @@ _BOOT = "/boot"
 
 _DIRECTORIES = (
     _BOOT, "/usr", "/usr/etc", _POLICIES, "/usr/lib", _MODULES, "/usr/lib/ostree", _OSTREE_BOOT, "/var",
+)  # fmt: skip
+_LEVELS = (
+    ("/usr", "/etc", _BOOT), ("/usr/lib", "/usr/etc"), ("/usr/lib/ostree", _MODULES, _OSTREE_BOOT, _POLICIES),
 )  # fmt: skip
 _NEEDED = {"/usr", "/usr/etc", "/usr/lib"}
 
@@ -62,22 +66,6 @@ _SEMODULE = "OSTree would run the new tree's own semodule as root, outside of th
 _POLICY_MAX = 1 << 20
 """Bytes of an /etc/selinux/config, of which libostree reads line by line."""
 
-Entries = Mapping[str, ostree.Listed]
-
-
-def look(repo: Path, commit: str, levels: Sequence[Sequence[str]]) -> dict[str, ostree.Listed]:
-    """The entries of a commit at the top and in directories, by path, nothing deeper; those of a level have to be in
-    one of an earlier one."""
-    found = _listed(repo, commit, ["/"])
-    for level in levels:
-        found |= _listed(repo, commit, [path for path in level if _kind(found, path) == "d"])
-    return found
-
-
-def _listed(repo: Path, commit: str, paths: Sequence[str], *, recursive: bool = False) -> dict[str, ostree.Listed]:
-    entries = ostree.ls(repo, commit, *paths, recursive=recursive) if paths else []
-    return {entry.path: entry for entry in entries}
-
 
 def _kind(entries: Entries, path: str) -> str:
     """One of ``-``, ``d`` and ``l``; empty for what does not exist."""
@@ -89,12 +77,12 @@ def check(repo: Path, commit: str) -> None:
 
     Told from the commit alone, which nobody can change any more.
     """
-    levels = [["/usr", "/etc", _BOOT], ["/usr/lib", "/usr/etc"], ["/usr/lib/ostree", _MODULES, _OSTREE_BOOT, _POLICIES]]
-    entries = look(repo, commit, levels)
+    directories = listing.of(repo, commit)
+    entries = directories.levels(*_LEVELS)
     kernels = [path for path in _in(entries, _MODULES) if _kind(entries, path) == "d"]
-    entries |= _listed(repo, commit, kernels)
+    entries |= directories.inside(*kernels)
     trees = [f"{kernel}/dtb" for kernel in kernels if _kind(entries, f"{kernel}/dtb") == "d"]
-    entries |= _listed(repo, commit, trees, recursive=True)
+    entries |= {entry.path: entry for entry in ostree.ls(repo, commit, *trees)} if trees else {}
     problems = [*_layout_problems(entries), *_old_kernel_problems(entries), *_kernel_problems(entries, kernels, trees)]
     if problems := [*problems, *_title_problems(repo, commit, entries)]:
         raise TreeError(

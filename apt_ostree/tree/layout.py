@@ -7,12 +7,12 @@ see overlays.py; everything else at the top is a mount point or a link, or holds
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import TreeError
 from ..host.door import Tree
-from ..tools import ostree
+from ..tools import listing
+from ..tools.listing import Entries
 from . import apparmor, bytecode, deploying, follow, overlays, state, top, units, users
 from .view import View
 
@@ -160,9 +160,9 @@ def audit(repo: Path, commit: str, base: str | None = None) -> None:
     Read from the commit's listings, so that it judges what will be deployed, not what was meant. A layer's links
     have to be those of its ``base``, which another tool may have made; else all of LINKS are needed.
     """
-    entries = _entries(repo, commit)
+    entries = _top(repo, commit)
     problems = []
-    for name, target in (LINKS if base is None else _links(_entries(repo, base))).items():
+    for name, target in (LINKS if base is None else _links(_top(repo, base))).items():
         entry = entries.get(f"/{name}")
         if entry is None or entry.kind != "l":
             problems.append(f"/{name} is not a link to {target}")
@@ -185,12 +185,12 @@ def audit(repo: Path, commit: str, base: str | None = None) -> None:
     deploying.check(repo, commit)
 
 
-def _entries(repo: Path, commit: str) -> dict[str, ostree.Listed]:
-    """Entries of a commit at the top, in /usr and in the mount points, by path; nothing deeper."""
-    return deploying.look(repo, commit, [["/usr", *(f"/{name}" for name in MOUNT_POINTS)]])
+def _top(repo: Path, commit: str) -> Entries:
+    """Entries of a commit at the top, in /usr and in the mount points; nothing deeper."""
+    return listing.of(repo, commit).levels(("/usr", "/etc", *(f"/{name}" for name in MOUNT_POINTS)))
 
 
-def _links(entries: Mapping[str, ostree.Listed]) -> dict[str, str]:
+def _links(entries: Entries) -> dict[str, str]:
     """Those of the layout's names that are links in a commit, and where they lead there."""
     found = {name: entries.get(f"/{name}") for name in _COMPARED}
     return {name: entry.target for name, entry in found.items() if entry is not None and entry.kind == "l"}
