@@ -48,7 +48,7 @@ def assemble(job: Job) -> Assembled:
     base_kernels = _make_var_and_boot(job)
     var_before = state.snapshot(job.var)
     dkms.take_out(job)
-    stack = Stack(job, Hydrator(job.repo, job.base.path, _objects(job, whole)), base_kernels)
+    stack = Stack(job, Hydrator(job.repo, job.base.path, _objects(job, whole), job.limits.seconds), base_kernels)
     triggered = _run_rounds(job, stack, cuts, files)
     settling.check_written(job, stack.layers)
     kernels, outdated = settling.place_kernels(job, stack)

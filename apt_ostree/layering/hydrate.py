@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
-from ..errors import PackageError
+from ..errors import PackageError, ScriptError
 from ..host.door import Tree
+from ..host.files import check_space
+from ..sandbox.limits import LIMITS
 from ..tools import ostree
 from ..tree.view import File
 from . import overlay
@@ -19,14 +24,23 @@ from .cache import Object
 from .hollow import MARKER_SIZE, read_marker
 
 
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """One file that gets another content, of ``size`` bytes, and its names in the tree."""
+
+    names: list[str]
+    size: int
+    content: Callable[[], BinaryIO]
+
+
 class Hydrator:
     """Hydrates the trees of one assembly. Only the record of the objects that they have by now changes.
 
-    ``objects`` are those that markers may name.
+    ``objects`` are those that markers may name; ``seconds`` is how long the copies in one tree may take.
     """
 
-    def __init__(self, repo: Path, base: Path, objects: Mapping[str, Object]) -> None:
-        self.repo, self.base, self.objects = repo, base, objects
+    def __init__(self, repo: Path, base: Path, objects: Mapping[str, Object], seconds: float = LIMITS.seconds) -> None:
+        self.repo, self.base, self.objects, self.seconds = repo, base, objects, seconds
         self.linked: set[int] = set()
         """The inodes of the objects that a layer has a link to."""
 
@@ -34,10 +48,13 @@ class Hydrator:
         """Replace the markers in a tree that is not mounted by their objects: by a link where the tree is only read
         from here on (``link``), else by a copy. ``stubs`` maps other contents to the files that they stand for.
 
-        Names that were one file stay one, and no others become one: ``cp a b`` would say "are the same file".
+        Names that were one file stay one, and no others become one: ``cp a b`` would say "are the same file". Copies
+        are made last, when their size is known: a script may have written any number of markers and stubs. Raises
+        PackageError, SpaceError, ScriptError.
         """
         sizes = {MARKER_SIZE, *map(len, stubs)}
         done: dict[int, str] = {}
+        copies: dict[int, _Copy] = {}
         top = Tree(tree)
         for directory in top.directories():
             here = directory.tree
@@ -48,40 +65,60 @@ class Hydrator:
                     here.remove(entry.own)
                     here.hard_link(top, first, entry.own)
                     continue
+                if (copy := copies.get(status.st_ino)) is not None:
+                    copy.names.append(entry.name)
+                    continue
                 content = here.read(entry.own, limit=max(sizes)) or b""
                 if (real := stubs.get(content)) is not None:
-                    with real.content() as file:
-                        here.replace_content(entry.own, file)
-                elif not self._hydrate_marker(here, entry.own, content, status, link=link):
-                    continue
-                if status.st_nlink > 1:
-                    done[status.st_ino] = entry.name
+                    copies[status.st_ino] = _Copy([entry.name], real.size(), real.content)
+                elif (named := self._object(content)) is not None:
+                    source, stored, found = named
+                    # Not where dpkg gave it another owner or mode than the archive has (dpkg-statoverride(1), an
+                    # owner's name that has another number here), or where the tree has the object by another name.
+                    archived = (stored.mode, stored.uid, stored.gid) == (status.st_mode, status.st_uid, status.st_gid)
+                    if link and archived and not _own_xattrs(here, entry.own) and self._take(found):
+                        here.remove(entry.own)
+                        here.hard_link_ours(source, entry.own)
+                        if status.st_nlink > 1:
+                            done[status.st_ino] = entry.name
+                    else:
+                        copies[status.st_ino] = _Copy([entry.name], found.st_size, functools.partial(_open, source))
+        self._copy(top, copies.values())
 
-    def _hydrate_marker(self, here: Tree, name: str, content: bytes, status: os.stat_result, *, link: bool) -> bool:
+    def _object(self, content: bytes) -> tuple[Path, Object, os.stat_result] | None:
+        """The object that a content stands for; None for any other content. Raises PackageError."""
         checksum = read_marker(content)
         # Only what this plan's packages brought: content that merely looks like a marker stays content.
         stored = self.objects.get(checksum) if checksum else None
         if checksum is None or stored is None:
-            return False
+            return None
         source = ostree.object_path(self.repo, checksum)
         try:
-            found = source.stat()
+            return source, stored, source.stat()
         except FileNotFoundError:
             raise PackageError(
                 "the package cache is damaged",
                 f"object {checksum} is missing",
                 "Run 'apt-ostree cleanup -m'.",
             ) from None
-        archived = (stored.mode, stored.uid, stored.gid) == (status.st_mode, status.st_uid, status.st_gid)
-        if link and archived and not _own_xattrs(here, name) and self._take(found):
-            here.remove(name)
-            here.hard_link_ours(source, name)
-        else:
-            # dpkg gave it another owner or mode than the archive has (dpkg-statoverride(1), an owner's name that
-            # has another number here), or the tree has the object by another name: a file of its own.
-            with source.open("rb") as file:
-                here.replace_content(name, file)
-        return True
+
+    def _copy(self, top: Tree, copies: Iterable[_Copy]) -> None:
+        """Make files of a tree into copies, if that leaves the host its reserve and takes no longer than it may."""
+        copies, end = list(copies), time.monotonic() + self.seconds
+        check_space(top.top, sum(copy.size for copy in copies), "the packages' files", reserve=True)
+        for copy in copies:
+            if time.monotonic() > end:
+                raise ScriptError(
+                    f"putting the packages' files in place took longer than {self.seconds:.0f} s",
+                    f"a script may have written markers of its own: there are {len(copies)} in {top.top.name}",
+                    "Nothing was changed.",
+                )
+            first, *others = copy.names
+            with copy.content() as file:
+                top.replace_content(first, file)
+            for name in others:
+                top.remove(name)
+                top.hard_link(top, first, name)
 
     def _take(self, status: os.stat_result) -> bool:
         """True if no name of the tree was the object with this status so far; from now on one is."""
@@ -95,6 +132,10 @@ class Hydrator:
     def _of_base(self) -> set[int]:
         directories = Tree(self.base).directories()
         return {entry.inode for directory in directories for entry in directory.entries if entry.is_file}
+
+
+def _open(source: Path) -> BinaryIO:
+    return source.open("rb")
 
 
 def _own_xattrs(here: Tree, name: str) -> list[str]:

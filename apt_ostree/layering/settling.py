@@ -84,7 +84,7 @@ def check_written(job: Job, layers: Sequence[Path]) -> None:
                     )
                 if entry.is_file:
                     written += _size_of_copy(entry.status, linked if above == "" else None)
-    check_space(job.work, written, "what the scripts wrote")
+    check_space(job.work, written, "what the scripts wrote", reserve=True)
     if left := [name for name in Tree(job.boot).names() if not _OF_KERNELS.fullmatch(name)]:
         job.reporter.warn(
             f"left out, since a deployment's /boot is OSTree's: {', '.join(f'/boot/{name}' for name in left)}"

@@ -16,6 +16,7 @@ from pathlib import Path
 from ..errors import TreeError
 from ..host import proc
 from ..host.door import Tree
+from ..host.files import check_space
 from ..sandbox.bwrap import Sandbox
 from ..tools import dpkg
 
@@ -59,7 +60,8 @@ def _check_number(found: Collection[str]) -> None:
 
 
 def populate(tree: Path, boot: Path) -> list[str]:
-    """Fill ``boot`` with copies of a tree's kernels, as Debian has them in /boot; returns their versions."""
+    """Fill ``boot`` with copies of a tree's kernels, as Debian has them in /boot; returns their versions. Raises
+    SpaceError, TreeError."""
     boot.mkdir(exist_ok=True)
     base, made = Tree(tree), Tree(boot)
     places = [(version, f"{MODULES}/{version}") for version in base.names(MODULES)]
@@ -70,10 +72,12 @@ def populate(tree: Path, boot: Path) -> list[str]:
         if base.has_file(f"{place}/{name}")
     }
     _check_number(images)
-    for version, image in images.items():
-        _copy(base, image, made, f"vmlinuz-{version}")
-        for name in _WITH_IMAGE:
-            _copy(base, f"{MODULES}/{version}/{name}", made, f"{name}-{version}")
+    copies = {f"vmlinuz-{version}": image for version, image in images.items()}
+    copies |= {f"{name}-{version}": f"{MODULES}/{version}/{name}" for version in images for name in _WITH_IMAGE}
+    found = [base.status(name) for name in copies.values()]
+    check_space(boot, sum(status.st_size for status in found if status), "the base's kernels", reserve=True)
+    for to, name in copies.items():
+        _copy(base, name, made, to)
     return versions(boot)
 
 

@@ -20,6 +20,7 @@ from typing import Self
 
 from ..errors import TreeError
 from ..host.door import Entry, Tree, is_link_target, is_name
+from ..host.files import check_space
 
 SYSIMAGE = "usr/lib/sysimage"
 FACTORY = "usr/share/factory/var"
@@ -113,7 +114,7 @@ def populate(tree: Path, var: Path) -> None:
 
     Reads what this module wrote into the tree; a base of other makers gets the linked state alone, as far
     as it keeps its dpkg database where we do. Raises TreeError where the tree puts something else in the place of one
-    of /var's standard directories.
+    of /var's standard directories, and SpaceError.
     """
     var.mkdir(exist_ok=True)
     var.chmod(0o755)
@@ -121,7 +122,10 @@ def populate(tree: Path, var: Path) -> None:
     ours = base.has_directory(f"{SYSIMAGE}/dpkg")
     if ours:
         # First, as at boot: a line may name a directory that a list has, too.
-        for name in _listed(base):
+        listed = _listed(base)
+        templates = [base.status(f"{FACTORY}/{name}") for name in listed if is_name(name)]
+        check_space(var, sum(status.st_size for status in templates if status), "the base's /var", reserve=True)
+        for name in listed:
             _deliver(base, made, name)
     for name in ("lib", "cache", "log", "tmp", "lib/systemd"):
         made.make_directory(name)

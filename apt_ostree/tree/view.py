@@ -25,6 +25,11 @@ class File:
             raise TreeError(f"/{self.name} is gone, or is no longer a file", str(self.tree.top))
         return file
 
+    def size(self) -> int:
+        """Its size in bytes; 0 where it is gone."""
+        status = self.tree.status(self.name)
+        return 0 if status is None else status.st_size
+
     def text(self) -> str:
         """Its text. Raises TreeError where it is too large to be one."""
         return self.tree.text(self.name) or ""

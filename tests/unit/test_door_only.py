@@ -47,8 +47,8 @@ ALLOWED: dict[str, set[str]] = {
         "path.open",
         "tarfile.open",
     },
-    # An object of the repository, which has its checksum's name.
-    "layering.hydrate": {"source.open", "source.stat"},
+    # An object of the repository, which has its checksum's name, and a disk's free space.
+    "layering.hydrate": {"from host.files import", "source.open", "source.stat"},
     # A disk's free space, and its sync.
     "layering.settling": {"from host.files import"},
     "layering.base": {"from host.files import"},
@@ -56,8 +56,8 @@ ALLOWED: dict[str, set[str]] = {
     "layering.again": {"resources.files('apt_ostree') / 'data/configure-again'.read_bytes"},
     "layering.stubs": {"resources.files('apt_ostree') / 'data/uname'.read_text"},
     # The directory itself is ours: beside the tree, in the work area.
-    "tree.state": {"var.mkdir", "var.chmod"},
-    "tree.kernel": {"boot.mkdir", "target.open"},
+    "tree.state": {"from host.files import", "var.mkdir", "var.chmod"},
+    "tree.kernel": {"boot.mkdir", "from host.files import", "target.open"},
     # Our own files, in the program.
     "tree.units": {"data / name.read_text"},
     # An object of the repository, which has its checksum's name.

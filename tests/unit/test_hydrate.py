@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from apt_ostree.errors import PackageError
+from apt_ostree.errors import PackageError, ScriptError, SpaceError
 from apt_ostree.host import door
 from apt_ostree.host.door import Tree
 from apt_ostree.layering import overlay
@@ -150,3 +150,40 @@ def test_a_copy_has_no_mark_of_overlayfs(hydrator: Hydrator, tmp_path: Path, mon
     os.setxattr(path, "user.note", b"kept")
     hydrator.hydrate(tmp_path / "layer", {}, link=False)
     assert os.listxattr(path) == ["user.note"]
+
+
+def test_markers_that_a_script_wrote_fill_no_disk(hydrator: Hydrator, tmp_path: Path) -> None:
+    status = os.statvfs(tmp_path)
+    os.truncate(ostree.object_path(hydrator.repo, A), status.f_bavail * status.f_frsize // 4)
+    names = [put(tmp_path / "layer", name, A) for name in "abcdef"]
+    with pytest.raises(SpaceError, match="too little space for the packages' files"):
+        hydrator.hydrate(tmp_path / "layer", {}, link=True)
+    # One is a link, which takes no room; of the others, not even the first was written.
+    assert sorted(path.stat().st_size for path in names)[:5] == [len(marker(A))] * 5
+
+
+def test_stubs_that_a_script_copied_fill_no_disk(hydrator: Hydrator, tmp_path: Path) -> None:
+    status = os.statvfs(tmp_path)
+    (tmp_path / "program").touch()
+    os.truncate(tmp_path / "program", status.f_bavail * status.f_frsize // 2)
+    for name in "abc":
+        (tmp_path / "layer" / name).write_text("a stub")
+    with pytest.raises(SpaceError):
+        hydrator.hydrate(tmp_path / "layer", {b"a stub": File(Tree(tmp_path), "program")}, link=True)
+
+
+def test_markers_that_a_script_wrote_take_no_more_time_than_a_script_may(hydrator: Hydrator, tmp_path: Path) -> None:
+    for name in "abc":
+        put(tmp_path / "layer", name, A)
+    slow = Hydrator(hydrator.repo, hydrator.base, hydrator.objects, seconds=0)
+    with pytest.raises(ScriptError, match="took longer than 0 s"):
+        slow.hydrate(tmp_path / "layer", {}, link=False)
+
+
+def test_the_names_of_one_file_are_one_file_where_it_is_copied(hydrator: Hydrator, tmp_path: Path) -> None:
+    path = put(tmp_path / "layer", "x", A)
+    (tmp_path / "layer/d").mkdir()
+    os.link(path, tmp_path / "layer/d/y")
+    hydrator.hydrate(tmp_path / "layer", {}, link=False)
+    assert path.samefile(tmp_path / "layer/d/y")
+    assert path.read_text() == f"content of {A}"

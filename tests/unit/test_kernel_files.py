@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from apt_ostree.errors import TreeError
+from apt_ostree.errors import SpaceError, TreeError
 from apt_ostree.tree import kernel
 
 
@@ -32,6 +32,18 @@ def test_a_link_in_the_place_of_a_kernel_is_not_copied_to_where_scripts_read(tmp
     (modules / "6.2/vmlinuz").symlink_to(secret)
     assert kernel.populate(tmp_path / "tree", tmp_path / "boot") == ["6.1"]
     assert [path.name for path in (tmp_path / "boot").iterdir()] == ["vmlinuz-6.1"]
+
+
+def test_kernels_that_leave_too_little_of_the_disk_are_not_copied(tmp_path: Path) -> None:
+    place = tmp_path / f"tree/{kernel.MODULES}/6.1"
+    place.mkdir(parents=True)
+    (place / "vmlinuz").touch()
+    (place / "config").touch()
+    status = os.statvfs(tmp_path)
+    os.truncate(place / "config", status.f_bavail * status.f_frsize)
+    with pytest.raises(SpaceError, match="the base's kernels"):
+        kernel.populate(tmp_path / "tree", tmp_path / "boot")
+    assert not list((tmp_path / "boot").iterdir())
 
 
 def boot_with(place: Path, *versions: str) -> Path:

@@ -92,7 +92,7 @@ def test_holes_count_as_what_they_would_take(tmp_path: Path, top: Path) -> None:
 
 def test_a_file_counts_as_often_as_it_is_copied(tmp_path: Path, top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job, counted = fake.job(tmp_path), list[int]()
-    monkeypatch.setattr(settling, "check_space", lambda place, needed, what: counted.append(needed))
+    monkeypatch.setattr(settling, "check_space", lambda place, needed, what, reserve: counted.append(needed * reserve))
     # A commit has one copy of a script's own file of several names; an object is in the repository already.
     for name, content in (("usr/own", "1"), ("usr/object", "22")):
         put(top, name, content)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apt_ostree.errors import TreeError
+from apt_ostree.errors import SpaceError, TreeError
 from apt_ostree.host import door
 from apt_ostree.tree import state
 
@@ -414,6 +414,23 @@ def test_populate_delivers_nothing_by_a_name_that_leads_out_of_var(tmp_path: Pat
     before = read(host)
     state.populate(tree, tmp_path / "var")
     assert read(host) == before
+
+
+def test_populate_copies_nothing_that_leaves_too_little_of_the_disk(tmp_path: Path) -> None:
+    tree = make(
+        tmp_path / "tree",
+        {
+            **OURS,
+            "usr/lib/apt-ostree/seeds.d/base": File("lib\nlib/a\nlib/b\n"),
+            "usr/share/factory/var/lib/a": File("a"),
+            "usr/share/factory/var/lib/b": File(""),
+        },
+    )
+    status = os.statvfs(tmp_path)
+    os.truncate(tree / "usr/share/factory/var/lib/b", status.f_bavail * status.f_frsize)
+    with pytest.raises(SpaceError, match="the base's /var"):
+        state.populate(tree, tmp_path / "var")
+    assert read(tmp_path / "var") == {}
 
 
 @pytest.mark.parametrize("name", ["lib", "tmp", "log"])
