@@ -13,7 +13,7 @@ import typer
 from .. import __version__
 from ..errors import AptOstreeError, OutputError, UnexpectedError, UsageError
 from . import failure, streams
-from .command import DEBUG_VARIABLE, app, root
+from .command import DEBUG_VARIABLE, app, only_named, root
 
 # In the order in which --help lists the commands.
 # isort: off
@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
             except UnicodeEncodeError:
                 shown = word.encode(errors="surrogateescape").decode(errors="backslashreplace")
                 raise UsageError(f"the argument {shown} is not UTF-8") from None
-        status = app(args=words or ["--help"], prog_name="apt-ostree", standalone_mode=False) or 0
+        status = only_named(app, words)(args=words or ["--help"], prog_name="apt-ostree", standalone_mode=False) or 0
         streams.finish()
         sys.exit(status)
     except _Misread as error:

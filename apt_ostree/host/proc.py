@@ -191,40 +191,12 @@ def run(
 
     Raises ChildError when ``check`` is set and the status is not 0, ToolError where the program is not installed.
     """
-    # 78 ms to import: commands that start no child must not pay for it.
-    import sh
-
-    _may_start()
-    words = [os.fspath(word) for word in argv]
-    try:
-        command = sh.Command(words[0], search_paths=PATH.split(":"))
-    except sh.CommandNotFound:
-        raise ToolError(
-            f"{words[0]} is not installed", resolution=f"Install the package that ships {words[0]}."
-        ) from None
-    running = command(
-        *words[1:],
-        _in=input,
-        _cwd=None if cwd is None else os.fspath(cwd),
-        _env=environment(env),
-        _bg=True,
-        _ok_code=list(range(-64, 256)),
-        _tty_in=False,
-        _tty_out=False,
-        _truncate_exc=False,
-        _bg_exc=False,
-        _return_cmd=True,
-        _new_session=False,
-        _preexec_fn=partial(die_with, os.getpid()),
-        _decode_errors="surrogateescape",
-    )
-    with _registered(running.pid), _traced(running.pid, words, env, lambda: running.process.exit_code):
-        done = running.wait()
+    stdin = subprocess.DEVNULL if input is None else subprocess.PIPE
+    with spawn(argv, env=env, cwd=cwd, stdin=stdin) as child:
+        output, errors = child.communicate(None if input is None else input.encode(errors="surrogateescape"))
+    words = tuple(os.fspath(word) for word in argv)
     result = Result(
-        tuple(words),
-        done.exit_code,
-        done.stdout.decode(errors="surrogateescape"),
-        done.stderr.decode(errors="surrogateescape"),
+        words, child.returncode, output.decode(errors="surrogateescape"), errors.decode(errors="surrogateescape")
     )
     if check and result.returncode != 0:
         raise ChildError(result)
@@ -236,12 +208,18 @@ def on_terminal(argv: Sequence[str | os.PathLike[str]]) -> int:
 
     Raises ToolError where the program is not installed.
     """
+    # 80 ms to import.
+    import sh
+
     words = [os.fspath(word) for word in argv]
     _log.debug("on the terminal: %s", " ".join(map(_for_trace, words)))
     try:
-        return subprocess.run(words, check=False).returncode
-    except OSError as error:
-        raise ToolError(f"cannot start {words[0]}", error.strerror or str(error)) from None
+        sh.Command(words[0])(*words[1:], _fg=True)
+    except sh.CommandNotFound:
+        raise ToolError(f"cannot start {words[0]}", "there is no such program") from None
+    except sh.ErrorReturnCode as error:
+        return int(error.exit_code)
+    return 0
 
 
 @contextmanager
@@ -249,18 +227,20 @@ def spawn(
     argv: Sequence[str | os.PathLike[str]],
     *,
     env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
     stdin: int | IO[bytes] = subprocess.DEVNULL,
     stdout: int | IO[bytes] = subprocess.PIPE,
     stderr: int | IO[bytes] = subprocess.PIPE,
     pass_fds: Sequence[int] = (),
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A long child or one end of a pipe. Leaving the block with an exception kills and reaps it."""
+    """A child while it runs, or one end of a pipe. Leaving the block with an exception kills and reaps it."""
     _may_start()
     words = [os.fspath(word) for word in argv]
     try:
         child = subprocess.Popen(
             words,
             env=environment(env),
+            cwd=cwd,
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,

@@ -44,8 +44,9 @@ def run(job: Job, stack: Stack, packages: Sequence[str], made: Made, names: Sequ
     """Return which of the files ``names`` below /etc the scripts of ``packages`` make another of each time.
 
     A file can come out different in the second run for being made by fewer scripts, or in another order. So those that
-    did are made twice more by their own packages alone, as a boot does it, and these two are compared. A run that
-    fails tells less, and never fails the operation.
+    did are made twice more by their own packages alone, and these two are compared. Some scripts make one file only
+    where another is missing, too: what a last run does not make when nothing else is missing, as at a boot, stays in
+    the layer. A run that fails tells less, and never fails the operation.
     """
     if not packages:
         return Different()
@@ -57,24 +58,53 @@ def run(job: Job, stack: Stack, packages: Sequence[str], made: Made, names: Sequ
         try:
             second = _configure(job, sandbox, made.tops(), packages)
             makers = _makers(tree, made.tops(), packages)
-            different = compare(first, second)
-            tops = sorted({made.top(name) for name in (*different.content, *different.name)} & makers.keys())
-            of_different = {makers[top] for top in tops}
-            own = [package for package in packages if package in of_different]
+            found = compare(first, second)
+            tops = _tops(made, found, makers)
+            own = _owners(packages, tops, makers)
             if not own:
                 return Different()
             third = _configure(job, sandbox, [*tops, *second.keys() - first.keys()], own)
             fourth = _configure(job, sandbox, [*tops, *third], own)
+            found = _in_both(found, compare(third, fourth))
+            remaining = _tops(made, found, makers)
+            if remaining and remaining != tops:
+                beside = [name for name in fourth if os.path.dirname(name) in _directories(found.name)]
+                own = _owners(packages, remaining, makers)
+                found = _in(found, _configure(job, sandbox, [*remaining, *beside], own))
         except (ScriptError, SpaceError) as error:
             job.reporter.warn(f"files that are the machine's own may be missed: {error.brief}")
             return Different()
-        again = compare(third, fourth)
-        random = {os.path.dirname(name) for name in again.name}
-        return Different(
-            different.content & again.content,
-            frozenset(name for name in different.name if os.path.dirname(name) in random),
-            makers,
-        )
+    return replace(found, makers=makers)
+
+
+def _tops(made: Made, different: Different, makers: Mapping[str, str]) -> list[str]:
+    """What has to go so that all that is different is made again."""
+    return sorted({made.top(name) for name in (*different.content, *different.name)} & makers.keys())
+
+
+def _owners(packages: Sequence[str], tops: Iterable[str], makers: Mapping[str, str]) -> list[str]:
+    """The packages that make what is at ``tops``, in the order of ``packages``."""
+    owners = {makers[top] for top in tops}
+    return [package for package in packages if package in owners]
+
+
+def _directories(names: Iterable[str]) -> set[str]:
+    return {os.path.dirname(name) for name in names}
+
+
+def _in_both(one: Different, other: Different) -> Different:
+    random = _directories(other.name)
+    return Different(
+        one.content & other.content, frozenset(name for name in one.name if os.path.dirname(name) in random)
+    )
+
+
+def _in(different: Different, run: Digests) -> Different:
+    """What of it a run made, or something beside it."""
+    there = _directories(run)
+    return Different(
+        different.content & run.keys(), frozenset(name for name in different.name if os.path.dirname(name) in there)
+    )
 
 
 def configured(job: Job, *with_control: str) -> list[str]:

@@ -215,6 +215,26 @@ def test_a_boot_makes_only_what_is_missing_and_through_no_link(sysroot: System, 
     assert list(elsewhere.iterdir()) == []
 
 
+def test_what_is_made_only_where_another_file_is_missing_too_stays_in_the_layer(
+    sysroot: System, tmp_path: Path
+) -> None:
+    """postfix compiles /etc/aliases, differently each time, where it has no configuration yet. That one comes out another
+    in the second run, which is not the package's first, but not in those after it."""
+    compiler = Deb("compiler", "1.0", scripts={"postinst": """
+[ "$1" = configure ] || exit 0
+cat /proc/sys/kernel/random/uuid >/etc/compiler-key
+[ -e /etc/compiler.cf ] && exit
+[ -d /usr/share/seen ] && seen=yes || mkdir /usr/share/seen
+echo "seen before: ${seen:-no}" >/etc/compiler.cf
+cat /proc/sys/kernel/random/uuid >/etc/compiled
+"""})  # fmt: skip
+    sysroot.install(str(compiler.build(tmp_path)))
+    assert listed(sysroot) == {"compiler-key": "compiler:all"}
+    assert boot(sysroot) == ""
+    etc = sysroot.deployment() / "etc"
+    assert (etc / "compiled").exists() and (etc / "compiler-key").exists()
+
+
 def test_what_a_script_does_not_make_again_is_said_at_each_boot(sysroot: System, tmp_path: Path) -> None:
     once = Deb("once", "1.0", scripts={"postinst": """
 cat /proc/sys/kernel/random/uuid >/etc/once

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from apt_ostree import __version__, errors
 from apt_ostree.changes import Change
-from apt_ostree.cli import difference, documents, layout, progress, results, streams
+from apt_ostree.cli import command, difference, documents, layout, progress, results, streams
 from apt_ostree.cli import main as cli
 from apt_ostree.cli.status import status_json, status_text
 from apt_ostree.errors import AptOstreeError, Interrupted, ResolveError, ToolError
@@ -111,6 +112,30 @@ def test_a_command_line_that_cannot_be_read_is_an_error_in_json_where_that_was_a
     assert status == 2
     assert json.loads(out)["error"]["id"] == "usage"
     assert json.loads(out)["error"]["brief"] == "no such option: --no-such-option"
+
+
+@pytest.mark.parametrize(
+    ("words", "built"),
+    [
+        (["status"], {"status"}),
+        (["--sysroot", "/x", "install", "vim"], {"install"}),
+        (["db", "diff"], {"db"}),
+        (["install", "status"], {"install", "status"}),
+    ],
+)
+def test_only_the_commands_that_a_word_names_are_built(words: list[str], built: set[str]) -> None:
+    assert typer.main.get_command(command.only_named(command.app, words)).commands.keys() == built  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("words", [[], ["--help", "status"], ["-qh", "status"], ["instal", "status"], ["--version"]])
+def test_all_commands_are_there_for_the_help_and_for_hints(words: list[str]) -> None:
+    assert command.only_named(command.app, words) is command.app
+
+
+def test_a_command_that_does_not_exist_is_answered_with_a_similar_one(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["instal", "status"])
+    assert "install" in capsys.readouterr().err
 
 
 def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> Any:
     def fail(**_: Any) -> None:
         raise KeyError("lost")
 
-    monkeypatch.setattr(main, "app", fail)
+    monkeypatch.setattr(main, "only_named", lambda program, words: fail)
     with pytest.raises(SystemExit) as ended:
         main.main(list(words))
     return ended.value.code
