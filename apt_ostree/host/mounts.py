@@ -142,10 +142,22 @@ def kind_of(path: str, mountinfo: bytes) -> str:
 
 
 def make_writable(path: Path) -> None:
-    """Let this namespace write below the mount point ``path``, whatever the host may; fine if it is not one."""
+    """Let this namespace write below the mount point ``path``, whatever the host may; fine if it is not one. Raises
+    ToolError."""
+    _change(path, "make writable", clear=syscalls.MOUNT_ATTR_RDONLY)
+
+
+def forbid_set_user_id(path: Path) -> None:
+    """Let no program below the mount point ``path`` run with its owner's rights, or with capabilities of its own, until
+    the namespace ends (nosuid, mount(8)); fine if it is not one. Raises ToolError."""
+    _change(path, "forbid set-user-ID programs in", add=syscalls.MOUNT_ATTR_NOSUID)
+
+
+def _change(path: Path, what: str, *, add: int = 0, clear: int = 0) -> None:
     # Not ismount(3): / and /sysroot of a booted deployment are the same filesystem, which it takes for no mount.
-    if os.fspath(path) in points() and os.statvfs(path).f_flag & os.ST_RDONLY:
-        _mount("none", os.fspath(path), None, syscalls.MS_REMOUNT | syscalls.MS_BIND)
+    if os.fspath(path) in points():
+        with _named(f"{what} {path}"):
+            syscalls.change_mount(os.fspath(path), add=add, clear=clear)
 
 
 def _mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:

@@ -21,12 +21,16 @@ MS_BIND = 4096
 MS_REC = 16384
 MS_PRIVATE = 1 << 18
 MNT_DETACH = 2
+MOUNT_ATTR_RDONLY = 0x01
+MOUNT_ATTR_NOSUID = 0x02
 
 RESOLVE_NO_MAGICLINKS = 0x02  # linux/openat2.h
 RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08
 
 _OPENAT2 = 437  # asm-generic/unistd.h: the same on every architecture; since Linux 5.6
+_MOUNT_SETATTR = 442  # the same; since Linux 5.12
+_AT_FDCWD = -100  # fcntl.h
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -46,6 +50,25 @@ def mount(source: str, target: str, kind: str | None, flags: int, data: str | No
     """mount(2): ``kind`` is the type of filesystem, ``data`` its options; None where ``flags`` ask for no new one."""
     words = [None if word is None else os.fsencode(word) for word in (source, target, kind, data)]
     _check(_libc.mount(words[0], words[1], words[2], ctypes.c_ulong(flags), words[3]))
+
+
+class _MountAttributes(ctypes.Structure):
+    """struct mount_attr of linux/mount.h."""
+
+    _fields_ = (
+        ("set", ctypes.c_uint64),
+        ("clear", ctypes.c_uint64),
+        ("propagation", ctypes.c_uint64),
+        ("userns", ctypes.c_uint64),
+    )
+
+
+def change_mount(target: str, *, add: int = 0, clear: int = 0) -> None:
+    """Change the flags MOUNT_ATTR_… of one mount, and leave its others as they are (mount_setattr(2))."""
+    change = _MountAttributes(add, clear, 0, 0)
+    size = ctypes.c_size_t(ctypes.sizeof(change))
+    number = ctypes.c_long(_MOUNT_SETATTR)
+    _check(_libc.syscall(number, _AT_FDCWD, os.fsencode(target), 0, ctypes.byref(change), size))
 
 
 def unmount(target: str | os.PathLike[str], flags: int) -> None:

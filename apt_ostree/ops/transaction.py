@@ -46,6 +46,9 @@ sysroot is."""
 
 LOCK = "ostree/apt-ostree.lock"
 
+_SYSROOT = Path("/sysroot")
+"""Where a booted system has its sysroot mounted."""
+
 AS_CONFIGURED = -1.0
 """Seconds to wait for the lock where the command line does not say."""
 
@@ -184,6 +187,8 @@ def transaction(settings: Settings, reporter: Reporter, *, lenient: bool = False
     reporter.begin(identifier)
     if wait != 0 and (at_work := holder(path / LOCK)) is not None:
         reporter.step(f"Waiting for {at_work}")
+    if path == Path("/"):
+        _close_to_others(reporter)
     _own_mounts(path)
     with lifetime.contained(), lock(path / LOCK, wait=wait, identifier=identifier) as killed:
         if killed is not None:
@@ -228,12 +233,24 @@ def transaction(settings: Settings, reporter: Reporter, *, lenient: bool = False
                 loaded.unsynced.unlink()
 
 
+def _close_to_others(reporter: Reporter) -> None:
+    """Before the running system fetches or builds anything, keep users from running its set-user-ID programs.
+
+    They are in objects and deployments below /sysroot alone; what was booted is another mount. Where the tree has
+    apt-ostree-sysroot.service, that was done at the boot.
+    """
+    try:
+        mounts.forbid_set_user_id(_SYSROOT)
+    except ToolError as error:
+        reporter.warn(f"{error.brief}: {error.detail}; users may run those of packages that were not booted")
+
+
 def _own_mounts(path: Path) -> None:
     """Enter a mount namespace: later mounts are seen by this process and its children alone, and end with them."""
     mounts.enter_private_namespace()
     if path == Path("/"):
         # A booted system may mount these read-only; this opens them for us alone, for the lock above all.
-        mounts.make_writable(Path("/sysroot"))
+        mounts.make_writable(_SYSROOT)
         mounts.make_writable(Path("/boot"))
 
 

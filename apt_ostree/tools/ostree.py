@@ -50,8 +50,9 @@ def run(repo: Path, *words: str | os.PathLike[str], input: str | None = None) ->
 
 
 def init(repo: Path, mode: str = "bare") -> None:
-    """Make a repository, or do nothing where one is."""
-    repo.mkdir(parents=True, exist_ok=True)
+    """Make a repository, or do nothing where one is. A new one is for its owner alone: a bare repository has the
+    set-user-ID programs of each commit as they are."""
+    repo.mkdir(mode=0o700, parents=True, exist_ok=True)
     run(repo, "init", f"--mode={mode}")
 
 

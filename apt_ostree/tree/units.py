@@ -34,7 +34,7 @@ IDENTITY = {
 _UNITS = (
     "apt-ostree-accounts-lists.service", "apt-ostree-accounts.service", "apt-ostree-var.service",
     "apt-ostree-identity.service", "apt-ostree-boots.service", "apt-ostree-overlays.service",
-    "apt-ostree-root.service", "apt-ostree-derived.service",
+    "apt-ostree-root.service", "apt-ostree-sysroot.service", "apt-ostree-derived.service",
     *(f"{name}.mount" for name in overlays.PLACES),
 )  # fmt: skip
 _PROGRAMS = (

@@ -21,6 +21,14 @@ def repo(tmp_path: Path) -> Path:
     return tmp_path / "repo"
 
 
+def test_a_repository_is_for_its_owner_alone(repo: Path) -> None:
+    assert repo.stat().st_mode & 0o777 == 0o700
+    # One that somebody opened stays so.
+    repo.chmod(0o755)
+    ostree.init(repo)
+    assert repo.stat().st_mode & 0o777 == 0o755
+
+
 def test_what_a_repository_has_not_is_none(repo: Path) -> None:
     for revision in ("absent", "remote:absent", "abc", "a b", "main^"):
         assert ostree.resolve(repo, revision) is None

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from apt_ostree.errors import ToolError
-from apt_ostree.host import mounts
+from apt_ostree.host import mounts, syscalls
 
 
 def test_in_a_chroot_whose_root_is_not_a_mount_point_each_mount_is_made_private() -> None:
@@ -67,3 +67,18 @@ def test_where_a_filesystem_cannot_hold_layers_it_says_so(
     monkeypatch.setattr(mounts, "kind_of", lambda *_: kind)
     with pytest.raises(ToolError, match=brief), mounts.overlay(tmp_path, ["a"], "b", "c", "root"):
         pass
+
+
+def test_what_is_no_mount_point_keeps_its_flags(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(syscalls, "change_mount", never)
+    mounts.forbid_set_user_id(tmp_path)
+    mounts.make_writable(tmp_path)
+
+
+def test_a_flag_that_cannot_be_set_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mounts, "points", lambda: ["/nonexistent/place"])
+    with pytest.raises(ToolError, match=r"^cannot forbid set-user-ID programs in /nonexistent/place$"):
+        mounts.forbid_set_user_id(Path("/nonexistent/place"))

@@ -17,6 +17,7 @@ CALLS: dict[str, tuple[Callable[[], None], int]] = {
     "unshare": (lambda: syscalls.unshare(1), errno.EINVAL),
     "setns": (lambda: syscalls.setns(-1, syscalls.CLONE_NEWPID), errno.EBADF),
     "mount": (lambda: syscalls.mount("none", NOTHING, "tmpfs", 0), errno.ENOENT),
+    "change_mount": (lambda: syscalls.change_mount(NOTHING, add=syscalls.MOUNT_ATTR_NOSUID), errno.ENOENT),
     "unmount": (lambda: syscalls.unmount(NOTHING, syscalls.MNT_DETACH), errno.ENOENT),
     "sync_filesystem": (lambda: syscalls.sync_filesystem(-1), errno.EBADF),
 }

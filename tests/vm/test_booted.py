@@ -17,10 +17,30 @@ TOOL = "/var/tool/apt-ostree"
 GREETER = Deb(
     "booted-greeter",
     files={"/usr/bin/booted-greeter": "#!/bin/sh\necho hello\n"},
-    scripts={"postinst": "mkdir -p /var/lib/booted-greeter; echo made >/var/lib/booted-greeter/state\n"},
+    scripts={
+        "postinst": "mkdir -p /var/lib/booted-greeter; echo made >/var/lib/booted-greeter/state\n"
+        "cp /usr/bin/id /usr/lib/greeter-id; chmod 4755 /usr/lib/greeter-id\n"
+    },
 )
 
 UNSEEN = "booted-greeter 2>&1; mount | grep -c extensions/apt-ostree; touch /sysroot/x 2>&1; true"
+
+FLAGS = """
+for place in /sysroot / /usr /var /etc /boot; do
+    echo $place $(findmnt --noheadings --output VFS-OPTIONS --target $place)
+done
+"""
+
+# As on a machine that was booted into a tree without the unit.
+OPEN = "mount --options-source mtab -o remount,bind,suid /sysroot"
+AS_USER = "setpriv --reuid 12345 --regid 12345 --clear-groups"
+BEFORE_BOOT = f"{AS_USER} /ostree/deploy/*/deploy/*/usr/lib/greeter-id -u"
+
+
+def without_set_user_id(boot: Boot) -> list[str]:
+    """The places on mounts that are nosuid."""
+    lines = [line.partition(" ") for line in boot[FLAGS].splitlines()]
+    return [place for place, _, flags in lines if "nosuid" in flags.split(",")]
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +78,12 @@ def test_a_booted_machine_installs_reboots_into_it_and_rolls_back(system: System
 
     first = machine.boot(
         f"{TOOL} status",
+        OPEN,
         f"{TOOL} install -C {deb}",
+        FLAGS,
+        BEFORE_BOOT,
+        f"{AS_USER} {TOOL} status",
+        f"{AS_USER} {TOOL} history",
         f"{TOOL} install -C {deb} --unchanged-exit-77 || echo $?",
         f"{TOOL} kargs --append=story.told",
         "echo edited after the install >/etc/motd",
@@ -69,6 +94,10 @@ def test_a_booted_machine_installs_reboots_into_it_and_rolls_back(system: System
     )
     assert "booted" in first[f"{TOOL} status"]
     assert "Reboot to use it" in first[f"{TOOL} install -C {deb}"]
+    assert without_set_user_id(first) == ["/sysroot"]
+    assert first[BEFORE_BOOT] == "12345"
+    assert "booted" in first[f"{AS_USER} {TOOL} status"]
+    assert "install" in first[f"{AS_USER} {TOOL} history"]
     assert first[f"{TOOL} install -C {deb} --unchanged-exit-77 || echo $?"].endswith("77")
     assert "a staged deployment would be lost" in first[f"{TOOL} rollback; true"]
     staged, booted = status(first)
@@ -86,6 +115,9 @@ def test_a_booted_machine_installs_reboots_into_it_and_rolls_back(system: System
 
     second = machine.boot(
         "systemctl --failed --no-legend",
+        FLAGS,
+        BEFORE_BOOT,
+        f"{AS_USER} /usr/lib/greeter-id -u",
         "booted-greeter",
         "cat /proc/cmdline",
         "cat /var/lib/booted-greeter/state",
@@ -94,6 +126,9 @@ def test_a_booted_machine_installs_reboots_into_it_and_rolls_back(system: System
         f"{TOOL} rollback",
     )
     assert second.state == "running", second["systemctl --failed --no-legend"]
+    # Booted, it has its rights, by its own name alone.
+    assert without_set_user_id(second) == ["/sysroot"]
+    assert (second[BEFORE_BOOT], second[f"{AS_USER} /usr/lib/greeter-id -u"]) == ("12345", "0")
     assert second["booted-greeter"] == "hello"
     # Changed on top of what was staged, which had to stay.
     assert "story.told" in second["cat /proc/cmdline"].split()
