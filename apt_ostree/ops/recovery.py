@@ -82,7 +82,7 @@ def empty(loaded: Sysroot, name: str) -> None:
         area.remove(f"{name}/{left}")
 
 
-def sweep(loaded: Sysroot) -> None:
+def sweep(loaded: Sysroot, reporter: Reporter) -> None:
     """Remove what a killed run left: its work directories, its downloads and its unpublished commit.
 
     Its mounts and processes ended with it: they lived in namespaces of its own (host/lifetime.py).
@@ -102,17 +102,32 @@ def sweep(loaded: Sysroot) -> None:
         if boot != _boot_id():
             given = {entry.sha256 for d in loaded.deployments for entry in origin.intent(d.origin).local}
             _forget_unsynced(loaded, {*kept, *given})
-    if PENDING_REF in ostree.refs(loaded.repo, "apt-ostree"):
-        ostree.delete_ref(loaded.repo, PENDING_REF)
+    drop_unpublished(loaded, reporter)
 
 
-def drop_unpublished(loaded: Sysroot) -> None:
+def drop_unpublished(loaded: Sysroot, reporter: Reporter) -> None:
     """Remove a commit that was made and not published, with its objects: some may be set-user-ID programs, and anybody
-    may search the repository. Does nothing where there is none. Raises ToolError."""
-    if PENDING_REF in ostree.refs(loaded.repo, "apt-ostree"):
-        ostree.delete_ref(loaded.repo, PENDING_REF)
-        hold_bases(loaded)
+    may search the repository. Does nothing where there is none, and warns where it cannot; then the next command tries
+    again. Raises Interrupted."""
+    try:
+        if PENDING_REF in ostree.refs(loaded.repo, "apt-ostree"):
+            _drop_pending(loaded)
+    except Interrupted:
+        raise
+    except (AptOstreeError, OSError) as error:
+        reporter.warn(f"cannot remove the files of a layer that was not deployed: {error}")
+
+
+def _drop_pending(loaded: Sysroot) -> None:
+    checksum = ostree.ref(loaded.repo, PENDING_REF)
+    ostree.delete_ref(loaded.repo, PENDING_REF)
+    with contextlib.ExitStack() as undo:
+        if checksum is not None:
+            undo.callback(ostree.create_ref, loaded.repo, PENDING_REF, checksum)
+        # Of what is deployed by now.
+        hold_bases(loaded.again())
         ostree.cleanup(loaded.path)
+        undo.pop_all()
 
 
 def is_unknown(loaded: Sysroot) -> bool:

@@ -197,7 +197,7 @@ def transaction(settings: Settings, reporter: Reporter, *, lenient: bool = False
         osname = loaded.stateroot(settings.stateroot)
         loaded.of(osname)
         prepare_area(loaded)
-        sweep(loaded)
+        sweep(loaded, reporter)
         recover(loaded, reporter, killed=killed is not None)
         RUN.mkdir(mode=0o755, exist_ok=True)
         mounts.bind(loaded.area / "apt", RUN)
@@ -225,8 +225,8 @@ def transaction(settings: Settings, reporter: Reporter, *, lenient: bool = False
             # What cannot be removed now is swept by the next command; the error of this one is the one to show.
             with contextlib.suppress(OSError, ToolError, TreeError):
                 recovery.empty(loaded, "tmp")
-            with contextlib.suppress(OSError, AptOstreeError):
-                recovery.drop_unpublished(loaded.again())
+            with contextlib.suppress(Interrupted):
+                recovery.drop_unpublished(loaded, reporter)
             # A publication has synced already; after a failure what was imported stays of use.
             if loaded.unsynced.exists() and not recovery.is_unknown(loaded):
                 sync_filesystem(loaded.repo)

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from apt_ostree.errors import TreeError
+from apt_ostree.errors import ToolError, TreeError
 from apt_ostree.ops import recovery
+from apt_ostree.system import commits
 from apt_ostree.system.sysroot import Sysroot
+from apt_ostree.tools import ostree
+from tests.unit import fake
 
 AREA = "ostree/repo/extensions/apt-ostree"
 
@@ -55,3 +58,49 @@ def test_emptying_removes_links_and_not_what_they_lead_to(loaded: Sysroot, tmp_p
     recovery.empty(loaded, "tmp")
     assert list((loaded.area / "tmp").iterdir()) == []
     assert (tmp_path / "precious").is_dir()
+
+
+class Repository:
+    """The refs of a repository, and what was asked of it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.refs = {commits.PENDING_REF: "c" * 64}
+        self.cleaned = 0
+        self.error: Exception | None = None
+        monkeypatch.setattr(ostree, "refs", lambda repo, prefix: dict(self.refs))
+        monkeypatch.setattr(ostree, "ref", lambda repo, name: self.refs.get(name))
+        monkeypatch.setattr(ostree, "delete_ref", lambda repo, name: self.refs.pop(name))
+        monkeypatch.setattr(ostree, "create_ref", lambda repo, name, commit: self.refs.update({name: commit}))
+        monkeypatch.setattr(ostree, "cleanup", self.cleanup)
+        monkeypatch.setattr(recovery, "hold_bases", lambda loaded: None)
+        monkeypatch.setattr(Sysroot, "again", lambda loaded: loaded)
+
+    def cleanup(self, path: Path) -> None:
+        assert not self.refs
+        if self.error is not None:
+            raise self.error
+        self.cleaned += 1
+
+
+def test_a_commit_that_was_not_deployed_goes_with_its_objects(loaded: Sysroot, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository = Repository(monkeypatch)
+    recovery.prepare_area(loaded)
+    recovery.sweep(loaded, fake.Silent())
+    assert (repository.refs, repository.cleaned) == ({}, 1)
+    recovery.sweep(loaded, fake.Silent())
+    assert repository.cleaned == 1
+
+
+def test_a_commit_that_cannot_be_removed_is_a_warning_and_tried_again(
+    loaded: Sysroot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository, warnings = Repository(monkeypatch), list[str]()
+    recovery.prepare_area(loaded)
+    repository.error = ToolError("ostree failed")
+    reporter = fake.Silent()
+    monkeypatch.setattr(reporter, "warn", warnings.append)
+    recovery.sweep(loaded, reporter)
+    assert warnings == ["cannot remove the files of a layer that was not deployed: ostree failed"]
+    repository.error = None
+    recovery.sweep(loaded, reporter)
+    assert (repository.refs, repository.cleaned, len(warnings)) == ({}, 1, 1)
