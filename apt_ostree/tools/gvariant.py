@@ -1,26 +1,59 @@
-"""GVariant in its serialized form: dictionaries of type a{sv}, as ostree writes them to files.
+"""GVariant in its serialized form, as ostree writes it to files: dictionaries of type a{sv}, and tuples.
 
-The form is that of the GVariant Specification 1.0, whose offsets are little-endian everywhere; values of other types
-than those asked for are left alone.
+The form is that of the GVariant Specification 1.0, whose offsets are little-endian everywhere. Only the normal form of
+a value is taken: of any other, libglib makes something by rules of its own. Values of other types than those asked for
+are left alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 
-def dictionary(data: bytes) -> dict[str, tuple[str, bytes]]:
+Value = tuple[str, bytes]
+"""The type of a value and its bytes."""
+
+_ENTRY = ((1, 0), (8, 0))
+"""A key and its variant."""
+
+
+def dictionary(data: bytes) -> dict[str, Value]:
     """A GVariant of type a{sv}: each key with the type and the bytes of its value. Raises ValueError, IndexError."""
-    found = {}
+    return dict(entries(data))
+
+
+def entries(data: bytes) -> Iterator[tuple[str, Value]]:
+    """The same one by one: a key may be there twice."""
     for entry in _elements(data, alignment=8):
-        width = _width(len(entry))
-        end = int.from_bytes(entry[len(entry) - width :], "little")
-        key, value = entry[: end - 1].decode(), entry[-(-end // 8) * 8 : len(entry) - width]
+        key, value = members(entry, _ENTRY)
         # A variant is its value, a zero, and its type.
         content, _, kind = value.rpartition(b"\0")
-        found[key] = (kind.decode(), content)
+        yield text(key), (kind.decode(), content)
+
+
+def members(data: bytes, shape: Sequence[tuple[int, int]]) -> list[bytes]:
+    """The members of a tuple: ``shape`` has the alignment of each, and its size, 0 where that varies, as the last one's
+    does. Raises ValueError."""
+    width = _width(len(data))
+    # Where those of variable size end stands behind the last member, the first one's at the very end.
+    table = len(data) - width * sum(size == 0 for _, size in shape[:-1])
+    found: list[bytes] = []
+    offset, end = len(data), 0
+    for number, (alignment, size) in enumerate(shape):
+        start = _aligned(data, end, alignment)
+        if size:
+            end = start + size
+        elif number == len(shape) - 1:
+            end = table
+        else:
+            offset -= width
+            end = int.from_bytes(data[offset : offset + width], "little")
+        if not start <= end <= table:
+            raise ValueError("its offsets are in disorder")
+        found.append(data[start:end])
     return found
 
 
-def strings(value: tuple[str, bytes] | None) -> list[str]:
+def strings(value: Value | None) -> list[str]:
     """The items of an ``as``; none where the value is absent or of another type."""
     if value is None or value[0] != "as":
         return []
@@ -29,16 +62,28 @@ def strings(value: tuple[str, bytes] | None) -> list[str]:
     ]
 
 
-def string(value: tuple[str, bytes]) -> str:
+def string(value: Value) -> str:
     """An ``s``. Raises ValueError for a value of another type."""
     if value[0] != "s":
         raise ValueError(f"a string is missing, there is a value of type {value[0]}")
-    return value[1].removesuffix(b"\0").decode()
+    return text(value[1])
 
 
-def boolean(value: tuple[str, bytes] | None) -> bool:
-    """A ``b``; False where the value is absent or of another type."""
-    return value == ("b", b"\1")
+def text(data: bytes) -> str:
+    """The text of a string, which ends in the only zero. Raises ValueError."""
+    content, zero, rest = data.partition(b"\0")
+    if not zero or rest:
+        raise ValueError("a string does not end where it should")
+    return content.decode()
+
+
+def boolean(value: Value | None) -> bool:
+    """A ``b``; False where the value is absent or of another type. Raises ValueError for any number but 0 and 1."""
+    if value is None or value[0] != "b":
+        return False
+    if value[1] not in {b"\0", b"\1"}:
+        raise ValueError("a value is neither true nor false")
+    return value[1] == b"\1"
 
 
 def _elements(data: bytes, alignment: int) -> list[bytes]:
@@ -55,8 +100,16 @@ def _elements(data: bytes, alignment: int) -> list[bytes]:
         if not start <= end <= last:
             raise ValueError("its offsets are in disorder")
         found.append(data[start:end])
-        start = -(-end // alignment) * alignment
+        start = _aligned(data, end, alignment) if end < last else end
     return found
+
+
+def _aligned(data: bytes, end: int, alignment: int) -> int:
+    """Where the value after one that ends at ``end`` begins. Raises ValueError where there is anything between them."""
+    start = -(-end // alignment) * alignment
+    if any(data[end:start]):
+        raise ValueError("there is something between two values")
+    return start
 
 
 def _width(size: int) -> int:

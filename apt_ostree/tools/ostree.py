@@ -1,12 +1,11 @@
 """ostree(1): argv in, values out.
 
-ostree prints no JSON before 2025.3, so commit metadata is read from the text form of the commit's GVariant
-and deployments from their files on disk (sysroot.py).
+ostree prints no JSON before 2025.3, so a commit's metadata is read from its object (commit_object.py), and deployments
+from their files on disk (sysroot.py).
 """
 
 from __future__ import annotations
 
-import ast
 import functools
 import os
 import re
@@ -18,13 +17,12 @@ from typing import NamedTuple
 from ..errors import ToolError, TreeError
 from ..host import lifetime, proc
 from ..model import CommitInfo
-from ..numbers import decimal
+from . import commit_object
 
 CHECKSUM = re.compile(r"[0-9a-f]{64}")
 
 COMMIT_MAX = 2 << 20
-"""Bytes of a commit object that is read; reading takes up to 200 times as much memory. The lock and the list of 5,000
-packages have about one and a half million."""
+"""Bytes of a commit object that is read. The lock and the list of 5,000 packages have about one and a half million."""
 
 METADATA_CHUNK = 100_000
 """Bytes. The kernel takes at most 128 KiB in one argument (execve(2)); a lock of 2,000 packages is longer."""
@@ -261,87 +259,11 @@ def commit_info(repo: Path, revision: str) -> CommitInfo | None:
 
 @functools.lru_cache(maxsize=64)
 def _commit_info(repo: Path, checksum: str) -> CommitInfo:
-    size = _commit_path(repo, checksum).stat().st_size
+    place = _commit_path(repo, checksum)
+    size = place.stat().st_size
     if size > COMMIT_MAX:
         raise ToolError(f"cannot read commit {checksum}", f"it has {size} bytes, more than {COMMIT_MAX}")
-    # "show --raw" prints the commit object itself; nothing else prints all of its metadata.
-    return parse_commit(checksum, run(repo, "show", "--raw", checksum))
-
-
-_TOKEN = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[()\[\]{}<>,:]|[^\s'"()\[\]{}<>,:]+""")
-
-
-def parse_commit(checksum: str, text: str) -> CommitInfo:
-    """Read what ``ostree show --raw`` prints: a GVariant of type (a{sv}aya(say)sstayay) in text form.
-
-    Values other than strings and booleans are left out: nobody needs them here. Raises ToolError.
-    """
-    tokens = _TOKEN.findall(text)
-    try:
-        start = tokens.index("(")
-        fields = _split(tokens[start:])
-        parts = [entry for entry in _split(fields[0]) if entry[1:2] == [":"]]
-        entries = [(ast.literal_eval(entry[0]), _scalar(entry[2:])) for entry in parts]
-        metadata = {key: value for key, value in entries if value is not None}
-        if len({key for key, _ in entries}) != len(entries):
-            # libostree takes the first: what was judged would not be what it writes into the boot menu.
-            raise ValueError("its metadata has a key twice")
-        parent = _bytes(fields[1])
-        subject = ast.literal_eval(fields[3][0])
-        big_endian = int(fields[5][-1])
-    except (ValueError, IndexError, SyntaxError) as error:
-        raise ToolError(f"cannot read commit {checksum}", str(error)) from error
-    return CommitInfo(checksum, parent.hex() or None, big_endian, subject, _join_chunks(metadata))
-
-
-def _split(tokens: Sequence[str]) -> list[list[str]]:
-    """The comma-separated parts of the first bracketed group in ``tokens``, brackets inside kept."""
-    first = next((i for i, token in enumerate(tokens) if token in {"(", "[", "{", "<"}), None)
-    if first is None:
-        raise ValueError("a bracket is missing")
-    parts: list[list[str]] = [[]]
-    depth = 0
-    for token in tokens[first:]:
-        if token in {"(", "[", "{", "<"}:
-            depth += 1
-            if depth == 1:
-                continue
-        elif token in {")", "]", "}", ">"}:
-            depth -= 1
-            if depth == 0:
-                break
-        if token == "," and depth == 1:
-            parts.append([])
-        else:
-            parts[-1].append(token)
-    return [part for part in parts if part]
-
-
-def _scalar(tokens: Sequence[str]) -> str | None:
-    inner = [token for token in tokens if token not in "<>"]
-    if len(inner) != 1:
-        return None
-    if inner[0][0] in "'\"":
-        return str(ast.literal_eval(inner[0]))
-    return inner[0] if inner[0] in {"true", "false"} else None
-
-
-def _bytes(tokens: Sequence[str]) -> bytes:
-    # GVariant prints an array of bytes that happens to end in its only zero as a string: b'…'.
-    if tokens[0] == "b":
-        return bytes(ast.literal_eval("b" + tokens[1])) + b"\0"
-    return bytes(int(token, 16) for token in tokens if token.startswith("0x"))
-
-
-def _join_chunks(metadata: Mapping[str, str]) -> dict[str, str]:
-    joined: dict[str, str] = {}
-    for key in sorted(metadata, key=lambda key: (len(key), key)):
-        stem, _, number = key.rpartition(".")
-        if decimal(number) is not None and stem in joined:
-            joined[stem] += metadata[key]
-        else:
-            joined[key] = metadata[key]
-    return joined
+    return commit_object.parse(checksum, place.read_bytes())
 
 
 _NO_PROGRAM_OF_THE_TREE = {"OSTREE_GRUB2_EXEC": "/bin/false"}

@@ -21,9 +21,9 @@ from apt_ostree.ops import available, history, query
 from apt_ostree.ops.transaction import Settings
 from apt_ostree.sandbox import unpacking
 from apt_ostree.system import boot_counts, journal, lock, metadata, origin, remote, staged, sysroot
-from apt_ostree.tools import apt, apt_failures, apt_settings, apt_sources, deb, dpkg, gvariant, ostree
+from apt_ostree.tools import apt, apt_failures, apt_settings, apt_sources, commit_object, deb, dpkg, gvariant, ostree
 from apt_ostree.tree import changelog, state, subids, users
-from tests.unit.fake import BOOTCSUM, Fake
+from tests.unit.fake import BOOTCSUM, Fake, commit
 
 from .engine import Target
 
@@ -90,10 +90,10 @@ STATUS = (
     b"Version: 1\nArchitecture: all\n\n"
 )
 
-COMMIT = (
-    b"({'version': <'13.1'>, 'ostree.bootable': <true>, 'apt-ostree.lock': <'[[\"vim\", \"1\"]]'>, "
-    b"'apt-ostree.lock.1': <'x'>, 'n': <uint64 7>}, [byte 0xab, 0xcd], @a(say) [], 'subject', '', uint64 1234, "
-    b"[byte 0x01], b'abc')\n"
+COMMIT = commit(
+    "{'version': <'13.1'>, 'ostree.bootable': <true>, 'apt-ostree.lock': <'[[\"vim\", \"1\"]]'>, "
+    "'apt-ostree.lock.1': <'x'>, 'n': <uint64 7>}",
+    subject="'subject'",
 )
 
 LISTING = (
@@ -358,7 +358,7 @@ TARGETS = (
     Target("changelog-newer", text(lambda found: changelog.newer(found, "2:9.0-1")), (CHANGELOG,)),
     Target("change", lambda data: changes.read(json.loads(data)), (CHANGE,),
            (KeyError, TypeError, ValueError, AttributeError, RecursionError)),
-    Target("commit", text(lambda found: ostree.parse_commit("a" * 64, found)), (COMMIT,)),
+    Target("commit", lambda data: commit_object.parse("a" * 64, data), (COMMIT,)),
     Target("config", _toml(config.parse), (b"deployments = 3\nrecommends = false\nwait = 7\nscript-time = 9\n",)),
     Target("control", _control, (CONTROL,)),
     Target("debconf", text(lambda found: debconf.normalize(found, "x")),

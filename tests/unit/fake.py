@@ -1,8 +1,10 @@
-"""Stand-ins for unit tests: a sysroot of plain files, as ostree 2022.7 leaves it, a reporter that tells nobody, and the
-job of an assembly."""
+"""Stand-ins for unit tests: a sysroot of plain files, as ostree 2022.7 leaves it, a reporter that tells nobody, the job
+of an assembly, and commit objects."""
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -65,3 +67,28 @@ def job(area: Path, **more: Any) -> Job:
     base = BaseTree("", area / "base", (), ("amd64",))
     given = {"accounts_day": 20000, "reserved": Reserved(), "cached": {}, "reporter": Silent(), "plan": Plan(), **more}
     return Job(area / "repo", area / "work", base, log=area / "log", **given)
+
+
+def variant(kind: str, text: str) -> bytes:
+    """A GVariant in bytes: what libostree writes with the same library."""
+    glib = ctypes.CDLL("libglib-2.0.so.0")
+    for name in ("g_variant_parse", "g_variant_get_data", "g_variant_type_new"):
+        getattr(glib, name).restype = ctypes.c_void_p
+    glib.g_variant_get_size.restype = ctypes.c_size_t
+    made = ctypes.c_void_p(glib.g_variant_type_new(kind.encode()))
+    value = ctypes.c_void_p(glib.g_variant_parse(made, text.encode(), None, None, None))
+    assert value.value
+    return ctypes.string_at(ctypes.c_void_p(glib.g_variant_get_data(value)), glib.g_variant_get_size(value))
+
+
+TREE = f"[{', '.join(['byte 7'] * 32)}]"
+
+
+def commit(
+    metadata: str = "@a{sv} {}", *, parent: str = "@ay []", subject: str = "''", body: str = "''", tree: str = TREE
+) -> bytes:
+    """A commit object of 1700000000; each part as text of a GVariant."""
+    # A number is stored in network order, as libostree has it.
+    time = int.from_bytes((1700000000).to_bytes(8, "big"), sys.byteorder)
+    text = f"({metadata}, {parent}, @a(say) [], {subject}, {body}, uint64 {time}, {tree}, {TREE})"
+    return variant("(a{sv}aya(say)sstayay)", text)

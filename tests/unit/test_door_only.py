@@ -94,7 +94,7 @@ ALLOWED: dict[str, set[str]] = {
         "path.is_file", "top.rglob",
     },
     "tools.ostree": {
-        "_commit_path(repo, checksum).exists", "_commit_path(repo, checksum).stat", "path.is_file", "path.read_text",
+        "_commit_path(repo, checksum).exists", "path.is_file", "path.read_text", "place.read_bytes", "place.stat",
         "repo / 'refs/heads' / name.read_text", "repo / 'state' / f'{checksum}.commitpartial'.exists", "repo.mkdir",
         "top / prefix.rglob",
     },

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from apt_ostree.errors import SysrootError
 from apt_ostree.system import staged
 from apt_ostree.system.staged import Staged
+from tests.unit import fake
 
 TARGET = "'target': <{'name': <'abc.0'>, 'osname': <'debian'>, 'bootcsum': <'def'>}>"
 
@@ -19,15 +19,7 @@ def note(*kargs: str, locked: bool = False) -> Staged:
 
 
 def serialized(text: str) -> bytes:
-    """A GVariant in bytes: what libostree writes with the same library."""
-    glib = ctypes.CDLL("libglib-2.0.so.0")
-    for name in ("g_variant_parse", "g_variant_get_data", "g_variant_type_new"):
-        getattr(glib, name).restype = ctypes.c_void_p
-    glib.g_variant_get_size.restype = ctypes.c_size_t
-    kind = ctypes.c_void_p(glib.g_variant_type_new(b"a{sv}"))
-    value = ctypes.c_void_p(glib.g_variant_parse(kind, text.encode(), None, None, None))
-    assert value.value
-    return ctypes.string_at(ctypes.c_void_p(glib.g_variant_get_data(value)), glib.g_variant_get_size(value))
+    return fake.variant("a{sv}", text)
 
 
 @pytest.mark.parametrize(
