@@ -39,6 +39,7 @@ KEPT_BYTES = 16 << 20
 KEPT_LINES = 100_000
 """The part of a child's output that is handed over as lines; of what follows only the last lines are. A thousand
 packages print a tenth of it: more is a mistake, or an attempt to fill disk or memory."""
+LOG_BYTES = 4 * KEPT_BYTES  # in all: an operation may have a thousand children
 
 _CUT = b"[output truncated; last lines follow]"
 
@@ -275,9 +276,8 @@ def logged(
     env: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
 ) -> Result:
-    """As ``stream``, each line also appended to the file ``log``, which is root's alone: output may hold secrets.
-
-    A link in the place of the log, or of its directory, is not followed: that is a ToolError.
+    """As ``stream``, each line also appended to the file ``log``, up to LOG_BYTES. It is root's alone: output may hold
+    secrets. A link in the place of the log, or of its directory, is not followed: that is a ToolError.
     """
     if log.parent.is_symlink():
         raise ToolError(f"cannot write the log {log}", f"{log.parent} is a link")
@@ -285,10 +285,13 @@ def logged(
         descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise ToolError(f"cannot write the log {log}", error.strerror or "") from error
-    with os.fdopen(descriptor, "a", errors="surrogateescape") as file:
+    with os.fdopen(descriptor, "ab") as file:
+        room = LOG_BYTES - os.fstat(descriptor).st_size
 
         def keep(line: str) -> None:
-            file.write(line + "\n")
+            nonlocal room
+            text = f"{line}\n".encode(errors="surrogateescape")
+            file.write(text if (room := room - len(text)) >= 0 else b"")
             on_line(line)
 
         return stream(argv, keep, env=env, pass_fds=pass_fds)

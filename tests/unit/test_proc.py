@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -132,3 +132,19 @@ def test_a_log_is_written_through_no_link(tmp_path: Path, place: str) -> None:
     with pytest.raises(ToolError, match="cannot write the log"):
         proc.logged(["true"], log)
     assert (tmp_path / "elsewhere/log").read_text() == "the host's"
+
+
+def test_a_log_gets_no_more_than_its_limit_of_all_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proc, "LOG_BYTES", 10)
+    shown: list[str] = []
+
+    def stream(argv: list[str], on_line: Callable[[str], None], **_: object) -> proc.Result:
+        for word in argv:
+            on_line(word)
+        return proc.Result((), 0, "", "")
+
+    monkeypatch.setattr(proc, "stream", stream)
+    for words in (["a\udcff", "b"], ["cdefg", "h"]):
+        proc.logged(words, tmp_path / "log", shown.append)
+    assert (tmp_path / "log").read_bytes() == b"a\xff\nb\n"
+    assert shown == ["a\udcff", "b", "cdefg", "h"]
