@@ -218,8 +218,8 @@ def test_a_boot_makes_only_what_is_missing_and_through_no_link(sysroot: System, 
 def test_what_is_made_only_where_another_file_is_missing_too_stays_in_the_layer(
     sysroot: System, tmp_path: Path
 ) -> None:
-    """postfix compiles /etc/aliases, differently each time, where it has no configuration yet. That one comes out another
-    in the second run, which is not the package's first, but not in those after it."""
+    """postfix compiles /etc/aliases, differently each time, where it has no configuration yet. That one comes out
+    another in the second run, which is not the package's first, but not in those after it."""
     compiler = Deb("compiler", "1.0", scripts={"postinst": """
 [ "$1" = configure ] || exit 0
 cat /proc/sys/kernel/random/uuid >/etc/compiler-key
