@@ -24,7 +24,7 @@ from ..host.files import check_space, scratch_directory, take
 from ..model import Solved
 from ..sandbox import guard
 from ..sandbox.unpacking import Unpacker
-from ..tools import deb, ostree
+from ..tools import deb, objects, ostree
 from .cache import HOLLOW, REF, Cached, Object, check, load_whole, store
 from .hollow import is_hollowed, marker
 
@@ -252,8 +252,9 @@ def _commit_objects(repo: Path, sha256: str, data: tarfile.TarFile, members: lis
         message = child.stdout.read().decode(), child.stderr.read().decode(errors="replace")
     if child.returncode != 0:
         raise PackageError("cannot store a package's files", proc.tail("\n".join(message)))
-    listed = [entry for entry in ostree.ls(repo, message[0].strip()) if entry.kind == "-"]
+    tree, _ = ostree.root(repo, message[0].strip())
+    stored = objects.directory(repo, tree).files
     # A truncated stream can leave a smaller tree behind although ostree exits 0.
-    if len(listed) != len(members):
-        raise PackageError("cannot store a package's files", f"{len(listed)} of {len(members)} arrived")
-    return [entry.checksum for entry in sorted(listed, key=lambda entry: entry.path)]
+    if len(stored) != len(members):
+        raise PackageError("cannot store a package's files", f"{len(stored)} of {len(members)} arrived")
+    return [stored[name] for name in sorted(stored)]

@@ -13,7 +13,7 @@ from ..model import Deployment, Intent, LocalPackage
 from ..reporter import Reporter
 from ..system import origin
 from ..text import lines
-from ..tools import ostree
+from ..tools import listing
 from . import kernel_args
 from . import transaction as tx
 from .goal import Options
@@ -85,7 +85,7 @@ def apply(settings: Settings, wanted: HostFile, options: Options, reporter: Repo
         line = kargs.split(current.basis.kargs)
         edit = Edit(append_if_missing=wanted.kargs_present, delete_if_present=wanted.kargs_absent)
         words = _without(kargs.apply(line, edit), wanted.kargs_absent)
-        known = lines(ostree.cat(current.repo, current.basis.checksum, f"/{debconf.PLACE}") or "")
+        known = lines(listing.of(current.repo, current.basis.checksum).read(f"/{debconf.PLACE}") or "")
         # Their values may be passwords: questions are named alone.
         asked = [("answer", text.split()[1]) for text in lines(wanted.answers) if text not in known]
         old, new = _items(before, line), [*_items(after, words), *asked]

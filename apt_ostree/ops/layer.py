@@ -14,7 +14,7 @@ from ..layering.cache import Cached, of_plan
 from ..model import CommitInfo, Deployment, Intent, Package, Plan, Solved
 from ..system import commits, metadata, origin
 from ..system.inventory import package_list
-from ..tools import apt, ostree
+from ..tools import apt, listing
 from ..tree import etc, kernel
 from ..tree.etc import Conflict
 from . import build, finish, recovery
@@ -235,7 +235,7 @@ def _answers(current: Transaction, intent: Intent) -> str:
     """The answers to debconf in the layer that boots next. Raises SysrootError where they are missing."""
     if not intent.debconf:
         return ""
-    text = ostree.cat(current.repo, current.basis.checksum, f"/{debconf.PLACE}")
+    text = listing.of(current.repo, current.basis.checksum).read(f"/{debconf.PLACE}")
     if text is None or debconf.digest(text) != intent.debconf:
         raise SysrootError(
             f"the debconf answers of deployment {current.basis.index} are missing",

@@ -17,7 +17,7 @@ from ..system import commits, journal, metadata, origin, staged, sysroot
 from ..system.inventory import no_database, package_list
 from ..system.lock import Holder, holder
 from ..system.sysroot import Sysroot
-from ..tools import dpkg, ostree
+from ..tools import dpkg, listing, ostree
 from ..tree import changelog, etc
 from ..tree.changelog import News
 from ..tree.etc import Conflict
@@ -220,7 +220,7 @@ def resolve(loaded: Sysroot, revision: str) -> str:
 def package_details(repo: Path, commit: str, wanted: Sequence[str] = ()) -> list[PackageDetails]:
     """Descriptions, dependencies, files and scripts of a commit's packages, or of the named ones."""
     for name in dpkg.DATABASES:
-        if not ostree.exists(repo, commit, f"/{name}/status"):
+        if listing.of(repo, commit).find(f"/{name}/status") is None:
             continue
         with tempfile.TemporaryDirectory(prefix="apt-ostree-") as scratch:
             tree = Path(scratch)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import ToolError, TreeError
 from ..model import Package
-from ..tools import dpkg, ostree
+from ..tools import dpkg, listing, ostree
 from . import metadata
 
 
@@ -31,7 +31,7 @@ def _package_list(repo: Path, commit: str) -> tuple[Package, ...]:
     if listed is not None:
         return tuple(listed)
     for name in dpkg.DATABASES if not ostree.is_partial(repo, commit) else ():
-        text = ostree.cat(repo, commit, f"/{name}/status")
+        text = listing.of(repo, commit).read(f"/{name}/status")
         if text is not None:
             return tuple(sorted(entry.package for entry in dpkg.parse_status(text)))
     raise no_database(commit)

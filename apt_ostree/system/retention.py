@@ -15,7 +15,7 @@ from ..errors import SpaceError
 from ..host.door import Tree
 from ..host.files import write_atomically
 from ..model import Deployment
-from ..tools import ostree
+from ..tools import listing, ostree
 from . import origin
 
 
@@ -107,15 +107,13 @@ def by_kernel(own: Sequence[Deployment], staying: Sequence[Deployment]) -> list[
 
 def _kernel_size(repo: Path, commit: str, deployed: Sequence[Path]) -> int:
     """Bytes that the kernel of ``commit`` takes in /boot; 0 where a deployment has the very same one there."""
-    modules = "/usr/lib/modules"
-    if not ostree.exists(repo, commit, modules):
-        return 0
-    for directory in ostree.ls(repo, commit, modules, recursive=False):
-        if directory.kind != "d" or directory.path == modules:
+    entries = listing.of(repo, commit)
+    for directory in entries.inside("/usr/lib/modules").values():
+        if directory.kind != "d":
             continue
         files = {
             entry.path.rpartition("/")[2]: ostree.object_path(repo, entry.checksum)
-            for entry in ostree.ls(repo, commit, directory.path, recursive=False)
+            for entry in entries.inside(directory.path).values()
             if entry.kind == "-" and entry.path.rpartition("/")[2] in {"vmlinuz", "initramfs.img"}
         }
         if "vmlinuz" not in files:

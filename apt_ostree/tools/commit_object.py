@@ -46,6 +46,18 @@ def parse(checksum: str, data: bytes) -> CommitInfo:
         raise ToolError(f"cannot read commit {checksum}", str(error)) from error
 
 
+def root(checksum: str, data: bytes) -> tuple[str, str]:
+    """The checksums of the root directory of a commit object: of what it has, and of its permissions. Raises
+    ToolError."""
+    try:
+        *_, tree, meta = gvariant.members(data, _MEMBERS)
+    except ValueError as error:
+        raise ToolError(f"cannot read commit {checksum}", str(error)) from error
+    if {len(tree), len(meta)} != {_CHECKSUM_BYTES}:
+        raise ToolError(f"cannot read commit {checksum}", "one of its checksums has another length")
+    return tree.hex(), meta.hex()
+
+
 def join_pieces(metadata: Mapping[str, str]) -> dict[str, str]:
     """Put values together again that were too long for one argument: KEY, KEY.1, KEY.2 and so on."""
     joined: dict[str, str] = {}

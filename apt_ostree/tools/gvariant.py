@@ -23,11 +23,29 @@ def dictionary(data: bytes) -> dict[str, Value]:
 
 def entries(data: bytes) -> Iterator[tuple[str, Value]]:
     """The same one by one: a key may be there twice."""
-    for entry in _elements(data, alignment=8):
+    for entry in array(data, alignment=8):
         key, value = members(entry, _ENTRY)
         # A variant is its value, a zero, and its type.
         content, _, kind = value.rpartition(b"\0")
         yield text(key), (kind.decode(), content)
+
+
+def array(data: bytes, alignment: int) -> list[bytes]:
+    """The elements of an array of variable size: their ends stand behind the last one. Raises ValueError."""
+    if not data:
+        return []
+    width = _width(len(data))
+    last = int.from_bytes(data[-width:], "little")
+    if not 0 <= last <= len(data) - width or (len(data) - last) % width:
+        raise ValueError("its offsets lead out of it")
+    ends = [int.from_bytes(data[at : at + width], "little") for at in range(last, len(data), width)]
+    found, start = [], 0
+    for end in ends:
+        if not start <= end <= last:
+            raise ValueError("its offsets are in disorder")
+        found.append(data[start:end])
+        start = _aligned(data, end, alignment) if end < last else end
+    return found
 
 
 def members(data: bytes, shape: Sequence[tuple[int, int]]) -> list[bytes]:
@@ -57,9 +75,7 @@ def strings(value: Value | None) -> list[str]:
     """The items of an ``as``; none where the value is absent or of another type."""
     if value is None or value[0] != "as":
         return []
-    return [
-        element.removesuffix(b"\0").decode(errors="surrogateescape") for element in _elements(value[1], alignment=1)
-    ]
+    return [element.removesuffix(b"\0").decode(errors="surrogateescape") for element in array(value[1], alignment=1)]
 
 
 def string(value: Value) -> str:
@@ -84,24 +100,6 @@ def boolean(value: Value | None) -> bool:
     if value[1] not in {b"\0", b"\1"}:
         raise ValueError("a value is neither true nor false")
     return value[1] == b"\1"
-
-
-def _elements(data: bytes, alignment: int) -> list[bytes]:
-    """The elements of an array of variable size: their ends stand behind the last one."""
-    if not data:
-        return []
-    width = _width(len(data))
-    last = int.from_bytes(data[-width:], "little")
-    if not 0 <= last <= len(data) - width or (len(data) - last) % width:
-        raise ValueError("its offsets lead out of it")
-    ends = [int.from_bytes(data[at : at + width], "little") for at in range(last, len(data), width)]
-    found, start = [], 0
-    for end in ends:
-        if not start <= end <= last:
-            raise ValueError("its offsets are in disorder")
-        found.append(data[start:end])
-        start = _aligned(data, end, alignment) if end < last else end
-    return found
 
 
 def _aligned(data: bytes, end: int, alignment: int) -> int:

@@ -12,34 +12,19 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
-from ..errors import ToolError, TreeError
+from ..errors import ToolError
 from ..host import lifetime, proc
 from ..model import CommitInfo
-from . import commit_object
+from . import commit_object, objects
 
-CHECKSUM = re.compile(r"[0-9a-f]{64}")
+CHECKSUM = objects.CHECKSUM
 
 COMMIT_MAX = 2 << 20
 """Bytes of a commit object that is read. The lock and the list of 5,000 packages have about one and a half million."""
 
 METADATA_CHUNK = 100_000
 """Bytes. The kernel takes at most 128 KiB in one argument (execve(2)); a lock of 2,000 packages is longer."""
-
-
-class Listed(NamedTuple):
-    """One line of ``ostree ls -RC``: numbers as in stat(2), ``checksum`` the content object's or the dirtree's."""
-
-    kind: str
-    mode: int
-    uid: int
-    gid: int
-    checksum: str
-    path: str
-    target: str
-    size: int = 0
-    """Bytes of a file's content."""
 
 
 def run(repo: Path, *words: str | os.PathLike[str], input: str | None = None) -> str:
@@ -59,21 +44,7 @@ _NO_REVISION = re.compile(
     r"|Couldn't open ref .*: Is a directory)$",
     re.MULTILINE,
 )
-_NO_FILE = re.compile(
-    r"^error: (?:Inspecting path '.*': )?(?:No such file or directory: /.*|Not a directory)$", re.MULTILINE
-)
-"""The errors of ostree 2022.7 to 2025.2 for something that does not exist. The exit status is 1 for every failure."""
-
-
-def _found(argv: Sequence[str], absent: re.Pattern[str]) -> str | None:
-    """The output of a command that looks for something; None if its error matches ``absent``: it does not exist. Raises
-    proc.ChildError for any other failure."""
-    result = proc.run(argv, check=False)
-    if result.returncode == 0:
-        return result.stdout
-    if result.returncode == 1 and absent.search(result.stderr):
-        return None
-    raise proc.ChildError(result)
+"""The errors of ostree 2022.7 to 2025.2 for what does not exist. The exit status is 1 for every failure."""
 
 
 def resolve(repo: Path, revision: str) -> str | None:
@@ -82,8 +53,13 @@ def resolve(repo: Path, revision: str) -> str | None:
     A whole checksum is taken as it is, whether its commit is here or not. Raises proc.ChildError where that cannot be
     told: the repository cannot be read, or the ref is damaged.
     """
-    text = (_found(["ostree", "rev-parse", f"--repo={repo}", "--", revision], _NO_REVISION) or "").strip()
-    return text if CHECKSUM.fullmatch(text) else None
+    result = proc.run(["ostree", "rev-parse", f"--repo={repo}", "--", revision], check=False)
+    if result.returncode == 0:
+        text = result.stdout.strip()
+        return text if CHECKSUM.fullmatch(text) else None
+    if result.returncode == 1 and _NO_REVISION.search(result.stderr):
+        return None
+    raise proc.ChildError(result)
 
 
 def refs(repo: Path, prefix: str = "") -> dict[str, str]:
@@ -109,7 +85,7 @@ def ref(repo: Path, name: str) -> str | None:
 
 
 def _commit_path(repo: Path, checksum: str) -> Path:
-    return repo / "objects" / checksum[:2] / f"{checksum[2:]}.commit"
+    return objects.path(repo, checksum, "commit")
 
 
 def _has_commit(repo: Path, checksum: str) -> bool:
@@ -135,7 +111,7 @@ def prune(repo: Path) -> None:
 
 def object_path(repo: Path, checksum: str) -> Path:
     """The path of a content object in a bare repository."""
-    return repo / "objects" / checksum[:2] / f"{checksum[2:]}.file"
+    return objects.path(repo, checksum, "file")
 
 
 def _metadata_argument(key: str, value: str) -> list[str]:
@@ -184,56 +160,6 @@ def commit(repo: Path, ref: str, trees: Sequence[str], description: Description,
     return text
 
 
-def ls(repo: Path, revision: str, *paths: str, recursive: bool = True) -> list[Listed]:
-    """The entries below ``paths`` ("/" without any) in a commit, or only those in them, with their checksums; each path
-    itself before what it holds. Raises TreeError for a commit whose listing could be forged (``parse_ls``)."""
-    words = [*(["--recursive"] if recursive else []), revision, *paths]
-    return parse_ls(run(repo, "ls", "--checksum", *words), run(repo, "ls", "--nul-filenames-only", *words))
-
-
-_LS_LINE = re.compile(r"([-dl])(\d+) (\d+) (\d+) +(\d+) ((?:[0-9a-f]{64} ?)+)(/.*)")
-
-
-def parse_ls(text: str, names: str) -> list[Listed]:
-    """Read the output of ``ostree ls -C`` with that of ``ostree ls --nul-filenames-only`` for the same entries.
-
-    A newline in a name or a link's target would begin what looks like the line of another entry. The names alone end in
-    NUL, so that their number and order are beyond doubt: every entry has to be one line, the one of its name. Raises
-    TreeError otherwise.
-    """
-    lines = text.removesuffix("\n").split("\n") if text else []
-    paths = names.split("\0")[:-1]
-    listed = []
-    for line, path in zip(lines, paths, strict=False):
-        match = _LS_LINE.fullmatch(line)
-        if match is None:
-            raise _unreadable(path)
-        kind, mode, uid, gid, size, checksums, name = match.groups()
-        target = ""
-        if kind == "l" and name.startswith(f"{path} -> "):
-            name, target = path, name.removeprefix(f"{path} -> ")
-        if name != path:
-            raise _unreadable(path)
-        listed.append(Listed(kind, int(mode, 8), int(uid), int(gid), checksums.split()[0], name, target, int(size)))
-    if len(lines) != len(paths):
-        raise _unreadable(paths[-1] if paths else "")
-    return listed
-
-
-def _unreadable(path: str) -> TreeError:
-    return TreeError(
-        "the entries of a commit cannot be told apart",
-        f"{path!r}, or what is listed before it, has a line break in its name or in the link's target",
-        "Nothing was published. Leave out the package that made it, or tell the author of the image.",
-    )
-
-
-def cat(repo: Path, revision: str, path: str) -> str | None:
-    """The text of one file of a commit; None when it has no such file. Raises proc.ChildError, also for a commit that
-    is not here or not whole."""
-    return _found(["ostree", "cat", f"--repo={repo}", revision, path], _NO_FILE)
-
-
 def checkout(repo: Path, revision: str, target: Path, *, hard_links: bool) -> None:
     """Check a commit out at ``target``, as hard links to the objects or as copies."""
     link = ["--require-hardlinks"] if hard_links else ["--force-copy"]
@@ -259,11 +185,23 @@ def commit_info(repo: Path, revision: str) -> CommitInfo | None:
 
 @functools.lru_cache(maxsize=64)
 def _commit_info(repo: Path, checksum: str) -> CommitInfo:
+    return commit_object.parse(checksum, _commit_bytes(repo, checksum))
+
+
+def root(repo: Path, checksum: str) -> tuple[str, str]:
+    """The checksums of a commit's root directory: of what it has, and of its permissions. Raises ToolError."""
+    return commit_object.root(checksum, _commit_bytes(repo, checksum))
+
+
+def _commit_bytes(repo: Path, checksum: str) -> bytes:
     place = _commit_path(repo, checksum)
-    size = place.stat().st_size
-    if size > COMMIT_MAX:
-        raise ToolError(f"cannot read commit {checksum}", f"it has {size} bytes, more than {COMMIT_MAX}")
-    return commit_object.parse(checksum, place.read_bytes())
+    try:
+        size = place.stat().st_size
+        if size > COMMIT_MAX:
+            raise ToolError(f"cannot read commit {checksum}", f"it has {size} bytes, more than {COMMIT_MAX}")
+        return place.read_bytes()
+    except OSError as error:
+        raise ToolError(f"cannot read commit {checksum}", error.strerror or "") from error
 
 
 _NO_PROGRAM_OF_THE_TREE = {"OSTREE_GRUB2_EXEC": "/bin/false"}
@@ -288,12 +226,6 @@ def has_admin(command: str) -> bool:
     proc.ChildError."""
     result = proc.run(["ostree", "admin", "--help"])
     return re.search(rf"^  {re.escape(command)}(?:\s|$)", result.stdout + result.stderr, re.MULTILINE) is not None
-
-
-def exists(repo: Path, revision: str, path: str) -> bool:
-    """True if a commit has something at ``path``. Raises proc.ChildError, also for a commit that is not here or not
-    whole."""
-    return _found(["ostree", "ls", f"--repo={repo}", revision, path], _NO_FILE) is not None
 
 
 def is_partial(repo: Path, checksum: str) -> bool:

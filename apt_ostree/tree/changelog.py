@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..host import proc
+from ..errors import ToolError
 from ..model import Package
 from ..text import lines
-from ..tools import dpkg, ostree
+from ..tools import dpkg, listing, ostree
 
 DOC = "/usr/share/doc"
 
@@ -82,7 +82,7 @@ def news(repo: Path, old: str, new: str, changed: Sequence[tuple[Package, Packag
 def source_versions(repo: Path, commit: str) -> dict[str, str]:
     """The version of each package's source, which its changelog counts by; it may differ from the package's own."""
     for name in dpkg.DATABASES:
-        if (text := ostree.cat(repo, commit, f"/{name}/status")) is not None:
+        if (text := listing.of(repo, commit).read(f"/{name}/status")) is not None:
             return {
                 entry.package.name: match[1] if match is not None else entry.package.version
                 for entry in dpkg.parse_status(text)
@@ -110,10 +110,14 @@ def _find(repo: Path, commit: str, path: str, hops: int = HOPS) -> str | None:
     for count in range(1, len(parts) + 1):
         place = "/".join([DOC, *parts[:count]])
         try:
-            entry = ostree.ls(repo, commit, place, recursive=False)[0]
-        except (proc.ChildError, IndexError):
+            entry = listing.of(repo, commit).find(place)
+        except ToolError:
             return None
+        if entry is None:
+            return None
+        if entry.kind == "-" and count == len(parts):
+            return entry.checksum
         if entry.kind == "l":
             there = posixpath.normpath(posixpath.join(posixpath.dirname(place), entry.target, *parts[count:]))
             return _find(repo, commit, there, hops - 1) if hops and there.startswith(f"{DOC}/") else None
-    return entry.checksum if entry.kind == "-" else None
+    return None

@@ -19,8 +19,8 @@ from ..errors import TreeError
 from ..host.door import Tree
 from ..host.files import check_space
 from ..text import lines
-from ..tools import listing, ostree
-from ..tools.listing import Entries
+from ..tools import listing
+from ..tools.listing import Entries, Listed
 from . import etc
 
 _MODULES, _OSTREE_BOOT, _POLICIES = "/usr/lib/modules", "/usr/lib/ostree-boot", "/usr/etc/selinux"
@@ -82,7 +82,7 @@ def check(repo: Path, commit: str) -> None:
     kernels = [path for path in _in(entries, _MODULES) if _kind(entries, path) == "d"]
     entries |= directories.inside(*kernels)
     trees = [f"{kernel}/dtb" for kernel in kernels if _kind(entries, f"{kernel}/dtb") == "d"]
-    entries |= {entry.path: entry for entry in ostree.ls(repo, commit, *trees)} if trees else {}
+    entries |= {entry.path: entry for tree in trees for entry in directories.below(tree)}
     problems = [*_layout_problems(entries), *_old_kernel_problems(entries), *_kernel_problems(entries, kernels, trees)]
     if problems := [*problems, *_title_problems(repo, commit, entries)]:
         raise TreeError(
@@ -150,7 +150,7 @@ def _title_problems(repo: Path, commit: str, entries: Entries) -> Iterator[str]:
     if found.size > _OS_RELEASE_MAX:
         yield f"{_OS_RELEASE} has more than {_OS_RELEASE_MAX} bytes"
         return
-    text = ostree.cat(repo, commit, _OS_RELEASE) or ""
+    text = listing.of(repo, commit).read(_OS_RELEASE) or ""
     titles = [line for line in lines(text) if line.startswith(_TITLES)]
     if not titles:
         yield f"{_OS_RELEASE} has neither PRETTY_NAME nor ID"
@@ -183,7 +183,7 @@ def _no_files(entries: Entries, paths: Sequence[str]) -> Iterator[str]:
     return (f"{path} {_is(entries[path])}, not a file" for path in paths if entries[path].kind != "-")
 
 
-def _is(entry: ostree.Listed) -> str:
+def _is(entry: Listed) -> str:
     return {"l": f"is a link to {entry.target}", "d": "is a directory"}.get(entry.kind, "is a file")
 
 
@@ -202,7 +202,7 @@ def check_merge(repo: Path, commit: str, deployment: Path) -> None:
             f"{deployment / 'etc/selinux/config'} goes into the next deployment, too: {_SEMODULE}",
             "Nothing was published. Remove that file.",
         )
-    entries = ostree.ls(repo, commit, etc.USR_ETC)
+    entries = list(listing.of(repo, commit).below(etc.USR_ETC))
     check_space(deployment, sum(_blocks(entry.size) for entry in entries), "the new deployment's /etc", reserve=True)
     for entry in entries:
         name = entry.path.removeprefix("/usr/")

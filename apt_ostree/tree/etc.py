@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..host.door import Entry, Tree
-from ..tools import ostree
+from ..tools import listing
+from ..tools.listing import Listed
 
 SHIPPED, OWN = "usr/etc", "etc"
 USR_ETC = "/usr/etc"
@@ -81,15 +82,12 @@ def is_changed(tree: Tree, directory: str) -> bool:
     return own.keys() != shipped.keys() or any(not _same(tree, shipped[name], entry) for name, entry in own.items())
 
 
-def _listed(repo: Path, commit: str) -> dict[str, ostree.Listed]:
-    if not ostree.exists(repo, commit, USR_ETC):
-        return {}
-    return {
-        entry.path.removeprefix(f"{USR_ETC}/"): entry for entry in ostree.ls(repo, commit, USR_ETC) if entry.kind != "d"
-    }
+def _listed(repo: Path, commit: str) -> dict[str, Listed]:
+    below = listing.of(repo, commit).below(USR_ETC)
+    return {entry.path.removeprefix(f"{USR_ETC}/"): entry for entry in below if entry.kind != "d"}
 
 
-def _tree_changes(old: dict[str, ostree.Listed], new: dict[str, ostree.Listed]) -> dict[str, str]:
+def _tree_changes(old: dict[str, Listed], new: dict[str, Listed]) -> dict[str, str]:
     found = dict.fromkeys(old.keys() - new.keys(), "removed")
     found |= dict.fromkeys(new.keys() - old.keys(), "added")
     # A content object's checksum is one over mode, owner, attributes and content.

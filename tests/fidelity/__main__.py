@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from apt_ostree.inputs import requests
-from apt_ostree.tools import dpkg, ostree
+from apt_ostree.tools import dpkg, listing, ostree
 
 from . import judge, plain, points, trees
 
@@ -158,7 +158,7 @@ def _in_base(options: argparse.Namespace, name: str) -> bool:
     """Whether a word is a file of a package that the base has, too."""
     if not requests.is_file(name):
         return False
-    status = ostree.cat(options.repo, options.ref, "/usr/lib/sysimage/dpkg/status") or ""
+    status = listing.of(options.repo, options.ref).read("/usr/lib/sysimage/dpkg/status") or ""
     installed = {(entry.package.name, entry.package.architecture) for entry in dpkg.parse_status(status)}
     words = ["dpkg-deb", "--show", "--showformat=${Package} ${Architecture}", name]
     package, architecture = subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()

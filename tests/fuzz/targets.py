@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import stat
 import tarfile
 import tempfile
 from collections.abc import Callable
@@ -21,9 +22,10 @@ from apt_ostree.ops import available, history, query
 from apt_ostree.ops.transaction import Settings
 from apt_ostree.sandbox import unpacking
 from apt_ostree.system import boot_counts, journal, lock, metadata, origin, remote, staged, sysroot
-from apt_ostree.tools import apt, apt_failures, apt_settings, apt_sources, commit_object, deb, dpkg, gvariant, ostree
+from apt_ostree.tools import apt, apt_failures, apt_settings, apt_sources, commit_object, deb, dpkg, gvariant, objects
 from apt_ostree.tree import changelog, state, subids, users
 from tests.unit.fake import BOOTCSUM, Fake, commit
+from tests.unit.repository import dirtree, filez, numbers
 
 from .engine import Target
 
@@ -96,12 +98,7 @@ COMMIT = commit(
     subject="'subject'",
 )
 
-LISTING = (
-    b"d00755 0 0      0 " + b"a" * 64 + b" " + b"b" * 64 + b" /\n-00644 0 0     12 " + b"c" * 64 + b" /x\n"
-    b"l00777 0 0      0 " + b"d" * 64 + b" /l -> x\n"
-    b"=/\0/x\0/l\0"
-)
-"""As lines, and after the sign as names."""
+DIRECTORY = dirtree([(b"a", "a" * 64), (b"b" * 250, "b" * 64)], [(b"d", "c" * 64, "d" * 64)])
 
 SIMULATION = (
     b"Note, selecting 'exim4' instead of 'mail-transport-agent'\n"
@@ -375,7 +372,6 @@ TARGETS = (
     Target("jsonpath", text(lambda found: jsonpath.select({"a": [{"b": 1}]}, found)), (b"$.a[0].b", b"$..b")),
     Target("kargs", text(lambda found: kargs.split(found)), (b'a b=c d="e f" ostree=/x',)),
     Target("kargs-by-hand", text(kargs.edited), (b"# x\nquiet a=\"b c\"\n",)),
-    Target("listing", text(lambda found: ostree.parse_ls(*found.split("=", 1)) if "=" in found else None), (LISTING,)),
     Target("loader-entry", text(sysroot.parse_entry),
            (b"title x\nversion 1\noptions a=b ostree=/ostree/boot.1/d/c/0\n",)),
     Target("local-package", text(LocalPackage.parse), (b"a" * 64 + b":x_1_all",), (ValueError,)),
@@ -397,6 +393,10 @@ TARGETS = (
     Target("metadata", _metadata, tuple(value.encode() for value in METADATA.values()), ()),
     Target("mounts", lambda data: (mounts.parse_points(data), mounts.kind_of("/mnt/c/d", data)),
            (b"36 35 98:0 /a\\040b /mnt/c\\012d rw,noatime master:1 - ext4 /dev/root rw\n",), ()),
+    Target("object-directory", objects.parse_directory, (DIRECTORY,), (ValueError,)),
+    Target("object-file", objects.parse_header, (filez(b"", stat.S_IFLNK | 0o777, "target")[8:],), (ValueError,)),
+    Target("object-permissions", lambda data: objects.parse_permissions(data, (stat.S_IFDIR,)),
+           (numbers(stat.S_IFDIR | 0o755),), (ValueError,)),
     Target("origin", text(_intent), (ORIGIN,)),
     Target("pull-progress", text(remote.parse_progress), (b"Receiving objects: 3% (1/25) 1.2 MB/s 3.4 MB\n",), ()),
     Target("refspec", text(remote.parse), (b"debian:debian/13/x86_64/minimal", b"ostree://a:b", b"a" * 64)),

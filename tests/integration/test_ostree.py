@@ -1,14 +1,17 @@
-"""What the installed ostree says of what is not there, and of what it cannot read: these must never be mixed up."""
+"""What the installed ostree says of what is not there, what it cannot read, and what is read of its objects: these must
+never be mixed up."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from apt_ostree.errors import ToolError
-from apt_ostree.tools import ostree
+from apt_ostree.tools import listing, ostree
+from tests.integration.system import Base, output
 
 
 @pytest.fixture
@@ -33,39 +36,40 @@ def test_what_a_repository_has_not_is_none(repo: Path) -> None:
     for revision in ("absent", "remote:absent", "abc", "a b", "main^"):
         assert ostree.resolve(repo, revision) is None
     for path in ("/usr/b", "/b/c", "/usr/a/b"):
-        assert ostree.cat(repo, "main", path) is None
-        assert not ostree.exists(repo, "main", path)
+        assert listing.of(repo, "main").find(path) is None
+        assert listing.of(repo, "main").read(path) is None
 
 
 def test_what_a_repository_has_is_found(repo: Path) -> None:
     commit = ostree.resolve(repo, "main")
     assert commit is not None
     assert ostree.resolve(repo, commit[:8]) == commit
-    assert ostree.cat(repo, commit, "/usr/a") == "text\n"
-    assert ostree.exists(repo, commit, "/usr/a")
-    assert ostree.exists(repo, commit, "/usr")
+    assert listing.of(repo, commit[:8]).read("/usr/a") == "text\n"
 
 
-@pytest.mark.parametrize("kind", ["dirtree", "dirmeta"])
-def test_a_damaged_commit_is_an_error(repo: Path, kind: str) -> None:
-    for path in repo.glob(f"objects/*/*.{kind}"):
-        path.unlink()
-    with pytest.raises(ToolError, match="ostree failed"):
-        ostree.cat(repo, "main", "/usr/a")
-    with pytest.raises(ToolError, match="ostree failed"):
-        ostree.exists(repo, "main", "/usr/b")
+@pytest.mark.parametrize("mode", ["bare", "archive", "bare-user", "bare-user-only"])
+def test_a_commit_is_read_as_ostree_lists_it(base_repo: Base, tmp_path: Path, mode: str) -> None:
+    repo, commit = base_repo.repo, base_repo.commit
+    if mode != "bare":
+        repo = tmp_path / "repo"
+        ostree.init(repo, mode)
+    if mode == "bare-user-only":
+        # It keeps no owners, and no set-user-ID bits.
+        output("ostree", "checkout", "-U", f"--repo={base_repo.repo}", commit, tmp_path / "tree")
+        words = [f"--tree=dir={tmp_path / 'tree'}", "--canonical-permissions", "--orphan"]
+        commit = output("ostree", "commit", f"--repo={repo}", *words).strip()
+    elif mode != "bare":
+        output("ostree", "pull-local", f"--repo={repo}", base_repo.repo, commit)
+    lines = output("ostree", "ls", f"--repo={repo}", "-RC", commit).splitlines()
+    found = listing.of(repo, commit)
+    read = [_line(entry) for entry in [found.find("/"), *found.below("/")] if entry is not None]
+    assert len(read) > 2000
+    assert sorted(read) == sorted(re.sub(r"^(d.* [0-9a-f]{64}) [0-9a-f]{64} ", r"\1 ", line) for line in lines)
 
 
-def test_a_lost_file_is_an_error(repo: Path) -> None:
-    for path in repo.glob("objects/*/*.file"):
-        path.unlink()
-    with pytest.raises(ToolError, match="ostree failed"):
-        ostree.cat(repo, "main", "/usr/a")
-
-
-def test_a_commit_that_is_not_here_is_an_error(repo: Path) -> None:
-    with pytest.raises(ToolError, match="ostree failed"):
-        ostree.exists(repo, "a" * 64, "/usr/a")
+def _line(entry: listing.Listed) -> str:
+    target = f" -> {entry.target}" if entry.kind == "l" else ""
+    return f"{entry.kind}0{entry.mode:04o} {entry.uid} {entry.gid} {entry.size:6} {entry.checksum} {entry.path}{target}"
 
 
 def test_a_damaged_ref_and_a_lost_repository_are_errors(repo: Path, tmp_path: Path) -> None:

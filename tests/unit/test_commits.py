@@ -15,7 +15,7 @@ from apt_ostree.model import CommitInfo, Deployment, Package
 from apt_ostree.ops import build
 from apt_ostree.system import commits, inventory, metadata
 from apt_ostree.system import sysroot as sysroots
-from apt_ostree.tools import ostree
+from apt_ostree.tools import listing, ostree
 
 REPO = Path("/repo")
 A, B, C = "a" * 64, "b" * 64, "c" * 64
@@ -110,7 +110,7 @@ def test_a_damaged_list_of_packages_stops_nothing_where_the_tree_has_a_database(
     commit = f"{len(listed):064x}"
     known[commit] = CommitInfo(commit, None, 0, "", {"apt-ostree.pkglist": listed})
     monkeypatch.setattr(ostree, "is_partial", lambda *_: False)
-    monkeypatch.setattr(ostree, "cat", lambda *_: text)
+    monkeypatch.setattr(listing, "of", lambda *_: SimpleNamespace(read=lambda path: text))
     assert inventory.package_list(REPO, commit) == [Package("vim", "1", "all")]
     monkeypatch.setattr(ostree, "is_partial", lambda *_: True)
     inventory._package_list.cache_clear()

@@ -9,7 +9,7 @@ import pytest
 
 from apt_ostree.errors import SpaceError, TreeError
 from apt_ostree.tree import deploying
-from tests.unit.test_layout import Commits
+from tests.unit.repository import Tree, repository
 
 KERNEL = "usr/lib/modules/6.1"
 TREE: dict[str, str | None] = {
@@ -27,15 +27,13 @@ TREE: dict[str, str | None] = {
 OS_RELEASE = 'PRETTY_NAME="Debian GNU/Linux 13 (trixie)"\nID=debian\n'
 
 
-def check(
-    monkeypatch: pytest.MonkeyPatch, tree: dict[str, str | None], os_release: str = OS_RELEASE, size: int = 60
-) -> str:
+def check(tree: dict[str, str | None], os_release: str = OS_RELEASE, size: int = 0) -> str:
     """What is wrong with a tree, in one text; empty for nothing."""
-    Commits(os_release, size, made=tree).patch(monkeypatch)
-    try:
-        deploying.check(Path("/repo"), "made")
-    except TreeError as error:
-        return f"{error.brief}\n{error.detail}"
+    with repository(os_release, size, made=tree) as (repo, commits):
+        try:
+            deploying.check(repo, commits["made"])
+        except TreeError as error:
+            return f"{error.brief}\n{error.detail}"
     return ""
 
 
@@ -43,10 +41,10 @@ def without(name: str) -> dict[str, str | None]:
     return {path: entry for path, entry in TREE.items() if path != name and not path.startswith(f"{name}/")}
 
 
-def test_an_ordinary_tree_is_deployed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ordinary_tree_is_deployed() -> None:
     """With links in places that libostree does not open, and /etc/selinux as Debian's libsemanage has it."""
-    assert check(monkeypatch, TREE) == ""
-    assert check(monkeypatch, {**TREE, "etc": None}) == ""
+    assert check(TREE) == ""
+    assert check({**TREE, "etc": None}) == ""
 
 
 @pytest.mark.parametrize(
@@ -59,54 +57,54 @@ def test_an_ordinary_tree_is_deployed(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("target", ["/dev/zero", "../lib"])
-def test_a_link_where_ostree_opens_a_name_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, target: str) -> None:
-    found = check(monkeypatch, {**without(name), name: target})
+def test_a_link_where_ostree_opens_a_name_is_refused(name: str, target: str) -> None:
+    found = check({**without(name), name: target})
     assert found.startswith("OSTree must not deploy this tree")
     assert f"/{name} " in found
 
 
-def test_a_link_in_the_old_place_of_kernels_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_link_in_the_old_place_of_kernels_is_refused() -> None:
     tree = {**TREE, "usr/lib/ostree-boot": None, "usr/lib/ostree-boot/uEnv.txt": "/etc/shadow"}
-    assert "/usr/lib/ostree-boot/uEnv.txt is a link to /etc/shadow, not a file" in check(monkeypatch, tree)
+    assert "/usr/lib/ostree-boot/uEnv.txt is a link to /etc/shadow, not a file" in check(tree)
 
 
 @pytest.mark.parametrize("name", ["usr/etc", "usr/lib", "usr/lib/os-release"])
-def test_what_ostree_would_replace_by_the_machines_is_needed(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    assert f"/{name} does not exist" in check(monkeypatch, without(name))
+def test_what_ostree_would_replace_by_the_machines_is_needed(name: str) -> None:
+    assert f"/{name} does not exist" in check(without(name))
 
 
-def test_an_etc_of_the_tree_itself_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_etc_of_the_tree_itself_is_refused() -> None:
     """libostree takes it for /usr/etc, which is judged."""
-    assert "/etc is in the commit" in check(monkeypatch, {**TREE, "etc": None, "etc/passwd": "file"})
+    assert "/etc is in the commit" in check({**TREE, "etc": None, "etc/passwd": "file"})
 
 
 @pytest.mark.parametrize("version", ["6.1 x", "6.1\x1b", "6.1\u2028", "6;reboot", "$x", "6{", "-6", "6'", "6\\x", "é"])
-def test_a_kernels_name_adds_nothing_to_the_boot_menu(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+def test_a_kernels_name_adds_nothing_to_the_boot_menu(version: str) -> None:
     place = f"usr/lib/modules/{version}"
-    assert "the kernel's version" in check(monkeypatch, {**TREE, place: None, f"{place}/vmlinuz": "file"})
+    assert "the kernel's version" in check({**TREE, place: None, f"{place}/vmlinuz": "file"})
 
 
 @pytest.mark.parametrize("version", ["6.12.57+deb13-amd64", "6.1.0-0.bpo~rc1_x86.64", "0.0"])
-def test_any_version_of_a_debian_kernel_is_taken(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+def test_any_version_of_a_debian_kernel_is_taken(version: str) -> None:
     place = f"usr/lib/modules/{version}"
-    assert check(monkeypatch, {**TREE, place: None, f"{place}/vmlinuz": "file"}) == ""
+    assert check({**TREE, place: None, f"{place}/vmlinuz": "file"}) == ""
 
 
 @pytest.mark.parametrize("name", ["vmlinuz-9 x-" + "a" * 64, "x", "loader"])
 @pytest.mark.parametrize("entry", ["file", None, "/etc"])
-def test_no_name_in_boot_gets_into_the_boot_menu(monkeypatch: pytest.MonkeyPatch, name: str, entry: str | None) -> None:
+def test_no_name_in_boot_gets_into_the_boot_menu(name: str, entry: str | None) -> None:
     """libostree makes lines of the loader entry of names there, whatever is in /usr/lib/modules."""
-    assert f"/boot is not empty: it has '{name}'" in check(monkeypatch, {**TREE, f"boot/{name}": entry})
+    assert f"/boot is not empty: it has '{name}'" in check({**TREE, f"boot/{name}": entry})
 
 
 @pytest.mark.parametrize("kind", ["vmlinuz", "initramfs", "devicetree"])
-def test_no_kernel_chooses_its_own_checksum(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+def test_no_kernel_chooses_its_own_checksum(kind: str) -> None:
     """Nor does its name, in the old place of kernels, get into the boot menu."""
     old = "usr/lib/ostree-boot"
     name = f"{kind}-9-{'a' * 64}"
-    found = check(monkeypatch, {**TREE, old: None, f"{old}/{name}": "file"})
+    found = check({**TREE, old: None, f"{old}/{name}": "file"})
     assert f"/{old} has '{name}'" in found
-    assert check(monkeypatch, {**TREE, old: None, f"{old}/uEnv.txt": "file"}) == ""
+    assert check({**TREE, old: None, f"{old}/uEnv.txt": "file"}) == ""
 
 
 @pytest.mark.parametrize(
@@ -127,20 +125,20 @@ def test_no_kernel_chooses_its_own_checksum(monkeypatch: pytest.MonkeyPatch, kin
         ("VERSION='\nID=debian\n", ""),
     ],
 )
-def test_the_trees_name_is_one_line_of_the_boot_menu(monkeypatch: pytest.MonkeyPatch, text: str, problem: str) -> None:
-    found = check(monkeypatch, TREE, text)
+def test_the_trees_name_is_one_line_of_the_boot_menu(text: str, problem: str) -> None:
+    found = check(TREE, text)
     assert problem in found if problem else found == ""
 
 
-def test_a_name_of_many_bytes_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "has more than" in check(monkeypatch, TREE, size=(1 << 20) + 1)
-    assert check(monkeypatch, TREE, size=1 << 20) == ""
+def test_a_name_of_many_bytes_is_not_read() -> None:
+    assert "has more than" in check(TREE, size=(1 << 20) + 1)
+    assert check(TREE, size=1 << 20) == ""
 
 
 @pytest.mark.parametrize("entry", ["file", "/dev/zero", None])
-def test_a_tree_with_an_selinux_policy_is_refused(monkeypatch: pytest.MonkeyPatch, entry: str | None) -> None:
+def test_a_tree_with_an_selinux_policy_is_refused(entry: str | None) -> None:
     """libostree asks for the name alone, and runs the tree's semodule then."""
-    found = check(monkeypatch, {**TREE, "usr/etc/selinux/config": entry})
+    found = check({**TREE, "usr/etc/selinux/config": entry})
     assert found.startswith("SELinux policies are not supported")
 
 
@@ -152,44 +150,43 @@ def deployment(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def merge(monkeypatch: pytest.MonkeyPatch, deployment: Path, tree: dict[str, str | None] | None = None) -> str:
-    Commits(made={"usr": None, "usr/etc": None, **(tree or {})}).patch(monkeypatch)
-    try:
-        deploying.check_merge(Path("/repo"), "made", deployment)
-    except TreeError as error:
-        return f"{error.brief}\n{error.detail}"
+def merge(deployment: Path, tree: dict[str, str | None] | None = None) -> str:
+    with repository(made={"usr": None, "usr/etc": None, **(tree or {})}) as (repo, commits):
+        try:
+            deploying.check_merge(repo, commits["made"], deployment)
+        except TreeError as error:
+            return f"{error.brief}\n{error.detail}"
     return ""
 
 
-def test_an_ordinary_etc_is_merged(monkeypatch: pytest.MonkeyPatch, deployment: Path) -> None:
+def test_an_ordinary_etc_is_merged(deployment: Path) -> None:
     (deployment / "etc/selinux").mkdir()
     (deployment / "etc/foo/new").write_text("new")
-    assert merge(monkeypatch, deployment, {"usr/etc/x": "/elsewhere", "usr/etc/foo": None}) == ""
+    assert merge(deployment, {"usr/etc/x": "/elsewhere", "usr/etc/foo": None}) == ""
 
 
-def test_an_etc_that_leaves_too_little_of_the_disk_is_not_deployed(
-    monkeypatch: pytest.MonkeyPatch, deployment: Path
-) -> None:
+def test_an_etc_that_leaves_too_little_of_the_disk_is_not_deployed(deployment: Path) -> None:
     free = os.statvfs(deployment).f_bavail * os.statvfs(deployment).f_frsize
-    Commits(size=free - 4096, made={"usr": None, "usr/etc": None, "usr/etc/big": "file"}).patch(monkeypatch)
-    with pytest.raises(SpaceError, match="the new deployment's /etc"):
-        deploying.check_merge(Path("/repo"), "made", deployment)
+    tree: Tree = {"usr": None, "usr/etc": None, "usr/etc/big": "file"}
+    with (
+        repository(size=free - 4096, made=tree) as (repo, commits),
+        pytest.raises(SpaceError, match="the new deployment's /etc"),
+    ):
+        deploying.check_merge(repo, commits["made"], deployment)
 
 
 @pytest.mark.parametrize("directory", ["etc/foo", "etc/foo/deep"])
-def test_a_link_in_the_place_of_a_directory_that_others_write_is_refused(
-    monkeypatch: pytest.MonkeyPatch, deployment: Path, directory: str
-) -> None:
+def test_a_link_in_the_place_of_a_directory_that_others_write_is_refused(deployment: Path, directory: str) -> None:
     """They could do so until the shutdown, when OSTree merges /etc."""
     for top in ("etc", "usr/etc"):
         (deployment / top / "foo/deep").mkdir()
     (deployment / directory).chmod(0o777)
-    found = merge(monkeypatch, deployment, {"usr/etc/foo": "/host/directory"})
+    found = merge(deployment, {"usr/etc/foo": "/host/directory"})
     assert "others than root may write into" in found and directory in found
 
 
 @pytest.mark.parametrize("kind", ["file", "link", "directory"])
-def test_a_policy_of_the_machine_is_refused(monkeypatch: pytest.MonkeyPatch, deployment: Path, kind: str) -> None:
+def test_a_policy_of_the_machine_is_refused(deployment: Path, kind: str) -> None:
     (deployment / "etc/selinux").mkdir()
     place = deployment / "etc/selinux/config"
     if kind == "file":
@@ -198,32 +195,26 @@ def test_a_policy_of_the_machine_is_refused(monkeypatch: pytest.MonkeyPatch, dep
         place.symlink_to("/dev/zero")
     else:
         place.mkdir()
-    assert "selinux" in merge(monkeypatch, deployment)
+    assert "selinux" in merge(deployment)
 
 
-def test_a_link_in_the_place_of_the_policys_directory_is_refused(
-    monkeypatch: pytest.MonkeyPatch, deployment: Path
-) -> None:
+def test_a_link_in_the_place_of_the_policys_directory_is_refused(deployment: Path) -> None:
     (deployment / "etc/selinux").symlink_to("foo")
-    assert "etc/selinux is not a directory" in merge(monkeypatch, deployment)
+    assert "etc/selinux is not a directory" in merge(deployment)
 
 
 @pytest.mark.parametrize("top", ["etc", "usr/etc"])
-def test_a_link_in_the_place_of_the_machines_etc_is_refused(
-    monkeypatch: pytest.MonkeyPatch, deployment: Path, top: str
-) -> None:
+def test_a_link_in_the_place_of_the_machines_etc_is_refused(deployment: Path, top: str) -> None:
     (deployment / top).rename(deployment / "moved")
     (deployment / top).symlink_to(deployment / "moved")
-    assert f"{top} is not a directory" in merge(monkeypatch, deployment)
+    assert f"{top} is not a directory" in merge(deployment)
 
 
 @pytest.mark.parametrize("change", ["added", "changed", "removed", "directory"])
-def test_no_change_of_the_machine_goes_through_a_link_of_the_new_tree(
-    monkeypatch: pytest.MonkeyPatch, deployment: Path, change: str
-) -> None:
+def test_no_change_of_the_machine_goes_through_a_link_of_the_new_tree(deployment: Path, change: str) -> None:
     place = deployment / "etc/foo"
     tree: dict[str, str | None] = {"usr/etc/foo": "/host/directory"}
-    assert merge(monkeypatch, deployment, tree) == ""
+    assert merge(deployment, tree) == ""
     if change == "added":
         (place / "new").touch()
     elif change == "changed":
@@ -232,9 +223,7 @@ def test_no_change_of_the_machine_goes_through_a_link_of_the_new_tree(
         (place / "same").unlink()
     else:
         (place / "new").mkdir()
-    assert "/etc/foo is a directory on this machine and a link to /host/directory" in merge(
-        monkeypatch, deployment, tree
-    )
+    assert "/etc/foo is a directory on this machine and a link to /host/directory" in merge(deployment, tree)
 
 
 def test_only_what_ostree_reads_of_a_policy_counts(deployment: Path) -> None:

@@ -98,6 +98,8 @@ ALLOWED: dict[str, set[str]] = {
         "repo / 'refs/heads' / name.read_text", "repo / 'state' / f'{checksum}.commitpartial'.exists", "repo.mkdir",
         "top / prefix.rglob",
     },
+    # Objects, which have their checksums' names.
+    "tools.objects": {"os.getxattr", "os.open", "os.readlink", "place.lstat", "repo / 'config'.read_text"},
     # The lock's two files, root's beside the repository, opened without following a link.
     "system.lock": {"locked_file(path).open", "os.open", "path.open"},
     # The work area, which a transaction makes through the door and closes to others before it uses it

@@ -12,9 +12,8 @@ from apt_ostree.errors import SpaceError
 from apt_ostree.model import Deployment
 from apt_ostree.system import origin, retention
 from apt_ostree.system.sysroot import load
-from apt_ostree.tools import ostree
-from apt_ostree.tools.ostree import Listed
 from tests.unit.fake import Fake
+from tests.unit.repository import Repository
 
 
 def deployments(letters: str) -> list[Deployment]:
@@ -169,39 +168,26 @@ def test_a_boot_on_the_disk_of_the_rest_is_not_counted(tmp_path: Path) -> None:
 
 
 def test_the_size_of_a_kernel_is_that_of_its_files_unless_a_deployment_has_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    top, version = "/usr/lib/modules", "/usr/lib/modules/6.12"
-
-    def listed(kind: str, path: str, letter: str = "0") -> Listed:
-        return Listed(kind, 0o644, 0, 0, letter * 64, path, "")
-
-    listings = {
-        # One whose image lies elsewhere does not boot (tree/kernel.py).
-        top: [listed("d", top), listed("d", f"{top}/6.11"), listed("d", version)],
-        f"{top}/6.11": [listed("-", f"{top}/6.11/initramfs.img", "3")],
-        version: [
-            listed("d", version),
-            listed("-", f"{version}/vmlinuz", "1"),
-            listed("-", f"{version}/initramfs.img", "2"),
-            listed("-", f"{version}/modules.dep", "3"),
-        ],
-    }
-    monkeypatch.setattr(ostree, "exists", lambda repo, commit, path: path in listings)
-    monkeypatch.setattr(ostree, "ls", lambda repo, commit, path, *, recursive: listings[path])
-    for letter in "123":
-        file = ostree.object_path(tmp_path, letter * 64)
-        file.parent.mkdir(parents=True)
-        file.write_bytes(bytes(int(letter) * 100))
-    assert retention._kernel_size(tmp_path, "n" * 64, []) == 300
+    version = "/usr/lib/modules/6.12"
+    made = Repository(tmp_path / "repo")
+    one, two, three = (made.store("file", bytes(number * 100)) for number in (1, 2, 3))
+    # One whose image lies elsewhere does not boot (tree/kernel.py).
+    elsewhere = made.directory({"initramfs.img": three}, {})
+    boots = made.directory({"vmlinuz": one, "initramfs.img": two, "modules.dep": three}, {})
+    top = made.directory({}, {"6.11": elsewhere, "6.12": boots})
+    for name in ("modules", "lib", "usr"):
+        top = made.directory({}, {name: top})
+    commit = made.commit(top)
+    assert retention._kernel_size(made.path, commit, []) == 300
     tree = tmp_path / "tree"
     (tree / version.lstrip("/")).mkdir(parents=True)
-    for name, letter in (("vmlinuz", "1"), ("initramfs.img", "2")):
-        assert retention._kernel_size(tmp_path, "n" * 64, [tree]) == 300
-        (tree / version.lstrip("/") / name).hardlink_to(ostree.object_path(tmp_path, letter * 64))
-    assert retention._kernel_size(tmp_path, "n" * 64, [tree]) == 0
+    for name, checksum in (("vmlinuz", one), ("initramfs.img", two)):
+        assert retention._kernel_size(made.path, commit, [tree]) == 300
+        (tree / version.lstrip("/") / name).hardlink_to(made.place(checksum, "file"))
+    assert retention._kernel_size(made.path, commit, [tree]) == 0
     (tree / version.lstrip("/")).rename(tmp_path / "host")
     (tree / version.lstrip("/")).symlink_to(tmp_path / "host")
-    assert retention._kernel_size(tmp_path, "n" * 64, [tree]) == 300
-    listings.clear()
-    assert retention._kernel_size(tmp_path, "n" * 64, []) == 0
+    assert retention._kernel_size(made.path, commit, [tree]) == 300
+    assert retention._kernel_size(made.path, made.commit(made.directory({}, {})), []) == 0
