@@ -165,9 +165,9 @@ def read_regular(path: Path) -> bytes:
         raise ToolError(f"cannot read {path}", error.strerror or "") from error
 
 
-def check_space(path: Path, needed: int, what: str, *, reserve: bool = False) -> None:
-    """Refuse early when the filesystem of ``path`` lacks ``needed`` bytes; with a ``reserve``, beside what is to stay
-    free, or half of what is free where that is less. Raises SpaceError."""
+def check_space(path: Path, needed: int, what: str, *, inodes: int = 0, reserve: bool = False) -> None:
+    """Refuse early when the filesystem of ``path`` lacks ``needed`` bytes or ``inodes``, which not every one counts;
+    with a ``reserve``, beside what is to stay free, or half of what is free where that is less. Raises SpaceError."""
     status = os.statvfs(path)
     free = status.f_bavail * status.f_frsize
     if reserve:
@@ -177,6 +177,13 @@ def check_space(path: Path, needed: int, what: str, *, reserve: bool = False) ->
             f"too little space for {what}",
             f"{path} has {free / 1e6:.1f} MB free{' for it' if reserve else ''}; {needed / 1e6:.1f} MB are needed",
             "Free some space and run the command again: apt-ostree cleanup",
+        )
+    spare = status.f_favail - (min(int(status.f_files * RESERVE_SHARE), status.f_favail // 2) if reserve else 0)
+    if inodes and status.f_files and spare < inodes:
+        raise SpaceError(
+            f"too few inodes for {what}",
+            f"{path} has {spare} free{' for it' if reserve else ''}; {inodes} are needed",
+            "Remove some files and run the command again: apt-ostree cleanup",
         )
 
 

@@ -9,6 +9,7 @@ from ..host.door import Tree
 from ..host.files import sync_filesystem
 from ..model import Package
 from ..tools import dpkg, ostree
+from ..tree import deploying
 
 ETC = "usr/etc"
 """Where a tree has its /etc."""
@@ -45,7 +46,8 @@ def checkout(repo: Path, area: Path, checksum: str) -> BaseTree:
     """Read a base from its checkout, which is made once and kept; other bases' checkouts are removed.
 
     OSTree stores equal files once, so two names may be one file there; in the checkout each name is a file of its own,
-    or a script's ``cp a b`` fails with "are the same file". Raises TreeError for a base without packages.
+    or a script's ``cp a b`` fails with "are the same file". Raises TreeError for a base without packages, and as
+    ``deploying.check_extent`` does.
     """
     place = Tree(area)
     kept, fresh = f"base/{checksum}", "tmp/base"
@@ -55,6 +57,7 @@ def checkout(repo: Path, area: Path, checksum: str) -> BaseTree:
             place.remove(f"base/{other}")
     if not place.has_directory(kept):
         place.remove(fresh)
+        deploying.check_extent(repo, checksum)
         ostree.checkout(repo, checksum, area / fresh, hard_links=True)
         _separate_names(area / fresh)
         # It is used for months: a power cut now must not leave empty copies in it.

@@ -6,10 +6,11 @@ after it, for the caller to go on with.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Sequence
 
-from ..errors import ChangedError, SysrootError
+from ..errors import ChangedError, SysrootError, ToolError
 from ..host.files import sync_filesystem, write_atomically
 from ..host.proc import signals_held
 from ..inputs import kargs
@@ -74,17 +75,23 @@ def publish(
             for deployment in sorted(going, key=lambda d: d.index, reverse=True):
                 ostree.admin(before.path, "undeploy", str(deployment.index))
             # Without --karg-none ostree takes the arguments of the booted one, and a pending change would be lost.
-            ostree.admin(
-                before.path,
-                "deploy",
-                f"--os={osname}",
-                f"--origin-file={text}",
-                *(["--stage"] if before.booted is not None else []),
-                *overlays,
-                "--karg-none",
-                *(f"--karg-append={word}" for word in words),
-                commit,
-            )
+            try:
+                ostree.admin(
+                    before.path,
+                    "deploy",
+                    f"--os={osname}",
+                    f"--origin-file={text}",
+                    *(["--stage"] if before.booted is not None else []),
+                    *overlays,
+                    "--karg-none",
+                    *(f"--karg-append={word}" for word in words),
+                    commit,
+                )
+            except ToolError:
+                # What it made of the deployment may have filled the disk.
+                with contextlib.suppress(ToolError):
+                    ostree.cleanup(before.path)
+                raise
     finally:
         text.unlink(missing_ok=True)
         overlay.unlink(missing_ok=True)

@@ -34,7 +34,7 @@ def array(data: bytes, alignment: int) -> list[bytes]:
     """The elements of an array of variable size: their ends stand behind the last one. Raises ValueError."""
     if not data:
         return []
-    width = _width(len(data))
+    width = width_of(len(data))
     last = int.from_bytes(data[-width:], "little")
     if not 0 <= last <= len(data) - width or (len(data) - last) % width:
         raise ValueError("its offsets lead out of it")
@@ -44,14 +44,14 @@ def array(data: bytes, alignment: int) -> list[bytes]:
         if not start <= end <= last:
             raise ValueError("its offsets are in disorder")
         found.append(data[start:end])
-        start = _aligned(data, end, alignment) if end < last else end
+        start = _aligned(data, end, alignment) if end < last and alignment > 1 else end
     return found
 
 
 def members(data: bytes, shape: Sequence[tuple[int, int]]) -> list[bytes]:
     """The members of a tuple: ``shape`` has the alignment of each, and its size, 0 where that varies, as the last one's
     does. Raises ValueError."""
-    width = _width(len(data))
+    width = width_of(len(data))
     # Where those of variable size end stands behind the last member, the first one's at the very end.
     table = len(data) - width * sum(size == 0 for _, size in shape[:-1])
     found: list[bytes] = []
@@ -110,6 +110,8 @@ def _aligned(data: bytes, end: int, alignment: int) -> int:
     return start
 
 
-def _width(size: int) -> int:
+def width_of(size: int) -> int:
     """Bytes of an offset in a container of ``size`` bytes."""
-    return next(width for width, bits in ((1, 8), (2, 16), (4, 32), (8, 64)) if size < 1 << bits)
+    if size < 1 << 16:
+        return 1 if size < 1 << 8 else 2
+    return 4 if size < 1 << 32 else 8

@@ -9,8 +9,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import ToolError
-from . import objects, ostree
+from ..errors import ToolError, TreeError
+from . import extent, objects, ostree
+
+ENTRIES_MAX = 100_000
+"""Of a directory or a tree that is listed, each of which takes a kilobyte: Debian's /etc has 5,000, the device trees of
+a kernel are 3,000. Objects that many names share unfold to any number (extent.py)."""
 
 TEXT_MAX = 16 << 20
 """Bytes of a file that is read as a text. dpkg's status of 10,000 packages has ten million."""
@@ -71,7 +75,8 @@ class Listing:
         return objects.content(self._repo, self._mode, entry.checksum, TEXT_MAX).decode(errors="surrogateescape")
 
     def inside(self, *directories: str) -> dict[str, Listed]:
-        """The entries in directories of the commit; nothing deeper, and nothing of one that does not exist."""
+        """The entries in directories of the commit; nothing deeper, and nothing of one that does not exist.
+        Raises TreeError for a directory of more than ENTRIES_MAX entries."""
         for path in directories:
             if path not in self._inside:
                 found = self._open(path)
@@ -87,12 +92,17 @@ class Listing:
         return found
 
     def below(self, path: str) -> Iterator[Listed]:
-        """All that is below a directory, one by one; each directory before what it has."""
+        """All that is below a directory, one by one; each directory before what it has. Raises TreeError for more than
+        ENTRIES_MAX entries, and for a path of more than extent.PATH_MAX bytes."""
+        count = 0
         top = self._open(path)
         waiting = [(path, top)] if top is not None else []
         while waiting:
             place, directory = waiting.pop()
             for name, entry in self._entries(place, directory):
+                count += 1
+                if count > ENTRIES_MAX or len(name) > extent.PATH_MAX:
+                    raise _too_large(path)
                 yield entry
                 if entry.kind == "d":
                     waiting.append((name, objects.directory(self._repo, entry.checksum)))
@@ -113,6 +123,8 @@ class Listing:
         return self._read[place]
 
     def _entries(self, path: str, directory: objects.Directory) -> Iterator[tuple[str, Listed]]:
+        if len(directory.files) + len(directory.directories) > ENTRIES_MAX:
+            raise _too_large(path)
         prefix = path.rstrip("/")
         for name, checksum in directory.files.items():
             yield f"{prefix}/{name}", self._file(f"{prefix}/{name}", checksum)
@@ -126,6 +138,14 @@ class Listing:
     def _directory(self, path: str, place: _Place) -> Listed:
         mode, uid, gid = _permissions(self._repo, place[1])
         return Listed("d", stat.S_IMODE(mode), uid, gid, place[0], path, "")
+
+
+def _too_large(path: str) -> TreeError:
+    return TreeError(
+        f"{path} of a commit is too large",
+        f"it has more than {ENTRIES_MAX} entries, or a path of more than {extent.PATH_MAX} bytes",
+        "Nothing was published. Use another image.",
+    )
 
 
 @functools.lru_cache(maxsize=1024)

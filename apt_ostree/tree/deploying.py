@@ -19,7 +19,7 @@ from ..errors import TreeError
 from ..host.door import Tree
 from ..host.files import check_space
 from ..text import lines
-from ..tools import listing
+from ..tools import extent, listing
 from ..tools.listing import Entries, Listed
 from . import etc
 
@@ -75,8 +75,9 @@ def _kind(entries: Entries, path: str) -> str:
 def check(repo: Path, commit: str) -> None:
     """Refuse a commit that libostree must not deploy. Raises TreeError.
 
-    Told from the commit alone, which nobody can change any more.
+    Told from the commit alone, which nobody can change any more, and from the room for it: raises SpaceError, too.
     """
+    check_extent(repo, commit)
     directories = listing.of(repo, commit)
     entries = directories.levels(*_LEVELS)
     kernels = [path for path in _in(entries, _MODULES) if _kind(entries, path) == "d"]
@@ -96,6 +97,13 @@ def check(repo: Path, commit: str) -> None:
             f"the tree has /etc/selinux/config: {_SEMODULE}",
             "Nothing was published. Leave out the package that brings it, or use an image without it.",
         )
+
+
+def check_extent(repo: Path, commit: str) -> None:
+    """Refuse a commit that unfolds to more than any tree has, or whose directories would take what the host needs of
+    the disk: a checkout of hard links makes each of them anew. Raises TreeError, SpaceError, ToolError."""
+    count = extent.of(repo, commit).directories
+    check_space(repo, count * _BLOCK, "the directories of the tree", inodes=count, reserve=True)
 
 
 def _in(entries: Entries, directory: str) -> list[str]:
@@ -203,7 +211,13 @@ def check_merge(repo: Path, commit: str, deployment: Path) -> None:
             "Nothing was published. Remove that file.",
         )
     entries = list(listing.of(repo, commit).below(etc.USR_ETC))
-    check_space(deployment, sum(_blocks(entry.size) for entry in entries), "the new deployment's /etc", reserve=True)
+    check_space(
+        deployment,
+        sum(_blocks(entry.size) for entry in entries),
+        "the new deployment's /etc",
+        inodes=len(entries),
+        reserve=True,
+    )
     for entry in entries:
         name = entry.path.removeprefix("/usr/")
         if entry.kind != "l" or not tree.has_directory(name):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -173,6 +174,14 @@ def test_an_etc_that_leaves_too_little_of_the_disk_is_not_deployed(deployment: P
         pytest.raises(SpaceError, match="the new deployment's /etc"),
     ):
         deploying.check_merge(repo, commits["made"], deployment)
+
+
+def test_directories_that_leave_too_few_inodes_are_not_deployed(monkeypatch: pytest.MonkeyPatch) -> None:
+    status = SimpleNamespace(f_bavail=1 << 30, f_blocks=1 << 30, f_frsize=4096, f_favail=10, f_files=1000)
+    monkeypatch.setattr(os, "statvfs", lambda place: status)
+    assert sum(entry is None for entry in TREE.values()) > 5
+    with repository(made=TREE) as (repo, commits), pytest.raises(SpaceError, match="too few inodes"):
+        deploying.check(repo, commits["made"])
 
 
 @pytest.mark.parametrize("directory", ["etc/foo", "etc/foo/deep"])

@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -236,6 +237,22 @@ def test_too_little_space_is_told_with_both_sizes(tmp_path: Path) -> None:
     with pytest.raises(SpaceError, match="the plan") as caught:
         files.check_space(tmp_path, 10**20, "the plan")
     assert "100000000000000.0 MB" in caught.value.detail
+
+
+@pytest.mark.parametrize(("inodes", "fits"), [(0, True), (960, True), (980, False)])
+def test_inodes_leave_what_the_host_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inodes: int, fits: bool
+) -> None:
+    status = SimpleNamespace(f_bavail=1 << 30, f_blocks=1 << 30, f_frsize=1, f_favail=990, f_files=1000)
+    monkeypatch.setattr(os, "statvfs", lambda place: status)
+    if fits:
+        files.check_space(tmp_path, 0, "the tree", inodes=inodes, reserve=True)
+        # Btrfs makes them as they are needed, and says that it has none.
+        status.f_favail = status.f_files = 0
+        files.check_space(tmp_path, 0, "the tree", inodes=inodes, reserve=True)
+        return
+    with pytest.raises(SpaceError, match="too few inodes for the tree"):
+        files.check_space(tmp_path, 0, "the tree", inodes=inodes, reserve=True)
 
 
 def test_a_pipe_that_a_manifest_names_is_not_waited_for(tmp_path: Path) -> None:

@@ -182,12 +182,30 @@ def test_what_the_setting_keeps_is_pinned_for_retention(
     assert not any(d.pinned for d in after.deployments)
 
 
-def test_a_failed_deployment_leaves_no_files(fake: Fake, admin: Admin) -> None:
+def test_a_failed_deployment_leaves_no_files(fake: Fake, admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
     before = load(fake.path)
+    monkeypatch.setattr("apt_ostree.tools.ostree.cleanup", lambda path: None)
     admin.fails = True
     with pytest.raises(proc.ChildError):
         publication.publish(before, "debian", NEW, {})
     assert list((before.area / "tmp").iterdir()) == []
+
+
+def test_nothing_half_made_remains_of_a_failed_deployment(
+    fake: Fake, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have filled the disk. The error to show is the first one."""
+    cleaned: list[Path] = []
+
+    def cleanup(path: Path) -> None:
+        cleaned.append(path)
+        raise ToolError("no")
+
+    monkeypatch.setattr("apt_ostree.tools.ostree.cleanup", cleanup)
+    admin.fails = True
+    with pytest.raises(proc.ChildError):
+        publication.publish(load(fake.path), "debian", NEW, {})
+    assert cleaned == [fake.path]
 
 
 def test_a_deployment_is_removed_by_its_index(fake: Fake, admin: Admin) -> None:

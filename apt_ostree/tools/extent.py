@@ -1,0 +1,79 @@
+"""How much a commit unfolds to: a directory's object may be the child of many others, and of one by many names.
+
+Five objects with a hundred names each are ten billion paths. So each object is read once, and counted as often as it
+has a name.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import ToolError, TreeError
+from . import objects, ostree
+
+ENTRIES_MAX = 2_000_000
+"""Files and directories of a commit; a desktop with all of its languages has half a million."""
+
+PATH_MAX = 4096
+"""Bytes of a path that the kernel takes (path_resolution(7))."""
+
+
+class Extent(NamedTuple):
+    """What is below a directory."""
+
+    entries: int
+    directories: int
+    longest: int
+    """Bytes of the longest path, each name with its slash."""
+
+
+@functools.lru_cache(maxsize=8)
+def of(repo: Path, commit: str) -> Extent:
+    """Measure a commit. Raises TreeError for one that unfolds to more than ENTRIES_MAX entries or has a path of more
+    than PATH_MAX bytes, ToolError for one that cannot be read."""
+    root, _ = ostree.root(repo, commit)
+    known: dict[str, Extent] = {}
+    begun: dict[str, objects.Directory] = {}
+    waiting, read = [root], 0
+    while waiting:
+        checksum = waiting[-1]
+        if checksum in known:
+            waiting.pop()
+            continue
+        if is_first := checksum not in begun:
+            begun[checksum] = objects.directory(repo, checksum)
+            read += len(begun[checksum].files) + len(begun[checksum].directories)
+        inner = [tree for tree, _ in begun[checksum].directories.values() if tree not in known]
+        if inner and not is_first:
+            raise ToolError(f"cannot read commit {commit}", f"directory {checksum} is inside itself")
+        if not inner:
+            known[checksum] = _sum(begun.pop(checksum), known)
+        waiting += inner
+        if read > ENTRIES_MAX or (checksum in known and known[checksum].entries > ENTRIES_MAX):
+            raise _refused(commit, f"it has more than {ENTRIES_MAX} files and directories")
+    if known[root].longest > PATH_MAX:
+        raise _refused(commit, f"it has a path of {known[root].longest} bytes, more than {PATH_MAX}")
+    return known[root]
+
+
+def _sum(directory: objects.Directory, known: dict[str, Extent]) -> Extent:
+    inner = {name: known[tree] for name, (tree, _) in directory.directories.items()}
+    return Extent(
+        len(directory.files) + len(inner) + sum(found.entries for found in inner.values()),
+        len(inner) + sum(found.directories for found in inner.values()),
+        max(
+            (
+                *(len(name.encode()) + 1 for name in directory.files),
+                *(len(name.encode()) + 1 + found.longest for name, found in inner.items()),
+            ),
+            default=0,
+        ),
+    )
+
+
+def _refused(commit: str, why: str) -> TreeError:
+    return TreeError(
+        f"commit {commit[:12]} is too large to be checked out", why, "Nothing was published. Use another image."
+    )
