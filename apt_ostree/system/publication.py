@@ -16,7 +16,7 @@ from ..host.proc import signals_held
 from ..inputs import kargs
 from ..model import Deployment
 from ..tools import ostree
-from ..tree import deploying, kernel
+from ..tree import deploying, kernel, merging
 from . import boot_menu, metadata, origin, retention
 from .sysroot import Sysroot, load
 
@@ -38,7 +38,7 @@ def publish(
     ``arguments``, all of them but ``ostree=``; by default those of what boots next, whose intent it follows, too.
     ``keep`` is how many deployments there may be (retention.py). Files that the origin tracks for the initramfs
     are taken from that /etc. Raises TreeError when one of them is missing, and for a
-    commit or an /etc that libostree must not meet (tree/deploying.py); SpaceError for a /boot that is too
+    commit or an /etc that libostree must not meet (tree/deploying.py, merging.py); SpaceError for a /boot that is too
     small, ToolError for a commit whose version is not a line of text, and ChangedError when anybody changed the
     deployments since ``before`` was read.
     """
@@ -50,7 +50,7 @@ def publish(
     own = before.of(osname)
     merge = before.merge(osname)
     deploying.check(before.repo, commit)
-    deploying.check_merge(before.repo, commit, before.path / merge.path)
+    merging.check(before.repo, commit, before.path / merge.path)
     words = kargs.split(own[0].kargs) if arguments is None else arguments
     text = before.area / "tmp/origin"
     overlay = before.area / "tmp/initramfs-etc.img"

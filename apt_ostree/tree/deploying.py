@@ -8,7 +8,6 @@ ostree-sepolicy.c, otcore-prepare-root.c, ostree-bootloader-uboot.c, ostree-boot
 
 from __future__ import annotations
 
-import os
 import posixpath
 import re
 import shlex
@@ -21,7 +20,6 @@ from ..host.files import check_space
 from ..text import lines
 from ..tools import extent, listing
 from ..tools.listing import Entries, Listed
-from . import etc
 
 _MODULES, _OSTREE_BOOT, _POLICIES = "/usr/lib/modules", "/usr/lib/ostree-boot", "/usr/etc/selinux"
 _BOOT = "/boot"
@@ -34,7 +32,7 @@ _LEVELS = (
 )  # fmt: skip
 _NEEDED = {"/usr", "/usr/etc", "/usr/lib"}
 
-_BLOCK = 4096
+BLOCK = 4096
 """Bytes that the smallest file takes on most file systems."""
 
 _OS_RELEASE = "/usr/lib/os-release"
@@ -60,8 +58,8 @@ _OLD_KERNELS = ("vmlinuz-", "initramfs-", "devicetree-")
 last part, a checksum, and shares files in /boot with whatever has the same: that of another vendor's kernel, say.
 Where it finds the kernel in /usr/lib/modules, it computes the checksum itself."""
 
-_SELINUX = "SELinux policies are not supported"
-_SEMODULE = "OSTree would run the new tree's own semodule as root, outside of the sandbox"
+SELINUX = "SELinux policies are not supported"
+SEMODULE = "OSTree would run the new tree's own semodule as root, outside of the sandbox"
 
 _POLICY_MAX = 1 << 20
 """Bytes of an /etc/selinux/config, of which libostree reads line by line."""
@@ -93,8 +91,8 @@ def check(repo: Path, commit: str) -> None:
         )
     if f"{_POLICIES}/config" in entries:
         raise TreeError(
-            _SELINUX,
-            f"the tree has /etc/selinux/config: {_SEMODULE}",
+            SELINUX,
+            f"the tree has /etc/selinux/config: {SEMODULE}",
             "Nothing was published. Leave out the package that brings it, or use an image without it.",
         )
 
@@ -103,7 +101,7 @@ def check_extent(repo: Path, commit: str) -> None:
     """Refuse a commit that unfolds to more than any tree has, or whose directories would take what the host needs of
     the disk: a checkout of hard links makes each of them anew. Raises TreeError, SpaceError, ToolError."""
     count = extent.of(repo, commit).directories
-    check_space(repo, count * _BLOCK, "the directories of the tree", inodes=count, reserve=True)
+    check_space(repo, count * BLOCK, "the directories of the tree", inodes=count, reserve=True)
 
 
 def _in(entries: Entries, directory: str) -> list[str]:
@@ -193,63 +191,6 @@ def _no_files(entries: Entries, paths: Sequence[str]) -> Iterator[str]:
 
 def _is(entry: Listed) -> str:
     return {"l": f"is a link to {entry.target}", "d": "is a directory"}.get(entry.kind, "is a file")
-
-
-def check_merge(repo: Path, commit: str, deployment: Path) -> None:
-    """Refuse a merge of a machine's /etc into a commit's, where libostree would leave the new tree or run a program of
-    it, or fill the disk: it copies /usr/etc, and minds no reserve. ``deployment`` is the merge deployment. Raises
-    TreeError, SpaceError."""
-    tree = Tree(deployment)
-    if odd := next((name for name in ("etc", "usr/etc") if not tree.has_directory(name)), None):
-        raise TreeError(f"{deployment / odd} is not a directory", "OSTree merges it into the new deployment's /etc")
-    if problem := policy_problem(deployment):
-        raise TreeError(problem)
-    if tree.has("etc/selinux/config"):
-        raise TreeError(
-            _SELINUX,
-            f"{deployment / 'etc/selinux/config'} goes into the next deployment, too: {_SEMODULE}",
-            "Nothing was published. Remove that file.",
-        )
-    entries = list(listing.of(repo, commit).below(etc.USR_ETC))
-    check_space(
-        deployment,
-        sum(_blocks(entry.size) for entry in entries),
-        "the new deployment's /etc",
-        inodes=len(entries),
-        reserve=True,
-    )
-    for entry in entries:
-        name = entry.path.removeprefix("/usr/")
-        if entry.kind != "l" or not tree.has_directory(name):
-            continue
-        if odd := _anothers(tree, name):
-            raise TreeError(
-                f"/{name} is a directory on this machine and a link to {entry.target} in the new tree",
-                f"others than root may write into {deployment / odd} until OSTree merges it, and it would write what "
-                "they did through the link",
-                f"Nothing was published. Move {deployment / name} elsewhere.",
-            )
-        if etc.is_changed(tree, name):
-            raise TreeError(
-                f"/{name} is a directory on this machine and a link to {entry.target} in the new tree",
-                "OSTree would write this machine's changes in it through the link",
-                f"Nothing was published. Move what was changed in {deployment / name} elsewhere.",
-            )
-
-
-def _blocks(size: int) -> int:
-    """Bytes on disk of an entry of that many."""
-    return -(-max(size, 1) // _BLOCK) * _BLOCK
-
-
-def _anothers(tree: Tree, top: str) -> str | None:
-    """The first directory at or below ``top`` into which somebody else than root may write; None without one."""
-    below = (entry.name for entry in tree.walk(top) if entry.is_directory)
-    for name in (top, *below):
-        status = tree.status(name)
-        if status is not None and (status.st_uid != os.geteuid() or status.st_mode & 0o022):
-            return name
-    return None
 
 
 def policy_problem(deployment: Path) -> str:

@@ -7,6 +7,7 @@ the administrator's version stays, and no other tool says so.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +44,12 @@ def conflicts(repo: Path, deployment: Path, old: str, new: str) -> list[Conflict
 def local_changes(deployment: Path) -> dict[str, str]:
     """Files and links of a deployment's /etc that differ from its /usr/etc: path below /etc -> how."""
     tree = Tree(deployment)
-    shipped, own = _files(tree, SHIPPED), _files(tree, OWN)
+    return differences(tree, _files(tree, SHIPPED), _files(tree, OWN))
+
+
+def differences(tree: Tree, shipped: Mapping[str, Entry], own: Mapping[str, Entry]) -> dict[str, str]:
+    """How the entries of a deployment's /etc differ from those of its /usr/etc, both by their paths below it: path ->
+    "added", "changed" or "removed"."""
     found = dict.fromkeys(shipped.keys() - own.keys(), "removed")
     found |= dict.fromkeys(own.keys() - shipped.keys(), "added")
     for name in shipped.keys() & own.keys():
@@ -73,13 +79,6 @@ def _same(tree: Tree, a: Entry, b: Entry) -> bool:
         return tree.has_same_content(a.name, tree, b.name)
     except PermissionError:
         return True
-
-
-def is_changed(tree: Tree, directory: str) -> bool:
-    """True if anything in a directory of a deployment's /etc differs from the same one in its /usr/etc."""
-    own = {entry.name: entry for entry in tree.walk(directory)}
-    shipped = {entry.name.removeprefix("usr/"): entry for entry in tree.walk(f"usr/{directory}")}
-    return own.keys() != shipped.keys() or any(not _same(tree, shipped[name], entry) for name, entry in own.items())
 
 
 def _listed(repo: Path, commit: str) -> dict[str, Listed]:

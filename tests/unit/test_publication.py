@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from apt_ostree.host import proc
 from apt_ostree.model import CommitInfo, Deployment
 from apt_ostree.system import origin, publication, retention
 from apt_ostree.system.sysroot import Sysroot, load
-from apt_ostree.tree import deploying
+from apt_ostree.tree import deploying, merging
 from tests.unit.fake import Fake
 
 A, B, C, NEW = (letter * 64 for letter in "abcd")
@@ -50,7 +51,7 @@ def admin(monkeypatch: pytest.MonkeyPatch) -> Admin:
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     """Two deployments, A before B, and a work area with objects that are not synced yet. Commits are not judged."""
     monkeypatch.setattr(deploying, "check", lambda repo, commit: None)
-    monkeypatch.setattr(deploying, "check_merge", lambda repo, commit, deployment: None)
+    monkeypatch.setattr(merging, "check", lambda repo, commit, deployment: None)
     fake = Fake(tmp_path / "sysroot")
     fake.deploy(A, "2", "[origin]\nrefspec=d:x\n", options="root=x {} quiet")
     fake.deploy(B, "1", "[origin]\nrefspec=d:x\n")
@@ -271,9 +272,9 @@ def test_a_commit_whose_version_has_a_second_line_is_not_published(
     assert admin.calls == []
 
 
-@pytest.mark.parametrize("judge", ["check", "check_merge"])
+@pytest.mark.parametrize("judge", [deploying, merging])
 def test_what_libostree_must_not_meet_is_not_published(
-    fake: Fake, admin: Admin, monkeypatch: pytest.MonkeyPatch, judge: str
+    fake: Fake, admin: Admin, monkeypatch: pytest.MonkeyPatch, judge: ModuleType
 ) -> None:
     """The commit, whatever made it, and the /etc of the merge deployment."""
     before, seen = load(fake.path), []
@@ -282,10 +283,10 @@ def test_what_libostree_must_not_meet_is_not_published(
         seen.append(words)
         raise TreeError("no")
 
-    monkeypatch.setattr(deploying, judge, refuse)
+    monkeypatch.setattr(judge, "check", refuse)
     with pytest.raises(TreeError):
         publication.publish(before, "debian", NEW, {})
-    where = [before.path / before.merge("debian").path] if judge == "check_merge" else []
+    where = [before.path / before.merge("debian").path] if judge is merging else []
     assert seen == [(before.repo, NEW, *where)]
     assert admin.calls == []
 

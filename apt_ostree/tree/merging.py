@@ -1,0 +1,146 @@
+"""The merge of a machine's /etc into that of a new deployment, and the refusal of what libostree must not or cannot
+merge.
+
+libostree copies the new tree's /usr/etc, and over it whatever the machine has otherwise than its own /usr/etc
+(ostree-sysroot-deploy.c, merge_configuration_from). It does so as root, byte by byte and without a reserve; on a
+running system in the shutdown, when nobody sees an error. Users of services own directories in /etc, so what is there
+is not root's alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from ..errors import TreeError
+from ..host.door import Entry, Tree, at_and_above
+from ..host.files import check_space
+from ..tools import listing
+from ..tools.listing import Listed
+from . import etc
+from .deploying import BLOCK, SELINUX, SEMODULE, policy_problem
+
+_NESTED_MAX = 128
+"""Directories in each other: libostree holds two descriptors of each while it copies, and may have 1,024."""
+
+_PATH_MAX = 3072
+"""Bytes of a path below /etc: libostree opens it behind that of its deployment, and PATH_MAX is 4096."""
+
+_ENTRIES_MAX = listing.ENTRIES_MAX
+"""Of a machine's /etc, as of a commit's."""
+
+_KINDS = {"-": "a file", "l": "a link", "d": "a directory"}
+
+
+def check(repo: Path, commit: str, deployment: Path) -> None:
+    """Refuse a merge where libostree would leave the new tree, run a program of it, fill the disk, or fail.
+
+    ``deployment`` is the merge deployment. Raises TreeError, SpaceError.
+    """
+    tree = Tree(deployment)
+    if odd := next((name for name in (etc.OWN, etc.SHIPPED) if not tree.has_directory(name)), None):
+        raise TreeError(f"{deployment / odd} is not a directory", "OSTree merges it into the new deployment's /etc")
+    if problem := policy_problem(deployment):
+        raise TreeError(problem)
+    if tree.has("etc/selinux/config"):
+        raise TreeError(
+            SELINUX,
+            f"{deployment / 'etc/selinux/config'} goes into the next deployment, too: {SEMODULE}",
+            "Nothing was published. Remove that file.",
+        )
+    own = {entry.name.removeprefix(f"{etc.OWN}/"): entry for entry in _own(tree)}
+    shipped = {entry.name.removeprefix(f"{etc.SHIPPED}/"): entry for entry in tree.walk(etc.SHIPPED)}
+    changes = etc.differences(tree, shipped, own)
+    new = {entry.path.removeprefix(f"{etc.USR_ETC}/"): entry for entry in listing.of(repo, commit).below(etc.USR_ETC)}
+    _check_room(deployment, list(new.values()), [own[name] for name in changes.keys() & own.keys()])
+    _check_kinds(deployment, own, shipped, changes, new)
+
+
+def _own(tree: Tree) -> Iterator[Entry]:
+    """What a machine has in its /etc. Raises TreeError for what lies too deep or is too much."""
+    for count, entry in enumerate(tree.walk(etc.OWN), 1):
+        name = entry.name.removeprefix(f"{etc.OWN}/")
+        if len(os.fsencode(name)) > _PATH_MAX or name.count("/") >= _NESTED_MAX:
+            raise TreeError(
+                "a path in /etc is too long or too deep for OSTree to merge",
+                f"below /etc/{'/'.join(part[:40] for part in name.split('/')[:2])}; at most {_PATH_MAX} bytes and "
+                f"{_NESTED_MAX} directories",
+                "Nothing was published. Move that directory elsewhere.",
+            )
+        if count > _ENTRIES_MAX:
+            raise TreeError(
+                f"/etc has more than {_ENTRIES_MAX} entries",
+                f"the last one that was looked at is /{entry.name}",
+                "Nothing was published. Move elsewhere what is no configuration.",
+            )
+        yield entry
+
+
+def _check_room(deployment: Path, new: Sequence[Listed], changed: Sequence[Entry]) -> None:
+    """Refuse what would not leave the room that the host needs. Holes count as well: libostree writes them out."""
+    shipped = sum(_blocks(entry.size) for entry in new)
+    own = sum(_blocks(_size(entry)) for entry in changed)
+    what = "the new deployment's /etc"
+    if own > shipped:
+        largest = max(changed, key=_size)
+        what += f", of which /{largest.name} has {_size(largest) / 1e6:.1f} MB"
+    check_space(deployment, shipped + own, what, inodes=len(new) + len(changed), reserve=True)
+
+
+def _size(entry: Entry) -> int:
+    return entry.status.st_size if entry.is_file else 0
+
+
+def _blocks(size: int) -> int:
+    """Bytes on disk of an entry of that many."""
+    return -(-max(size, 1) // BLOCK) * BLOCK
+
+
+def _check_kinds(
+    deployment: Path,
+    own: Mapping[str, Entry],
+    shipped: Mapping[str, Entry],
+    changes: Mapping[str, str],
+    new: Mapping[str, Listed],
+) -> None:
+    """Refuse two entries of which one is a directory and the other is not, where libostree would have to merge them."""
+    changed_inside = {above for name in changes for above in at_and_above(name.rpartition("/")[0])}
+    writable = _writable(own)
+    for name, entry in new.items():
+        if name not in own or own[name].is_directory == (entry.kind == "d"):
+            continue
+        if entry.kind == "d":
+            why = "OSTree cannot merge the two" if name in changes else ""
+        elif entry.kind == "l" and name in writable:
+            why = (
+                f"others than root may write into {deployment / etc.OWN / writable[name]} until OSTree merges it, and "
+                "it would write what they did through the link"
+            )
+        elif entry.kind == "l":
+            why = "OSTree would write this machine's changes in it through the link" if name in changed_inside else ""
+        else:
+            # A directory that is the machine's alone is put in the file's place.
+            clashes = name in changed_inside and name in shipped and shipped[name].is_directory
+            why = "OSTree cannot merge this machine's changes in it" if clashes else ""
+        if why:
+            raise TreeError(
+                f"/etc/{name} is {_kind(own[name])} on this machine and {_KINDS[entry.kind]}"
+                f"{f' to {entry.target}' if entry.target else ''} in the new tree",
+                why,
+                f"Nothing was published. Move {deployment / etc.OWN / name} elsewhere, or what was changed in it.",
+            )
+
+
+def _writable(own: Mapping[str, Entry]) -> dict[str, str]:
+    """Directories at or below which somebody else than root may write -> the first one where that is so."""
+    found: dict[str, str] = {}
+    for name, entry in own.items():
+        if entry.is_directory and (entry.status.st_uid != os.geteuid() or entry.status.st_mode & 0o022):
+            for above in at_and_above(name):
+                found.setdefault(above, name)
+    return found
+
+
+def _kind(entry: Entry) -> str:
+    return _KINDS["d" if entry.is_directory else "l" if entry.is_link else "-"]
