@@ -18,7 +18,7 @@ from ..model import Package, Round
 from ..sandbox import bwrap
 from ..tools import ostree
 from ..tree import kernel, state
-from . import dkms, hollow, overlay, rounds, running, settling, stubs
+from . import dkms, hollow, overlay, rounds, running, settling, stubs, written
 from .cache import Object
 from .hydrate import Hydrator
 from .job import Job
@@ -50,7 +50,8 @@ def assemble(job: Job) -> Assembled:
     dkms.take_out(job)
     stack = Stack(job, Hydrator(job.repo, job.base.path, _objects(job, whole), job.limits.seconds), base_kernels)
     triggered = _run_rounds(job, stack, cuts, files)
-    settling.check_written(job, stack.layers)
+    written.check(job, stack.layers)
+    settling.tell_what_is_left_in_boot(job)
     kernels, outdated = settling.place_kernels(job, stack)
     settling.settle(job, stack, var_before, triggered)
     if kernels is not None and (outdated or job.initramfs is not None):

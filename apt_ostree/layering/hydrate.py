@@ -19,7 +19,7 @@ from ..host.files import check_space
 from ..sandbox.limits import LIMITS
 from ..tools import ostree
 from ..tree.view import File
-from . import overlay
+from . import overlay, written
 from .cache import Object
 from .hollow import MARKER_SIZE, read_marker
 
@@ -56,7 +56,7 @@ class Hydrator:
         done: dict[int, str] = {}
         copies: dict[int, _Copy] = {}
         top = Tree(tree)
-        for directory in top.directories():
+        for directory in written.directories(tree):
             here = directory.tree
             for entry in directory.entries:
                 if not entry.is_file or (status := entry.status).st_size not in sizes:

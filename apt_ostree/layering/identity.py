@@ -146,7 +146,7 @@ def write(identity: Identity, top: Path, name: str) -> None:
 def without_inner(names: Collection[str]) -> list[str]:
     """The names that lie below no other, sorted."""
     found: list[str] = []
-    for name in sorted(names, key=lambda name: name.split("/")):
+    for name in sorted(names, key=state.parents_first):
         if not (found and (name == found[-1] or name.startswith(f"{found[-1]}/"))):
             found.append(name)
     return found

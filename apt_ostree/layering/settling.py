@@ -1,26 +1,23 @@
 """Settle a finished tree: bring it into the form that a commit can carry.
 
-What OSTree cannot hold is refused. Kernels go where OSTree looks for them, accounts get their numbers, what scripts put
-into /var becomes templates, byte code gets its time, and what the sandbox and dpkg left behind goes.
+Kernels go where OSTree looks for them, accounts get their numbers, what scripts put into /var becomes templates, byte
+code gets its time, and what the sandbox and dpkg left behind goes.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import stat
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ..errors import TreeError
-from ..host.door import Listed, Tree
-from ..host.files import check_space
+from ..host.door import Tree
 from ..inputs import debconf
 from ..tree import apparmor, bytecode, follow, kernel, layout, overlays, state, units
 from ..tree.top import link_writable
 from ..tree.view import View
-from . import accounts, again, dkms, identity, overlay, triggers
+from . import accounts, again, dkms, identity, triggers
 from .job import Job
 from .stack import Stack
 
@@ -62,54 +59,12 @@ def make_initramfs(job: Job, stack: Stack, version: str) -> None:
     _remove_litter(stack.layers[-1], job.base.path)
 
 
-def check_written(job: Job, layers: Sequence[Path]) -> None:
-    """Refuse what OSTree cannot hold, and what does not fit on the disk a second time, as a copy or in the commit: a
-    script's sparse file takes no space before. Warn of what is left out.
-
-    Raises TreeError, SpaceError."""
-    written = 0
-    # /var and /boot are a part of the work directory; what of them is carried is copied name by name.
-    for tree, above in (*((layer, "") for layer in layers), (job.var, "var/"), (job.boot, "boot/")):
-        linked: dict[tuple[int, int], int] = {}
-        for directory in Tree(tree).directories():
-            for entry in directory.entries:
-                # In /var, a program makes its sockets and FIFOs itself; of /boot, kernels alone are carried.
-                problem = _problem(entry, anything=above != "")
-                if problem is not None and not overlay.is_whiteout(entry.status):
-                    shown = entry.name.encode(errors="surrogateescape").decode(errors="backslashreplace")
-                    raise TreeError(
-                        f"a script made what OSTree cannot hold: {problem}",
-                        f"/{above}{shown}",
-                        "Nothing was changed. Leave out the package that makes it: its name, or the log, tells which.",
-                    )
-                if entry.is_file:
-                    written += _size_of_copy(entry.status, linked if above == "" else None)
-    check_space(job.work, written, "what the scripts wrote", reserve=True)
+def tell_what_is_left_in_boot(job: Job) -> None:
+    """Warn of what no deployment gets."""
     if left := [name for name in Tree(job.boot).names() if not _OF_KERNELS.fullmatch(name)]:
         job.reporter.warn(
             f"left out, since a deployment's /boot is OSTree's: {', '.join(f'/boot/{name}' for name in left)}"
         )
-
-
-def _size_of_copy(status: os.stat_result, linked: dict[tuple[int, int], int] | None) -> int:
-    """The bytes that one more copy of a file takes. Of a layer's files with several names, a commit has one copy, and
-    none of an object, which has a name outside of the layer: ``linked`` counts the names that were met."""
-    if linked is None or status.st_nlink == 1:
-        return status.st_size
-    file = (status.st_dev, status.st_ino)
-    linked[file] = linked.get(file, 0) + 1
-    return status.st_size if linked[file] == status.st_nlink else 0
-
-
-def _problem(entry: Listed, *, anything: bool) -> str | None:
-    """Why a commit cannot hold an entry; ``anything`` may be of any type. None where it can."""
-    try:
-        entry.own.encode()
-    except UnicodeEncodeError:
-        return "a name that is not UTF-8"
-    if anything or not entry.is_special:
-        return None
-    return "a FIFO" if stat.S_ISFIFO(entry.status.st_mode) else "a socket or a device"
 
 
 def settle(job: Job, stack: Stack, var_before: state.Snapshot, triggered: Sequence[str]) -> None:

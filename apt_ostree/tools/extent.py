@@ -20,6 +20,11 @@ PATH_MAX = 4096
 """Bytes of a path that the kernel takes (path_resolution(7))."""
 
 
+LEVELS_MAX = 128
+"""Directories in each other. The deepest of real packages have some twenty; libostree holds a descriptor of each while
+it makes or removes a deployment, and a process may have 1024 (systemd.exec(5))."""
+
+
 class Extent(NamedTuple):
     """What is below a directory."""
 
@@ -27,12 +32,14 @@ class Extent(NamedTuple):
     directories: int
     longest: int
     """Bytes of the longest path, each name with its slash."""
+    levels: int
+    """Directories in each other."""
 
 
 @functools.lru_cache(maxsize=8)
 def of(repo: Path, commit: str) -> Extent:
-    """Measure a commit. Raises TreeError for one that unfolds to more than ENTRIES_MAX entries or has a path of more
-    than PATH_MAX bytes, ToolError for one that cannot be read."""
+    """Measure a commit. Raises TreeError for one that unfolds to more than ENTRIES_MAX entries, has a path of more
+    than PATH_MAX bytes or more than LEVELS_MAX directories in each other, ToolError for one that cannot be read."""
     root, _ = ostree.root(repo, commit)
     known: dict[str, Extent] = {}
     begun: dict[str, objects.Directory] = {}
@@ -55,6 +62,8 @@ def of(repo: Path, commit: str) -> Extent:
             raise _refused(commit, f"it has more than {ENTRIES_MAX} files and directories")
     if known[root].longest > PATH_MAX:
         raise _refused(commit, f"it has a path of {known[root].longest} bytes, more than {PATH_MAX}")
+    if known[root].levels > LEVELS_MAX:
+        raise _refused(commit, f"it has {known[root].levels} directories in each other, more than {LEVELS_MAX}")
     return known[root]
 
 
@@ -70,6 +79,7 @@ def _sum(directory: objects.Directory, known: dict[str, Extent]) -> Extent:
             ),
             default=0,
         ),
+        max((1 + found.levels for found in inner.values()), default=0),
     )
 
 

@@ -6,10 +6,12 @@ from their files on disk (sysroot.py).
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 import re
-from collections.abc import Mapping, Sequence
+import resource
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -209,16 +211,28 @@ _NO_PROGRAM_OF_THE_TREE = {"OSTREE_GRUB2_EXEC": "/bin/false"}
 unless this variable names another program (ostree-bootloader-grub2.c), and then it fails."""
 
 
+def _admin(run: Callable[[list[str]], proc.Result], words: list[str]) -> str:
+    """Run an ``ostree admin`` command that may open as many files as any process of the caller's may: libostree holds
+    each directory on the way open while it removes a deployment."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    argv = ["ostree", "admin", *words]
+    try:
+        return run(["prlimit", f"--nofile={most}", "--", *argv]).stdout
+    except proc.ChildError as error:
+        raise proc.ChildError(dataclasses.replace(error.result, argv=tuple(argv))) from error
+
+
 def admin(sysroot: Path, *words: str | os.PathLike[str]) -> str:
     """One ``ostree admin`` command on ``sysroot``; returns its standard output. Raises proc.ChildError."""
     env = None if sysroot == Path("/") else _NO_PROGRAM_OF_THE_TREE
-    return lifetime.outside("ostree", "admin", *words, f"--sysroot={sysroot}", env=env).stdout
+    argv = [*(os.fspath(word) for word in words), f"--sysroot={sysroot}"]
+    return _admin(lambda argv: lifetime.outside(*argv, env=env), argv)
 
 
 def cleanup(sysroot: Path) -> None:
     """Remove deployments and boot files that nothing names, and every object that no ref reaches. Raises
     proc.ChildError."""
-    proc.run(["ostree", "admin", "cleanup", f"--sysroot={sysroot}"])
+    _admin(proc.run, ["cleanup", f"--sysroot={sysroot}"])
 
 
 def has_admin(command: str) -> bool:

@@ -10,16 +10,16 @@ which bring them back when they are missing.
 
 from __future__ import annotations
 
+import itertools
 import re
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count, pairwise
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from ..errors import TreeError
-from ..host.door import Entry, Tree, is_link_target, is_name
+from ..host.door import Entry, Tree, at_and_above, is_link_target, is_name
 from ..host.files import check_space
 
 SYSIMAGE = "usr/lib/sysimage"
@@ -170,9 +170,13 @@ def _listed(tree: Tree) -> list[str]:
     return _in_order(unescape(line) for file in _lists(tree) for line in _lines_of(tree, file))
 
 
+def parents_first(name: str) -> str:
+    """A key that sorts each directory before what is below it, and that before its next sibling."""
+    return name.replace("/", "\0")
+
+
 def _in_order(names: Iterable[str]) -> list[str]:
-    """Each directory before what is below it, and that before its next sibling."""
-    return sorted(set(names), key=lambda name: name.split("/"))
+    return sorted(set(names), key=parents_first)
 
 
 def _deliver(base: Tree, var: Tree, name: str) -> None:
@@ -289,19 +293,20 @@ def capture(var: Path, before: Snapshot) -> Captured:
     names: set[str] = set()
     whole: str | None = None
     tree = Tree(var)
-    owners: dict[str, int] = {}
+    directories: dict[str, _Way] = {"": _Way(0)}
     for entry in _entries(tree):
         name, found = entry.name, _facts(tree, entry)
         mode, uid, gid = found[:3]
-        owners[name] = uid
+        if entry.is_directory:
+            directories[name] = directories[_above(name)].to(uid)
         if before.get(name) == found or _is_state_link(entry) or not _can_be_carried(entry):
             continue
-        names.update([*_parents(name), name])
+        names.update(itertools.takewhile(lambda above: above not in names, at_and_above(name)))
         if not entry.is_directory or (whole is not None and name.startswith(f"{whole}/")):
             continue
         if name not in before and name not in _SHARED and _holds_files(tree, name):
             whole = name
-        elif _is_safe([owners[directory] for directory in (*_parents(name), name)]):
+        elif directories[name].is_safe:
             lines.append(f"d /var/{escape(name)} :{stat.S_IMODE(mode):04o} :{uid} :{gid}")
     return Captured(tuple(lines), tuple(_in_order(names)))
 
@@ -319,10 +324,17 @@ def _holds_files(tree: Tree, name: str) -> bool:
     return any(tree.has_file(f"{name}/{inner}") for inner in tree.names(name))
 
 
-def _is_safe(owners: Sequence[int]) -> bool:
-    """True if systemd-tmpfiles follows a path of directories with these owners: never from a user's to what belongs to
-    another, even root."""
-    return all(above in (0, below) for above, below in pairwise(owners))
+class _Way(NamedTuple):
+    """A directory, and the way to it."""
+
+    owner: int
+    is_safe: bool = True
+    """systemd-tmpfiles follows the path: it never goes from a user's directory to what belongs to another, even
+    root."""
+
+    def to(self, owner: int) -> _Way:
+        """The way to a directory in it."""
+        return _Way(owner, self.is_safe and self.owner in (0, owner))
 
 
 def write(captured: Captured, var: Path, target: Path, name: str) -> None:
@@ -330,9 +342,9 @@ def write(captured: Captured, var: Path, target: Path, name: str) -> None:
     tree, source = Tree(target), Tree(var)
     _write_lines(tree, f"{_RULES}-{name}.conf", captured.lines)
     _write_lines(tree, f"{SEEDS}/{name}", [escape(path) for path in captured.paths])
+    tree.make_directory(FACTORY if captured.paths else "")
     for path in captured.paths:
         place = f"{FACTORY}/{path}"
-        tree.make_directory(_above(place))
         if not (tree.has_directory(place) and source.has_directory(path)):
             tree.remove(place)
         tree.copy(source, path, place)
@@ -343,7 +355,7 @@ def free_name(base: Path) -> str:
     tree = Tree(base)
     taken = {*tree.names(SEEDS), *tree.names(FOLLOW), *tree.names(IDENTITY)}
     taken |= {file.removeprefix(f"{_RULES}-").removesuffix(".conf") for file in _rules(tree, f"{_RULES}-")}
-    return next(name for number in count() if (name := f"layer{number or ''}") not in taken)
+    return next(name for number in itertools.count() if (name := f"layer{number or ''}") not in taken)
 
 
 def forget(base: Path, target: Path, names: Collection[str]) -> None:

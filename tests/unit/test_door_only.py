@@ -50,7 +50,7 @@ ALLOWED: dict[str, set[str]] = {
     # An object of the repository, which has its checksum's name, and a disk's free space.
     "layering.hydrate": {"from host.files import", "source.open", "source.stat"},
     # A disk's free space, and its sync.
-    "layering.settling": {"from host.files import"},
+    "layering.written": {"from host.files import"},
     "layering.base": {"from host.files import"},
     # Our own file, in the program.
     "layering.again": {"resources.files('apt_ostree') / 'data/configure-again'.read_bytes"},

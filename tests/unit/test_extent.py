@@ -25,11 +25,11 @@ def folded(made: Repository, count: int, levels: int) -> str:
 
 
 def test_each_name_of_an_object_counts(made: Repository) -> None:
-    assert extent.of(made.path, made.commit(made.directory({}, {}))) == (0, 0, 0)
+    assert extent.of(made.path, made.commit(made.directory({}, {}))) == (0, 0, 0, 0)
     # 10 directories, 100 in them, and in each of these a file: /000/000/x.
-    assert extent.of(made.path, made.commit(folded(made, 10, 2))) == (210, 110, 10)
+    assert extent.of(made.path, made.commit(folded(made, 10, 2))) == (210, 110, 10, 2)
     with repository(made={"a": None, "a/ü": None, "a/l": "/target", "f": "file"}) as (repo, commits):
-        assert extent.of(repo, commits["made"]) == (4, 2, 5)
+        assert extent.of(repo, commits["made"]) == (4, 2, 5, 2)
 
 
 @pytest.mark.parametrize("levels", [5, 300])
@@ -47,6 +47,16 @@ def test_a_path_longer_than_the_kernel_takes_is_refused(made: Repository) -> Non
     with pytest.raises(TreeError) as caught:
         extent.of(made.path, made.commit(made.directory({}, {"e": inner})))
     assert "a path of 4098 bytes" in caught.value.detail
+
+
+def test_directories_too_deep_in_each_other_are_refused(made: Repository) -> None:
+    inner = made.directory({"x": made.store("file", b"x")}, {})
+    for _ in range(extent.LEVELS_MAX):
+        inner = made.directory({}, {"d": inner})
+    assert extent.of(made.path, made.commit(inner)).levels == 128
+    with pytest.raises(TreeError) as caught:
+        extent.of(made.path, made.commit(made.directory({}, {"d": inner})))
+    assert "129 directories in each other, more than 128" in caught.value.detail
 
 
 @pytest.mark.parametrize("steps", [1, 3])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -114,3 +115,23 @@ def test_the_references_of_a_repository_are_listed_whatever_they_hold(tmp_path: 
     (heads / "good").write_text(f"{CHECKSUM}\n")
     (heads / "bad").write_bytes(b"\xff\x00")
     assert ostree.refs(tmp_path) == {"a/good": CHECKSUM, "a/bad": "\ufffd\0"}
+
+
+def test_ostree_admin_may_open_all_the_files_that_its_caller_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It removes older deployments that are deeper than a service's 1024 files, and errors name it and not what set the
+    limit."""
+    called: list[list[str]] = []
+
+    def run(argv: Sequence[str], *, env: object = None) -> proc.Result:
+        called.append(list(argv))
+        result = proc.Result(tuple(argv), 1, "", "error: no")
+        raise proc.ChildError(result)
+
+    monkeypatch.setattr(proc, "run", run)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with pytest.raises(proc.ChildError, match="ostree failed") as caught:
+        ostree.admin(REPO, "undeploy", "1")
+    assert caught.value.result.argv == ("ostree", "admin", "undeploy", "1", "--sysroot=/repo")
+    with pytest.raises(proc.ChildError):
+        ostree.cleanup(REPO)
+    assert [argv[:5] for argv in called] == [["prlimit", f"--nofile={most}", "--", "ostree", "admin"]] * 2

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from apt_ostree.errors import SpaceError, TreeError
+from apt_ostree.errors import TreeError
 from apt_ostree.inputs import debconf
 from apt_ostree.layering import settling
 from apt_ostree.model import Package, Plan
@@ -70,44 +70,7 @@ def test_answers_are_kept_for_root_alone(tmp_path: Path, top: Path) -> None:
     assert stat.S_IMODE((top / debconf.PLACE).stat().st_mode) == 0o600
 
 
-def test_what_a_commit_cannot_hold_is_named_wherever_a_script_left_it(tmp_path: Path, top: Path) -> None:
-    job = fake.job(tmp_path)
-    os.mkfifo(job.var / "allowed")
-    (top / "usr/lib").mkdir(parents=True)
-    (top / "usr/lib/out").symlink_to(tmp_path)
-    settling.check_written(job, [top])
-    os.mkfifo(top / "usr/lib/fifo")
-    with pytest.raises(TreeError) as raised:
-        settling.check_written(job, [top])
-    assert (raised.value.brief, raised.value.detail) == (
-        "a script made what OSTree cannot hold: a FIFO", "/usr/lib/fifo",
-    )  # fmt: skip
-
-
-def test_holes_count_as_what_they_would_take(tmp_path: Path, top: Path) -> None:
-    os.truncate(put(top, "usr/huge"), 1 << 42)
-    with pytest.raises(SpaceError):
-        settling.check_written(fake.job(tmp_path), [top])
-
-
-def test_a_file_counts_as_often_as_it_is_copied(tmp_path: Path, top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    job, counted = fake.job(tmp_path), list[int]()
-    monkeypatch.setattr(settling, "check_space", lambda place, needed, what, reserve: counted.append(needed * reserve))
-    # A commit has one copy of a script's own file of several names; an object is in the repository already.
-    for name, content in (("usr/own", "1"), ("usr/object", "22")):
-        put(top, name, content)
-    os.link(top / "usr/own", top / "usr/again")
-    os.link(top / "usr/object", tmp_path / "in the repository")
-    settling.check_written(job, [top])
-    # What is carried of /var and /boot is copied under each name.
-    put(job.var, "state", "333")
-    os.link(job.var / "state", job.var / "again")
-    put(job.boot, "vmlinuz-1", "4444")
-    settling.check_written(job, [top])
-    assert counted == [1, 1 + 3 + 3 + 4]
-
-
-def test_what_is_left_in_boot_is_told(tmp_path: Path, top: Path) -> None:
+def test_what_is_left_in_boot_is_told(tmp_path: Path) -> None:
     warnings: list[str] = []
 
     class Warned(fake.Silent):
@@ -117,7 +80,7 @@ def test_what_is_left_in_boot_is_told(tmp_path: Path, top: Path) -> None:
     job = fake.job(tmp_path, reporter=Warned())
     for name in ("vmlinuz-6.1", "b", "a"):
         put(job.boot, name)
-    settling.check_written(job, [top])
+    settling.tell_what_is_left_in_boot(job)
     assert [warning.rpartition(": ")[2] for warning in warnings] == ["/boot/a, /boot/b"]
 
 

@@ -1,0 +1,101 @@
+"""What scripts wrote, measured before the host reads and keeps any of it.
+
+What OSTree cannot hold is refused, and what is more than any package needs: later steps take time and memory for each
+entry of /var and /etc, and for each byte of its path.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ..errors import TreeError
+from ..host.door import Directory, Listed, Tree
+from ..host.files import check_space
+from ..tools.extent import LEVELS_MAX
+from . import overlay
+from .base import ETC
+from .job import Job
+
+ENTRIES_MAX = 200_000
+"""Files and directories of /var and /etc together. Those of a whole desktop are fewer than 20,000."""
+
+PATHS_MAX = 16 << 20
+"""Bytes of the whole paths of these."""
+
+_HINT = "Nothing was changed. Leave out the package that makes it: its name, or the log, tells which."
+
+
+def check(job: Job, layers: Sequence[Path]) -> None:
+    """Refuse what OSTree cannot hold, what is too much, and what does not fit on the disk a second time, as a copy or
+    in the commit: a script's sparse file takes no space before.
+
+    Raises TreeError, SpaceError."""
+    written, kept = 0, _Kept()
+    # /var and /boot are a part of the work directory; what of them is carried is copied name by name.
+    for tree, above in (*((layer, "") for layer in layers), (job.var, "var/"), (job.boot, "boot/")):
+        linked: dict[tuple[int, int], int] = {}
+        for directory in directories(tree):
+            for entry in directory.entries:
+                # In /var, a program makes its sockets and FIFOs itself; of /boot, kernels alone are carried.
+                problem = _problem(entry, anything=above != "")
+                if problem is not None and not overlay.is_whiteout(entry.status):
+                    shown = entry.name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+                    raise TreeError(f"a script made what OSTree cannot hold: {problem}", f"/{above}{shown}", _HINT)
+                if entry.is_file:
+                    written += _size_of_copy(entry.status, linked if above == "" else None)
+                if above == "var/" or entry.name.startswith(f"{ETC}/"):
+                    kept.add(entry.name)
+    check_space(job.work, written, "what the scripts wrote", reserve=True)
+
+
+def directories(top: Path) -> Iterator[Directory[Tree]]:
+    """As Tree.directories, of a tree in which scripts made some. Raises TreeError where they lie too deep in each
+    other for OSTree, and for what works on whole paths."""
+    for directory in Tree(top).directories():
+        if directory.name.count("/") >= LEVELS_MAX:
+            raise TreeError(
+                f"a script made more than {LEVELS_MAX} directories in each other", f"/{directory.name[:80]}…", _HINT
+            )
+        yield directory
+
+
+class _Kept:
+    """Names that are kept in memory, counted."""
+
+    def __init__(self) -> None:
+        self.entries = self.bytes = 0
+
+    def add(self, name: str) -> None:
+        """Count a name. Raises TreeError for one too many."""
+        self.entries += 1
+        self.bytes += len(os.fsencode(name))
+        if self.entries > ENTRIES_MAX or self.bytes > PATHS_MAX:
+            raise TreeError(
+                "scripts made too many files in /var and /etc",
+                f"more than {ENTRIES_MAX}, or more than {PATHS_MAX} bytes of paths",
+                _HINT,
+            )
+
+
+def _size_of_copy(status: os.stat_result, linked: dict[tuple[int, int], int] | None) -> int:
+    """The bytes that one more copy of a file takes. Of a layer's files with several names, a commit has one copy, and
+    none of an object, which has a name outside of the layer: ``linked`` counts the names that were met."""
+    if linked is None or status.st_nlink == 1:
+        return status.st_size
+    file = (status.st_dev, status.st_ino)
+    linked[file] = linked.get(file, 0) + 1
+    return status.st_size if linked[file] == status.st_nlink else 0
+
+
+def _problem(entry: Listed, *, anything: bool) -> str | None:
+    """Why a commit cannot hold an entry; ``anything`` may be of any type. None where it can."""
+    try:
+        entry.own.encode()
+    except UnicodeEncodeError:
+        return "a name that is not UTF-8"
+    if anything or not entry.is_special:
+        return None
+    return "a FIFO" if stat.S_ISFIFO(entry.status.st_mode) else "a socket or a device"

@@ -1,0 +1,95 @@
+"""What is refused of a tree that scripts wrote, before the host reads it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from apt_ostree.errors import SpaceError, TreeError
+from apt_ostree.layering import written
+from apt_ostree.layering.hydrate import Hydrator
+from apt_ostree.tools.extent import LEVELS_MAX
+from tests.unit import fake
+
+
+@pytest.fixture
+def top(tmp_path: Path) -> Path:
+    (tmp_path / "top").mkdir()
+    return tmp_path / "top"
+
+
+def put(tree: Path, name: str, text: str = "") -> Path:
+    path = tree / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_what_a_commit_cannot_hold_is_named_wherever_a_script_left_it(tmp_path: Path, top: Path) -> None:
+    job = fake.job(tmp_path)
+    os.mkfifo(job.var / "allowed")
+    (top / "usr/lib").mkdir(parents=True)
+    (top / "usr/lib/out").symlink_to(tmp_path)
+    written.check(job, [top])
+    os.mkfifo(top / "usr/lib/fifo")
+    with pytest.raises(TreeError) as raised:
+        written.check(job, [top])
+    assert (raised.value.brief, raised.value.detail) == (
+        "a script made what OSTree cannot hold: a FIFO", "/usr/lib/fifo",
+    )  # fmt: skip
+
+
+def test_holes_count_as_what_they_would_take(tmp_path: Path, top: Path) -> None:
+    os.truncate(put(top, "usr/huge"), 1 << 42)
+    with pytest.raises(SpaceError):
+        written.check(fake.job(tmp_path), [top])
+
+
+def test_a_file_counts_as_often_as_it_is_copied(tmp_path: Path, top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job, counted = fake.job(tmp_path), list[int]()
+    monkeypatch.setattr(written, "check_space", lambda place, needed, what, reserve: counted.append(needed * reserve))
+    # A commit has one copy of a script's own file of several names; an object is in the repository already.
+    for name, content in (("usr/own", "1"), ("usr/object", "22")):
+        put(top, name, content)
+    os.link(top / "usr/own", top / "usr/again")
+    os.link(top / "usr/object", tmp_path / "in the repository")
+    written.check(job, [top])
+    # What is carried of /var and /boot is copied under each name.
+    put(job.var, "state", "333")
+    os.link(job.var / "state", job.var / "again")
+    put(job.boot, "vmlinuz-1", "4444")
+    written.check(job, [top])
+    assert counted == [1, 1 + 3 + 3 + 4]
+
+
+@pytest.mark.parametrize("place", ["work/var", "work/boot", "top"])
+def test_directories_too_deep_for_ostree_are_refused(tmp_path: Path, top: Path, place: str) -> None:
+    job = fake.job(tmp_path)
+    deepest = tmp_path / place / "/".join(["d"] * LEVELS_MAX)
+    deepest.mkdir(parents=True)
+    (deepest / "file").touch()
+    written.check(job, [top])
+    (deepest / "d").mkdir()
+    with pytest.raises(TreeError, match="more than 128 directories in each other"):
+        written.check(job, [top])
+    # No later round works on it.
+    with pytest.raises(TreeError, match="more than 128 directories in each other"):
+        Hydrator(job.repo, job.base.path, {}).hydrate(tmp_path / place, {}, link=False)
+
+
+@pytest.mark.parametrize(("limit", "least"), [("ENTRIES_MAX", 6), ("PATHS_MAX", 47)])
+def test_names_of_var_and_etc_fill_no_memory(
+    tmp_path: Path, top: Path, monkeypatch: pytest.MonkeyPatch, limit: str, least: int
+) -> None:
+    job = fake.job(tmp_path)
+    # Of all of /usr, a commit may have more.
+    for place in (job.var / "lib/ü", top / "usr/etc/a", top / "usr/etc/b/c", top / "usr/lib/of a package"):
+        put(place.parent, place.name)
+    (top / "usr/etc/l").symlink_to("a")
+    monkeypatch.setattr(written, limit, least)
+    written.check(job, [top])
+    monkeypatch.setattr(written, limit, least - 1)
+    with pytest.raises(TreeError, match="too many files in /var and /etc"):
+        written.check(job, [top])
