@@ -35,12 +35,6 @@ _FLEETING = {"dev", "proc", "sys", "run", "tmp", "media"}
 _COMMITTING = threading.Lock()
 """One ostree commit at a time: another's start may remove the staging directory that one has just made."""
 
-MEMBERS_MAX = 500_000
-"""Files and directories of one package: all of their headers are in memory at once, some 500 MB of them."""
-
-PATH_MAX = 3072
-"""Bytes of a path: the kernel's 4096 (path_resolution(7)), less what the work area and dpkg add before and behind."""
-
 _LEAVE_OUT = "Nothing was changed. Leave that package out; only its maintainer can repair it."
 
 
@@ -154,10 +148,6 @@ def _members(data: tarfile.TarFile, name: str) -> list[tarfile.TarInfo]:
         members.append(member)
         if problem := _problem(member, files):
             raise PackageError(f"{name} cannot be layered", problem, _LEAVE_OUT)
-        if len(members) > MEMBERS_MAX:
-            raise PackageError(
-                f"{name} cannot be layered", f"it has more than {MEMBERS_MAX} files and directories", _LEAVE_OUT
-            )
         (files.add if member.isfile() else files.discard)(os.path.normpath(member.name))
     return members
 
@@ -165,13 +155,11 @@ def _members(data: tarfile.TarFile, name: str) -> list[tarfile.TarInfo]:
 def _problem(member: tarfile.TarInfo, files: set[str]) -> str | None:
     """The problem of a member that comes after ``files``; None where it has none."""
     try:
-        size = len(member.name.encode())
+        member.name.encode()
         member.linkname.encode()
     except UnicodeEncodeError:
         shown = member.name.encode(errors="surrogateescape").decode(errors="backslashreplace")
         return f"the name {shown} is not UTF-8, which OSTree cannot hold"
-    if size > PATH_MAX:
-        return f"the path {member.name[:60]}… has {size} bytes; {PATH_MAX} are allowed"
     if not (member.isfile() or member.isdir() or member.issym() or member.islnk()):
         kind = "a FIFO" if member.isfifo() else "a device node" if member.isdev() else "of an unknown type"
         return f"{member.name} is {kind}, which OSTree cannot hold"

@@ -1,4 +1,5 @@
-"""How much a sandbox may take: the numbers, each with its reason. guard.py and bwrap.py enforce them."""
+"""How much a sandbox or a package may take: the numbers, each with its reason. guard.py, bwrap.py and unpacking.py
+enforce them."""
 
 from __future__ import annotations
 
@@ -21,6 +22,19 @@ FILES = 512
 """Open files of a process. A user's descriptors in flight are counted for the whole machine (unix(7)), and the user
 that a script becomes is one of the host's, too. A sender with fewer than its own limit may add 253 more: scripts alone
 stay below the 1024 that a service of the host has at least (systemd.exec(5))."""
+
+PATH_MAX = 3072
+"""Bytes of a path in a package: the kernel's 4096 (path_resolution(7)), less what the work area and dpkg add before and
+behind."""
+
+TARGET_MAX = 4095
+"""Bytes of a link's target: no kernel holds more (symlink(2))."""
+
+MEMBERS_MAX = 500_000
+"""Files and directories of one package: all of their headers are in memory at once, some 500 MB of them."""
+
+NAMES_BYTES = 32 << 20
+"""Bytes of all paths and targets in one package, each of which is in memory several times; icon themes have 10 MB."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,17 +19,20 @@ import subprocess
 import sys
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from types import TracebackType
-from typing import IO, BinaryIO, Self
+from typing import IO, BinaryIO, Self, TypeVar
 
 from ..errors import PackageError, SpaceError
 from ..host import proc
 from . import seccomp
+from .limits import MEMBERS_MAX, NAMES_BYTES, PATH_MAX, TARGET_MAX
+
+_Told = TypeVar("_Told")
 
 ADDRESS_SPACE = 1 << 30
 """Bytes that a reading process may take: a name of two gigabytes is a member like any other to a tar reader. The
@@ -120,10 +123,8 @@ class Unpacker:
         """The control archive of a package, as a plain tar of regular files. Raises PackageError."""
         archive = io.BytesIO()
         with tarfile.open(fileobj=archive, mode="w", format=tarfile.GNU_FORMAT, encoding="utf-8") as tar:
-            size = 0
-            for member, content in self._members(deb, "control", name):
-                size += member.size + tarfile.BLOCKSIZE
-                if size > CONTROL_BYTES:
+            for member, content in within_limits(self._members(deb, "control", name), name):
+                if tar.offset + tarfile.BLOCKSIZE + member.size > CONTROL_BYTES:
                     raise PackageError(
                         f"{name} cannot be layered",
                         f"its control archive is larger than {CONTROL_BYTES} bytes",
@@ -134,6 +135,8 @@ class Unpacker:
                         f"{name} cannot be layered", f"{member.name} in its control archive is not a file", _LEAVE_OUT
                     )
                 tar.addfile(member.header(), content)
+                # Else it keeps every header.
+                tar.members = []  # type: ignore[attr-defined]
         return archive.getvalue()
 
     def data(self, deb: BinaryIO, name: str, target: Path, limit: int) -> None:
@@ -141,19 +144,16 @@ class Unpacker:
 
         Raises PackageError, and SpaceError where it is larger.
         """
-        written = 0
         with tarfile.open(target, "x", format=tarfile.GNU_FORMAT, encoding="utf-8") as tar:
             tar.copybufsize = _BLOCK  # type: ignore[attr-defined]
-            for member, content in self._members(deb, "data", name):
-                written += member.size + tarfile.BLOCKSIZE
-                if written > limit:
+            for member, content in within_limits(self._members(deb, "data", name), name):
+                if tar.offset + tarfile.BLOCKSIZE + member.size > limit:
                     raise SpaceError(
                         f"too little space to unpack {name}",
                         f"it is larger than the {limit / 1e6:.1f} MB that may be written",
                         "Nothing was changed. Free some space, or leave that package out.",
                     )
                 tar.addfile(member.header(), content)
-                # Else it keeps every header.
                 tar.members = []  # type: ignore[attr-defined]
 
     def _members(self, deb: BinaryIO, part: str, name: str) -> Iterator[tuple[Member, IO[bytes] | None]]:
@@ -183,6 +183,27 @@ class Unpacker:
 
 _LEAVE_OUT = "Nothing was changed. Leave that package out; only its maintainer can make one that fits."
 _FETCH_AGAIN = "Fetch the file again."
+
+
+def within_limits(members: Iterable[tuple[Member, _Told]], name: str) -> Iterator[tuple[Member, _Told]]:
+    """The members of an archive as they come, each with its content, as long as their number and the bytes of their
+    names and targets are such that nobody's memory or disk suffers. Raises PackageError."""
+    size = 0
+    for number, (member, content) in enumerate(members, 1):
+        path, target = (len(text.encode(errors="surrogateescape")) for text in (member.name, member.target))
+        size += path + target
+        problem = None
+        if path > PATH_MAX:
+            problem = f"the path {member.name[:60]}… has {path} bytes; {PATH_MAX} are allowed"
+        elif target > TARGET_MAX:
+            problem = f"the target of the link {member.name[:60]} has {target} bytes; {TARGET_MAX} are allowed"
+        elif number > MEMBERS_MAX:
+            problem = f"it has more than {MEMBERS_MAX} files and directories"
+        elif size > NAMES_BYTES:
+            problem = f"its paths and the targets of its links have more than {NAMES_BYTES} bytes in all"
+        if problem:
+            raise PackageError(f"{name} cannot be layered", problem, _LEAVE_OUT)
+        yield member, content
 
 
 class _Content:
@@ -235,7 +256,7 @@ def _member(found: dict[str, object], name: str) -> Member:
         path, kind, target, uid, gid, user, group = values
         texts = (path, kind, target, user, group)
         if (
-            all(isinstance(text, str) and "\0" not in text for text in texts)
+            all(isinstance(text, str) and "\0" not in text and _is_bytes(text) for text in texts)
             and 0 <= mode <= 0o7777
             and all(0 <= int(str(number)) < 1 << 31 for number in (uid, gid))
             # What twelve octal digits hold, as in the archive that is written.
@@ -245,6 +266,15 @@ def _member(found: dict[str, object], name: str) -> Member:
                 str(path), str(kind), mode, int(str(uid)), int(str(gid)), str(user), str(group), time, size, str(target)
             )
     raise PackageError(f"{name} is damaged", "a member has an impossible mode, owner, time or size", _FETCH_AGAIN)
+
+
+def _is_bytes(text: str) -> bool:
+    """Whether a text stands for bytes, as each name in an archive does: JSON can say more."""
+    try:
+        text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _argv(options: list[str], requests: int) -> list[str]:
