@@ -8,7 +8,8 @@ import itertools
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+import threading
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +21,9 @@ RESERVE_SHARE = 0.03
 
 RESERVE = 512 << 20
 """Bytes of the disk that stay free, or a share of a small one: logs and databases of the host need some."""
+
+_BLOCK = 4096
+"""Bytes of which a file has as many times as it needs, on most filesystems."""
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -130,11 +134,11 @@ def _opened(name: str | Path, parent: int | None = None) -> Iterator[int]:
         os.close(descriptor)
 
 
-def take(source: Path, target: Path) -> None:
+def take(source: Path, target: Path, room: Room | None = None) -> None:
     """Copy a file that somebody else may still change or exchange; a link in its place is an error.
 
     It is copied as long as it was when it was opened, whatever is added meanwhile, and only where that leaves what the
-    host needs. Raises SpaceError, ToolError.
+    host needs, in the ``room`` that others share. Raises SpaceError, ToolError.
     """
     try:
         descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -144,8 +148,10 @@ def take(source: Path, target: Path) -> None:
         status = os.fstat(old.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise ToolError(f"cannot read {source}", "it is not a regular file")
-        check_space(target.parent, status.st_size, f"a copy of {source.name}", reserve=True)
-        with os.fdopen(os.open(target, _NEW_FILE, 0o600), "wb") as new:
+        with (
+            (room or Room(target.parent)).hold([status.st_size], f"a copy of {source.name}"),
+            os.fdopen(os.open(target, _NEW_FILE, 0o600), "wb") as new,
+        ):
             left = status.st_size
             while left and (content := old.read(min(left, 1 << 20))):
                 new.write(content)
@@ -169,22 +175,76 @@ def check_space(path: Path, needed: int, what: str, *, inodes: int = 0, reserve:
     """Refuse early when the filesystem of ``path`` lacks ``needed`` bytes or ``inodes``, which not every one counts;
     with a ``reserve``, beside what is to stay free, or half of what is free where that is less. Raises SpaceError."""
     status = os.statvfs(path)
+    if lack := _lack(path, status, _reserves(status) if reserve else (0, 0), (needed, inodes), what):
+        raise lack
+
+
+class Room:
+    """The free part of a filesystem, for all that an operation itself writes there, in any number of threads.
+
+    The reserve is that of its beginning: half of what is free, where that is less, would be less each time.
+    """
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self._reserves = _reserves(os.statvfs(place))
+        self._held: list[tuple[int, int]] = []
+        """The bytes and inodes that others are about to write, or have written already in part."""
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def hold(self, files: Collection[int], what: str) -> Iterator[None]:
+        """Keep the room for new ``files``, by their sizes, while they are written. Raises SpaceError.
+
+        Where it is others that hold what is missing, they are waited for; so a thread holds room once at a time.
+        """
+        mine = sum(-(-size // _BLOCK) * _BLOCK for size in files), len(files)
+        with self._changed:
+            while lack := self._lack(mine, what):
+                if not self._held:
+                    raise lack
+                self._changed.wait()
+            self._held.append(mine)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._held.remove(mine)
+                self._changed.notify_all()
+
+    def _lack(self, mine: tuple[int, int], what: str) -> SpaceError | None:
+        size, inodes = (sum(numbers) for numbers in zip(mine, *self._held, strict=True))
+        return _lack(self.place, os.statvfs(self.place), self._reserves, (size, inodes), what)
+
+
+def _reserves(status: os.statvfs_result) -> tuple[int, int]:
+    """The bytes and inodes of a filesystem that stay free."""
     free = status.f_bavail * status.f_frsize
-    if reserve:
-        free -= min(RESERVE, int(status.f_blocks * status.f_frsize * RESERVE_SHARE), free // 2)
-    if free < needed:
-        raise SpaceError(
+    return (
+        min(RESERVE, int(status.f_blocks * status.f_frsize * RESERVE_SHARE), free // 2),
+        min(int(status.f_files * RESERVE_SHARE), status.f_favail // 2),
+    )
+
+
+def _lack(
+    path: Path, status: os.statvfs_result, reserves: tuple[int, int], needed: tuple[int, int], what: str
+) -> SpaceError | None:
+    """The error of a filesystem that lacks bytes or inodes, beside the ``reserves`` of each; None where it has both."""
+    free, spare = status.f_bavail * status.f_frsize - reserves[0], status.f_favail - reserves[1]
+    for_it = " for it" if any(reserves) else ""
+    if free < needed[0]:
+        return SpaceError(
             f"too little space for {what}",
-            f"{path} has {free / 1e6:.1f} MB free{' for it' if reserve else ''}; {needed / 1e6:.1f} MB are needed",
+            f"{path} has {max(free, 0) / 1e6:.1f} MB free{for_it}; {needed[0] / 1e6:.1f} MB are needed",
             "Free some space and run the command again: apt-ostree cleanup",
         )
-    spare = status.f_favail - (min(int(status.f_files * RESERVE_SHARE), status.f_favail // 2) if reserve else 0)
-    if inodes and status.f_files and spare < inodes:
-        raise SpaceError(
+    if needed[1] and status.f_files and spare < needed[1]:
+        return SpaceError(
             f"too few inodes for {what}",
-            f"{path} has {spare} free{' for it' if reserve else ''}; {inodes} are needed",
+            f"{path} has {max(spare, 0)} free{for_it}; {needed[1]} are needed",
             "Remove some files and run the command again: apt-ostree cleanup",
         )
+    return None
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ..errors import TreeError
 from ..host.door import Tree
+from ..host.files import Room
 from ..model import Package, Round
 from ..sandbox import bwrap
 from ..tools import ostree
@@ -66,15 +67,17 @@ def assemble(job: Job) -> Assembled:
 
 
 def _put_out(job: Job, whole: set[Package]) -> dict[Package, str]:
-    """Put the packages where the sandbox sees them, those in ``whole`` with their contents; returns their names."""
+    """Put the packages where the sandbox sees them, those in ``whole`` with their contents; returns their names. Raises
+    SpaceError."""
     Tree(job.work).make_directory(job.debs.name)
     files = {}
+    room = Room(job.work)
     for solved in job.plan.packages:
         package = solved.package
         name = f"{package.name}_{package.version.replace(':', '%3a')}_{package.architecture}.deb"
         files[package] = name
         if package in whole:
-            hollow.refill(job.repo, job.cached[package], job.debs / name)
+            hollow.refill(job.repo, job.cached[package], job.debs / name, room)
         else:
             hollow_deb = job.cached[package].hollow
             Tree(job.debs).hard_link(Tree(hollow_deb.parent), hollow_deb.name, name)

@@ -12,6 +12,7 @@ import tarfile
 from pathlib import Path
 from typing import IO
 
+from ..host.files import Room
 from ..tools import deb, ostree
 from .cache import Cached
 
@@ -46,23 +47,37 @@ def is_hollowed(member: tarfile.TarInfo, conffiles: set[str]) -> bool:
     )
 
 
-def refill(repo: Path, cached: Cached, target: Path) -> None:
-    """Write the whole package again from its hollow twin and its objects.
+def refill(repo: Path, cached: Cached, target: Path, room: Room) -> None:
+    """Write the whole package again from its hollow twin and its objects, where there is ``room``. Raises SpaceError.
 
     For packages whose files dpkg itself compares or runs before hydration. The archives in
     it are not compressed; what dpkg unpacks from it is what it would from the original.
     """
     unpacked = target.with_suffix(".tar")
-    deb.unpack_tar(cached.hollow, unpacked)
+    size = cached.hollow.stat().st_size
+    with room.hold([size], f"the files of {cached.package}"):
+        deb.unpack_tar(cached.hollow, unpacked)
     with tarfile.open(unpacked, "r:", encoding="utf-8") as data:
+        sources = {
+            id(member): source for member in data.getmembers() if (source := _source(repo, cached, data, member))
+        }
+        # Each object as often as the package has it.
+        whole = [size, *(source.stat().st_size for source in sources.values())]
 
         def refilled(member: tarfile.TarInfo) -> IO[bytes] | None:
-            if member.size != MARKER_SIZE:
-                return None
-            file = data.extractfile(member)
-            assert file is not None
-            checksum = read_marker(file.read())
-            return ostree.object_path(repo, checksum).open("rb") if checksum and checksum in cached.objects else None
+            source = sources.get(id(member))
+            return source.open("rb") if source else None
 
-        deb.write(target, deb.control_archive(cached.hollow), data, refilled)
+        with room.hold(whole, f"the files of {cached.package}"):
+            deb.write(target, deb.control_archive(cached.hollow), data, refilled)
     unpacked.unlink()
+
+
+def _source(repo: Path, cached: Cached, data: tarfile.TarFile, member: tarfile.TarInfo) -> Path | None:
+    """The object that a member's marker names; None where it has a content of its own."""
+    if not member.isfile() or member.size != MARKER_SIZE:
+        return None
+    file = data.extractfile(member)
+    assert file is not None
+    checksum = read_marker(file.read())
+    return ostree.object_path(repo, checksum) if checksum and checksum in cached.objects else None

@@ -15,14 +15,13 @@ import tarfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import Interrupted, PackageError
 from ..host import proc
-from ..host.files import check_space, scratch_directory, take
+from ..host.files import Room, scratch_directory, take
 from ..model import Solved
-from ..sandbox import guard
 from ..sandbox.unpacking import Unpacker
 from ..tools import deb, objects, ostree
 from .cache import HOLLOW, REF, Cached, Object, check, load_whole, store
@@ -38,22 +37,31 @@ _COMMITTING = threading.Lock()
 _LEAVE_OUT = "Nothing was changed. Leave that package out; only its maintainer can repair it."
 
 
+@dataclass(frozen=True, slots=True)
+class Importer:
+    """What all imports of an operation share: where they go, who reads packages, and the room for what they write."""
+
+    repo: Path
+    area: Path
+    unpacker: Unpacker
+    room: Room
+
+
 def digest(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def import_deb(
-    repo: Path, area: Path, unpacker: Unpacker, file: Path, planned: Solved | None = None, *, again: bool = False
-) -> Cached:
+def import_deb(importer: Importer, file: Path, planned: Solved | None = None, *, again: bool = False) -> Cached:
     """Import a .deb, or return it as imported before unless it has to be imported ``again``.
 
     ``planned`` is what the archive's signed index says of it; without that the file itself is trusted (a local one).
     Whoever owns the file may change it meanwhile: all is computed from a copy. Raises PackageError for a damaged file,
-    for another package than the planned one, and for what ostree cannot hold.
+    for another package than the planned one, and for what ostree cannot hold; SpaceError.
     """
-    with _copied(area, file, follow=planned is None) as (work, own):
+    repo, area, unpacker = importer.repo, importer.area, importer.unpacker
+    with _copied(area, file, importer.room, follow=planned is None) as (work, own):
         found = digest(own)
         if planned is not None and found != planned.sha256:
             raise PackageError(
@@ -70,8 +78,8 @@ def import_deb(
         if planned is not None:
             check(planned, entry)
         with own.open("rb") as deb_file:
-            unpacker.data(deb_file, file.name, work / "data.tar", guard.room(area))
-        return _import(repo, area, work, replace(entry, control_files=frozenset(deb.control_files(control))), control)
+            unpacker.data(deb_file, file.name, work / "data.tar", importer.room)
+        return _import(importer, work, replace(entry, control_files=frozenset(deb.control_files(control))), control)
 
 
 def preview(area: Path, unpacker: Unpacker, file: Path) -> Cached:
@@ -79,7 +87,7 @@ def preview(area: Path, unpacker: Unpacker, file: Path) -> Cached:
 
     Raises PackageError for a damaged file.
     """
-    with _copied(area, file, follow=True) as (_, own):
+    with _copied(area, file, Room(area), follow=True) as (_, own):
         stanza, control = describe(unpacker, own, file.name)
         files = frozenset(deb.control_files(control))
         return Cached(digest(own), stanza.package, own.stat().st_size, stanza.text, own, {}, files)
@@ -94,7 +102,7 @@ def describe(unpacker: Unpacker, own: Path, name: str) -> tuple[deb.Control, byt
 
 
 @contextmanager
-def _copied(area: Path, file: Path, *, follow: bool) -> Iterator[tuple[Path, Path]]:
+def _copied(area: Path, file: Path, room: Room, *, follow: bool) -> Iterator[tuple[Path, Path]]:
     """A scratch directory, and in it a copy of a file that is ours alone. Raises PackageError, SpaceError, ToolError.
 
     ``follow`` a link that a user has named; in the directory of downloads, which is the fetcher's, a link is an error.
@@ -102,35 +110,39 @@ def _copied(area: Path, file: Path, *, follow: bool) -> Iterator[tuple[Path, Pat
     if not file.is_file():
         raise PackageError(f"{file} does not exist, or is not a file")
     with scratch_directory(area / "tmp" / f"import-{os.urandom(8).hex()}") as work:
-        take(file.resolve() if follow else file, work / "package.deb")
+        take(file.resolve() if follow else file, work / "package.deb", room)
         yield work, work / "package.deb"
 
 
-def _import(repo: Path, area: Path, work: Path, entry: Cached, control: bytes) -> Cached:
+def _import(importer: Importer, work: Path, entry: Cached, control: bytes) -> Cached:
     """Store the objects and the hollow twin of a package whose data archive is ``data.tar`` in ``work``."""
     name = f"{entry.package.name} {entry.package.version}"
+    room = importer.room
     with tarfile.open(work / "data.tar", "r:", encoding="utf-8") as data:
         members = _members(data, name)
-        check_space(repo, sum(member.size for member in members), f"the files of {name}")
         conffiles = deb.conffiles(deb.control_files(control))
         hollowed = [member for member in members if is_hollowed(member, conffiles)]
-        checksums = _commit_objects(repo, entry.sha256, data, hollowed)
+        with room.hold([member.size for member in hollowed], f"the files of {name}"):
+            checksums = _commit_objects(importer.repo, entry.sha256, data, hollowed)
         markers = {id(member): marker(checksum) for member, checksum in zip(hollowed, checksums, strict=True)}
         fresh = work / "result"
         fresh.mkdir()
-        deb.write(
-            fresh / HOLLOW,
-            deb.with_md5sums(control, data, members),
-            data,
-            lambda member: io.BytesIO(markers[id(member)]) if id(member) in markers else None,
-        )
+        control = deb.with_md5sums(control, data, members)
+        kept = data.offset - sum(member.size for member in hollowed)
+        with room.hold([len(control), kept, tarfile.BLOCKSIZE * len(hollowed)], f"the package cache's copy of {name}"):
+            deb.write(
+                fresh / HOLLOW,
+                control,
+                data,
+                lambda member: io.BytesIO(markers[id(member)]) if id(member) in markers else None,
+            )
     objects = {
         checksum: Object(stat.S_IFREG | _stored_mode(member), member.uid, member.gid)
         for member, checksum in zip(hollowed, checksums, strict=True)
     }
     # A name of a hard link shows its file's marker.
     names = [os.path.normpath(m.name) for m in members if id(m) in markers or m.islnk()]
-    return store(area, fresh, replace(entry, hollow=fresh / HOLLOW, objects=objects), names)
+    return store(importer.area, fresh, replace(entry, hollow=fresh / HOLLOW, objects=objects), names)
 
 
 def _stored_mode(member: tarfile.TarInfo) -> int:

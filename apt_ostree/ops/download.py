@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
-from ..errors import AptOstreeError, Interrupted
+from ..errors import AptOstreeError, Interrupted, SpaceError
 from ..host.door import Tree
+from ..host.files import Room
 from ..layering.cache import Cached
-from ..layering.importing import import_deb
+from ..layering.importing import Importer, import_deb
 from ..model import Solved
 from ..sandbox.unpacking import Unpacker
 from ..tools import apt
@@ -29,18 +30,21 @@ def fetch(current: Transaction, solver: Apt, missing: Sequence[Solved]) -> dict[
     archives = Tree(solver.area / "archives")
     found: dict[str, Cached] = {}
 
-    def importing(unpacker: Unpacker, solved: Solved) -> Cached:
+    def importing(importer: Importer, solved: Solved) -> Cached:
         name = apt.archive_name(solved.package)
         file = archives.top / name
         try:
-            return import_deb(current.repo, current.area, unpacker, file, solved, again=True)
+            return import_deb(importer, file, solved, again=True)
         except Interrupted:
+            raise
+        except SpaceError:
+            # Not the download's fault.
             raise
         except AptOstreeError:
             # A damaged download would be taken for the package again and again.
             archives.remove(name)
             apt.download(solver, [solved.package])
-            return import_deb(current.repo, current.area, unpacker, file, solved, again=True)
+            return import_deb(importer, file, solved, again=True)
         finally:
             archives.remove(name)
 
@@ -59,10 +63,11 @@ def fetch(current: Transaction, solver: Apt, missing: Sequence[Solved]) -> dict[
     ):
         # One worker's death must end the others' waiting, hence the explicit cancel.
         try:
+            importer = Importer(current.repo, current.area, unpacker, Room(current.area))
             pending = []
             with current.phase("download"):
                 for future in as_completed([downloads.submit(batch, part) for part in _batches(missing, workers)]):
-                    pending += [imports.submit(importing, unpacker, solved) for solved in future.result()]
+                    pending += [imports.submit(importing, importer, solved) for solved in future.result()]
             # Most of it is done by now: what has arrived is imported while the rest arrives.
             with current.phase("import"):
                 for imported in as_completed(pending):

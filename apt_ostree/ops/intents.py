@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import PackageError, ResolveError, UsageError
+from ..host.files import Room
 from ..inputs import requests
-from ..layering.importing import import_deb, preview
+from ..layering.importing import Importer, import_deb, preview
 from ..model import Intent, LocalPackage, Package
 from ..sandbox.unpacking import Unpacker
 from ..system import commits
@@ -76,7 +77,7 @@ def split(packages: Sequence[str]) -> tuple[list[str], list[Path]]:
 def import_files(current: Transaction, files: Sequence[Path], *, again: bool = False) -> list[LocalPackage]:
     """Put files that the user handed over into the package cache; a dry run stores nothing and only looks at them.
 
-    Raises PackageError.
+    Raises PackageError, SpaceError.
     """
     if not files:
         return []
@@ -87,9 +88,8 @@ def import_files(current: Transaction, files: Sequence[Path], *, again: bool = F
             imported = [preview(current.area, unpacker, file.absolute()) for file in files]
             current.looked_at.update((cached.sha256, cached) for cached in imported)
         else:
-            imported = [
-                import_deb(current.repo, current.area, unpacker, file.absolute(), again=again) for file in files
-            ]
+            importer = Importer(current.repo, current.area, unpacker, Room(current.area))
+            imported = [import_deb(importer, file.absolute(), again=again) for file in files]
     return [LocalPackage(cached.sha256, cached.package) for cached in imported]
 
 

@@ -172,11 +172,13 @@ def _fetch(start: Start, solution: Solution, missing: Sequence[Solved]) -> dict[
             "not in the cache: " + ", ".join(s.name for s in missing),
             resolution="Run it without -C, or 'apt-ostree install' with a network.",
         )
-    # The unpacked files are written once; their packages need space, too, while they are imported.
+    # By what they say of themselves; each import looks again. The unpacked files are written once; their packages need
+    # space, too, while they are imported.
     check_space(
         current.repo,
         sum(s.installed_size for s in solution.plan.packages) + 2 * sum(s.size for s in missing),
         "the packages",
+        reserve=True,
     )
     recovery.mark_unsynced(current.sysroot)
     return of_plan(solution.plan.packages, {**solution.cached, **fetch(current, solution.solver, missing)})

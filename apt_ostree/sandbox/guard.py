@@ -163,11 +163,6 @@ def _memory(limits: Limits, meminfo: str) -> tuple[int, int]:
     return max(memory, limits.memory_least), swap
 
 
-def room(place: Path) -> int:
-    """The bytes that may be written to the filesystem of ``place``; the rest stays free."""
-    return max(0, _bytes(place)[0] - _reserve(place, LIMITS))
-
-
 def _reserves(place: Path, limits: Limits) -> tuple[int, int]:
     """The bytes and the inodes that a run has to leave free.
 

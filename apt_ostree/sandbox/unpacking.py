@@ -27,8 +27,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, BinaryIO, Self, TypeVar
 
-from ..errors import PackageError, SpaceError
+from ..errors import PackageError
 from ..host import proc
+from ..host.files import Room
 from . import seccomp
 from .limits import MEMBERS_MAX, NAMES_BYTES, PATH_MAX, TARGET_MAX
 
@@ -139,21 +140,14 @@ class Unpacker:
                 tar.members = []  # type: ignore[attr-defined]
         return archive.getvalue()
 
-    def data(self, deb: BinaryIO, name: str, target: Path, limit: int) -> None:
-        """Write the data archive of a package to ``target``, a new file, as a plain tar of ``limit`` bytes at most.
-
-        Raises PackageError, and SpaceError where it is larger.
-        """
+    def data(self, deb: BinaryIO, name: str, target: Path, room: Room) -> None:
+        """Write the data archive of a package to ``target``, a new file, as a plain tar, where there is ``room`` for
+        each of its members. Raises PackageError, SpaceError."""
         with tarfile.open(target, "x", format=tarfile.GNU_FORMAT, encoding="utf-8") as tar:
             tar.copybufsize = _BLOCK  # type: ignore[attr-defined]
             for member, content in within_limits(self._members(deb, "data", name), name):
-                if tar.offset + tarfile.BLOCKSIZE + member.size > limit:
-                    raise SpaceError(
-                        f"too little space to unpack {name}",
-                        f"it is larger than the {limit / 1e6:.1f} MB that may be written",
-                        "Nothing was changed. Free some space, or leave that package out.",
-                    )
-                tar.addfile(member.header(), content)
+                with room.hold([member.size], f"the unpacked files of {name}"):
+                    tar.addfile(member.header(), content)
                 tar.members = []  # type: ignore[attr-defined]
 
     def _members(self, deb: BinaryIO, part: str, name: str) -> Iterator[tuple[Member, IO[bytes] | None]]:

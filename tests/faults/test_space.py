@@ -123,4 +123,4 @@ def test_a_package_that_unpacks_to_more_than_is_free_is_refused(images: Path, tm
     large = package(tmp_path, "large", files={"usr/share/large": "x" * 40_000_000})
     result = meet(images, tmp_path / "full", "sysroot", 25_000_000, "install", large)
     assert (result["status"], result["outcome"]) == (1, "old")
-    assert result["error"].startswith("too little space to unpack large_1.0_all.deb\nit is larger than the ")
+    assert result["error"].startswith("too little space for the unpacked files of large_1.0_all.deb\n")

@@ -10,7 +10,8 @@ import shutil
 import signal
 import stat
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import pytest
 
 from apt_ostree.errors import Interrupted, PackageError, SpaceError, ToolError
 from apt_ostree.host import proc
+from apt_ostree.host.files import Room
 from apt_ostree.layering import cache, importing
 from apt_ostree.layering.cache import Cached
 from apt_ostree.model import Package, Solved
@@ -28,7 +30,7 @@ from apt_ostree.tools import ostree
 from tests.archive import Archive
 from tests.integration.system import System, listing, output
 from tests.integration.test_hostile import package
-from tests.integration.test_unpacking import CONTROL, add, tar, write_deb
+from tests.integration.test_unpacking import CONTROL, add, room_of, tar, write_deb
 
 Member = tuple[str, bytes, dict[str, Any]]
 """A member of an archive: its name, its content, and the values of its header that are not the usual ones."""
@@ -112,14 +114,37 @@ def test_a_file_through_a_packages_own_link_stays_in_the_tree(sysroot: System, t
     sysroot.fsck()
 
 
-def test_a_package_that_unpacks_to_more_than_the_disk_holds_is_refused(tmp_path: Path) -> None:
+def test_a_package_that_unpacks_to_more_than_the_disk_holds_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     deb = Path(package(tmp_path, "large", files={"usr/share/large": "x" * 2_000_000}))
     with Unpacker() as unpacker, deb.open("rb") as file:
-        with pytest.raises(SpaceError, match=r"too little space to unpack large_1\.0_all\.deb"):
-            unpacker.data(file, deb.name, tmp_path / "data.tar", 1_000_000)
+        with pytest.raises(SpaceError, match=r"the unpacked files of large_1\.0_all\.deb"):
+            unpacker.data(file, deb.name, tmp_path / "data.tar", room_of(2_000_000, monkeypatch))
         assert (tmp_path / "data.tar").stat().st_size <= 1_000_000
-        unpacker.data(file, deb.name, tmp_path / "again.tar", 3_000_000)
+        unpacker.data(file, deb.name, tmp_path / "again.tar", room_of(3_000_000, monkeypatch))
     assert (tmp_path / "again.tar").stat().st_size > 2_000_000
+
+
+def test_all_that_an_import_writes_asks_for_room(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deb = Path(package(tmp_path, "large", files={"usr/share/large": "x" * 1_000_000, "var/large": "y" * 3_000_000}))
+    held: dict[str, int] = {}
+    hold = Room.hold
+
+    def watch(room: Room, files: Collection[int], what: str) -> AbstractContextManager[None]:
+        held[what] = held.get(what, 0) + sum(files)
+        return hold(room, files, what)
+
+    monkeypatch.setattr(Room, "hold", watch)
+    with Unpacker() as unpacker:
+        store.take_in(unpacker, deb)
+    cached = held.pop("the package cache's copy of large 1.0")
+    assert 3_000_000 < cached < 3_050_000
+    assert held == {
+        "a copy of large_1.0_all.deb": deb.stat().st_size,
+        "the unpacked files of large_1.0_all.deb": 4_000_000,
+        "the files of large 1.0": 1_000_000,
+    }
 
 
 def test_a_control_archive_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +168,8 @@ class Store:
     area: Path
 
     def take_in(self, unpacker: Unpacker, file: Path, planned: Solved | None = None, again: bool = False) -> Cached:
-        return importing.import_deb(self.repo, self.area, unpacker, file, planned, again=again)
+        importer = importing.Importer(self.repo, self.area, unpacker, Room(self.area))
+        return importing.import_deb(importer, file, planned, again=again)
 
 
 @pytest.fixture

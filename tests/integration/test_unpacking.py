@@ -15,10 +15,16 @@ from pathlib import Path
 import pytest
 
 from apt_ostree.errors import PackageError, SpaceError
+from apt_ostree.host.files import Room
 from apt_ostree.sandbox import unpacking
 from apt_ostree.sandbox.unpacking import Unpacker
 
-PLENTY = 1 << 30
+
+def room_of(size: int, patch: pytest.MonkeyPatch) -> Room:
+    """The room of a disk with ``size`` bytes free, of which three hundredths stay free."""
+    status = os.statvfs_result((4096, 4096, size >> 12, size >> 12, size >> 12, 100, 100, 100, 0, 255))
+    patch.setattr(os, "statvfs", lambda _: status)
+    return Room(Path("/"))
 
 
 def tar(fill: Callable[[tarfile.TarFile], None], form: int = tarfile.GNU_FORMAT) -> bytes:
@@ -55,7 +61,7 @@ def a_deb(place: Path, fill: Callable[[tarfile.TarFile], None]) -> Path:
 
 def members(unpacker: Unpacker, deb: Path, place: Path) -> list[tarfile.TarInfo]:
     with deb.open("rb") as file:
-        unpacker.data(file, deb.name, place, PLENTY)
+        unpacker.data(file, deb.name, place, Room(place.parent))
     with tarfile.open(place, errors="surrogateescape") as found:
         return found.getmembers()
 
@@ -117,13 +123,13 @@ def test_a_control_archive_has_files_alone(tmp_path: Path, kind: bytes) -> None:
         unpacker.control(file, "x.deb")
 
 
-def test_more_than_the_disk_may_take_is_refused(tmp_path: Path) -> None:
+def test_more_than_the_disk_may_take_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deb = a_deb(tmp_path / "x.deb", lambda archive: add(archive, "./usr/x", bytes(1 << 20)))
     with Unpacker() as unpacker, deb.open("rb") as file:
         with pytest.raises(SpaceError):
-            unpacker.data(file, "x.deb", tmp_path / "data.tar", 1 << 19)
+            unpacker.data(file, "x.deb", tmp_path / "data.tar", room_of(1 << 20, monkeypatch))
         # And the next is read as if nothing had been.
-        unpacker.data(file, "x.deb", tmp_path / "again.tar", PLENTY)
+        unpacker.data(file, "x.deb", tmp_path / "again.tar", room_of(2 << 20, monkeypatch))
 
 
 @pytest.mark.parametrize("content", [b"", b"!<arch>\n", b"no package", bytes(100_000)])
@@ -133,7 +139,7 @@ def test_what_is_no_package_is_an_error(tmp_path: Path, content: bytes) -> None:
         with pytest.raises(PackageError, match="damaged"):
             unpacker.control(file, "x.deb")
         with pytest.raises(PackageError, match="damaged"):
-            unpacker.data(file, "x.deb", tmp_path / "data.tar", PLENTY)
+            unpacker.data(file, "x.deb", tmp_path / "data.tar", Room(tmp_path))
 
 
 def test_a_package_that_is_cut_short_is_damaged(tmp_path: Path) -> None:

@@ -35,7 +35,9 @@ ALLOWED: dict[str, set[str]] = {
         "places.iterdir",
         "target.write_text",
     },
-    "layering.hollow": {"ostree.object_path(repo, checksum).open", "tarfile.open", "unpacked.unlink"},
+    "layering.hollow": {
+        "cached.hollow.stat", "from host.files import", "source.open", "source.stat", "tarfile.open", "unpacked.unlink",
+    },
     # The .deb that a user names is looked at, and copied without following a link; all else is done with the copy.
     "layering.importing": {
         "file.is_file",
@@ -50,7 +52,9 @@ ALLOWED: dict[str, set[str]] = {
     # An object of the repository, which has its checksum's name, and a disk's free space.
     "layering.hydrate": {"from host.files import", "source.open", "source.stat"},
     # A disk's free space, and its sync.
+    "layering.assemble": {"from host.files import"},
     "layering.written": {"from host.files import"},
+    "ops.download": {"from host.files import"},
     "layering.base": {"from host.files import"},
     # Our own file, in the program.
     "layering.again": {"resources.files('apt_ostree') / 'data/configure-again'.read_bytes"},
@@ -135,7 +139,7 @@ ALLOWED: dict[str, set[str]] = {
     # Archives that the reader without rights has written again, and the one that is made of them.
     "tools.deb": {"tarfile.open", "target.open"},
     "sandbox.unpacking": {
-        "tarfile.open",
+        "from host.files import", "tarfile.open",
         # The Python of this machine, which the reader runs with, and our own program.
         "os.path.isdir", "os.path.islink", "os.path.realpath", "os.readlink",
         "resources.files('apt_ostree') / 'sandbox/reader.py'.read_text",
@@ -154,7 +158,7 @@ ALLOWED: dict[str, set[str]] = {
     # Files that the user named on the command line, or that the manifest names: with the rights of who asks.
     "inputs.debconf": {"path.read_bytes"},
     "inputs.tables": {"self.path.read_bytes"},
-    "ops.intents": {"file.is_file", "requests.is_file"},
+    "ops.intents": {"from host.files import", "file.is_file", "requests.is_file"},
     "ops.remotes": {"self.gpg_key.is_file"},
     "ops.kernel_args": {
         "PROC_CMDLINE.read_text", "file.read_text", "file.write_text", "tempfile.TemporaryDirectory",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -253,6 +255,82 @@ def test_inodes_leave_what_the_host_needs(
         return
     with pytest.raises(SpaceError, match="too few inodes for the tree"):
         files.check_space(tmp_path, 0, "the tree", inodes=inodes, reserve=True)
+
+
+MB = 1 << 20
+
+
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A filesystem of 1000 MB, of which 30 stay free, with 1000 inodes; ``f_bavail`` are its free bytes."""
+    status = SimpleNamespace(f_bavail=500 * MB, f_blocks=1000 * MB, f_frsize=1, f_favail=900, f_files=1000)
+    monkeypatch.setattr(os, "statvfs", lambda place: status)
+    return status
+
+
+def test_what_is_held_and_not_yet_written_is_no_room(tmp_path: Path, free: SimpleNamespace) -> None:
+    room = files.Room(tmp_path)
+    with room.hold([300 * MB], "one"):
+        assert room._lack((170 * MB, 1), "two") is None
+        assert room._lack((171 * MB, 1), "two") is not None
+    with room.hold([470 * MB], "two"):
+        pass
+    with pytest.raises(SpaceError, match="too little space for three"), room.hold([470 * MB, 1], "three"):
+        pass
+
+
+def test_a_room_counts_blocks_and_inodes(tmp_path: Path, free: SimpleNamespace) -> None:
+    room = files.Room(tmp_path)
+    free.f_bavail = 30 * MB + 870 * 4096
+    with room.hold([1] * 870, "small files"):
+        pass
+    free.f_bavail -= 1
+    with pytest.raises(SpaceError, match="too little space for small files"), room.hold([1] * 870, "small files"):
+        pass
+    with pytest.raises(SpaceError, match="too few inodes for empty files"), room.hold([0] * 871, "empty files"):
+        pass
+
+
+def test_the_reserve_of_a_full_disk_does_not_shrink_with_each_file(tmp_path: Path, free: SimpleNamespace) -> None:
+    free.f_bavail = 40 * MB
+    room = files.Room(tmp_path)
+    for _ in range(5):
+        with room.hold([4 * MB], "a file"):
+            free.f_bavail -= 4 * MB
+    with pytest.raises(SpaceError), room.hold([1], "a file"):
+        pass
+
+
+def test_who_finds_others_in_the_room_waits_for_them_before_it_is_too_little(
+    tmp_path: Path, free: SimpleNamespace
+) -> None:
+    room, looked = files.Room(tmp_path), threading.Event()
+    lack = room._lack
+
+    def look(mine: tuple[int, int], what: str) -> SpaceError | None:
+        found = lack(mine, what)
+        looked.set()
+        return found
+
+    with ThreadPoolExecutor(2) as pool:
+
+        def write(size: int) -> None:
+            with room.hold([size], "a file"):
+                free.f_bavail -= size
+
+        with room.hold([300 * MB], "the first"):
+            room._lack = look  # type: ignore[method-assign]
+            fits = pool.submit(write, 200 * MB)
+            assert looked.wait(10)
+            looked.clear()
+            fits_not = pool.submit(write, 460 * MB)
+            assert looked.wait(10)
+            assert not fits.done() and not fits_not.done()
+            # It needed less than it had said.
+            free.f_bavail -= 100 * MB
+        assert fits.result(10) is None
+        assert isinstance(fits_not.exception(10), SpaceError)
+    assert free.f_bavail == 200 * MB
 
 
 def test_a_pipe_that_a_manifest_names_is_not_waited_for(tmp_path: Path) -> None:

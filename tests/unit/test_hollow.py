@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import tarfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apt_ostree.host.files import Room
 from apt_ostree.layering import hollow
+from apt_ostree.layering.cache import Cached, Object
 from apt_ostree.layering.hollow import marker, read_marker
+from apt_ostree.model import Package
+from apt_ostree.tools import deb, ostree
 
 CHECKSUM = "0123456789abcdef" * 4
+_OBJECT = Object(0o100644, 0, 0)
 
 
 def test_a_marker_names_its_object() -> None:
@@ -49,6 +60,37 @@ def member(name: str, size: int = 10, kind: bytes = tarfile.REGTYPE, linkname: s
     info = tarfile.TarInfo(name)
     info.size, info.type, info.linkname = size, kind, linkname
     return info
+
+
+def test_a_package_is_whole_again_where_there_is_room_for_each_of_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "object").write_bytes(b"x" * 5000)
+    (tmp_path / "hollow.deb").write_bytes(bytes(700))
+    cached = Cached(
+        "0" * 64, Package("x", "1", "all"), 1, "", tmp_path / "hollow.deb", {CHECKSUM: _OBJECT}, frozenset()
+    )
+
+    def unpack(_: Path, target: Path) -> None:
+        with tarfile.open(target, "w") as data:
+            for name in ("usr/a", "usr/b"):
+                data.addfile(member(name, hollow.MARKER_SIZE), io.BytesIO(marker(CHECKSUM)))
+            # Only what the package brought counts.
+            data.addfile(member("usr/c", hollow.MARKER_SIZE), io.BytesIO(marker("f" * 64)))
+
+    held: list[list[int]] = []
+
+    @contextmanager
+    def hold(files: Collection[int], what: str) -> Iterator[None]:
+        held.append(list(files))
+        yield
+
+    monkeypatch.setattr(deb, "unpack_tar", unpack)
+    monkeypatch.setattr(deb, "control_archive", lambda _: b"")
+    monkeypatch.setattr(ostree, "object_path", lambda repo, checksum: tmp_path / "object")
+    hollow.refill(tmp_path, cached, tmp_path / "x.deb", cast("Room", SimpleNamespace(hold=hold)))
+    assert held == [[700], [700, 5000, 5000]]
+    assert (tmp_path / "x.deb").read_bytes().count(b"x" * 5000) == 2
 
 
 CONFFILES = {"/usr/share/x/conf", "/etc/x"}
