@@ -20,6 +20,10 @@ def status_text(status: Status, *, verbose: bool, width: int | None = None) -> I
         yield "No deployments."
     for entry in status.deployments:
         yield from _deployment_lines(entry, verbose=verbose, width=width)
+    if status.not_finalised:
+        yield ""
+        yield f"The last shutdown did not finalise the staged deployment: {' '.join(status.not_finalised.split())}"
+        yield "See 'journalctl -b -1 -u ostree-finalize-staged'."
     if status.update is not None:
         yield ""
         yield available.line(status.update)
@@ -100,6 +104,7 @@ def status_json(status: Status) -> dict[str, Any]:
         "deployments": [_deployment_json(entry) for entry in status.deployments],
         "transaction": _holder_json(status),
         "cached-update": available.document(status.update) if status.update is not None else None,
+        "finalization-failure": status.not_finalised or None,
     }
 
 

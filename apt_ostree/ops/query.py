@@ -64,6 +64,8 @@ class Status:
     """The journal's entry for the transaction in progress, if we may read it."""
     update: Update | None = None
     """The update for what boots next, as last seen."""
+    not_finalised: str = ""
+    """Why the last shutdown left a staged deployment out, where it did (staged.not_finalised)."""
 
 
 def status(path: Path, stateroot: str | None = None, *, detailed: bool = False) -> Status:
@@ -74,7 +76,8 @@ def status(path: Path, stateroot: str | None = None, *, detailed: bool = False) 
     found = [_status_of(loaded, deployment, detailed=detailed) for deployment in chosen]
     at_work = holder(loaded.path / tx.LOCK)
     update = cached(loaded, chosen[0], found[0].base.checksum) if found else None
-    return Status(loaded.path, tuple(found), at_work, _entry(loaded.path, at_work), update)
+    failure = staged.not_finalised() if loaded.booted is not None else ""
+    return Status(loaded.path, tuple(found), at_work, _entry(loaded.path, at_work), update, failure)
 
 
 def _status_of(loaded: Sysroot, deployment: Deployment, *, detailed: bool) -> DeploymentStatus:

@@ -21,6 +21,11 @@ BOOTED = Path("/run/ostree-booted")
 """Exists where the running system is a deployment; newer releases of ostree say in it which directory that is."""
 
 
+NOT_FINALISED = Path("/run/apt-ostree-not-finalised")
+"""What kept the shutdown before this boot from finalising a staged deployment, as a unit of ours in the tree noted it
+(data/note-boot)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Staged:
     """A staged deployment (``name`` is CHECKSUM.SERIAL), the kernel arguments that it will boot with, and whether it
@@ -49,6 +54,15 @@ def read(note: Path = NOTE, lock: Path = LOCKED) -> Staged | None:
         )
     except (ValueError, LookupError) as error:
         raise SysrootError(f"cannot read {note}", str(error), "Reboot, or drop it: ostree admin undeploy 0") from error
+
+
+def not_finalised(note: Path = NOT_FINALISED) -> str:
+    """Why the last shutdown did not finalise a staged deployment, in libostree's words; empty if nothing is known of
+    that."""
+    try:
+        return note.read_text(errors="replace").strip()
+    except OSError:
+        return ""
 
 
 def release(path: Path, lock: Path = LOCKED) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from apt_ostree.cli.history import _json, _text
 from apt_ostree.ops.history import History
-from apt_ostree.system import boot_counts, journal
+from apt_ostree.system import boot_counts, journal, staged
 from apt_ostree.system.journal import Entry
 from apt_ostree.tree import units
 
@@ -39,6 +39,21 @@ def test_each_boot_is_noted_and_counted_once(tmp_path: Path) -> None:
         boot(tmp_path, deployment, identifier)
     assert boot_counts.read(tmp_path) == {ONE: 1, TWO: 2}
     assert (tmp_path / boot_counts.PLACE).stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "none"])
+def test_a_boot_notes_that_nothing_was_finalised_before(tmp_path: Path, kind: str) -> None:
+    """libostree's own note is gone once its unit has read it."""
+    for name in ("boot/ostree", "run"):
+        (tmp_path / name).mkdir(parents=True)
+    stamp = tmp_path / "boot/ostree/finalize-failure.stamp"
+    if kind == "link":
+        stamp.symlink_to("/etc/hostname")
+    elif kind == "file":
+        stamp.write_text("Modified config file newly defaults to directory 'app/sub', cannot merge" + "x" * 9000)
+    boot(tmp_path, ONE, "1")
+    found = staged.not_finalised(tmp_path / "run/apt-ostree-not-finalised")
+    assert (found[:8], len(found)) == (("Modified", 4096) if kind == "file" else ("", 0))
 
 
 def test_the_note_does_not_grow_for_ever(tmp_path: Path) -> None:

@@ -366,7 +366,13 @@ def test_where_nothing_is_booted_status_says_so_and_nothing_is_pending(
 def test_status_as_json_carries_the_schemas_number(capsys: pytest.CaptureFixture[str], fake: Path) -> None:
     status, out, _ = run(capsys, "status", "--json", "--sysroot", str(fake))
     assert status == 0
-    assert json.loads(out) == {"schema": 1, "deployments": [], "transaction": None, "cached-update": None}
+    assert json.loads(out) == {
+        "schema": 1,
+        "deployments": [],
+        "transaction": None,
+        "cached-update": None,
+        "finalization-failure": None,
+    }
 
 
 def test_an_error_says_what_failed_why_and_what_to_do(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -704,6 +710,15 @@ def test_status_names_the_transaction_in_progress() -> None:
     assert text(transaction=holder) == (
         "No deployments.\n\nIn progress: process 7, since 2026-01-01T00:00:00+00:00: apt-ostree upgrade"
     )
+
+
+def test_status_says_that_nothing_was_finalised() -> None:
+    found = Status(Path("/"), (), None, not_finalised="Creating\napp/sub: Not a directory")
+    assert list(status_text(found, verbose=False))[2:] == [
+        "The last shutdown did not finalise the staged deployment: Creating app/sub: Not a directory",
+        "See 'journalctl -b -1 -u ostree-finalize-staged'.",
+    ]
+    assert status_json(found)["finalization-failure"] == "Creating\napp/sub: Not a directory"
 
 
 def test_status_json_of_a_layer() -> None:

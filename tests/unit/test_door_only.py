@@ -87,7 +87,8 @@ ALLOWED: dict[str, set[str]] = {
         "target.is_dir", "target.stat",
     },
     "system.staged": {
-        "lock.exists", "lock.unlink", "note.read_bytes", "root.stat", "states / name / f'unlocked-{kind}'.exists",
+        "lock.exists", "lock.unlink", "note.read_bytes", "note.read_text", "root.stat",
+        "states / name / f'unlocked-{kind}'.exists",
     },
     # Of the rest: origins beside the deployments, written whole; the object that a kernel in /boot is compared with.
     "system.retention": {
