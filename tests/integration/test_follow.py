@@ -184,6 +184,21 @@ def test_a_fifo_in_the_place_of_a_file_is_not_opened(machine: Site) -> None:
     assert machine.has("www/site/index")
 
 
+def test_a_file_of_terabytes_of_holes_is_not_read(machine: Site) -> None:
+    """Of a cache the image's takes its place; elsewhere it is a change of this machine, and stays."""
+    files = ("cache/man/index", "www/site/index")
+    machine.version(dict.fromkeys(files, "1"))
+    for name in files:
+        with (machine.var / name).open("w") as file:
+            file.truncate(4 << 40)
+    begun = time.monotonic()
+    said = machine.version(dict.fromkeys(files, "2"))
+    assert time.monotonic() - begun < 20
+    assert said.startswith("<5>/var/www/site/index stays as it is: it was changed here") and said.count("\n") == 1
+    assert machine.read("cache/man/index") == "2"
+    assert (machine.var / "www/site/index").stat().st_size == 4 << 40
+
+
 def test_of_a_cache_the_images_counts_whatever_is_here(machine: Site) -> None:
     machine.version({"cache/fonts/a": "1", "cache/fonts/b": "1", "cache/fonts/c": "1", "www/x": ""})
     (machine.var / "cache/fonts/a").write_text("made again here")
