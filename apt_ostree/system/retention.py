@@ -18,6 +18,13 @@ from ..model import Deployment
 from ..tools import listing, ostree
 from . import origin
 
+_COPIED = (("vmlinuz",), ("initramfs.img", "initramfs"), ("devicetree",), (".vmlinuz.hmac",), ("aboot.img",))
+"""What libostree copies to /boot of a kernel's directory, besides ``dtb``, a directory, where there is no
+``devicetree`` (ostree-sysroot-deploy.c)."""
+
+_BLOCK = 4096
+"""Bytes that the smallest file takes on most file systems."""
+
 
 def kept(own: Sequence[Deployment], merge: Deployment, count: int) -> list[Deployment]:
     """The deployments of a stateroot, in boot order, that stay beside a new one.
@@ -63,30 +70,37 @@ def first_to_go(
 ) -> list[Deployment]:
     """The deployments to remove before the kernel of ``commit`` fits into /boot: mostly none.
 
-    Only a /boot of its own can be full while the rest is not. ``overlay`` are the bytes of an overlay initramfs.
-    Raises SpaceError where even without all that are not ``staying`` it would not fit.
+    Only a /boot of its own can be full while the rest is not. ``overlay`` are the bytes of an overlay initramfs. The
+    new deployment may still fail, on a running system in the shutdown: so two others stay until then, what boots now
+    and one to go back to. Raises SpaceError where without the rest the kernel would not fit.
     """
     boot = path / "boot"
     if not _has_own_boot(path):
         return []
-    needed = overlay + _kernel_size(path / "ostree/repo", commit, [path / d.path for d in own])
+    needed = _blocks(overlay) + _kernel_size(path / "ostree/repo", commit, [path / d.path for d in own])
     status = os.statvfs(boot)
     free = status.f_bavail * status.f_frsize
     removed: list[Deployment] = []
-    for group in by_kernel(own, staying):
+    for group in by_kernel(own, staying_meanwhile(own, staying)):
         if free >= needed:
             break
         removed += group
-        kernel = f"ostree/{group[0].osname}-{group[0].boot_checksum}"
-        free += sum(file.stat().st_size for file in boot.glob(f"{kernel}/*"))
+        kernel = boot / f"ostree/{group[0].osname}-{group[0].boot_checksum}"
+        free += sum(file.lstat().st_blocks * 512 for file in kernel.rglob("*"))
     if free < needed:
         raise SpaceError(
             "too little space in /boot for the kernel and its initramfs",
-            f"{needed / 1e6:.1f} MB are needed; without the deployments that go anyway, {boot} has {free / 1e6:.1f} MB "
-            "free",
-            "Unpin or remove an older deployment ('apt-ostree unpin', 'apt-ostree cleanup -r'), or enlarge /boot.",
+            f"{needed / 1e6:.1f} MB are needed; without the deployments that can go, {boot} has {free / 1e6:.1f} MB "
+            "free. The last one to go back to stays until the new one is in place",
+            "Remove that one by 'apt-ostree cleanup -r', unpin another with 'apt-ostree unpin', or enlarge /boot.",
         )
     return removed
+
+
+def staying_meanwhile(own: Sequence[Deployment], staying: Sequence[Deployment]) -> list[Deployment]:
+    """``staying``, and where that is but one, the next to boot of those that go once a new deployment is in place."""
+    others = [d for d in own if d not in staying and not d.staged]
+    return [*staying, *others[: max(0, 2 - len(staying))]]
 
 
 def _has_own_boot(path: Path) -> bool:
@@ -106,24 +120,33 @@ def by_kernel(own: Sequence[Deployment], staying: Sequence[Deployment]) -> list[
 
 
 def _kernel_size(repo: Path, commit: str, deployed: Sequence[Path]) -> int:
-    """Bytes that the kernel of ``commit`` takes in /boot; 0 where a deployment has the very same one there."""
+    """Bytes that the kernel of ``commit`` and what libostree copies with it take in /boot; 0 where a deployment has the
+    very same there."""
     entries = listing.of(repo, commit)
     for directory in entries.inside("/usr/lib/modules").values():
         if directory.kind != "d":
             continue
-        files = {
-            entry.path.rpartition("/")[2]: ostree.object_path(repo, entry.checksum)
-            for entry in entries.inside(directory.path).values()
-            if entry.kind == "-" and entry.path.rpartition("/")[2] in {"vmlinuz", "initramfs.img"}
-        }
-        if "vmlinuz" not in files:
+        found = entries.inside(directory.path)
+        names = {path.rpartition("/")[2] for path, entry in found.items() if entry.kind == "-"}
+        if "vmlinuz" not in names:
             continue
-        for tree in deployed:
-            place = directory.path.lstrip("/")
-            if all(_is(Tree(tree).status(f"{place}/{name}"), file) for name, file in files.items()):
+        # Each once: libostree takes the first that it finds.
+        chosen = [next((name for name in choice if name in names), "") for choice in _COPIED]
+        files = [found[f"{directory.path}/{name}"] for name in chosen if name]
+        if "devicetree" not in names and f"{directory.path}/dtb" in found:
+            files += [entry for entry in entries.below(f"{directory.path}/dtb") if entry.kind == "-"]
+        for tree in map(Tree, deployed):
+            if all(
+                _is(tree.status(entry.path.lstrip("/")), ostree.object_path(repo, entry.checksum)) for entry in files
+            ):
                 return 0
-        return sum(file.stat().st_size for file in files.values())
+        return sum(_blocks(entry.size) for entry in files)
     return 0
+
+
+def _blocks(size: int) -> int:
+    """Bytes on disk of a file of that many."""
+    return -(-size // _BLOCK) * _BLOCK
 
 
 def _is(status: os.stat_result | None, file: Path) -> bool:

@@ -92,7 +92,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     # Of the rest: origins beside the deployments, written whole; the object that a kernel in /boot is compared with.
     "system.retention": {
-        "boot.glob", "file.stat", "from host.files import", "os.statvfs", "path / 'boot'.stat", "path / 'ostree'.stat",
+        "file.lstat", "file.stat", "from host.files import", "kernel.rglob", "os.statvfs",
+        "path / 'boot'.stat", "path / 'ostree'.stat",
     },
     "system.remote": {
         "child / 'config'.read_text", "child / 'config'.write_text", "file.read_text", "from host.files import",

@@ -133,14 +133,30 @@ def kernels(letters: str) -> list[Deployment]:
 
 
 @pytest.mark.parametrize(
+    ("staying", "expected"), [([0], [0, 1]), ([0, 1], [0, 1]), ([0, 2], [0, 2]), ([1], [1, 0]), ([0, 1, 2], [0, 1, 2])]
+)
+def test_one_deployment_to_go_back_to_stays_until_the_new_one_is_in_place(
+    staying: list[int], expected: list[int]
+) -> None:
+    own = kernels("abc")
+    found = retention.staying_meanwhile(own, [own[index] for index in staying])
+    assert [d.index for d in found] == expected
+
+
+def test_a_staged_deployment_is_none_to_go_back_to() -> None:
+    staged, booted, older = kernels("abc")
+    own = (replace(staged, staged=True), booted, older)
+    assert retention.staying_meanwhile(own, [booted]) == [booted, older]
+
+
+@pytest.mark.parametrize(
     ("size", "besides", "expected"),
     [
         (1, 0, []),
         (2, 0, [2]),
         (3, 0, [2]),
         # An overlay initramfs lies in /boot, too.
-        (3, 1, [2, 1]),
-        (5, 0, [2, 1]),
+        (2, 1, [2]),
     ],
 )
 def test_no_more_goes_from_boot_than_the_new_kernel_needs(
@@ -155,10 +171,12 @@ def test_no_more_goes_from_boot_than_the_new_kernel_needs(
 def test_a_kernel_that_does_not_fit_beside_what_stays_is_an_error(
     small_boot: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "_kernel_size", lambda *words: 6 * MEGABYTE)
+    """The last one to go back to would make the room."""
+    monkeypatch.setattr(retention, "_kernel_size", lambda *words: 4 * MEGABYTE)
     own = kernels("abc")
-    with pytest.raises(SpaceError, match="too little space in /boot"):
+    with pytest.raises(SpaceError, match="too little space in /boot") as caught:
         retention.first_to_go(small_boot, "n" * 64, own, own[:1])
+    assert "apt-ostree cleanup -r" in caught.value.resolution
 
 
 def test_a_boot_on_the_disk_of_the_rest_is_not_counted(tmp_path: Path) -> None:
@@ -167,27 +185,49 @@ def test_a_boot_on_the_disk_of_the_rest_is_not_counted(tmp_path: Path) -> None:
     assert retention.first_to_go(tmp_path, "n" * 64, kernels("ab"), []) == []
 
 
-def test_the_size_of_a_kernel_is_that_of_its_files_unless_a_deployment_has_the_same(
-    tmp_path: Path,
+BLOCK = 4096
+
+
+@pytest.mark.parametrize(
+    ("others", "blocks"),
+    [
+        ([], 0),
+        (["initramfs.img"], 2),
+        # libostree takes one of each.
+        (["initramfs.img", "initramfs"], 2),
+        (["initramfs"], 2),
+        (["devicetree", "dtb"], 2),
+        (["dtb"], 4),
+        ([".vmlinuz.hmac", "aboot.img"], 4),
+    ],
+)
+def test_the_size_of_a_kernel_is_that_of_all_that_is_copied_to_boot(
+    tmp_path: Path, others: list[str], blocks: int
 ) -> None:
-    version = "/usr/lib/modules/6.12"
+    version = "usr/lib/modules/6.12"
     made = Repository(tmp_path / "repo")
-    one, two, three = (made.store("file", bytes(number * 100)) for number in (1, 2, 3))
+    one, two, three = (made.store("file", bytes(number * BLOCK - 1)) for number in (1, 2, 3))
     # One whose image lies elsewhere does not boot (tree/kernel.py).
     elsewhere = made.directory({"initramfs.img": three}, {})
-    boots = made.directory({"vmlinuz": one, "initramfs.img": two, "modules.dep": three}, {})
-    top = made.directory({}, {"6.11": elsewhere, "6.12": boots})
+    trees = {"dtb": made.directory({"a.dtb": two}, {"b": made.directory({"b.dtb": two}, {})})}
+    directories = {name: trees[name] for name in others if name in trees}
+    files = {"vmlinuz": one, **{name: two for name in others if name not in trees}}
+    top = made.directory({}, {"6.11": elsewhere, "6.12": made.directory({**files, "modules.dep": three}, directories)})
     for name in ("modules", "lib", "usr"):
         top = made.directory({}, {name: top})
     commit = made.commit(top)
-    assert retention._kernel_size(made.path, commit, []) == 300
+    size = (1 + blocks) * BLOCK
+    assert retention._kernel_size(made.path, commit, []) == size
+    # Unless a deployment has the very same.
     tree = tmp_path / "tree"
-    (tree / version.lstrip("/")).mkdir(parents=True)
-    for name, checksum in (("vmlinuz", one), ("initramfs.img", two)):
-        assert retention._kernel_size(made.path, commit, [tree]) == 300
-        (tree / version.lstrip("/") / name).hardlink_to(made.place(checksum, "file"))
+    inner = {f"dtb/{name}": two for name in ("a.dtb", "b/b.dtb") if directories and "devicetree" not in others}
+    for name, checksum in {**files, **inner}.items():
+        if name != "initramfs" or "initramfs.img" not in others:
+            assert retention._kernel_size(made.path, commit, [tree]) == size
+        (tree / version / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / version / name).hardlink_to(made.place(checksum, "file"))
     assert retention._kernel_size(made.path, commit, [tree]) == 0
-    (tree / version.lstrip("/")).rename(tmp_path / "host")
-    (tree / version.lstrip("/")).symlink_to(tmp_path / "host")
-    assert retention._kernel_size(made.path, commit, [tree]) == 300
+    (tree / version).rename(tmp_path / "host")
+    (tree / version).symlink_to(tmp_path / "host")
+    assert retention._kernel_size(made.path, commit, [tree]) == size
     assert retention._kernel_size(made.path, made.commit(made.directory({}, {})), []) == 0
