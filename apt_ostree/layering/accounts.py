@@ -10,13 +10,17 @@ from ..tree import state, subids, users
 from ..tree.view import File, View
 from .job import Job
 
+_TOLD = 3
+"""Accounts of which is told that they have another's number; a script may make any number of them."""
+
 
 def renumber(job: Job, view: View, trees: Iterable[Path]) -> None:
     """Give new accounts the numbers they have on the machine, or free ones, in the files of ``trees`` and the lists."""
     after = users.parse(view.text("usr/etc/passwd"), view.text("usr/etc/group"))
     moves = users.choose_numbers(after, users.read(job.base.path), job.reserved)
-    for conflict in moves.conflicts:
-        job.reporter.warn(conflict)
+    if moves.conflicts:
+        more = len(moves.conflicts) - _TOLD
+        job.reporter.warn("; ".join(moves.conflicts[:_TOLD]) + (f"; and {more} more" if more > 0 else ""))
     if not moves:
         return
     for name, renumbered in (("passwd", users.renumber_passwd), ("group", users.renumber_group)):

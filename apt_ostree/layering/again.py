@@ -12,12 +12,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 
-from ..errors import ScriptError, SpaceError
+from ..errors import ScriptError, SpaceError, TreeError
 from ..host.door import Tree
 from ..numbers import decimal
 from ..sandbox import bwrap
 from ..tree import follow, state
-from . import running
+from . import running, written
 from .base import ETC
 from .identity import Different, Made
 from .job import Job
@@ -36,6 +36,8 @@ FILE_BYTES = 16 << 20
 _PATHS = "paths"
 _NOTES = ".apt-ostree-made"
 """At the top of the copy: the number of a path, and the package whose script made what is there, in each line."""
+_NOTES_MAX = 8 << 20
+"""Bytes of these."""
 
 Digests = Mapping[str, str | None]
 
@@ -71,7 +73,7 @@ def run(job: Job, stack: Stack, packages: Sequence[str], made: Made, names: Sequ
                 beside = [name for name in fourth if os.path.dirname(name) in _directories(found.name)]
                 own = _owners(packages, remaining, makers)
                 found = _in(found, _configure(job, sandbox, [*remaining, *beside], own))
-        except (ScriptError, SpaceError) as error:
+        except (ScriptError, SpaceError, TreeError) as error:
             job.reporter.warn(f"files that are the machine's own may be missed: {error.brief}")
             return Different()
     return replace(found, makers=makers)
@@ -166,7 +168,7 @@ def _configure(job: Job, sandbox: bwrap.Sandbox, paths: Sequence[str], packages:
 def _makers(tree: Tree, tops: Sequence[str], packages: Collection[str]) -> dict[str, str]:
     """Read who made what. A script may have written anything there."""
     here, beside = dict[str, str](), dict[str, str]()
-    for line in (tree.text(_NOTES) or "").split("\n"):
+    for line in (tree.text(_NOTES, limit=_NOTES_MAX) or "").split("\n"):
         word, _, rest = line.partition(" ")
         package, _, kind = rest.partition(" ")
         number = decimal(word)
@@ -176,7 +178,7 @@ def _makers(tree: Tree, tops: Sequence[str], packages: Collection[str]) -> dict[
 
 
 def _files(tree: Tree) -> Iterable[str]:
-    return (entry.name.removeprefix(f"{ETC}/") for entry in tree.walk(ETC) if entry.is_file)
+    return (entry.name for entry in written.entries(tree.at(ETC).top) if entry.is_file)
 
 
 def _digests(tree: Tree, names: Iterable[str]) -> dict[str, str | None]:

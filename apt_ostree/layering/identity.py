@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..host.door import Tree, at_and_above, is_name
-from ..tree import state, units
-from ..tree.follow import INFO
+from ..tree import shipped, state, units
 from . import overlay
 from .base import ETC
 
@@ -35,7 +34,7 @@ class Made:
 
     base: Path
     listed: frozenset[str]
-    """The paths that the layer's packages have, without the slash at their start."""
+    """Those of the paths in /etc that the layer's packages have, without the slash at their start."""
     files: tuple[str, ...]
 
     def top(self, name: str) -> str:
@@ -78,19 +77,20 @@ class Identity:
 
 def made(base: Path, layers: Sequence[Path]) -> Made:
     """Return what the scripts of ``layers`` made in /etc, but for what other rules are about."""
-    listed = frozenset(_listed(layers))
-    tree, found = Tree(base), set[str]()
+    tree, found, names = Tree(base), set[str](), set[str]()
     for layer in layers:
         here, gone = set[str](), set[str]()
         for entry in Tree(layer).walk(ETC):
             name = entry.name.removeprefix(f"{ETC}/")
-            if entry.is_file and not (f"etc/{name}" in listed or _has_other_rules(name) or tree.has(entry.name)):
+            names.add(f"etc/{name}")
+            if entry.is_file and not (_has_other_rules(name) or tree.has(entry.name)):
                 here.add(name)
             elif overlay.is_whiteout(entry.status):
                 gone.add(name)
         # dpkg unpacks a conffile under another name, and renames it in a later round.
         found = {name for name in found if gone.isdisjoint(at_and_above(name))} | here
-    return Made(base, listed, tuple(sorted(found)))
+    listed = shipped.listed(layers[::-1], names)
+    return Made(base, listed, tuple(sorted(name for name in found if f"etc/{name}" not in listed)))
 
 
 def recognise(
@@ -150,13 +150,6 @@ def without_inner(names: Collection[str]) -> list[str]:
         if not (found and (name == found[-1] or name.startswith(f"{found[-1]}/"))):
             found.append(name)
     return found
-
-
-def _listed(layers: Iterable[Path]) -> Iterable[str]:
-    for layer in map(Tree, layers):
-        for name in layer.names(INFO):
-            if name.endswith(".list"):
-                yield from (line.lstrip("/") for line in (layer.text(f"{INFO}/{name}") or "").split("\n"))
 
 
 def _has_other_rules(name: str) -> bool:

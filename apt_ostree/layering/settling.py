@@ -14,7 +14,7 @@ from pathlib import Path
 from ..errors import TreeError
 from ..host.door import Tree
 from ..inputs import debconf
-from ..tree import apparmor, bytecode, follow, kernel, layout, overlays, state, units
+from ..tree import apparmor, bytecode, follow, kernel, layout, overlays, shipped, state, units
 from ..tree.top import link_writable
 from ..tree.view import View
 from . import accounts, again, dkms, identity, triggers
@@ -81,28 +81,29 @@ def settle(job: Job, stack: Stack, var_before: state.Snapshot, triggered: Sequen
     view = View([top, *stack.view().stack])
     made = identity.made(base, stack.layers)
     own = _identity(job, stack, made)
-    shipped = follow.listed(stack.view().stack)
-    follows = shipped | triggers.recognise(job, stack, var_before, shipped, triggered)
+    listed = follow.listed(stack.view().stack, state.snapshot(job.var))
+    follows = listed | triggers.recognise(job, stack, var_before, listed, triggered)
     identity.take_out(own, stack.layers)
-    link_writable(stack.layers, layout.PLACED | {*Tree(base).names()}, made.listed.__contains__, job.var, top)
+    places = layout.PLACED | {*Tree(base).names()}
+    link_writable(stack.layers, places, lambda names: shipped.listed(stack.layers[::-1], names), job.var, top)
     accounts.renumber(job, view, (*stack.layers, job.var))
     accounts.allot_subids(job, view)
     keys = [units.drop_identity(tree) for tree in (job.work, *stack.layers)]
     dkms.put_back(job, Tree(top))
     name = state.free_name(base)
     carried = _capture_var(job, var_before, top, name, follows)
-    listed = overlays.write(view, top)
+    overlaid = overlays.write(view, top)
     apparmor.write(view, top)
     announced = accounts.announce(job, view, top)
     identity.write(own, top, name)
-    wanted = carried or any(keys) or announced or bool(own.makers) or listed or units.is_shipped(base)
+    wanted = carried or any(keys) or announced or bool(own.makers) or overlaid or units.is_shipped(base)
     # An older image's programs have older faults.
     if wanted and not units.is_current(base):
         units.write(top)
     _keep_answers(job, top)
     _mark_automatic(job, top)
     stack.layers.append(top)
-    _zero_source_times(stack.layers)
+    bytecode.zero_source_times(stack.layers[::-1])
 
 
 def _identity(job: Job, stack: Stack, made: identity.Made) -> identity.Identity:
@@ -144,14 +145,6 @@ def _mark_automatic(job: Job, top: Path) -> None:
         for package in sorted(job.plan.automatic)
     ]
     state.write_file(Tree(top), place, (below.text(place) or "") + "".join(stanzas))
-
-
-def _zero_source_times(layers: Sequence[Path]) -> None:
-    """Make byte code that scripts compiled valid in a deployment; what packages ship stays as it is."""
-    info = f"{state.SYSIMAGE}/dpkg/info"
-    keep = {name for layer in layers for name in bytecode.shipped(Tree(layer), info)}
-    for layer in layers:
-        bytecode.zero_source_times(layer, keep)
 
 
 def _remove_litter(layer: Path, base: Path) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from ..errors import ScriptError, SpaceError
 from ..host.door import Tree
-from ..tree import follow, state
+from ..tree import follow, shipped, state
 from . import again
 from .job import Job
 from .stack import Stack
@@ -51,7 +51,7 @@ def complete(job: Job, stack: Stack, name: str) -> None:
         for path in sorted(follow.is_state(tree, [name]))
         if not path.startswith(_OTHERS) and (var.has_file(path) or var.has_link(path))
     ]
-    packages = [file.removesuffix(".triggers") for file in tree.names(follow.INFO) if file.endswith(".triggers")]
+    packages = [file.removesuffix(".triggers") for file in tree.names(shipped.INFO) if file.endswith(".triggers")]
     if unknown and packages:
         follow.add(var, tree, name, _run(job, stack, unknown, packages))
 
@@ -69,7 +69,7 @@ def _made(job: Job, before: state.Snapshot, listed: Collection[str]) -> frozense
 def _known(made: Collection[str], tree: Tree) -> frozenset[str]:
     """Those that a tree has as a trigger's: they follow, and no package lists them there."""
     found = follow.paths(tree).intersection(made)
-    return found - follow.listed([tree.top]) if found else found
+    return found - follow.listed([tree.top], found) if found else found
 
 
 def _state(job: Job) -> frozenset[str]:

@@ -15,6 +15,8 @@ from ..errors import TreeError
 from ..host.door import Directory, Listed, Tree
 from ..host.files import check_space
 from ..tools.extent import LEVELS_MAX
+from ..tree.layout import PLACED
+from ..tree.shipped import CONFFILES, FILES, INFO
 from . import overlay
 from .base import ETC
 from .job import Job
@@ -25,6 +27,21 @@ ENTRIES_MAX = 200_000
 PATHS_MAX = 16 << 20
 """Bytes of the whole paths of these."""
 
+LISTS_MAX = 128 << 20
+"""Bytes of dpkg's lists of files together. Those of a desktop of 3,000 packages have some thirty million."""
+
+ACCOUNTS_MAX = 2 << 20
+"""Bytes of a list of accounts: some thirty thousand of them. It is kept in memory, thirty times its size."""
+
+_ACCOUNTS = frozenset(
+    f"{ETC}/{name}{end}" for name in ("passwd", "group", "shadow", "gshadow", "subuid", "subgid") for end in ("", "-")
+)
+
+OWN_MAX = 8 << 20
+"""Bytes of files in our own directory of a tree: later layers read what an earlier one has there."""
+
+_OWN = "usr/lib/apt-ostree/"
+
 _HINT = "Nothing was changed. Leave out the package that makes it: its name, or the log, tells which."
 
 
@@ -33,7 +50,7 @@ def check(job: Job, layers: Sequence[Path]) -> None:
     in the commit: a script's sparse file takes no space before.
 
     Raises TreeError, SpaceError."""
-    written, kept = 0, _Kept()
+    written, kept, texts = 0, _Kept(), _Texts()
     # /var and /boot are a part of the work directory; what of them is carried is copied name by name.
     for tree, above in (*((layer, "") for layer in layers), (job.var, "var/"), (job.boot, "boot/")):
         linked: dict[tuple[int, int], int] = {}
@@ -46,7 +63,9 @@ def check(job: Job, layers: Sequence[Path]) -> None:
                     raise TreeError(f"a script made what OSTree cannot hold: {problem}", f"/{above}{shown}", _HINT)
                 if entry.is_file:
                     written += _size_of_copy(entry.status, linked if above == "" else None)
-                if above == "var/" or entry.name.startswith(f"{ETC}/"):
+                if above == "" and entry.is_file:
+                    texts.add(entry.name, entry.status.st_size)
+                if above == "var/" or (above == "" and _is_kept(entry.name)):
                     kept.add(entry.name)
     check_space(job.work, written, "what the scripts wrote", reserve=True)
 
@@ -62,6 +81,44 @@ def directories(top: Path) -> Iterator[Directory[Tree]]:
         yield directory
 
 
+def entries(top: Path) -> Iterator[Listed]:
+    """Every entry of a tree in which scripts made some. Raises TreeError where they are too many, or too deep."""
+    kept = _Kept()
+    for directory in directories(top):
+        for entry in directory.entries:
+            kept.add(entry.name)
+            yield entry
+
+
+def _is_kept(name: str) -> bool:
+    """True for an entry of a layer whose name is kept: in /etc, or below a directory at the top that may go to /var."""
+    return name.startswith(f"{ETC}/") or name.partition("/")[0] not in PLACED
+
+
+class _Texts:
+    """Sizes of what the host reads of a layer, as they seem: holes are read, too."""
+
+    def __init__(self) -> None:
+        self.lists = self.own = 0
+
+    def add(self, name: str, size: int) -> None:
+        """Count a file, if it is one of these. Raises TreeError for one that is too large, or too much."""
+        if name in _ACCOUNTS and size > ACCOUNTS_MAX:
+            raise _too_large(f"/etc/{name.removeprefix(f'{ETC}/')}", ACCOUNTS_MAX)
+        if name.startswith(f"{INFO}/") and name.endswith((FILES, CONFFILES)):
+            self.lists += size
+            if self.lists > LISTS_MAX:
+                raise _too_large(f"what dpkg has in /{INFO}", LISTS_MAX)
+        elif name.startswith(_OWN):
+            self.own += size
+            if self.own > OWN_MAX:
+                raise _too_large(f"what is in /{_OWN}", OWN_MAX)
+
+
+def _too_large(what: str, limit: int) -> TreeError:
+    return TreeError("scripts made a list too large to be read", f"{what}: more than {limit} bytes", _HINT)
+
+
 class _Kept:
     """Names that are kept in memory, counted."""
 
@@ -74,7 +131,7 @@ class _Kept:
         self.bytes += len(os.fsencode(name))
         if self.entries > ENTRIES_MAX or self.bytes > PATHS_MAX:
             raise TreeError(
-                "scripts made too many files in /var and /etc",
+                "scripts made too many files in /etc and /var",
                 f"more than {ENTRIES_MAX}, or more than {PATHS_MAX} bytes of paths",
                 _HINT,
             )

@@ -27,7 +27,7 @@ from ..sandbox.unpacking import Unpacker
 from ..system import metadata
 from ..tools import dpkg, mmdebstrap, ostree
 from ..tree import kernel, layout, state, users
-from ..tree.follow import INFO
+from ..tree.shipped import INFO
 from .transaction import require_root
 
 VARIANT = "apt"

@@ -6,33 +6,32 @@ it again at each start, and could not keep the result.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..host.door import Tree
+from . import shipped
 
 CACHE = "__pycache__"
 
-
-def shipped(tree: Tree, info: str) -> set[str]:
-    """The .pyc files that packages ship themselves, from the .list files of dpkg's directory ``info`` in a tree: these
-    stay as their md5sums say."""
-    return {
-        line.lstrip("/") if not line.startswith("/lib/") else f"usr{line}"
-        for name in tree.names(info)
-        if name.endswith(".list")
-        for line in (tree.text(f"{info}/{name}") or "").split("\n")
-        if line.endswith(".pyc")
-    }
+_WAYS = {"/lib/": "usr/lib/", "/": ""}
+"""Where a tree has what a package lists."""
 
 
-def zero_source_times(top: Path, keep: Collection[str]) -> None:
-    """Set the source times of a tree's .pyc files to 0, except in the files ``keep``; see ``zero_source_time``."""
-    tree = Tree(top)
-    for entry in tree.walk():
-        in_cache = entry.is_file and entry.name.endswith(".pyc") and entry.name.split("/")[-2:-1] == [CACHE]
-        if in_cache and entry.name not in keep:
-            zero_source_time(tree, entry.name)
+def zero_source_times(stack: Sequence[Path], *, info: str = shipped.INFO) -> None:
+    """Set the source times of the .pyc files in the trees of ``stack``, the topmost first, to 0, except in those that
+    packages ship themselves, as the lists in dpkg's directory ``info`` tell: these stay as their md5sums say. See
+    ``zero_source_time``."""
+    walks = ((tree, entry) for tree in map(Tree, stack) for entry in tree.walk())
+    found = [(tree, entry.name) for tree, entry in walks if entry.is_file and _is(entry.name)]
+    keep = shipped.listed(stack, {name for _, name in found}, ways=_WAYS, info=info)
+    for tree, name in found:
+        if name not in keep:
+            zero_source_time(tree, name)
+
+
+def _is(name: str) -> bool:
+    return name.endswith(".pyc") and name.split("/")[-2:-1] == [CACHE]
 
 
 def zero_source_time(tree: Tree, name: str) -> None:

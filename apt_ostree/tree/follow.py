@@ -14,28 +14,19 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ..host.door import Tree
-from . import state
+from . import shipped, state
 
 CACHE = "cache/"
 """What is below it may be deleted without loss (FHS 3.0, 5.5), so that the image's always counts."""
 
-INFO = f"{state.SYSIMAGE}/dpkg/info"
 
-
-def listed(stack: Sequence[Path]) -> frozenset[str]:
-    """The paths below /var that packages list, as the trees of ``stack`` show dpkg's database, the topmost first.
+def listed(stack: Sequence[Path], names: Collection[str]) -> frozenset[str]:
+    """Those of the paths ``names`` below /var that packages list, as the trees of ``stack`` show dpkg's database, the
+    topmost first.
 
     A package may list a path by a link at the top that leads into /var, as /srv does: the lowest tree tells.
     """
-    ways = {"/var/": "", **dict(_ways(Tree(stack[-1])))}
-    starts = tuple(ways)
-    found = set[str]()
-    for text in _file_lists([Tree(place) for place in stack]):
-        for line in text.split("\n"):
-            if line.startswith(starts):
-                start = next(start for start in starts if line.startswith(start))
-                found.add(ways[start] + line.removeprefix(start))
-    return frozenset(found)
+    return shipped.listed(stack, names, ways={"/var/": "", **dict(_ways(Tree(stack[-1])))})
 
 
 def _ways(tree: Tree) -> Iterator[tuple[str, str]]:
@@ -45,17 +36,6 @@ def _ways(tree: Tree) -> Iterator[tuple[str, str]]:
             place = os.path.normpath(os.path.join("/", os.path.dirname(name), target))
             if place.startswith("/var/"):
                 yield f"/{name}/", f"{place.removeprefix('/var/')}/"
-
-
-def _file_lists(stack: Sequence[Tree]) -> Iterator[str]:
-    """The text of each package's list of files."""
-    seen = set[str]()
-    for tree in stack:
-        for name in tree.names(INFO):
-            # One that is gone is a device in the layer that says so, and has no text (overlay.py).
-            if name.endswith(".list") and name not in seen:
-                seen.add(name)
-                yield tree.text(f"{INFO}/{name}") or ""
 
 
 def digest(tree: Tree, name: str) -> str | None:

@@ -59,8 +59,7 @@ def convert(root: Path) -> None:
     if not tree.has_file(f"var/{_DPKG}/status"):
         raise TreeError("the root has no dpkg database", f"{root}/var/{_DPKG}/status does not exist")
     _drop_records(tree)
-    keep = bytecode.shipped(tree, f"var/{_DPKG}/info")
-    bytecode.zero_source_times(root, keep)
+    bytecode.zero_source_times([root], info=f"var/{_DPKG}/info")
     _move_state(tree)
     _move_top(tree)
     _move(tree, "etc", "usr/etc")
@@ -70,7 +69,7 @@ def convert(root: Path) -> None:
     tree.write("usr/etc/machine-id", b"uninitialized\n", 0o444)
     captured = state.capture(root / "var", {})
     state.write(captured, root / "var", root, "base")
-    follow.write(captured, Tree(root / "var"), tree, "base", follow.listed([root]))
+    follow.write(captured, Tree(root / "var"), tree, "base", follow.listed([root], captured.paths))
     for name in overlays.PLACES.values():
         if not tree.has(name):
             tree.make_directory(name)
@@ -137,7 +136,7 @@ def _move_top(tree: Tree) -> None:
     for name in ("vmlinuz", "vmlinuz.old", "initrd.img", "initrd.img.old"):
         tree.remove(name)
     # The manifest's files belong to the commit, too, and no list names them.
-    top.link_writable([tree.top], PLACED, lambda _: True, tree.top / "var", tree.top)
+    top.link_writable([tree.top], PLACED, lambda names: names, tree.top / "var", tree.top)
 
 
 def _move_into(tree: Tree, source: str, place: str) -> None:

@@ -9,12 +9,10 @@ has a list of its packages' files in each of these places; conffiles, which dpkg
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 from ..host.door import Tree
-from . import state
-from .follow import INFO
+from . import shipped, state
 from .view import View
 
 PLACES = {"opt": "opt", "usr-local": "usr/local"}
@@ -28,9 +26,10 @@ def write(view: View, target: Path) -> bool:
     """Put the lists of what packages have in PLACES into the tree ``target``, as far as ``view`` has others; returns
     whether it has."""
     changed = False
-    shipped = sorted(_shipped(view)) if _has_files(view) else []
+    files = _files(view)
+    ours = sorted(shipped.listed(view.stack, files) - shipped.listed(view.stack, files, kind=shipped.CONFFILES))
     for name, place in PLACES.items():
-        inside = [path for path in shipped if path.startswith(f"{place}/")]
+        inside = [path for path in ours if path.startswith(f"{place}/")]
         text = "".join(
             f"{digest} {state.escape(path.removeprefix(f'{place}/'))}\n"
             for path in inside
@@ -42,26 +41,15 @@ def write(view: View, target: Path) -> bool:
     return changed
 
 
-def _has_files(view: View) -> bool:
-    """True if any of the trees has more than directories there, which few have."""
-    return any(
-        not entry.is_directory
+def _files(view: View) -> set[str]:
+    """What any of the trees has there beside directories; few have anything."""
+    return {
+        entry.name
         for tree in map(Tree, view.stack)
         for place in PLACES.values()
         for entry in tree.walk(place)
-    )
-
-
-def _shipped(view: View) -> set[str]:
-    """The paths that dpkg's lists name, without those of conffiles."""
-    names = {name for tree in map(Tree, view.stack) for name in tree.names(INFO)}
-    return {*_lines(view, names, ".list")} - {*_lines(view, names, ".conffiles")}
-
-
-def _lines(view: View, names: set[str], end: str) -> Iterator[str]:
-    for name in names:
-        if name.endswith(end):
-            yield from (line.lstrip("/") for line in view.text(f"{INFO}/{name}").split("\n"))
+        if not entry.is_directory
+    }
 
 
 def _digest(view: View, path: str) -> str | None:

@@ -7,13 +7,13 @@ stays where it is, and is read-only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from ..host.door import OVERLAY, Entry, Tree, at_and_above
 
-Shipped = Callable[[str], bool]
-"""True for the path of a file or link that is a package's."""
+Shipped = Callable[[Collection[str]], Collection[str]]
+"""Those of some paths that are a package's."""
 
 _OPAQUE = f"{OVERLAY}opaque"
 
@@ -33,7 +33,7 @@ def link_writable(trees: Sequence[Path], known: frozenset[str], shipped: Shipped
 
 
 def _is_ours(tree: Tree, name: str, shipped: Shipped) -> bool:
-    return tree.has_directory(name) and all(entry.is_directory or not shipped(entry.name) for entry in tree.walk(name))
+    return tree.has_directory(name) and not shipped([e.name for e in tree.walk(name) if not e.is_directory])
 
 
 def _free(var: Tree, name: str) -> str | None:

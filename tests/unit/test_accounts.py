@@ -95,3 +95,12 @@ def test_a_link_or_fifo_in_the_place_of_a_list_is_left_alone(job: Job, layer: Pa
         accounts.allot_subids(job, view(job, layer))
         accounts.announce(job, view(job, layer), tmp_path / "top")
     assert hosts.read_text() == "new:x:120:120::/:/bin/false\n"
+
+
+def test_of_any_number_of_conflicts_one_line_is_told(job: Job, layer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr(job.reporter, "warn", warnings.append, raising=False)
+    (layer / "passwd").write_text("".join(f"u{number}:x:0:0::/:/bin/false\n" for number in range(5)))
+    accounts.renumber(job, view(job, layer), [])
+    told = "; ".join(f"user u{number} has Debian's fixed id 0, which root has here, too" for number in range(3))
+    assert warnings == [f"{told}; and 2 more"]

@@ -60,6 +60,6 @@ def test_zero_source_times_leaves_what_a_package_ships_and_what_lies_elsewhere(t
         "/.\n/lib/python3/__pycache__/shipped.pyc\n/opt/x/__pycache__/shipped.pyc\n"
         "/usr/local/lib/__pycache__/shipped.pyc\n/usr/lib/python3/made.py\n"
     )
-    bytecode.zero_source_times(tmp_path / "tree", bytecode.shipped(Tree(tmp_path / "tree"), "info"))
+    bytecode.zero_source_times([tmp_path / "tree"], info="info")
     found = [(tmp_path / "tree" / name).read_bytes() for name in names]
     assert found == [ZEROED, TIMESTAMP, TIMESTAMP, TIMESTAMP, TIMESTAMP]

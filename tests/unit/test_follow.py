@@ -44,14 +44,15 @@ def test_what_packages_list_in_var_is_known_by_its_place_there(tmp_path: Path) -
     (tree / "usr/local").symlink_to("../var/usrlocal")
     for name, target in {"srv": "var/srv", "opt": "/var/opt", "mnt": "run/mnt", "lib": "usr/lib"}.items():
         (tree / name).symlink_to(target)
-    assert follow.listed([tree]) == {"www/x", "srv/y z", "usrlocal/bin/t", "opt/v"}
+    paths = {"www/x", "srv/y z", "usrlocal/bin/t", "opt/v"}
+    assert follow.listed([tree], {*paths, "www", "x", "lib/other"}) == paths
 
 
 def test_the_topmost_list_of_a_package_counts_and_one_that_is_gone_does_not(tmp_path: Path) -> None:
     base = listing(tmp_path / "base", kept=["/var/kept"], other=["/var/old"], gone=["/var/gone"])
     layer = listing(tmp_path / "layer", other=["/var/new"])
     os.mknod(layer / INFO / "gone.list", stat.S_IFCHR, os.makedev(0, 0))
-    assert follow.listed([layer, base]) == {"kept", "new"}
+    assert follow.listed([layer, base], ["kept", "old", "gone", "new"]) == {"kept", "new"}
 
 
 def captured(*paths: str) -> state.Captured:

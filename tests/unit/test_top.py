@@ -10,7 +10,7 @@ import pytest
 
 from apt_ostree.tree.top import link_writable
 
-SHIPPED = frozenset({"data", "data/file"}).__contains__
+SHIPPED = frozenset({"data", "data/file"}).intersection
 
 
 @pytest.fixture

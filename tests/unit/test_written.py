@@ -84,12 +84,42 @@ def test_names_of_var_and_etc_fill_no_memory(
     tmp_path: Path, top: Path, monkeypatch: pytest.MonkeyPatch, limit: str, least: int
 ) -> None:
     job = fake.job(tmp_path)
-    # Of all of /usr, a commit may have more.
-    for place in (job.var / "lib/ü", top / "usr/etc/a", top / "usr/etc/b/c", top / "usr/lib/of a package"):
-        put(place.parent, place.name)
+    # Of all of /usr and /opt, a commit may have more.
+    put(job.var, "lib/ü")
+    for name in ("usr/etc/a", "usr/etc/b/c", "usr/lib/of a package", "opt/x"):
+        put(top, name)
     (top / "usr/etc/l").symlink_to("a")
     monkeypatch.setattr(written, limit, least)
     written.check(job, [top])
     monkeypatch.setattr(written, limit, least - 1)
-    with pytest.raises(TreeError, match="too many files in /var and /etc"):
+    with pytest.raises(TreeError, match="too many files in /etc and /var"):
         written.check(job, [top])
+
+
+TEXTS = {
+    "lists": (["usr/lib/sysimage/dpkg/info/a.list", "usr/lib/sysimage/dpkg/info/a.conffiles"], written.LISTS_MAX),
+    "accounts": (["usr/etc/passwd"], written.ACCOUNTS_MAX),
+    "an older list of accounts": (["usr/etc/group-"], written.ACCOUNTS_MAX),
+    "lists of ours": (["usr/lib/apt-ostree/follow.d/a", "usr/lib/apt-ostree/b"], written.OWN_MAX),
+}
+
+
+@pytest.mark.parametrize("what", TEXTS)
+def test_no_list_that_the_host_reads_fills_its_memory(tmp_path: Path, top: Path, what: str) -> None:
+    """Of holes, too, and of any number of them."""
+    job, (names, limit) = fake.job(tmp_path), TEXTS[what]
+    for name in names:
+        os.truncate(put(top, name), limit // len(names))
+    put(top, "usr/lib/sysimage/dpkg/info/a.md5sums", "not read")
+    written.check(job, [top])
+    os.truncate(top / names[-1], limit // len(names) + 1)
+    with pytest.raises(TreeError, match="too large to be read"):
+        written.check(job, [top])
+
+
+def test_what_a_second_run_makes_is_counted_as_well(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(top, "a/b")
+    assert [entry.name for entry in written.entries(top)] == ["a", "a/b"]
+    monkeypatch.setattr(written, "ENTRIES_MAX", 1)
+    with pytest.raises(TreeError, match="too many files"):
+        list(written.entries(top))
