@@ -29,6 +29,9 @@ NAME_MAX = 255
 PATH_MAX = 4096
 """Bytes of one name, and of a path with the NUL at its end (Linux's limits.h)."""
 
+ATTRIBUTES_MAX = 64
+"""Extended attributes of one entry, of at most 64 KiB each (xattr(7)); real ones have a handful."""
+
 LINKS_MAX = 40
 """Links in a row before a name counts as missing, as for the kernel (path_resolution(7))."""
 
@@ -155,15 +158,16 @@ class Looking:
         return None if content is None else content.decode(errors="surrogateescape")
 
     def attributes(self, name: str = "") -> dict[str, bytes]:
-        """The extended attributes of an entry; none of one that is not there."""
+        """The extended attributes of an entry; none of one that is not there. Raises TreeError for too many."""
         try:
             with self._above(name) as (directory, own):
                 place = by_descriptor(directory, own)
-                keys = os.listxattr(place, follow_symlinks=False)
-                return {key: os.getxattr(place, key, follow_symlinks=False) for key in sorted(keys)}
+                if len(keys := os.listxattr(place, follow_symlinks=False)) <= ATTRIBUTES_MAX:
+                    return {key: os.getxattr(place, key, follow_symlinks=False) for key in sorted(keys)}
         except (OSError, TreeError) as error:
             unless_missing(error)
             return {}
+        raise TreeError(f"/{shown(name)} has more than {ATTRIBUTES_MAX} extended attributes", os.fspath(self.top))
 
     def has_same_content(self, name: str, other: Looking, to: str) -> bool:
         """True if two names are regular files of the same content."""
@@ -215,8 +219,7 @@ class Looking:
         """Every entry below a directory, parents before children, in the order of their names.
 
         What is removed meanwhile is left out, and with ``readable``, what lies below a directory that the caller may
-        not read. Raises TreeError where directories lie deeper in each other than a path
-        can name (PATH_MAX).
+        not read. Raises TreeError where directories lie deeper in each other than a path can name (PATH_MAX).
         """
         waiting = [self._entries(name, readable)]
         while waiting:

@@ -33,6 +33,9 @@ SECONDS = 600
 FILE_BYTES = 16 << 20
 """A larger file is no key or name, and counts as made the same: what differs is found by reading."""
 
+FILES_BYTES = 1 << 30
+"""Nor are more read together: those of a run are read again after each."""
+
 _PATHS = "paths"
 _NOTES = ".apt-ostree-made"
 """At the top of the copy: the number of a path, and the package whose script made what is there, in each line."""
@@ -55,9 +58,9 @@ def run(job: Job, stack: Stack, packages: Sequence[str], made: Made, names: Sequ
     put_out(job)
     with stack.aside() as sandbox:
         tree = Tree(sandbox.root)
-        first = _digests(tree, names)
         job.reporter.step("Configuring again, to tell which files are the machine's own")
         try:
+            first = _digests(tree, names)
             second = _configure(job, sandbox, made.tops(), packages)
             makers = _makers(tree, made.tops(), packages)
             found = compare(first, second)
@@ -182,6 +185,9 @@ def _files(tree: Tree) -> Iterable[str]:
 
 
 def _digests(tree: Tree, names: Iterable[str]) -> dict[str, str | None]:
-    """Tells the content of files below /etc from others; None for one that is too large to be the machine's own."""
+    """Tells the content of files below /etc from others; None for one that is too large to be the machine's own. Raises
+    TreeError where they are too large together."""
     sizes = {name: status.st_size for name in names if (status := tree.status(f"{ETC}/{name}")) is not None}
+    if sum(size for size in sizes.values() if size <= FILE_BYTES) > FILES_BYTES:
+        raise TreeError(f"scripts made more than {FILES_BYTES} bytes in /etc")
     return {name: follow.digest(tree, f"{ETC}/{name}") if size <= FILE_BYTES else None for name, size in sizes.items()}

@@ -87,13 +87,13 @@ def _run(job: Job, stack: Stack, names: Sequence[str], packages: Sequence[str]) 
     with stack.aside() as sandbox:
         assert sandbox.var is not None
         var = Tree(sandbox.var)
-        digests = {name: follow.digest(var, name) for name in names}
+        before = {name: (_size(var, name), follow.digest(var, name)) for name in names}
         for name in names:
             var.remove(name)
         job.reporter.step("Running triggers again, to tell what they make in /var")
         try:
             again.scripts(job, sandbox, "triggered", packages)
-            same, other = _compare(var, digests)
+            same, other = _compare(var, before)
             if other:
                 written = {name: _written(var, name) for name in other}
                 again.scripts(job, sandbox, "triggered", packages)
@@ -104,11 +104,19 @@ def _run(job: Job, stack: Stack, names: Sequence[str], packages: Sequence[str]) 
         return frozenset(same)
 
 
-def _compare(var: Tree, digests: Mapping[str, str | None]) -> tuple[set[str], set[str]]:
-    """The files that are there with the same content, and those with other content."""
-    now = {name: follow.digest(var, name) for name in digests if var.has(name)}
-    same = {name for name, digest in now.items() if digest == digests[name]}
-    return same, now.keys() - same
+def _compare(var: Tree, before: Mapping[str, tuple[int, str | None]]) -> tuple[set[str], set[str]]:
+    """The files that are there with the same content, and those with other content. One of another size is not read: it
+    may have any."""
+    there = {name for name in before if var.has(name)}
+    same = {
+        name for name in there if before[name][0] == _size(var, name) and before[name][1] == follow.digest(var, name)
+    }
+    return same, there - same
+
+
+def _size(var: Tree, name: str) -> int:
+    status = var.status(name)
+    return 0 if status is None else status.st_size
 
 
 def _written(var: Tree, name: str) -> tuple[int, int] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..errors import TreeError
@@ -16,6 +16,7 @@ from ..host.door import Directory, Listed, Tree
 from ..host.files import check_space
 from ..tools.extent import LEVELS_MAX
 from ..tree.layout import PLACED
+from ..tree.overlays import PLACES
 from ..tree.shipped import CONFFILES, FILES, INFO
 from . import overlay
 from .base import ETC
@@ -37,10 +38,18 @@ _ACCOUNTS = frozenset(
     f"{ETC}/{name}{end}" for name in ("passwd", "group", "shadow", "gshadow", "subuid", "subgid") for end in ("", "-")
 )
 
+READ_MAX = 64 << 30
+"""Bytes of the files in /var, /etc and overlays.PLACES together, as they seem: each name gets a digest, also of holes.
+The files of the largest packages in /opt have some ten thousand million."""
+
+ATTRIBUTES_MAX = 16 << 20
+"""Bytes of extended attributes in /var, which are kept."""
+
 OWN_MAX = 8 << 20
 """Bytes of files in our own directory of a tree: later layers read what an earlier one has there."""
 
 _OWN = "usr/lib/apt-ostree/"
+_COMPARED = tuple(f"{place}/" for place in PLACES.values())
 
 _HINT = "Nothing was changed. Leave out the package that makes it: its name, or the log, tells which."
 
@@ -50,7 +59,7 @@ def check(job: Job, layers: Sequence[Path]) -> None:
     in the commit: a script's sparse file takes no space before.
 
     Raises TreeError, SpaceError."""
-    written, kept, texts = 0, _Kept(), _Texts()
+    written, read, kept, texts = 0, 0, _Kept(), _Texts()
     # /var and /boot are a part of the work directory; what of them is carried is copied name by name.
     for tree, above in (*((layer, "") for layer in layers), (job.var, "var/"), (job.boot, "boot/")):
         linked: dict[tuple[int, int], int] = {}
@@ -61,13 +70,21 @@ def check(job: Job, layers: Sequence[Path]) -> None:
                 if problem is not None and not overlay.is_whiteout(entry.status):
                     shown = entry.name.encode(errors="surrogateescape").decode(errors="backslashreplace")
                     raise TreeError(f"a script made what OSTree cannot hold: {problem}", f"/{above}{shown}", _HINT)
-                if entry.is_file:
-                    written += _size_of_copy(entry.status, linked if above == "" else None)
-                if above == "" and entry.is_file:
-                    texts.add(entry.name, entry.status.st_size)
-                if above == "var/" or (above == "" and _is_kept(entry.name)):
+                is_kept = above == "var/" or (above == "" and _is_kept(entry.name))
+                if is_kept:
                     kept.add(entry.name)
+                if above == "var/":
+                    kept.add_attributes(directory.tree.attributes(entry.own))
+                if not entry.is_file:
+                    continue
+                size = entry.status.st_size
+                written += _size_of_copies(entry.status, above, linked)
+                read += size if is_kept or (above == "" and entry.name.startswith(_COMPARED)) else 0
+                if above == "":
+                    texts.add(entry.name, size)
     check_space(job.work, written, "what the scripts wrote", reserve=True)
+    if read > READ_MAX:
+        raise TreeError("scripts made files too large to be compared", f"more than {READ_MAX} bytes together", _HINT)
 
 
 def directories(top: Path) -> Iterator[Directory[Tree]]:
@@ -123,7 +140,15 @@ class _Kept:
     """Names that are kept in memory, counted."""
 
     def __init__(self) -> None:
-        self.entries = self.bytes = 0
+        self.entries = self.bytes = self.attributes = 0
+
+    def add_attributes(self, attributes: Mapping[str, bytes]) -> None:
+        """Count an entry's extended attributes. Raises TreeError for one too many."""
+        self.attributes += sum(len(key) + len(value) for key, value in attributes.items())
+        if self.attributes > ATTRIBUTES_MAX:
+            raise TreeError(
+                "scripts made too many extended attributes in /var", f"more than {ATTRIBUTES_MAX} bytes", _HINT
+            )
 
     def add(self, name: str) -> None:
         """Count a name. Raises TreeError for one too many."""
@@ -137,10 +162,13 @@ class _Kept:
             )
 
 
-def _size_of_copy(status: os.stat_result, linked: dict[tuple[int, int], int] | None) -> int:
-    """The bytes that one more copy of a file takes. Of a layer's files with several names, a commit has one copy, and
-    none of an object, which has a name outside of the layer: ``linked`` counts the names that were met."""
-    if linked is None or status.st_nlink == 1:
+def _size_of_copies(status: os.stat_result, above: str, linked: dict[tuple[int, int], int]) -> int:
+    """The bytes that more copies of a file take. One of /var or /boot gets a copy in the tree, and that one in the
+    commit. Of a layer's files with several names, a commit has one copy, and none of an object, which has a name
+    outside of the layer: ``linked`` counts the names that were met."""
+    if above != "":
+        return 2 * status.st_size
+    if status.st_nlink == 1:
         return status.st_size
     file = (status.st_dev, status.st_ino)
     linked[file] = linked.get(file, 0) + 1

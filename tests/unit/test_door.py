@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from apt_ostree.errors import TreeError
-from apt_ostree.host import syscalls
+from apt_ostree.host import lookup, syscalls
 from apt_ostree.host.door import Tree
 
 SECRET = b"the host's\n"
@@ -392,3 +392,13 @@ def test_new_directories_have_their_mode_whatever_the_umask(tree: Tree) -> None:
     finally:
         os.umask(before)
     assert {stat.S_IMODE((tree.top / name).stat().st_mode) for name in ("usr/new", "usr/new/inner")} == {0o755}
+
+
+def test_an_entry_has_no_more_attributes_than_fit_into_memory(tree: Tree) -> None:
+    place = tree.top / "usr/bin/dash"
+    for number in range(lookup.ATTRIBUTES_MAX):
+        os.setxattr(place, f"user.{number}", b"x")
+    assert len(tree.attributes("usr/bin/dash")) == 64
+    os.setxattr(place, "user.more", b"x")
+    with pytest.raises(TreeError, match="more than 64 extended attributes"):
+        tree.attributes("usr/bin/dash")

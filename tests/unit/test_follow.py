@@ -150,6 +150,25 @@ def test_what_comes_back_different_is_a_triggers_if_it_is_written_each_time(
     assert run.each == []
 
 
+def test_what_comes_back_larger_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second run may make it of any size."""
+    digest, read = follow.digest, list[str]()
+
+    def noted(tree: Tree, name: str) -> str | None:
+        read.append(name)
+        return digest(tree, name)
+
+    monkeypatch.setattr(follow, "digest", noted)
+
+    def first(var: Path) -> None:
+        read.clear()
+        put(var, {"lib/index": "1", "lib/other": "22"})
+
+    Run(monkeypatch, first, lambda var: None)
+    assert recognise(tmp_path) == {"lib/index"}
+    assert read == ["lib/index"]
+
+
 def test_a_run_that_fails_is_told_and_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(var: Path) -> None:
         raise ScriptError("it took too long")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from apt_ostree.errors import TreeError
 from apt_ostree.host.door import Tree, at_and_above
 from apt_ostree.layering import again, identity
 from apt_ostree.layering.identity import Different, Identity, Made
@@ -191,6 +192,9 @@ def test_what_is_too_large_for_a_key_is_not_read(tmp_path: Path, monkeypatch: py
     assert digests["key"] is not None
     assert digests["large"] is None
     assert "gone" not in digests
+    monkeypatch.setattr(again, "FILES_BYTES", 2)
+    with pytest.raises(TreeError, match="more than 2 bytes in /etc"):
+        again._digests(Tree(tmp_path), ("key", "large", "gone"))
 
 
 @pytest.mark.parametrize(

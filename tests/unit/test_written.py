@@ -56,12 +56,12 @@ def test_a_file_counts_as_often_as_it_is_copied(tmp_path: Path, top: Path, monke
     os.link(top / "usr/own", top / "usr/again")
     os.link(top / "usr/object", tmp_path / "in the repository")
     written.check(job, [top])
-    # What is carried of /var and /boot is copied under each name.
+    # What is carried of /var and /boot is copied into the tree under each name, and committed.
     put(job.var, "state", "333")
     os.link(job.var / "state", job.var / "again")
     put(job.boot, "vmlinuz-1", "4444")
     written.check(job, [top])
-    assert counted == [1, 1 + 3 + 3 + 4]
+    assert counted == [1, 1 + 2 * (3 + 3 + 4)]
 
 
 @pytest.mark.parametrize("place", ["work/var", "work/boot", "top"])
@@ -123,3 +123,30 @@ def test_what_a_second_run_makes_is_counted_as_well(top: Path, monkeypatch: pyte
     monkeypatch.setattr(written, "ENTRIES_MAX", 1)
     with pytest.raises(TreeError, match="too many files"):
         list(written.entries(top))
+
+
+def test_what_is_compared_is_no_larger_than_any_package(
+    tmp_path: Path, top: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its holes, and under each of its names; of /usr, only what is copied takes time."""
+    job = fake.job(tmp_path)
+    put(top, "usr/lib/x", "of any size")
+    for place in (job.var / "1", top / "opt/2", top / "usr/local/3", top / "usr/etc/4", top / "data/5"):
+        put(place.parent, place.name, "x")
+    os.link(job.var / "1", job.var / "6")
+    monkeypatch.setattr(written, "READ_MAX", 6)
+    written.check(job, [top])
+    os.truncate(top / "opt/2", 2)
+    with pytest.raises(TreeError, match="too large to be compared"):
+        written.check(job, [top])
+
+
+def test_extended_attributes_of_var_fill_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = fake.job(tmp_path)
+    for name in "ab":
+        os.setxattr(put(job.var, name), "user.x", b"12")
+    monkeypatch.setattr(written, "ATTRIBUTES_MAX", 16)
+    written.check(job, [])
+    os.setxattr(job.var / "b", "user.x", b"123")
+    with pytest.raises(TreeError, match="too many extended attributes"):
+        written.check(job, [])
