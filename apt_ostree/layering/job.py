@@ -35,6 +35,8 @@ class Job:
     """The numbers and ranges that accounts have on the machine."""
     deployed: Sequence[Path] = ()
     """The machine's deployments, the one that boots next first: they have files that are the machine's own."""
+    booted: Path | None = None
+    """The one of them that runs: what packages of others said is nobody's word."""
     answers: str = ""
     """Answers that debconf gets before it asks."""
     initramfs: Sequence[str] | None = None

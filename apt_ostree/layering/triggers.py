@@ -30,13 +30,15 @@ def recognise(
     """Return the files and links that triggers made, of those that the layers have in /var.
 
     ``before`` is what the base has in /var, ``listed`` what packages list, and ``triggered`` the packages whose
-    triggers dpkg ran. Scripts run again only for files that neither the base nor a deployment knows. A run that fails
-    tells less, and never fails the operation.
+    triggers dpkg ran. Scripts run again only for files that neither the base nor the deployment that runs knows: a list
+    that never booted may be of packages that are gone, which made files of others. A run that fails tells less, and
+    never fails the operation.
     """
     made = _made(job, before, listed)
     if not made:
         return frozenset()
-    found = frozenset[str]().union(*(_known(made, Tree(place)) for place in (job.base.path, *job.deployed)))
+    places = [job.base.path, *([job.booted] if job.booted is not None else [])]
+    found = frozenset[str]().union(*(_known(made, Tree(place)) for place in places))
     unknown = sorted(made - found - _state(job))
     # What has just been configured did for itself what a trigger would have.
     packages = list(dict.fromkeys([*triggered, *again.configured(job, "triggers")]))
@@ -73,11 +75,11 @@ def _known(made: Collection[str], tree: Tree) -> frozenset[str]:
 
 
 def _state(job: Job) -> frozenset[str]:
-    """What was found to be a program's state when the last layer was made. The base's own lists do not count: nobody
-    asked about what is in them."""
-    if not job.deployed:
+    """What was found to be a program's state when the layer that runs was made. The base's own lists do not count:
+    nobody asked about what is in them."""
+    if job.booted is None:
         return frozenset()
-    last = Tree(job.deployed[0])
+    last = Tree(job.booted)
     return follow.is_state(last, set(last.names(state.SEEDS)).difference(Tree(job.base.path).names(state.SEEDS)))
 
 

@@ -140,6 +140,7 @@ def _job(current: Transaction, order: Order, work: Path) -> Job:
         accounts_day=order.base.timestamp // 86400,
         reserved=reserved(current.sysroot, current.osname),
         deployed=_deployed(current),
+        booted=booted(current.sysroot, current.osname),
         answers=order.answers,
         initramfs=order.intent.initramfs_args if order.intent.initramfs else None,
         limits=replace(LIMITS, seconds=current.config.script_time),
@@ -150,6 +151,11 @@ def _deployed(current: Transaction) -> list[Path]:
     """The trees of the deployments of this stateroot, the one that boots next first."""
     found = current.sysroot.of(current.osname)
     return [current.sysroot.path / one.path for one in sorted(found, key=lambda one: one != current.basis)]
+
+
+def booted(loaded: Sysroot, osname: str) -> Path | None:
+    """The tree of the deployment that runs, if that is of this stateroot."""
+    return next((loaded.path / one.path for one in loaded.of(osname) if one.booted), None)
 
 
 def reserved(loaded: Sysroot, osname: str) -> users.Reserved:

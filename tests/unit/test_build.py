@@ -37,3 +37,12 @@ def test_a_deployment_that_never_booted_takes_no_number_of_a_name(
     assert users == {"alice": 1000, "ship": 120, "svc": number, "mail": 130}
     assert ("evil" in found.subids["subuid"]) is not booted
     assert "alice:100000:65536" in found.subids["subuid"]
+
+
+def test_only_the_stateroots_own_deployment_that_runs_is_believed(tmp_path: Path) -> None:
+    machine = Deployment(1, "debian", "a" * 64, 0, "", {}, booted=True)
+    pending = Deployment(0, "debian", "b" * 64, 0, "", {}, staged=True)
+    other = Deployment(2, "other", "c" * 64, 0, "", {})
+    loaded = Sysroot(tmp_path, (pending, machine, other))
+    assert build.booted(loaded, "debian") == tmp_path / machine.path
+    assert build.booted(loaded, "other") is None

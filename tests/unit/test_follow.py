@@ -113,8 +113,8 @@ class Stack:
         yield SimpleNamespace(var=self.var)
 
 
-def recognise(area: Path, *deployed: Path, triggered: Sequence[str] = ("tool",)) -> frozenset[str]:
-    job = fake.job(area, deployed=deployed)
+def recognise(area: Path, booted: Path | None = None, *, triggered: Sequence[str] = ("tool",)) -> frozenset[str]:
+    job = fake.job(area, booted=booted)
     put(job.var, {"lib/index": "1", "lib/other": "1", "lib/shipped": "1", "lib/before": "1"})
     put(job.var, {"cache/x": "1", "log/x": "1"})
     before = {"lib/before": state.snapshot(job.var)["lib/before"]}
@@ -182,13 +182,27 @@ def test_no_scripts_run_where_no_trigger_did(tmp_path: Path, monkeypatch: pytest
     assert recognise(tmp_path, triggered=()) == frozenset()
 
 
-def test_no_scripts_run_for_what_a_deployment_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_scripts_run_for_what_the_running_one_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Run(monkeypatch)
     here = put(
         tmp_path / "here",
         {f"{state.SEEDS}/layer": "lib\nlib/index\nlib/other\n", f"{state.FOLLOW}/layer": lines("lib/index")},
     )
     assert recognise(tmp_path, here) == {"lib/index"}
+
+
+def test_what_never_booted_says_nothing_of_triggers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that is gone from it again may have made another's key there."""
+    here = put(
+        tmp_path / "here",
+        {f"{state.SEEDS}/layer": "lib\nlib/index\nlib/other\n", f"{state.FOLLOW}/layer": lines("lib/index")},
+    )
+    job = fake.job(tmp_path, deployed=[here])
+    put(job.var, {"lib/index": "1", "lib/other": "1"})
+    run = Run(monkeypatch, lambda var: put(var, {"lib/other": "1"}))
+    found = triggers.recognise(job, Stack(job.var), {}, (), ["tool"])  # type: ignore[arg-type]
+    assert found == {"lib/other"}
+    assert run.each == []
 
 
 def test_what_a_package_listed_before_is_not_a_triggers_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +218,7 @@ def test_a_list_that_nobody_told_apart_says_nothing(tmp_path: Path, monkeypatch:
     run = Run(monkeypatch, lambda var: None)
     seeds = {f"{state.SEEDS}/{name}": "lib/index\nlib/other\n"}
     here = put(tmp_path / "here", seeds)
-    job = fake.job(tmp_path, deployed=[here])
+    job = fake.job(tmp_path, booted=here)
     if name == "base":
         put(here, {f"{state.FOLLOW}/{name}": ""})
         put(job.base.path, seeds)
