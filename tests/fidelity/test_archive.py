@@ -16,10 +16,12 @@ PACKAGES = ["openssh-server", "nginx", "exim4-daemon-light", "apache2", "cups", 
 
 
 @pytest.fixture(scope="session")
-def options(example_repo: Path) -> argparse.Namespace:
-    """The judge's options."""
+def options(example_repo: Path, worker_id: str) -> argparse.Namespace:
+    """The judge's options; each worker has its own sysroot and cache, which later runs find."""
+    work = example_repo.parent / worker_id
+    work.mkdir(exist_ok=True)
     return argparse.Namespace(
-        repo=example_repo, ref=EXAMPLE_REF, work=example_repo.parent, recommends=False, json=False, debconf=None,
+        repo=example_repo, ref=EXAMPLE_REF, work=work, recommends=False, json=False, debconf=None,
         apt_ostree=" ".join(chosen_cli()),
     )  # fmt: skip
 

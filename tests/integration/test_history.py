@@ -195,6 +195,9 @@ def test_cancel_of_a_publication_says_that_it_was_done(sysroot: System) -> None:
                 stderr=subprocess.PIPE,
                 text=True,
             )
+            # It says so once it has seen the deployments, and right before it sends the signal.
+            assert cancelling.stderr is not None
+            assert cancelling.stderr.readline().startswith("Stopping process ")
             time.sleep(0.5)
             assert child.poll() is None
             assert cancelling.poll() is None

@@ -69,7 +69,8 @@ def systemd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return systemd_of("trixie", tmp_path_factory)
 
 
-@pytest.fixture(scope="module", params=["bookworm", "trixie"])
+# The same with the older systemd, for which a base has to be made.
+@pytest.fixture(scope="module", params=[pytest.param("bookworm", marks=pytest.mark.slow), "trixie"])
 def each_systemd(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return systemd_of(request.param, tmp_path_factory)
 
