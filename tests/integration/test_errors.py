@@ -89,7 +89,7 @@ CASES = {
     "a package that claims more space than there is": Case(
         ("install", "claims-space"),
         r"too little space for the packages",
-        r".* has [\d.]+ MB free; 40960\d\d\.\d MB are needed",
+        r".* has [\d.]+ MB free for it; 40960\d\d\.\d MB are needed",
         r".*cleanup.*",
     ),
     "a package with a device": Case(
