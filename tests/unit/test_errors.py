@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import time
 from pathlib import Path
 
 import pytest
@@ -29,11 +30,43 @@ from apt_ostree.errors import AptOstreeError, redact
         ("deb me:secret@host/x a", "deb ***@host/x a"),
         ("line 3: me@example.org", "line 3: me@example.org"),
         ("https://deb.example.org/x: see a@b", "https://deb.example.org/x: see a@b"),
+        ("//me@a@host/x http:/a:b@c@d", "//***@host/x http:/***@d"),
+        ("see uri=me:secret@host 'a=b:secret@host'", "see ***@host '***@host'"),
+        ("a@b:c@d a@(b:c@d", "a@b:c@d a@(***@d"),
+        ("http:" + "u" * 300 + ":" + "p" * 900 + "@host", "***@host"),
         ("/usr/lib/systemd/system/getty@tty1.service: gone", "/usr/lib/systemd/system/getty@tty1.service: gone"),
     ],
 )
 def test_redact(text: str, shown: str) -> None:
     assert redact(text) == shown
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ("=" * 199 + ":") * 327,
+        ("=" * 199 + ":") * 327 + "@",
+        "=" * 65_000 + "'@",
+        "@" + "=" * 65_000 + "'@",
+        ":" * 65_000 + "@",
+        "@" * 65_000,
+        "<a" * 32_000 + "@",
+        "@<a" * 20_000,
+        "'a:" * 20_000,
+        "//" * 32_000 + "@",
+        "//a@" * 16_000,
+    ],
+)
+def test_no_line_takes_longer_than_its_length_says(line: str) -> None:
+    def spent(text: str) -> float:
+        times = []
+        for _ in range(3):
+            begun = time.process_time()
+            redact(text)
+            times.append(time.process_time() - begun)
+        return min(times)
+
+    assert spent(line) < 10 * spent("deb a:b@c " * 6_500)
 
 
 def test_no_part_of_an_error_holds_credentials() -> None:
