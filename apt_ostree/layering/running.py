@@ -1,4 +1,4 @@
-"""dpkg and debconf in a round: how far dpkg is, and whose script failed, as what they print tells."""
+"""dpkg and debconf in a round: how far dpkg is, and whose script failed."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ..sandbox import bwrap
 from .base import as_seen
 from .job import Job
 from .stack import DEBS
+from .status import Status
 
 _DPKG = [
     "dpkg",
@@ -23,28 +24,10 @@ _DPKG = [
     "--force-confold",  # there is nobody to ask
 ]
 
-_SCRIPTS = {
-    "pre-installation": "preinst",
-    "post-installation": "postinst",
-    "pre-removal": "prerm",
-    "post-removal": "postrm",
-}
 _SHOWN = 300
 """Characters of a line that are looked at: those of dpkg are shorter, and a script may print a line of any length."""
 
-_FAILED = re.compile(r"dpkg: error processing (?:package|archive) (?P<what>\S+) \(--[a-z-]+\):")
-_HOW = re.compile(r"exit status|signal|killed")
-_SUMMARY = "Errors were encountered while processing:"
-_NAME = r"([a-z0-9][a-z0-9+.-]*)"
 _PROGRESS = re.compile(r"(?:Unpacking|Setting up) (\S+)")
-_TRIGGERED = re.compile(r"Processing triggers for ([a-z0-9][a-z0-9+.-]*(?::[a-z0-9-]+)?) \(")
-_STEPS = {
-    re.compile(rf"Preparing to unpack (?:\S*/)?{_NAME}_"): "preinst",
-    re.compile(rf"Setting up {_NAME}(?::[a-z0-9-]+)? \("): "postinst",
-    re.compile(rf"Processing triggers for {_NAME}(?::[a-z0-9-]+)? \("): "postinst",
-    re.compile(rf"Removing {_NAME}(?::[a-z0-9-]+)? \("): "prerm",
-}
-"""Lines that dpkg prints before it runs a script."""
 
 
 class Dpkg:
@@ -53,35 +36,35 @@ class Dpkg:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.links = links(job.base.path)
+        self.known = {package.name for package in (*job.base.packages, *(s.package for s in job.plan.packages))}
         self.total = 2 * len(job.plan.packages)
         self.done = 0
         self.triggered: list[str] = []
         """The packages whose triggers it ran."""
 
     def run(self, sandbox: bwrap.Sandbox, words: Sequence[str]) -> None:
-        """One dpkg in the sandbox. Raises ScriptError with the failing script and the last lines."""
-        doing = "dpkg"
+        """One dpkg in the sandbox. Raises ScriptError with the failing script and the last lines, SpaceError."""
 
         def on_line(line: str) -> None:
-            nonlocal doing
             self.job.reporter.log(line)
-            line = line[:_SHOWN]
-            doing = step(line) or doing
-            if match := _TRIGGERED.match(line):
-                self.triggered.append(match[1])
-            if match := _PROGRESS.match(line):
+            # Who prints such a line changes what is shown meanwhile, and nothing else.
+            if match := _PROGRESS.match(line[:_SHOWN]):
                 self.done += 1
                 self.job.reporter.progress(min(self.done, self.total), self.total, match[1])
 
         log = self.job.log
-        try:
-            result = sandbox.run([*_DPKG, *words], log=log, on_line=on_line, doing=lambda: doing)
-        except (ScriptError, SpaceError) as error:
-            raise type(error)(
-                error.brief, f"{error.detail}\nthe whole log: {log}".lstrip("\n"), error.resolution
-            ) from None
+        with Status(self.known) as status:
+            descriptor = status.descriptor
+            argv = [*_DPKG, f"--status-fd={descriptor}", *words]
+            try:
+                result = sandbox.run(argv, log=log, on_line=on_line, doing=lambda: status.doing, pass_fds=(descriptor,))
+            except (ScriptError, SpaceError) as error:
+                raise type(error)(
+                    error.brief, f"{error.detail}\nthe whole log: {log}".lstrip("\n"), error.resolution
+                ) from None
+        self.triggered += status.triggered
         if result.returncode != 0:
-            raise script_error(result.stdout, result.returncode, log)
+            raise script_error(status.failure, result, log)
         self._restore_links(sandbox.root)
 
     def _restore_links(self, root: Path) -> None:
@@ -113,49 +96,18 @@ def links(base: Path) -> dict[str, str]:
     return {name: target for name in names if (target := tree.link(name)) is not None}
 
 
-def step(line: str) -> str | None:
-    """Return whose script dpkg runs after it has printed ``line``, as text; None where the line does not tell."""
-    for pattern, script in _STEPS.items():
-        if match := pattern.match(line[:_SHOWN]):
-            return f"the {script} script of {match[1]}"
-    return None
+def script_error(failure: str | None, result: proc.Result, log: Path) -> ScriptError:
+    """The error of a dpkg that ended with a status: what it says ``failure`` is, and the last lines of its output."""
+    signum = ended_by(result.returncode)
+    # Then it did not come to say what failed, if anything did.
+    what = f"dpkg was ended by signal {signum}" if signum else failure or "dpkg failed"
+    return ScriptError(what, f"{proc.tail(result.stdout)}\nthe whole log: {log}", "Nothing was changed.")
 
 
-def script_error(output: str, status: int, log: Path) -> ScriptError:
-    """Tell from dpkg's output which package's script failed, and how."""
-    shown = [line[:_SHOWN] for line in output.split("\n")]
-    what = "dpkg failed"
-    if failed := _failed(shown):
-        package, said = failed
-        name = Path(package).name.partition("_")[0].partition(":")[0]
-        what = f"{name} could not be installed"
-        script, _, ended = said.partition(" script subprocess ")
-        if how := _HOW.search(ended):
-            kind = next((short for long, short in _SCRIPTS.items() if script.endswith(long)), "maintainer")
-            what = f"the {kind} script of {name} failed ({ended[how.start() :]})"
-    elif status < 0:
-        what = f"dpkg was ended by signal {-status}"
-    lines = proc.tail(output)
-    return ScriptError(what, f"{lines}\nthe whole log: {log}", "Nothing was changed.")
-
-
-def _failed(shown: Sequence[str]) -> tuple[str, str] | None:
-    """The package, or the file of one, that failed, and what dpkg says of its script; "" where it says nothing of one.
-
-    Scripts may print the same lines. dpkg's own come last: in the end it lists all that failed.
-    """
-    last = max((number for number, line in enumerate(shown) if line == _SUMMARY), default=None)
-    listed = {line.strip() for line in shown[last + 1 :]} if last is not None else None
-    found: tuple[str, str] | None = None
-    for line, after in zip(shown, [*shown[1:], ""], strict=True):
-        match = _FAILED.match(line)
-        if match is None or not (listed is None or match["what"] in listed):
-            continue
-        said = after if after.startswith(" ") and " script subprocess " in after else ""
-        # A script's failure says more than the dependency problems that it causes or that come before it.
-        if said or found is None or not found[1]:
-            found = match["what"], said
-    return found
+def ended_by(status: int) -> int:
+    """The number of the signal that ended dpkg; 0 where it was none. bwrap says 128 more of what ran in it; dpkg itself
+    has no status above 2 (dpkg(1))."""
+    return -status if status < 0 else max(status - 128, 0)
 
 
 def preseed(job: Job, sandbox: bwrap.Sandbox) -> None:

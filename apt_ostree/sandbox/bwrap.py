@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,16 +89,18 @@ class Sandbox:
         log: Path | None = None,
         on_line: Callable[[str], None] = lambda line: None,
         doing: Callable[[], str] | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> proc.Result:
         """Run a command; when this returns, nothing that it started is left.
 
         Its output goes to ``on_line`` and, if given, the file ``log``; see proc.stream for what the result holds.
-        ``doing`` names the current step, for the ScriptError or SpaceError that is raised when a limit was reached.
+        ``doing`` names the current step, for the ScriptError or SpaceError that is raised when a limit was reached. It
+        gets the descriptors ``pass_fds`` of ours.
         """
         with seccomp.program() as filter_, Guard(self.root, doing or (lambda: command[0]), self.limits) as guard:
             watched = ["--seccomp", str(filter_), "--info-fd", str(guard.info), "--block-fd", str(guard.block)]
             argv = self.argv(command, watched)
-            inherited = (filter_, guard.info, guard.block)
+            inherited = (filter_, guard.info, guard.block, *pass_fds)
             if log is None:
                 return proc.stream(argv, on_line, pass_fds=inherited)
             return proc.logged(argv, log, on_line, pass_fds=inherited)

@@ -16,7 +16,8 @@ from apt_ostree.cli import jsonpath
 from apt_ostree.errors import AptOstreeError
 from apt_ostree.host import acl, cgroup, mounts, proc
 from apt_ostree.inputs import config, debconf, hostfile, kargs, manifest, requests
-from apt_ostree.layering import cache, hollow, importing, running
+from apt_ostree.layering import cache, hollow, importing
+from apt_ostree.layering.status import Status
 from apt_ostree.model import CommitInfo, LocalPackage
 from apt_ostree.ops import available, history, query
 from apt_ostree.ops.transaction import Settings
@@ -175,8 +176,8 @@ SOURCES = (
 )
 
 DPKG = (
-    b"Preparing to unpack .../a_1_all.deb ...\nSetting up a (1) ...\ndpkg: error processing package a (--configure):\n"
-    b" installed a package post-installation script subprocess returned error exit status 1\n"
+    b"processing: configure: x\nstatus: x: half-configured\nstatus: /run/x_1_all.deb : error : new x package "
+    b"pre-installation script subprocess was killed by signal (Killed), core dumped\n"
 )
 
 UNMET = b"The following packages have unmet dependencies:\n a : Depends: b (>= 2) but 1 is to be installed\n"
@@ -279,8 +280,11 @@ def _failure(found: str) -> object:
     return apt_failures.unmet(failed), apt_failures.said(failed)
 
 
-def _dpkg_output(found: str) -> object:
-    return [running.step(line) for line in found.split("\n")], running.script_error(found, 1, Path("/log"))
+def _dpkg_says(found: str) -> object:
+    status = Status({"x"})
+    for line in found.split("\n"):
+        status.take(line)
+    return status.doing, status.failure
 
 
 def _account_files(found: str) -> object:
@@ -361,7 +365,7 @@ TARGETS = (
     Target("debconf", text(lambda found: debconf.normalize(found, "x")),
            (b"a a/b string c\n# x\nd d/e boolean \\\n true\n",)),
     Target("dpkg-database", file(_dpkg, f"{dpkg.DATABASES[0]}/status"), (STATUS,)),
-    Target("dpkg-output", text(_dpkg_output), (DPKG,)),
+    Target("dpkg-says", text(_dpkg_says), (DPKG,)),
     Target("dpkg-stanzas", drained(dpkg.parse_stanzas), (STATUS,)),
     Target("dpkg-status", text(dpkg.parse_status), (STATUS,)),
     Target("gvariant", lambda data: gvariant.dictionary(data), (bytes.fromhex("6b657900000000007900730400"),),

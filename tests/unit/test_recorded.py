@@ -49,7 +49,7 @@ def raising(error: BaseException) -> Callable[[], Any]:
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (running.script_error(f"password: {SECRET}\n", 1, Path("/log")), "dpkg failed"),
+        (running.script_error(None, proc.Result((), 1, f"password: {SECRET}\n", ""), Path("/log")), "dpkg failed"),
         (ScriptError("the postinst script of x failed", SECRET), "the postinst script of x failed"),
         (proc.ChildError(proc.Result(("/usr/bin/x",), 1, "", SECRET)), "x failed (exit status 1)"),
         (PackageError("x.deb is damaged", SECRET), "x.deb is damaged"),
