@@ -19,7 +19,7 @@ from ..host.door import Tree
 from ..host.proc import PATH
 from . import seccomp
 from .guard import NOTHING_CHANGED, Guard
-from .limits import FILE_BYTES, FILES, LIMITS, RUN_BYTES, SHM_BYTES, SIGNALS, TMP_SHARE, Limits
+from .limits import FILE_BYTES, FILES, LIMITS, PROCESSES, RUN_BYTES, SHM_BYTES, SIGNALS, TMP_SHARE, Limits
 
 CAPABILITIES = (
     "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID",
@@ -38,7 +38,7 @@ _LIMITED = [
     # A core of one byte: the kernel then does not call the host's program that takes dumps (core(5)).
     # Pending signals and message queues are counted for all of the machine's root together (getrlimit(2)).
     "prlimit", f"--fsize={FILE_BYTES}", "--core=1", f"--sigpending={SIGNALS}", "--msgqueue=0",
-    f"--nofile={FILES}",
+    f"--nofile={FILES}", f"--nproc={PROCESSES}",
     "--",
 ]  # fmt: skip
 

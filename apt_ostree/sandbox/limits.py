@@ -23,6 +23,11 @@ FILES = 512
 that a script becomes is one of the host's, too. A sender with fewer than its own limit may add 253 more: scripts alone
 stay below the 1024 that a service of the host has at least (systemd.exec(5))."""
 
+PROCESSES = 512
+"""Processes and threads of each user but root, whom this limit does not bind (setrlimit(2)). The kernel counts those of
+the host's user of that number, too: fewer than a busy database has would keep its package's scripts from becoming
+its user."""
+
 PATH_MAX = 3072
 """Bytes of a path in a package: the kernel's 4096 (path_resolution(7)), less what the work area and dpkg add before and
 behind."""

@@ -55,6 +55,7 @@ REFUSED = (
     "list-the-keys", "use-roots-keyring", "use-the-session-keyring",
     "load-bpf", "use-io-uring", "watch-the-machine",
     "use-up-inotify", "use-up-fanotify", "use-up-asynchronous-requests", "use-up-timers",
+    "use-up-a-users-processes",
     "raise-a-limit", "become-the-last-to-go", "hurry",
 )  # fmt: skip
 
