@@ -279,10 +279,14 @@ def logged(
     """As ``stream``, each line also appended to the file ``log``, up to LOG_BYTES. It is root's alone: output may hold
     secrets. A link in the place of the log, or of its directory, is not followed: that is a ToolError.
     """
-    if log.parent.is_symlink():
-        raise ToolError(f"cannot write the log {log}", f"{log.parent} is a link")
+    only = os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        # Its directory by a descriptor: whoever may write beside it could exchange that between a look and this.
+        directory = os.open(log.parent, os.O_RDONLY | os.O_DIRECTORY | only)
+        try:
+            descriptor = os.open(log.name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | only, 0o600, dir_fd=directory)
+        finally:
+            os.close(directory)
     except OSError as error:
         raise ToolError(f"cannot write the log {log}", error.strerror or "") from error
     with os.fdopen(descriptor, "ab") as file:

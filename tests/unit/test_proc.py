@@ -134,6 +134,23 @@ def test_a_log_is_written_through_no_link(tmp_path: Path, place: str) -> None:
     assert (tmp_path / "elsewhere/log").read_text() == "the host's"
 
 
+def test_a_log_is_in_the_directory_that_was_no_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("elsewhere", "logs"):
+        (tmp_path / name).mkdir()
+    opened = os.open
+
+    def exchange(path: str | Path, *rest: int, **more: int) -> int:
+        if Path(path).name == "log":
+            (tmp_path / "logs").rename(tmp_path / "away")
+            (tmp_path / "logs").symlink_to("elsewhere")
+        return opened(path, *rest, **more)
+
+    monkeypatch.setattr(os, "open", exchange)
+    monkeypatch.setattr(proc, "stream", lambda argv, on_line, **_: on_line("x"))
+    proc.logged([], tmp_path / "logs/log")
+    assert (os.listdir(tmp_path / "elsewhere"), (tmp_path / "away/log").read_text()) == ([], "x\n")
+
+
 def test_a_log_gets_no_more_than_its_limit_of_all_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proc, "LOG_BYTES", 10)
     shown: list[str] = []
