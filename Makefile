@@ -94,7 +94,7 @@ torture: setup $(BINARY) ## Kill INSTANTS=2000 installs at random, and other com
 	$(BIN)/python -m tests.faults --instants $(INSTANTS) $(if $(SEED),--seed $(SEED)) --place $(TEMPORARY)
 
 test-fidelity: setup $(BINARY) ## Compare layers of seven packages with what apt-get makes
-	$(BIN)/pytest -n auto --dist loadgroup tests/fidelity
+	$(BIN)/pytest -n auto tests/fidelity
 
 # Each with a virtual machine of one processor, which emulation keeps busy; it has 1.5 GB of memory and its disk there.
 MACHINES := $(shell awk '/^MemAvailable/ {print ($$2 > 8000000) ? 2 : 1}' /proc/meminfo)

@@ -17,9 +17,6 @@ from tests.fidelity import __main__ as fidelity
 from tests.fidelity import judge, points
 from tests.integration.system import REF, REPOSITORY, Base, System, chosen_cli, commit_base, output
 
-# In one worker: most tests look at a layer that is made once.
-pytestmark = pytest.mark.xdist_group("points")
-
 FIXTURE_PACKAGES = (
     "conf-file", "divert-maker", "hard-links", "local-vendor", "many-files", "no-md5sums", "odd-names", "opt-vendor",
     "py-module", "repl-new", "repl-old", "setuid", "trig-interest", "trig-user", "user-maker", "var-files", "asks",
