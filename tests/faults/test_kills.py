@@ -35,7 +35,7 @@ from tests.integration.system import System
 
 SEED = int(os.environ.get("FAULTS_SEED") or random.SystemRandom().randrange(1 << 32))
 
-INSTANTS = {"install": 20, "uninstall": 4, "rollback": 6, "cleanup": 6, "pin": 2, "kargs": 4, "rebase": 4}
+INSTANTS = {"install": 10, "uninstall": 3, "rollback": 3, "cleanup": 3, "pin": 2, "kargs": 3, "rebase": 3}
 """Random instants of each scenario: what some minutes of two processors allow. ``make torture`` tries as many as it
 is told."""
 
