@@ -20,7 +20,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -180,6 +180,14 @@ def end_children() -> None:
             os.kill(pid, signal.SIGKILL)
 
 
+During = Callable[[int], AbstractContextManager[None]]
+
+
+def unwatched(group: int) -> AbstractContextManager[None]:
+    """What a child runs in that nobody watches."""
+    return contextlib.nullcontext()
+
+
 def run(
     argv: Sequence[str | os.PathLike[str]],
     *,
@@ -187,13 +195,15 @@ def run(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     input: str | None = None,
+    during: During = unwatched,
 ) -> Result:
     """Run a short child and return what it printed, decoded with surrogateescape.
 
-    Raises ChildError when ``check`` is set and the status is not 0, ToolError where the program is not installed.
+    ``during`` makes, of its process group, a context that it runs in. Raises ChildError when ``check`` is set and the
+    status is not 0, ToolError where the program is not installed.
     """
     stdin = subprocess.DEVNULL if input is None else subprocess.PIPE
-    with spawn(argv, env=env, cwd=cwd, stdin=stdin) as child:
+    with spawn(argv, env=env, cwd=cwd, stdin=stdin) as child, during(child.pid):
         output, errors = child.communicate(None if input is None else input.encode(errors="surrogateescape"))
     words = tuple(os.fspath(word) for word in argv)
     result = Result(
@@ -339,16 +349,16 @@ def _hand_over(output: IO[bytes], on_line: Callable[[str], None]) -> list[str]:
     return list(last)
 
 
-def watch(argv: Sequence[str | os.PathLike[str]], on_text: Callable[[str], None]) -> Result:
+def watch(argv: Sequence[str | os.PathLike[str]], on_text: Callable[[str], None], during: During = unwatched) -> Result:
     """Run a long child that tells only a terminal how far it is: its standard output is one of its own.
 
-    ``on_text`` gets each piece between two moves of the cursor. The result's ``stdout`` is empty; ``stderr`` is
-    without colours. The status is not checked.
+    ``on_text`` gets each piece between two moves of the cursor; ``during`` is as ``run`` has it. The result's
+    ``stdout`` is empty; ``stderr`` is without colours. The status is not checked.
     """
     controller, terminal = os.openpty()
     with os.fdopen(controller, "rb", buffering=0) as shown, tempfile.TemporaryFile() as errors:
         try:
-            with spawn(argv, stdout=terminal, stderr=errors) as child:
+            with spawn(argv, stdout=terminal, stderr=errors) as child, during(child.pid):
                 os.close(terminal)
                 terminal = -1
                 rest = b""
@@ -356,6 +366,7 @@ def watch(argv: Sequence[str | os.PathLike[str]], on_text: Callable[[str], None]
                     *whole, rest = _CURSOR_MOVES.split((rest + piece)[-_BLOCK:])
                     for text in filter(None, whole):
                         on_text(text.decode(errors="surrogateescape"))
+                child.wait()
         finally:
             if terminal >= 0:
                 os.close(terminal)

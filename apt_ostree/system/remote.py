@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import RemoteError, UsageError, redact
-from ..host import proc
+from ..host import fetching, proc
 from ..host.door import Tree
 from ..host.files import scratch_directory
 from ..model import CommitInfo
@@ -29,6 +29,9 @@ ETC = "etc/ostree/remotes.d"
 
 FILE_MAX = 1 << 20
 """Bytes of one of its files that are read."""
+
+_ARRIVING = Path("/var/tmp")
+"""Where libostree has unnamed files for what arrives, whatever TMPDIR says, and minds no reserve."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
@@ -233,7 +236,7 @@ def pull(
 
     ``on_progress`` is told what of what ostree has, in its own units, and its words about speed and size. With
     ``of_ref`` the local name of the remote's ref leads to the commit afterwards. Raises RemoteError; the
-    repository's refs are as they were then.
+    repository's refs are as they were then. Also raises SpaceError where too little would stay free.
     """
 
     def read(text: str) -> None:
@@ -241,7 +244,7 @@ def pull(
             on_progress(*progress)
 
     what = f"{refspec.ref}@{checksum}" if of_ref else checksum
-    result = proc.watch(["ostree", "pull", f"--repo={repo}", refspec.remote, what], read)
+    result = proc.watch(["ostree", "pull", f"--repo={repo}", refspec.remote, what], read, _watch(repo, refspec).over)
     if result.returncode != 0:
         raise explain(refspec, _reason(proc.ChildError(result)))
 
@@ -263,9 +266,14 @@ def parse_progress(text: str) -> tuple[int, int, str] | None:
 
 def _pull(repo: Path, refspec: Refspec, *words: str) -> None:
     try:
-        ostree.run(repo, "pull", refspec.remote, *words)
+        proc.run(["ostree", "pull", f"--repo={repo}", refspec.remote, *words], during=_watch(repo, refspec).over)
     except proc.ChildError as error:
         raise explain(refspec, _reason(error)) from error
+
+
+def _watch(repo: Path, refspec: Refspec) -> fetching.Watch:
+    """The watch over a pull, which has no limit of its own for an object, or for time."""
+    return fetching.Watch([repo, _ARRIVING], lambda why: explain(refspec, why))
 
 
 _MEANINGS = (

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import DownloadError
-from ..host import proc
+from ..host import fetching, proc
 from ..host.files import check_space
 from ..model import Package, Round, Solved
 from ..numbers import decimal
@@ -71,7 +71,8 @@ def host_sources() -> list[dict[str, str]]:
 def refresh(apt: Apt, *, force: bool = False) -> bool:
     """Fetch the package lists where they are missing, of other sources, or older than a day.
 
-    Returns whether it fetched. Raises DownloadError when an index cannot be had or verified.
+    Returns whether it fetched. Raises DownloadError when an index cannot be had or verified, and SpaceError; in time,
+    whatever a server does (host/fetching.py).
     """
     sources, fetched = read_stamp(apt.area)
     age = time.time() - fetched
@@ -83,15 +84,21 @@ def refresh(apt: Apt, *, force: bool = False) -> bool:
     reason = "this was asked for" if force else "of other sources, or none" if not same else f"{age:.0f} s old"
     _log.debug("package lists are fetched: %s", reason)
     # Error-Mode=any: without it apt-get update exits 0 when a server cannot be reached.
-    result = apt.run("apt-get", "update", "-q", "-o", "APT::Update::Error-Mode=any", check=False)
+    watch = fetching.Watch([apt.area], _no_lists, fetching.UPDATE_SECONDS)
+    words = ("apt-get", "update", "-q", "-o", "APT::Update::Error-Mode=any")
+    result = apt.run(*words, check=False, during=watch.over)
     if result.returncode != 0:
-        raise DownloadError(
-            "cannot refresh the package lists",
-            apt_failures.said(result) or proc.tail(result.stderr),
-            "Check the network and the sources in /etc/apt. With -C only cached packages are used.",
-        )
+        raise _no_lists(apt_failures.said(result) or proc.tail(result.stderr))
     write(apt.area / STAMP, json.dumps({"sources": apt.sources_digest, "time": time.time()}))
     return True
+
+
+def _no_lists(why: str) -> DownloadError:
+    return DownloadError(
+        "cannot refresh the package lists",
+        why,
+        "Check the network and the sources in /etc/apt. With -C only cached packages are used.",
+    )
 
 
 def read_stamp(area: Path) -> tuple[str, float]:
@@ -240,18 +247,24 @@ def solved(action: Action, fields: Mapping[str, str]) -> Solved:
 def download(apt: Apt, packages: Sequence[Package]) -> None:
     """Fetch .debs into ``archives`` as the unprivileged user; apt verifies each against its signed index.
 
-    Raises DownloadError, and SpaceError.
+    Raises DownloadError, and SpaceError; in time, whatever a server does (host/fetching.py).
     """
+    watch = fetching.Watch([apt.area], _no_packages)
     words = [package.exactly for package in packages]
-    result = apt.run("apt-get", "download", "-q", "--", *words, cwd=apt.area / "archives", check=False)
+    place = apt.area / "archives"
+    result = apt.run("apt-get", "download", "-q", "--", *words, cwd=place, check=False, during=watch.over)
     if result.returncode != 0:
-        raise DownloadError(
-            "cannot download packages",
-            apt_failures.said(result) or proc.tail(result.stderr),
-            "Nothing was changed. Check the network. To fetch the package lists again: apt-ostree refresh-md --force",
-        )
+        raise _no_packages(apt_failures.said(result) or proc.tail(result.stderr))
     # From a file: source apt copies what it can, and ends well where the disk is full.
-    check_space(apt.area / "archives", ONE_BLOCK, "the downloads")
+    check_space(place, ONE_BLOCK, "the downloads")
+
+
+def _no_packages(why: str) -> DownloadError:
+    return DownloadError(
+        "cannot download packages",
+        why,
+        "Nothing was changed. Check the network. To fetch the package lists again: apt-ostree refresh-md --force",
+    )
 
 
 def archive_name(package: Package) -> str:

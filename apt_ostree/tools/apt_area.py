@@ -70,11 +70,13 @@ class Apt:
     originals: Mapping[str, str] = field(default_factory=dict)
     """The paths of copies that apt may name in its messages -> what the target calls them."""
 
-    def run(self, *words: str, check: bool = True, cwd: Path | None = None) -> proc.Result:
+    def run(
+        self, *words: str, check: bool = True, cwd: Path | None = None, during: proc.During = proc.unwatched
+    ) -> proc.Result:
         """One of apt's programs, run in the area; in its messages the target's own paths stand for those of copies."""
         # The host's own place for temporary files may be read-only.
         env = {"APT_CONFIG": os.fspath(self.config), "TMPDIR": os.fspath(self.area / "tmp")}
-        result = proc.run(list(words), env=env, cwd=cwd, check=False)
+        result = proc.run(list(words), env=env, cwd=cwd, check=False, during=during)
         message = result.stderr
         for copy, original in self.originals.items():
             message = message.replace(copy, original)
