@@ -35,6 +35,12 @@ _ARRIVING = Path("/var/tmp")
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
+_TRUE = {"true", "1"}
+"""What GLib takes for true in a key file; of what it takes for neither, nobody may believe that it verifies."""
+
+_SIGNATURES = {"ed25519", "spki"}
+"""The values of ``sign-verify`` besides; libostree refuses others when it pulls, and has "dummy" for its tests."""
+
 _SECTION = re.compile(r'remote "(.+)"')
 
 
@@ -112,11 +118,16 @@ def _parse(text: str, file: Path) -> list[Remote]:
                     match[1],
                     entries.get("url", ""),
                     # ostree.repo-config(5): it verifies unless told not to.
-                    entries.get("gpg-verify", "true") != "false",
-                    entries.get("sign-verify", "false") != "false",
+                    entries.get("gpg-verify", "true") in _TRUE,
+                    entries.get("sign-verify", "") in _TRUE or _names_signatures(entries.get("sign-verify", "")),
                 )
             )
     return sorted(found, key=lambda entry: entry.name)
+
+
+def _names_signatures(value: str) -> bool:
+    """True for a list of the kinds of signatures that libostree verifies."""
+    return set() < set(origin.split(value)) <= _SIGNATURES
 
 
 def add(repo: Path, name: str, url: str, key: Path | None, sign: str | None, settings: Sequence[str]) -> None:

@@ -81,6 +81,30 @@ def remotes_d(deployment: Path, name: str) -> Path:
     return place
 
 
+@pytest.mark.parametrize(
+    ("gpg", "sign", "verified"),
+    [
+        ("true", "false", (True, False)),
+        ("1", "0", (True, False)),
+        ("0", "1", (False, True)),
+        ("false", "true", (False, True)),
+        # For GLib these are no booleans.
+        ("True", "False", (False, False)),
+        ("yes", "yes", (False, False)),
+        ("", "", (False, False)),
+        ("true ", "ed25519;", (True, True)),
+        ("false", "ed25519;spki", (False, True)),
+        ("false", "dummy", (False, False)),
+        ("false", "ed25519;dummy", (False, False)),
+        ("false", ";", (False, False)),
+    ],
+)
+def test_a_remote_verifies_where_ostree_does(tmp_path: Path, gpg: str, sign: str, verified: tuple[bool, bool]) -> None:
+    (tmp_path / "config").write_text(f'[remote "a"]\nurl=x\ngpg-verify={gpg}\nsign-verify={sign}\n')
+    (found,) = remote.read(tmp_path)
+    assert (found.gpg_verify, found.sign_verify) == verified
+
+
 def test_remotes_of_a_deployments_etc_name_their_files(tmp_path: Path) -> None:
     for name in ("b.conf", "a.conf", "c.txt"):
         remotes_d(tmp_path, name).write_text(f'[remote "{name[0]}"]\nurl=https://example.org/\n')
