@@ -183,6 +183,9 @@ class Machine:
             "-cpu", processor,
             "-smp", "1",
             "-m", str(MEMORY_MB),
+            # No device whose driver would only take time.
+            "-nodefaults",
+            "-vga", "none",
             "-display", "none",
             "-nic", "none",
             "-no-reboot",
