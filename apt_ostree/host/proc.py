@@ -93,8 +93,6 @@ def die_with(parent: int) -> None:
     if os.getppid() != parent:
         # It was killed before it could be asked.
         os.kill(os.getpid(), signal.SIGKILL)
-    # A terminal's ^C goes to the whole group; only the parent decides how an operation ends.
-    os.setpgid(0, 0)
 
 
 _children: set[int] = set()
@@ -247,6 +245,9 @@ def spawn(
     """A child while it runs, or one end of a pipe. Leaving the block with an exception kills and reaps it."""
     _may_start()
     words = [os.fspath(word) for word in argv]
+    # All others in a pid namespace end with its first process (pid_namespaces(7)). Where nothing has to run before exec,
+    # a child begins by vfork(2), and no table of our memory is copied.
+    first = os.getpid() == 1
     try:
         child = subprocess.Popen(
             words,
@@ -256,9 +257,13 @@ def spawn(
             stdout=stdout,
             stderr=stderr,
             pass_fds=pass_fds,
-            preexec_fn=partial(die_with, os.getpid()),
+            preexec_fn=None if first else partial(die_with, os.getpid()),
+            # A terminal's ^C goes to the whole group; only the parent decides how an operation ends.
+            process_group=0,
         )
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if cwd is not None and not cwd.is_dir():
+            raise ToolError(f"{words[0]} cannot be started", f"the directory {cwd} does not exist") from error
         raise ToolError(
             f"{words[0]} is not installed", resolution=f"Install the package that ships {words[0]}."
         ) from None

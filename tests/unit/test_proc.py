@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -165,3 +167,28 @@ def test_a_log_gets_no_more_than_its_limit_of_all_children(tmp_path: Path, monke
         proc.logged(words, tmp_path / "log", shown.append)
     assert (tmp_path / "log").read_bytes() == b"a\xff\nb\n"
     assert shown == ["a\udcff", "b", "cdefg", "h"]
+
+
+@pytest.mark.parametrize("number", [1, 4711])
+def test_a_child_has_a_group_of_its_own_and_asks_to_die_with_its_parent_only_where_no_namespace_ends_it(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    given: dict[str, object] = {}
+
+    def popen(words: list[str], **options: object) -> NoReturn:
+        given.update(options)
+        raise FileNotFoundError
+
+    monkeypatch.setattr(os, "getpid", lambda: number)
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    with pytest.raises(ToolError):
+        proc.run(["true"])
+    assert given["process_group"] == 0
+    assert (given["preexec_fn"] is None) == (number == 1)
+
+
+def test_a_directory_that_is_gone_is_not_taken_for_a_program_that_is_not_installed(tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match="true cannot be started"):
+        proc.run(["true"], cwd=tmp_path / "gone")
+    with pytest.raises(ToolError, match="no-such-program is not installed"):
+        proc.run(["no-such-program"], cwd=tmp_path)
