@@ -245,8 +245,8 @@ def spawn(
     """A child while it runs, or one end of a pipe. Leaving the block with an exception kills and reaps it."""
     _may_start()
     words = [os.fspath(word) for word in argv]
-    # All others in a pid namespace end with its first process (pid_namespaces(7)). Where nothing has to run before exec,
-    # a child begins by vfork(2), and no table of our memory is copied.
+    # All others in a pid namespace end with its first process (pid_namespaces(7)). Where nothing has to run before
+    # exec, a child begins by vfork(2), and no table of our memory is copied.
     first = os.getpid() == 1
     try:
         child = subprocess.Popen(
