@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import AptOstreeError, SpaceError
-from .files import RESERVE, RESERVE_SHARE
+from .files import reserves
 
 WINDOW = 300.0
 """Seconds in which a fetch has to get on; apt itself gives up a server that is silent after 30 s, twice."""
@@ -50,7 +50,7 @@ class Watch:
     def __init__(
         self, places: Sequence[Path], error: Callable[[str], AptOstreeError], seconds: float = math.inf
     ) -> None:
-        self._reserves = {place: _reserve(place) for place in places}
+        self._reserves = {place: reserves(os.statvfs(place))[0] for place in places}
         self._error, self._seconds = error, seconds
 
     @contextmanager
@@ -128,12 +128,6 @@ class _Seen:
         busy = ticks / os.sysconf("SC_CLK_TCK") / seconds
         # Where /proc is of other processes, nothing is known.
         return not self._last or written >= LEAST_BYTES or busy + self._waits / self._looks >= BUSY_SHARE
-
-
-def _reserve(place: Path) -> int:
-    """The bytes that stay free; half of what is free now where that is less."""
-    status = os.statvfs(place)
-    return int(min(RESERVE, status.f_blocks * status.f_frsize * RESERVE_SHARE, _free(place) // 2))
 
 
 def _free(place: Path) -> int:

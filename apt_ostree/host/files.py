@@ -175,7 +175,7 @@ def check_space(path: Path, needed: int, what: str, *, inodes: int = 0, reserve:
     """Refuse early when the filesystem of ``path`` lacks ``needed`` bytes or ``inodes``, which not every one counts;
     with a ``reserve``, beside what is to stay free, or half of what is free where that is less. Raises SpaceError."""
     status = os.statvfs(path)
-    if lack := _lack(path, status, _reserves(status) if reserve else (0, 0), (needed, inodes), what):
+    if lack := _lack(path, status, reserves(status) if reserve else (0, 0), (needed, inodes), what):
         raise lack
 
 
@@ -187,7 +187,7 @@ class Room:
 
     def __init__(self, place: Path) -> None:
         self.place = place
-        self._reserves = _reserves(os.statvfs(place))
+        self._reserves = reserves(os.statvfs(place))
         self._held: list[tuple[int, int]] = []
         """The bytes and inodes that others are about to write, or have written already in part."""
         self._changed = threading.Condition()
@@ -217,11 +217,14 @@ class Room:
         return _lack(self.place, os.statvfs(self.place), self._reserves, (size, inodes), what)
 
 
-def _reserves(status: os.statvfs_result) -> tuple[int, int]:
-    """The bytes and inodes of a filesystem that stay free."""
+def reserves(status: os.statvfs_result, most: int = RESERVE) -> tuple[int, int]:
+    """The bytes, ``most`` of them at most, and the inodes of a filesystem that stay free.
+
+    Half of what is free now where that is less than its share: an uninstall must work on a disk that is nearly full.
+    """
     free = status.f_bavail * status.f_frsize
     return (
-        min(RESERVE, int(status.f_blocks * status.f_frsize * RESERVE_SHARE), free // 2),
+        min(most, int(status.f_blocks * status.f_frsize * RESERVE_SHARE), free // 2),
         min(int(status.f_files * RESERVE_SHARE), status.f_favail // 2),
     )
 

@@ -23,7 +23,7 @@ from typing import Self
 
 from ..errors import AptOstreeError, ScriptError, SpaceError, ToolError
 from ..host import cgroup
-from ..host.files import RESERVE_SHARE
+from ..host.files import reserves
 from .limits import LIMITS, Limits
 
 NOTHING_CHANGED = "Nothing was changed."
@@ -44,7 +44,7 @@ class Guard:
 
     def __init__(self, place: Path, doing: Callable[[], str], limits: Limits | None = None) -> None:
         self.place, self.doing, self.limits = place, doing, limits or LIMITS
-        self._reserve, self._inode_reserve = _reserves(place, self.limits)
+        self._reserve, self._inode_reserve = reserves(os.statvfs(place), self.limits.reserve)
         self._bounds = cgroup.Bounds(self.limits.tasks, *_memory(self.limits, Path("/proc/meminfo").read_text()))
         self._reached: AptOstreeError | None = None
         self._written, self.info = os.pipe()
@@ -120,16 +120,16 @@ class Guard:
                     f"{self.doing()} used more than {self._bounds.memory / 1e6:.0f} MB of memory",
                     resolution=NOTHING_CHANGED,
                 )
-            elif _bytes(self.place)[0] < self._reserve:
+            elif (free := _free(self.place))[0] < self._reserve:
                 self._reached = SpaceError(
                     f"{self.doing()} filled the disk",
-                    f"only {_bytes(self.place)[0] / 1e6:.0f} MB were left free, and the rest of the system needs some",
+                    f"only {free[0] / 1e6:.0f} MB were left free, and the rest of the system needs some",
                     f"{NOTHING_CHANGED} To free space: apt-ostree cleanup",
                 )
-            elif _inodes(self.place)[0] < self._inode_reserve:
+            elif free[1] < self._inode_reserve:
                 self._reached = SpaceError(
                     f"{self.doing()} filled the disk with files",
-                    f"only {_inodes(self.place)[0]} inodes were left free, and the rest of the system needs some",
+                    f"only {free[1]} inodes were left free, and the rest of the system needs some",
                     f"{NOTHING_CHANGED} To free space: apt-ostree cleanup",
                 )
 
@@ -163,26 +163,7 @@ def _memory(limits: Limits, meminfo: str) -> tuple[int, int]:
     return max(memory, limits.memory_least), swap
 
 
-def _reserves(place: Path, limits: Limits) -> tuple[int, int]:
-    """The bytes and the inodes that a run has to leave free.
-
-    Half of what is free now where that is less than the reserve: an uninstall must work on a disk that is nearly full.
-    """
-    free, inodes = _inodes(place)
-    return min(_reserve(place, limits), _bytes(place)[0] // 2), min(int(inodes * RESERVE_SHARE), free // 2)
-
-
-def _reserve(place: Path, limits: Limits) -> int:
-    return int(min(limits.reserve, _bytes(place)[1] * RESERVE_SHARE))
-
-
-def _inodes(place: Path) -> tuple[int, int]:
-    """The free inodes of a filesystem, and all that it has: none and none where it makes them as they are needed."""
+def _free(place: Path) -> tuple[int, int]:
+    """The free bytes and inodes of a filesystem."""
     status = os.statvfs(place)
-    return status.f_favail, status.f_files
-
-
-def _bytes(place: Path) -> tuple[int, int]:
-    """The free bytes of a filesystem, and its size."""
-    status = os.statvfs(place)
-    return status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
+    return status.f_bavail * status.f_frsize, status.f_favail

@@ -100,13 +100,6 @@ def test_a_fetch_leaves_what_the_host_needs_of_the_disk(tmp_path: Path, monkeypa
         fetch("while :; do head -c 4000 /dev/zero >>file; sleep 0.01; done", tmp_path)
 
 
-def test_the_reserve_is_half_of_what_is_free_where_that_is_less(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fetching, "_free", lambda place: 1000)
-    assert fetching._reserve(tmp_path) == 500
-
-
 def test_the_error_of_a_child_that_failed_by_itself_is_its_own(tmp_path: Path) -> None:
     with pytest.raises(proc.ChildError):
         fetch("exit 3", tmp_path)

@@ -260,6 +260,28 @@ def test_inodes_leave_what_the_host_needs(
 MB = 1 << 20
 
 
+def filesystem(size: int, free: int, inodes: int = 1_000_000, free_inodes: int = 500_000) -> os.statvfs_result:
+    """A filesystem of so many MB."""
+    return os.statvfs_result((MB, MB, size, free, free, inodes, free_inodes, free_inodes, 0, 255))
+
+
+def test_a_large_disk_keeps_a_fixed_reserve_and_a_share_of_its_inodes() -> None:
+    assert files.reserves(filesystem(100_000, 50_000)) == (512 * MB, 30_000)
+    assert files.reserves(filesystem(100_000, 50_000), 10 * MB)[0] == 10 * MB
+
+
+def test_a_small_disk_keeps_a_share() -> None:
+    assert files.reserves(filesystem(1000, 500))[0] == 30 * MB
+
+
+def test_a_disk_with_less_than_the_reserve_from_the_start_keeps_half_of_what_is_free() -> None:
+    assert files.reserves(filesystem(100_000, 400, free_inodes=1000)) == (200 * MB, 500)
+
+
+def test_a_filesystem_that_makes_inodes_as_it_needs_them_keeps_none() -> None:
+    assert files.reserves(filesystem(100_000, 50_000, 0, 0))[1] == 0
+
+
 @pytest.fixture
 def free(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A filesystem of 1000 MB, of which 30 stay free, with 1000 inodes; ``f_bavail`` are its free bytes."""
