@@ -37,6 +37,19 @@ def note(name: str, text: str) -> Callable[[System], None]:
     return damage
 
 
+def journal(number: int) -> str:
+    """An entry of the journal."""
+    return f"ostree/deploy/{STATEROOT}/var/lib/apt-ostree/transactions/20260101T000000Z-{number}.json"
+
+
+def all_of(*damages: Callable[[System], None]) -> Callable[[System], None]:
+    def damage(system: System) -> None:
+        for each in damages:
+            each(system)
+
+    return damage
+
+
 def origin(text: str) -> Callable[[System], None]:
     def damage(system: System) -> None:
         name = system.deployments()[0]
@@ -109,7 +122,6 @@ def configured(text: str) -> Callable[[System], None]:
 
 
 UPDATE = f"ostree/deploy/{STATEROOT}/var/lib/apt-ostree/update.json"
-JOURNAL = f"ostree/deploy/{STATEROOT}/var/lib/apt-ostree/transactions/20260101T000000Z-1.json"
 AREA = "ostree/repo/extensions/apt-ostree"
 
 
@@ -125,16 +137,21 @@ def order(system: System) -> list[str]:
 
 
 DAMAGES = {
-    "journal-infinity": note(JOURNAL, json.dumps({**ENTRY, "pid": float("inf")})),
-    "journal-name": note(JOURNAL, json.dumps(ENTRY)),
-    "journal-huge": note(JOURNAL, f'{{"schema": {HUGE}}}'),
-    "journal-deep": note(JOURNAL, "[" * 100_000),
-    "lock-note": note("ostree/apt-ostree.lock", f'{{"pid": {HUGE}, "ticks": Infinity}}'),
-    "update-shape": note(UPDATE, '{"basis": [], "layered": [1]}'),
-    "update-huge": note(UPDATE, " " * LIMIT),
-    "lists-shape": note(f"{AREA}/apt/lists.json", "[1]"),
-    "lists-infinity": note(f"{AREA}/apt/lists.json", '{"sources": 1, "time": Infinity}'),
-    "unsynced": note(f"{AREA}/unsynced", "another-boot /etc ../.."),
+    # None hides another: they are at places of their own.
+    "notes": all_of(
+        note(journal(1), json.dumps({**ENTRY, "pid": float("inf")})),
+        note(journal(2), json.dumps(ENTRY)),
+        note(journal(3), f'{{"schema": {HUGE}}}'),
+        note(journal(4), "[" * 100_000),
+        note("ostree/apt-ostree.lock", f'{{"pid": {HUGE}, "ticks": Infinity}}'),
+        note(UPDATE, '{"basis": [], "layered": [1]}'),
+        note(f"{AREA}/apt/lists.json", "[1]"),
+        note(f"{AREA}/unsynced", "another-boot /etc ../.."),
+    ),
+    "other-notes": all_of(
+        note(UPDATE, " " * LIMIT),
+        note(f"{AREA}/apt/lists.json", '{"sources": 1, "time": Infinity}'),
+    ),
     "origin-form": origin("garbage"),
     "origin-local": origin("[packages]\nrequested-local=x;\n"),
     "origin-huge": origin("[origin]\n" + "#" * LIMIT),

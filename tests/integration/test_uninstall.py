@@ -54,23 +54,7 @@ def test_a_dependency_that_was_requested_itself_stays(sysroot: System) -> None:
     assert sysroot.dpkg_status().keys() & {"rec-a", "rec-b", "rec-pre"} == {"rec-a"}
 
 
-def test_a_local_package_goes_by_its_name(sysroot: System, archive: Archive) -> None:
-    sysroot.install("rec-a", f"{archive.root}/pool/main/greeter_1.0_all.deb")
-    sysroot.run("uninstall", "greeter")
-    assert "greeter" not in sysroot.dpkg_status()
-    assert not sysroot.origin().has_option("packages", "requested-local")
-
-
-def test_no_archive_is_needed(sysroot: System, own_archive: Archive) -> None:
-    sysroot.use_archive(own_archive)
-    sysroot.install("greeter", "rec-b")
-    own_archive.root.rename(own_archive.root.with_name("gone"))
-    sysroot.run("uninstall", "rec-b")
-    assert sysroot.dpkg_status()["greeter"] == ("2.0", "install ok installed")
-    assert "rec-b" not in sysroot.dpkg_status()
-
-
-def test_no_archive_is_needed_even_without_lists(sysroot: System, own_archive: Archive) -> None:
+def test_no_archive_is_needed_nor_any_list(sysroot: System, own_archive: Archive) -> None:
     sysroot.use_archive(own_archive)
     sysroot.install("greeter=1.0", "rec-b")
     own_archive.root.rename(own_archive.root.with_name("gone"))
@@ -125,9 +109,3 @@ def test_what_is_there_goes_beside_what_is_gone_already(sysroot: System) -> None
 def test_uninstalling_all_of_nothing_is_no_change(sysroot: System) -> None:
     with sysroot.unchanged():
         sysroot.run("uninstall", "--all", "--unchanged-exit-77", status=77)
-
-
-def test_a_request_by_version_goes_by_name(sysroot: System) -> None:
-    sysroot.install("greeter=1.0")
-    sysroot.run("uninstall", "greeter")
-    assert sysroot.commit() == sysroot.base.commit
