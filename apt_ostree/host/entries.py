@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from ..errors import TreeError
+
 T = TypeVar("T")
+
+NAMES_MAX = 500_000
+"""Names of one directory that are taken into memory: as many as a package may have files."""
+
+
+class CrowdedError(TreeError):
+    """A directory has more than NAMES_MAX names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +39,11 @@ class Entry:
     def is_link(self) -> bool:
         return stat.S_ISLNK(self.status.st_mode)
 
+    @property
+    def is_special(self) -> bool:
+        """True for a FIFO, a socket or a device."""
+        return not (self.is_file or self.is_directory or self.is_link)
+
 
 class Listed:
     """An entry of an open directory: its name below the tree, and its own in the directory.
@@ -36,10 +51,15 @@ class Listed:
     Of what type it is, the directory says by itself; its stat(2) is read when it is asked for, while that is open.
     """
 
-    __slots__ = ("_found", "name", "own")
+    __slots__ = ("_found", "_prefix", "own")
 
     def __init__(self, prefix: str, found: os.DirEntry[str]) -> None:
-        self.name, self.own, self._found = f"{prefix}{found.name}", found.name, found
+        self._prefix, self.own, self._found = prefix, found.name, found
+
+    @property
+    def name(self) -> str:
+        # Not kept: a path may have thousands of bytes, and a directory any number of entries.
+        return f"{self._prefix}{self.own}"
 
     @property
     def status(self) -> os.stat_result:
@@ -75,3 +95,25 @@ class Directory(Generic[T]):
     name: str
     tree: T
     entries: list[Listed]
+
+
+def own_names(directory: int) -> list[str]:
+    """The names in an open directory, sorted. Raises CrowdedError."""
+    with os.scandir(directory) as found:
+        return sorted(entry.name for entry in _counted(found))
+
+
+def listed(directory: int, prefix: str) -> list[Listed]:
+    """The entries of an open directory, in the order of their names; ``prefix`` is its own, with a slash at its end.
+    Raises CrowdedError."""
+    with os.scandir(directory) as found:
+        return sorted((Listed(prefix, entry) for entry in _counted(found)), key=lambda entry: entry.own)
+
+
+def _counted(found: Iterable[os.DirEntry[str]]) -> Iterator[os.DirEntry[str]]:
+    for count, entry in enumerate(found, 1):
+        if count > NAMES_MAX:
+            raise CrowdedError(
+                f"a directory has more than {NAMES_MAX} entries", f"one of them is {ascii(entry.name)[:80]}"
+            )
+        yield entry

@@ -16,7 +16,7 @@ from typing import BinaryIO, Self
 
 from ..errors import TreeError
 from . import syscalls
-from .entries import Directory, Entry, Listed
+from .entries import CrowdedError, Directory, Entry, listed, own_names
 
 READ_MAX = 64 << 20
 """Bytes of a file that ``read`` takes into memory: the largest real ones, dpkg's status and lists, have some
@@ -124,7 +124,7 @@ class Looking:
         """The names in a directory, sorted; none where it is not one."""
         try:
             with self._opened(name, DIRECTORY) as directory:
-                return sorted(os.listdir(directory))
+                return own_names(directory)
         except (OSError, TreeError) as error:
             unless_missing(error)
             return []
@@ -208,8 +208,7 @@ class Looking:
             if descriptor is None:
                 continue
             try:
-                with os.scandir(descriptor) as found:
-                    entries = sorted((Listed(prefix, entry) for entry in found), key=lambda entry: entry.own)
+                entries = listed(descriptor, prefix)
                 yield Directory(name, type(self)(self.top / name, held=descriptor), entries)
             finally:
                 os.close(descriptor)
@@ -236,15 +235,13 @@ class Looking:
         try:
             with self._opened(name, DIRECTORY) as directory:
                 found = [
-                    Entry(f"{prefix}{own}", status)
-                    for own in sorted(os.listdir(directory))
-                    if (status := _status(own, directory)) is not None
+                    (own, status) for own in own_names(directory) if (status := _status(own, directory)) is not None
                 ]
         except (OSError, TreeError) as error:
             if not (readable and isinstance(error, PermissionError)):
                 unless_missing(error)
             found = []
-        return iter(found)
+        return (Entry(f"{prefix}{own}", status) for own, status in found)
 
     def find(self, name: str) -> str | None:
         """The name without any link on the way or at its end, as the tree's own root would find it; None where that
@@ -382,7 +379,7 @@ def shown(name: str) -> str:
 
 def unless_missing(error: OSError | TreeError) -> None:
     """Raise a failure again unless it says that nothing is there, or nothing that a name in the tree leads to."""
-    if isinstance(error, OSError) and error.errno not in _NOT_THERE:
+    if isinstance(error, CrowdedError) or (isinstance(error, OSError) and error.errno not in _NOT_THERE):
         raise error
 
 

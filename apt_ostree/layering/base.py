@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..host.door import Tree
-from ..host.files import sync_filesystem
+from ..host.files import check_space, sync_filesystem
 from ..model import Package
 from ..tools import dpkg, ostree
 from ..tree import deploying
@@ -47,7 +47,7 @@ def checkout(repo: Path, area: Path, checksum: str) -> BaseTree:
 
     OSTree stores equal files once, so two names may be one file there; in the checkout each name is a file of its own,
     or a script's ``cp a b`` fails with "are the same file". Raises TreeError for a base without packages, and as
-    ``deploying.check_extent`` does.
+    ``deploying.check_extent`` does; SpaceError.
     """
     place = Tree(area)
     kept, fresh = f"base/{checksum}", "tmp/base"
@@ -67,14 +67,21 @@ def checkout(repo: Path, area: Path, checksum: str) -> BaseTree:
 
 
 def _separate_names(tree: Path) -> None:
-    """Make each name in a tree a file of its own."""
+    """Make each name in a tree a file of its own. Raises SpaceError where there is no room for all."""
     seen: set[int] = set()
-    for directory in Tree(tree).directories():
-        here = directory.tree
+    further: list[str] = []
+    size = 0
+    top = Tree(tree)
+    for directory in top.directories():
         for entry in directory.entries:
             if not entry.is_file:
                 continue
-            if entry.inode in seen and (file := here.open_file(entry.own)) is not None:
-                with file:
-                    here.replace_content(entry.own, file)
+            if entry.inode in seen:
+                further.append(entry.name)
+                size += entry.status.st_size
             seen.add(entry.inode)
+    check_space(tree, size, "the base's files of equal content", inodes=len(further), reserve=True)
+    for name in further:
+        if (file := top.open_file(name)) is not None:
+            with file:
+                top.replace_content(name, file)

@@ -14,7 +14,7 @@ from pathlib import Path
 from ..errors import TreeError
 from ..host.door import Directory, Listed, Tree
 from ..host.files import check_space
-from ..tools.extent import LEVELS_MAX
+from ..tools.extent import ENTRIES_MAX, LEVELS_MAX
 from ..tree.layout import PLACED
 from ..tree.overlays import PLACES
 from ..tree.shipped import CONFFILES, FILES, INFO
@@ -22,7 +22,11 @@ from . import overlay
 from .base import ETC
 from .job import Job
 
-ENTRIES_MAX = 200_000
+TREE_PATHS_MAX = 256 << 20
+"""Characters of all whole paths of a layer, whose files may be extent.ENTRIES_MAX: some steps keep each. Those of a
+desktop are thirty million."""
+
+KEPT_MAX = 200_000
 """Files and directories of /var and /etc together. Those of a whole desktop are fewer than 20,000."""
 
 PATHS_MAX = 16 << 20
@@ -89,8 +93,17 @@ def check(job: Job, layers: Sequence[Path]) -> None:
 
 def directories(top: Path) -> Iterator[Directory[Tree]]:
     """As Tree.directories, of a tree in which scripts made some. Raises TreeError where they lie too deep in each
-    other for OSTree, and for what works on whole paths."""
+    other for OSTree, and for what works on whole paths; and where all paths are too many, or too long together."""
+    count = size = 0
     for directory in Tree(top).directories():
+        count += len(directory.entries)
+        size += sum(len(entry.own) for entry in directory.entries) + len(directory.entries) * len(directory.name)
+        if count > ENTRIES_MAX or size > TREE_PATHS_MAX:
+            raise TreeError(
+                "scripts made more files than a tree may have",
+                f"more than {ENTRIES_MAX}, or more than {TREE_PATHS_MAX} characters of paths",
+                _HINT,
+            )
         if directory.name.count("/") >= LEVELS_MAX:
             raise TreeError(
                 f"a script made more than {LEVELS_MAX} directories in each other", f"/{directory.name[:80]}…", _HINT
@@ -154,10 +167,10 @@ class _Kept:
         """Count a name. Raises TreeError for one too many."""
         self.entries += 1
         self.bytes += len(os.fsencode(name))
-        if self.entries > ENTRIES_MAX or self.bytes > PATHS_MAX:
+        if self.entries > KEPT_MAX or self.bytes > PATHS_MAX:
             raise TreeError(
                 "scripts made too many files in /etc and /var",
-                f"more than {ENTRIES_MAX}, or more than {PATHS_MAX} bytes of paths",
+                f"more than {KEPT_MAX}, or more than {PATHS_MAX} bytes of paths",
                 _HINT,
             )
 

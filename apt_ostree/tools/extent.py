@@ -7,6 +7,9 @@ has a name.
 from __future__ import annotations
 
 import functools
+from array import array
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +22,9 @@ ENTRIES_MAX = 2_000_000
 PATH_MAX = 4096
 """Bytes of a path that the kernel takes (path_resolution(7))."""
 
+NAMES_MAX = 10_000
+"""Names that one content object has in a tree before it counts as frequent. ext4 gives a file 65,000, which those of
+the object, of each deployment and of the base's checkout share; what has no name left is copied, each time."""
 
 LEVELS_MAX = 128
 """Directories in each other. The deepest of real packages have some twenty; libostree holds a descriptor of each while
@@ -34,6 +40,8 @@ class Extent(NamedTuple):
     """Bytes of the longest path, each name with its slash."""
     levels: int
     """Directories in each other."""
+    frequent: tuple[tuple[str, int], ...] = ()
+    """Of a commit: the content objects of more than NAMES_MAX names, and their number."""
 
 
 @functools.lru_cache(maxsize=8)
@@ -42,6 +50,7 @@ def of(repo: Path, commit: str) -> Extent:
     than PATH_MAX bytes or more than LEVELS_MAX directories in each other, ToolError for one that cannot be read."""
     root, _ = ostree.root(repo, commit)
     known: dict[str, Extent] = {}
+    shapes: dict[str, _Shape] = {}
     begun: dict[str, objects.Directory] = {}
     waiting, read = [root], 0
     while waiting:
@@ -56,6 +65,7 @@ def of(repo: Path, commit: str) -> Extent:
         if inner and not is_first:
             raise ToolError(f"cannot read commit {commit}", f"directory {checksum} is inside itself")
         if not inner:
+            shapes[checksum] = _shape(begun[checksum])
             known[checksum] = _sum(begun.pop(checksum), known)
         waiting += inner
         if read > ENTRIES_MAX or (checksum in known and known[checksum].entries > ENTRIES_MAX):
@@ -64,7 +74,37 @@ def of(repo: Path, commit: str) -> Extent:
         raise _refused(commit, f"it has a path of {known[root].longest} bytes, more than {PATH_MAX}")
     if known[root].levels > LEVELS_MAX:
         raise _refused(commit, f"it has {known[root].levels} directories in each other, more than {LEVELS_MAX}")
-    return known[root]
+    return known[root]._replace(frequent=tuple(_frequent(repo, root, shapes)))
+
+
+class _Shape(NamedTuple):
+    """What is in a directory, in few bytes: there may be ENTRIES_MAX entries in all."""
+
+    files: array[int]
+    """The first 64 bits of their checksums. Where two are equal by design, a tree counts as worse than it is."""
+    directories: tuple[str, ...]
+
+
+def _shape(directory: objects.Directory) -> _Shape:
+    return _Shape(
+        array("Q", (int(checksum[:16], 16) for checksum in directory.files.values())),
+        tuple(tree for tree, _ in directory.directories.values()),
+    )
+
+
+def _frequent(repo: Path, root: str, shapes: dict[str, _Shape]) -> Iterator[tuple[str, int]]:
+    """The content objects of more than NAMES_MAX names. ``shapes`` has what is inside a directory before itself."""
+    times, names = Counter({root: 1}), Counter[int]()
+    for checksum in reversed(shapes):
+        for key in shapes[checksum].files:
+            names[key] += times[checksum]
+        for inner in shapes[checksum].directories:
+            times[inner] += times[checksum]
+    wanted = {key: count for key, count in names.items() if count > NAMES_MAX}
+    for checksum in shapes if wanted else ():
+        for file in objects.directory(repo, checksum).files.values():
+            if count := wanted.pop(int(file[:16], 16), 0):
+                yield file, count
 
 
 def _sum(directory: objects.Directory, known: dict[str, Extent]) -> Extent:

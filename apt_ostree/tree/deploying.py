@@ -18,7 +18,7 @@ from ..errors import TreeError
 from ..host.door import Tree
 from ..host.files import check_space
 from ..text import lines
-from ..tools import extent, listing
+from ..tools import extent, listing, objects
 from ..tools.listing import Entries, Listed
 
 _MODULES, _OSTREE_BOOT, _POLICIES = "/usr/lib/modules", "/usr/lib/ostree-boot", "/usr/etc/selinux"
@@ -98,10 +98,22 @@ def check(repo: Path, commit: str) -> None:
 
 
 def check_extent(repo: Path, commit: str) -> None:
-    """Refuse a commit that unfolds to more than any tree has, or whose directories would take what the host needs of
-    the disk: a checkout of hard links makes each of them anew. Raises TreeError, SpaceError, ToolError."""
-    count = extent.of(repo, commit).directories
-    check_space(repo, count * BLOCK, "the directories of the tree", inodes=count, reserve=True)
+    """Refuse a commit that unfolds to more than any tree has, or would take what the host needs of the disk: a checkout
+    of hard links makes each directory anew, and copies a file that has no name left to give (link(2), EMLINK). Raises
+    TreeError, SpaceError, ToolError."""
+    found, mode, empty = extent.of(repo, commit), objects.repository_mode(repo), 0
+    for checksum, count in found.frequent:
+        file = objects.file(repo, mode, checksum)
+        if file.size:
+            raise TreeError(
+                f"commit {commit[:12]} has one file by too many names",
+                f"object {checksum[:12]} of {file.size} bytes has {count}; at most {extent.NAMES_MAX} are allowed",
+                "Nothing was published. Leave out the package that brings it, or use another image.",
+            )
+        empty += count
+    check_space(
+        repo, found.directories * BLOCK, "the directories of the tree", inodes=found.directories + empty, reserve=True
+    )
 
 
 def _in(entries: Entries, directory: str) -> list[str]:

@@ -30,6 +30,9 @@ _PATH_MAX = 3072
 _ENTRIES_MAX = listing.ENTRIES_MAX
 """Of a machine's /etc, as of a commit's."""
 
+_PATHS_MAX = 32 << 20
+"""Bytes of all its paths, which are kept."""
+
 _KINDS = {"-": "a file", "l": "a link", "d": "a directory"}
 
 
@@ -55,12 +58,15 @@ def check(repo: Path, commit: str, deployment: Path) -> None:
     new = {entry.path.removeprefix(f"{etc.USR_ETC}/"): entry for entry in listing.of(repo, commit).below(etc.USR_ETC)}
     _check_room(deployment, list(new.values()), [own[name] for name in changes.keys() & own.keys()])
     _check_kinds(deployment, own, shipped, changes, new)
+    _check_special(deployment, [own[name] for name in changes.keys() & own.keys()])
 
 
 def _own(tree: Tree) -> Iterator[Entry]:
     """What a machine has in its /etc. Raises TreeError for what lies too deep or is too much."""
+    size = 0
     for count, entry in enumerate(tree.walk(etc.OWN), 1):
         name = entry.name.removeprefix(f"{etc.OWN}/")
+        size += len(os.fsencode(name))
         if len(os.fsencode(name)) > _PATH_MAX or name.count("/") >= _NESTED_MAX:
             raise TreeError(
                 "a path in /etc is too long or too deep for OSTree to merge",
@@ -68,10 +74,10 @@ def _own(tree: Tree) -> Iterator[Entry]:
                 f"{_NESTED_MAX} directories",
                 "Nothing was published. Move that directory elsewhere.",
             )
-        if count > _ENTRIES_MAX:
+        if count > _ENTRIES_MAX or size > _PATHS_MAX:
             raise TreeError(
-                f"/etc has more than {_ENTRIES_MAX} entries",
-                f"the last one that was looked at is /{entry.name}",
+                f"/etc has more than {_ENTRIES_MAX} entries, or more than {_PATHS_MAX} bytes of paths",
+                f"the last one that was looked at is in /{entry.name[:80].rpartition('/')[0]}",
                 "Nothing was published. Move elsewhere what is no configuration.",
             )
         yield entry
@@ -95,6 +101,16 @@ def _size(entry: Entry) -> int:
 def _blocks(size: int) -> int:
     """Bytes on disk of an entry of that many."""
     return -(-max(size, 1) // BLOCK) * BLOCK
+
+
+def _check_special(deployment: Path, changed: Sequence[Entry]) -> None:
+    """Refuse what libostree copies into no deployment: it says so and ends."""
+    if special := min((entry.name for entry in changed if entry.is_special), default=None):
+        raise TreeError(
+            f"/{special} is a FIFO, a socket or a device",
+            "OSTree cannot merge it into the new deployment's /etc",
+            f"Nothing was published. Remove {deployment / special}, and have the program that makes it use /run.",
+        )
 
 
 def _check_kinds(

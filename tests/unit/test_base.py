@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from apt_ostree.errors import TreeError
+from apt_ostree.errors import SpaceError, TreeError
 from apt_ostree.layering import base
 from apt_ostree.model import Package
 
@@ -80,6 +80,17 @@ def test_each_name_becomes_a_file_of_its_own(tmp_path: Path) -> None:
     assert len({path.stat().st_ino for path in same}) == 3
     assert {(path.read_text(), path.stat().st_mode & 0o7777) for path in same} == {("text", 0o600)}
     assert (tmp_path / "e").is_symlink()
+
+
+def test_equal_files_that_do_not_fit_are_refused_before_the_first_is_copied(tmp_path: Path) -> None:
+    free = os.statvfs(tmp_path).f_bavail * os.statvfs(tmp_path).f_frsize
+    with (tmp_path / "a").open("wb") as file:
+        file.truncate(free // 2)
+    for name in ("b", "c"):
+        os.link(tmp_path / "a", tmp_path / name)
+    with pytest.raises(SpaceError, match="the base's files of equal content"):
+        base._separate_names(tmp_path)
+    assert (tmp_path / "a").stat().st_nlink == 3
 
 
 @pytest.mark.parametrize(

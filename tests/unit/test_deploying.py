@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from apt_ostree.errors import SpaceError, TreeError
+from apt_ostree.tools import extent
 from apt_ostree.tree import deploying
 from tests.unit.repository import repository
 
@@ -159,3 +160,13 @@ def test_only_what_ostree_reads_of_a_policy_counts(tmp_path: Path) -> None:
     with (tmp_path / "etc/selinux/config").open("r+b") as file:
         file.truncate(1 << 40)
     assert "is not a file of at most" in deploying.policy_problem(tmp_path)
+
+
+@pytest.mark.parametrize(("entry", "is_refused"), [("file", True), ("/target", False)])
+def test_a_file_by_too_many_names_is_not_deployed(
+    monkeypatch: pytest.MonkeyPatch, entry: str, is_refused: bool
+) -> None:
+    """What has no name left to give is copied. Links and empty files take an inode alone."""
+    monkeypatch.setattr(extent, "NAMES_MAX", 40)
+    found = check({**TREE, **{f"usr/lib/many{number}": entry for number in range(41)}})
+    assert ("by too many names" in found) is is_refused

@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from apt_ostree.errors import TreeError
-from apt_ostree.host import lookup, syscalls
+from apt_ostree.host import entries, lookup, syscalls
 from apt_ostree.host.door import Tree
 
 SECRET = b"the host's\n"
@@ -223,17 +223,27 @@ def test_contents_are_compared_of_regular_files_alone(tree: Tree) -> None:
 
 
 def test_a_walk_may_leave_out_what_the_caller_may_not_read(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = os.listdir
+    real = os.scandir
 
-    def listdir(directory: int) -> list[str]:
+    def scandir(directory: int) -> Iterator[os.DirEntry[str]]:
         if os.readlink(f"/proc/self/fd/{directory}").endswith("/usr"):
             raise PermissionError(13, "Permission denied")
         return real(directory)
 
-    monkeypatch.setattr(os, "listdir", listdir)
+    monkeypatch.setattr(os, "scandir", scandir)
     assert [entry.name for entry in tree.walk(readable=True)][-2:] == ["up", "usr"]
     with pytest.raises(PermissionError):
         list(tree.walk())
+
+
+def test_a_directory_of_too_many_names_is_an_error_however_it_is_read(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not taken for one that is not there."""
+    monkeypatch.setattr(entries, "NAMES_MAX", len(tree.names()) - 1)
+    for read in (tree.names, lambda: list(tree.walk()), lambda: list(tree.directories())):
+        with pytest.raises(TreeError, match="a directory has more than"):
+            read()
 
 
 def test_a_directory_that_is_too_deep_is_an_error(tmp_path: Path) -> None:

@@ -25,11 +25,11 @@ def folded(made: Repository, count: int, levels: int) -> str:
 
 
 def test_each_name_of_an_object_counts(made: Repository) -> None:
-    assert extent.of(made.path, made.commit(made.directory({}, {}))) == (0, 0, 0, 0)
+    assert extent.of(made.path, made.commit(made.directory({}, {}))) == (0, 0, 0, 0, ())
     # 10 directories, 100 in them, and in each of these a file: /000/000/x.
-    assert extent.of(made.path, made.commit(folded(made, 10, 2))) == (210, 110, 10, 2)
+    assert extent.of(made.path, made.commit(folded(made, 10, 2))) == (210, 110, 10, 2, ())
     with repository(made={"a": None, "a/ü": None, "a/l": "/target", "f": "file"}) as (repo, commits):
-        assert extent.of(repo, commits["made"]) == (4, 2, 5, 2)
+        assert extent.of(repo, commits["made"]) == (4, 2, 5, 2, ())
 
 
 @pytest.mark.parametrize("levels", [5, 300])
@@ -89,3 +89,16 @@ def test_a_tree_that_is_listed_has_no_endless_paths(made: Repository) -> None:
         inner = made.directory({}, {"d": inner})
     with pytest.raises(TreeError, match="too large"):
         list(listing.of(made.path, made.commit(inner)).below("/"))
+
+
+@pytest.mark.parametrize("count", [99, 100])
+def test_the_names_of_one_object_are_counted_wherever_they_are(
+    made: Repository, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr(extent, "NAMES_MAX", 999)
+    one, other = made.store("file", b"one"), made.store("file", b"other")
+    inner = made.directory({**{f"{number}": one for number in range(9)}, "x": other}, {})
+    middle = made.directory({"y": one}, {"a": inner})
+    top = made.directory({"z": other}, {f"{number:03}": middle for number in range(count)})
+    frequent = extent.of(made.path, made.commit(top)).frequent
+    assert frequent == (() if count == 99 else ((one, 1000),))

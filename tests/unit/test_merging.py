@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -176,3 +177,9 @@ def test_an_etc_of_many_entries_is_refused(deployment: Path, monkeypatch: pytest
     assert merge(deployment) == ""
     (deployment / "etc/foo/third").touch()
     assert "/etc has more than 2 entries" in merge(deployment)
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFIFO, stat.S_IFSOCK])
+def test_what_ostree_cannot_copy_of_etc_is_named(deployment: Path, kind: int) -> None:
+    os.mknod(deployment / "etc/foo/odd", kind | 0o600)
+    assert merge(deployment).startswith("/etc/foo/odd is a FIFO, a socket or a device\n")

@@ -79,7 +79,7 @@ def test_directories_too_deep_for_ostree_are_refused(tmp_path: Path, top: Path, 
         Hydrator(job.repo, job.base.path, {}).hydrate(tmp_path / place, {}, link=False)
 
 
-@pytest.mark.parametrize(("limit", "least"), [("ENTRIES_MAX", 6), ("PATHS_MAX", 47)])
+@pytest.mark.parametrize(("limit", "least"), [("KEPT_MAX", 6), ("PATHS_MAX", 47)])
 def test_names_of_var_and_etc_fill_no_memory(
     tmp_path: Path, top: Path, monkeypatch: pytest.MonkeyPatch, limit: str, least: int
 ) -> None:
@@ -94,6 +94,19 @@ def test_names_of_var_and_etc_fill_no_memory(
     monkeypatch.setattr(written, limit, least - 1)
     with pytest.raises(TreeError, match="too many files in /etc and /var"):
         written.check(job, [top])
+
+
+@pytest.mark.parametrize(("limit", "least"), [("ENTRIES_MAX", 3), ("TREE_PATHS_MAX", 13)])
+def test_no_layer_has_more_files_than_a_tree_may_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, least: int
+) -> None:
+    """Wherever they are; each step that goes through a layer asks."""
+    put(tmp_path / "other", "usr/b/c")
+    monkeypatch.setattr(written, limit, least)
+    assert len(list(written.directories(tmp_path / "other"))) == 3
+    monkeypatch.setattr(written, limit, least - 1)
+    with pytest.raises(TreeError, match="more files than a tree may have"):
+        list(written.directories(tmp_path / "other"))
 
 
 TEXTS = {
@@ -120,7 +133,7 @@ def test_no_list_that_the_host_reads_fills_its_memory(tmp_path: Path, top: Path,
 def test_what_a_second_run_makes_is_counted_as_well(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(top, "a/b")
     assert [entry.name for entry in written.entries(top)] == ["a", "a/b"]
-    monkeypatch.setattr(written, "ENTRIES_MAX", 1)
+    monkeypatch.setattr(written, "KEPT_MAX", 1)
     with pytest.raises(TreeError, match="too many files"):
         list(written.entries(top))
 
