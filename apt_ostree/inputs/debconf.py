@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 from pathlib import Path
 
 from ..errors import UsageError
@@ -61,8 +62,16 @@ def normalize(text: str, name: str) -> str:
 
 
 def merge(older: str, newer: str) -> str:
-    """Both, where the newer answer to a question wins."""
-    return normalize(older + newer, "the answers")
+    """The answers that a layer keeps: both, where the newer answer to a question wins; ``older`` as it is where that
+    changes nothing.
+
+    A comment that nobody can guess comes first. Anybody may read the digest in an origin, and that of the file in the
+    repository: of a password with few possibilities they would tell which one it is.
+    """
+    both = normalize(older + newer, "the answers")
+    if not both or both == normalize(older, "the answers"):
+        return older
+    return f"# {secrets.token_hex(32)}\n{both}"
 
 
 def digest(text: str) -> str:

@@ -177,15 +177,16 @@ class _Kept:
 
 def _size_of_copies(status: os.stat_result, above: str, linked: dict[tuple[int, int], int]) -> int:
     """The bytes that more copies of a file take. One of /var or /boot gets a copy in the tree, and that one in the
-    commit. Of a layer's files with several names, a commit has one copy, and none of an object, which has a name
-    outside of the layer: ``linked`` counts the names that were met."""
+    commit. A layer's file of several names counts with each: where one gets another owner, place or time, it becomes a
+    file of its own. An object has a name outside of the layer, and no copy in the commit: ``linked`` counts the names
+    that were met."""
     if above != "":
         return 2 * status.st_size
     if status.st_nlink == 1:
         return status.st_size
     file = (status.st_dev, status.st_ino)
     linked[file] = linked.get(file, 0) + 1
-    return status.st_size if linked[file] == status.st_nlink else 0
+    return status.st_size * status.st_nlink if linked[file] == status.st_nlink else 0
 
 
 def _problem(entry: Listed, *, anything: bool) -> str | None:

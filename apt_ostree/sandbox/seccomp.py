@@ -58,6 +58,7 @@ _ON_OTHER_ARCHITECTURE = 2  # SCMP_FLTATR_ACT_BADARCH
 _EQUAL, _GREATER, _MASKED = 4, 6, 7  # enum scmp_compare
 _SOCKETCALL_SOCKET, _SOCKETCALL_SOCKETPAIR = 1, 8  # linux/net.h
 _FILE_TYPE = 0o170000  # S_IFMT of linux/stat.h
+_RENAME_WHITEOUT = 4  # linux/fs.h
 _SOCKET_TYPE = 0xF  # SOCK_TYPE_MASK of linux/net.h; flags stand above
 
 _COMPANIONS = {b"x86_64": b"x86", b"aarch64": b"arm"}
@@ -128,6 +129,8 @@ def _export(descriptor: int) -> None:
         for maker, argument in (("mknod", 1), ("mknodat", 2)):
             # A device of number 0/0 needs no capability: overlayfs takes it for a file that was removed.
             refuse(maker, errno.EPERM, _Comparison(argument, _MASKED, _FILE_TYPE, stat.S_IFCHR))
+        # It leaves such a device in the place of what it renames.
+        refuse("renameat2", errno.EINVAL, _Comparison(4, _MASKED, _RENAME_WHITEOUT, _RENAME_WHITEOUT))
         refuse("ioctl", errno.ENOTTY, _Comparison(1, _MASKED, IOCTL_TYPE, BTRFS))
         for other in _others(0, SOCKETS):
             refuse("socket", errno.EAFNOSUPPORT, other)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..errors import SpaceError
 from ..host.door import Tree
-from ..host.files import write_atomically
+from ..host.files import check_space, write_atomically
 from ..model import Deployment
 from ..tools import listing, ostree
 from . import origin
@@ -70,14 +70,16 @@ def first_to_go(
 ) -> list[Deployment]:
     """The deployments to remove before the kernel of ``commit`` fits into /boot: mostly none.
 
-    Only a /boot of its own can be full while the rest is not. ``overlay`` are the bytes of an overlay initramfs. The
-    new deployment may still fail, on a running system in the shutdown: so two others stay until then, what boots now
-    and one to go back to. Raises SpaceError where without the rest the kernel would not fit.
+    Only a /boot of its own can be full while the rest is not; else there has to be room beside the reserve.
+    ``overlay`` are the bytes of an overlay initramfs. The new deployment may still fail, on a running system in the
+    shutdown: so two others stay until then, what boots now and one to go back to. Raises SpaceError where without the
+    rest the kernel would not fit.
     """
     boot = path / "boot"
-    if not _has_own_boot(path):
-        return []
     needed = _blocks(overlay) + _kernel_size(path / "ostree/repo", commit, [path / d.path for d in own])
+    if not _has_own_boot(path):
+        check_space(boot, needed, "the kernel and what OSTree copies with it to /boot", reserve=True)
+        return []
     status = os.statvfs(boot)
     free = status.f_bavail * status.f_frsize
     removed: list[Deployment] = []

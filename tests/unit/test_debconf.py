@@ -21,9 +21,17 @@ def test_answers_of_another_owner_and_the_seen_flag_are_kept_beside_it() -> None
 
 
 def test_newer_answers_win_over_those_of_a_layer() -> None:
-    assert debconf.merge("p p/q string old\np p/kept string k\n", "p p/q string new\n") == (
-        "p p/q string new\np p/kept string k\n"
-    )
+    salt, *answers = debconf.merge("p p/q string old\np p/kept string k\n", "p p/q string new\n").splitlines()
+    assert salt.startswith("# ")
+    assert answers == ["p p/q string new", "p p/kept string k"]
+
+
+def test_no_digest_of_answers_can_be_guessed_and_it_stays_while_they_do() -> None:
+    one, other = (debconf.merge("", "p p/q password hunter2\n") for _ in range(2))
+    assert debconf.digest(one) != debconf.digest(other)
+    assert debconf.merge(one, "") == debconf.merge(one, "p p/q password hunter2\n") == one
+    assert debconf.digest(debconf.merge(one, "p p/q password other\n")) != debconf.digest(one)
+    assert debconf.merge("", "# nothing\n") == ""
 
 
 def test_a_backslash_at_the_end_continues_a_line() -> None:

@@ -52,6 +52,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     """Two deployments, A before B, and a work area with objects that are not synced yet. Commits are not judged."""
     monkeypatch.setattr(deploying, "check", lambda repo, commit: None)
     monkeypatch.setattr(merging, "check", lambda repo, commit, deployment: None)
+    monkeypatch.setattr(retention, "_kernel_size", lambda repo, commit, deployed: 0)
     fake = Fake(tmp_path / "sysroot")
     fake.deploy(A, "2", "[origin]\nrefspec=d:x\n", options="root=x {} quiet")
     fake.deploy(B, "1", "[origin]\nrefspec=d:x\n")

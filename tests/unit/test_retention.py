@@ -179,10 +179,17 @@ def test_a_kernel_that_does_not_fit_beside_what_stays_is_an_error(
     assert "apt-ostree cleanup -r" in caught.value.resolution
 
 
-def test_a_boot_on_the_disk_of_the_rest_is_not_counted(tmp_path: Path) -> None:
+def test_a_boot_on_the_disk_of_the_rest_needs_room_beside_its_reserve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tree may have any number of names of one large file where libostree copies each to /boot."""
     (tmp_path / "boot").mkdir()
     (tmp_path / "ostree").mkdir()
+    monkeypatch.setattr(retention, "_kernel_size", lambda *words: MEGABYTE)
     assert retention.first_to_go(tmp_path, "n" * 64, kernels("ab"), []) == []
+    monkeypatch.setattr(retention, "_kernel_size", lambda *words: 1 << 60)
+    with pytest.raises(SpaceError, match="too little space for the kernel"):
+        retention.first_to_go(tmp_path, "n" * 64, kernels("ab"), [])
 
 
 BLOCK = 4096

@@ -106,6 +106,9 @@ def test_no_character_device_is_made_since_overlayfs_reads_one_as_removed(filter
     assert answer(filter_, "mknodat", 0, 0, stat.S_IFCHR | 0o644) == errno.EPERM
     assert answer(filter_, "mknodat", 0, 0, stat.S_IFIFO | 0o644) == ALLOWED
     assert answer(filter_, "mknodat", 0, 0, stat.S_IFREG | 0o644) == ALLOWED
+    # RENAME_WHITEOUT leaves one in the place of what is renamed; 1 is RENAME_NOREPLACE.
+    assert answer(filter_, "renameat2", 0, 0, 0, 0, 4) == answer(filter_, "renameat2", 0, 0, 0, 0, 5) == errno.EINVAL
+    assert answer(filter_, "renameat2", 0, 0, 0, 0, 1) == ALLOWED
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_holes_count_as_what_they_would_take(tmp_path: Path, top: Path) -> None:
 def test_a_file_counts_as_often_as_it_is_copied(tmp_path: Path, top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job, counted = fake.job(tmp_path), list[int]()
     monkeypatch.setattr(written, "check_space", lambda place, needed, what, reserve: counted.append(needed * reserve))
-    # A commit has one copy of a script's own file of several names; an object is in the repository already.
+    # Each name of a script's own file may become a file of its own; an object is in the repository already.
     for name, content in (("usr/own", "1"), ("usr/object", "22")):
         put(top, name, content)
     os.link(top / "usr/own", top / "usr/again")
@@ -61,7 +61,7 @@ def test_a_file_counts_as_often_as_it_is_copied(tmp_path: Path, top: Path, monke
     os.link(job.var / "state", job.var / "again")
     put(job.boot, "vmlinuz-1", "4444")
     written.check(job, [top])
-    assert counted == [1, 1 + 2 * (3 + 3 + 4)]
+    assert counted == [2, 2 + 2 * (3 + 3 + 4)]
 
 
 @pytest.mark.parametrize("place", ["work/var", "work/boot", "top"])
