@@ -12,7 +12,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ..errors import TreeError
-from ..host.door import Tree
+from ..host.door import Tree, at_and_above
+from ..host.files import check_space
 from ..inputs import debconf
 from ..tree import apparmor, bytecode, follow, kernel, layout, overlays, shipped, state, units
 from ..tree.top import link_writable
@@ -52,11 +53,25 @@ def place_kernels(job: Job, stack: Stack) -> tuple[kernel.Kernels | None, bool]:
 
 
 def make_initramfs(job: Job, stack: Stack, version: str) -> None:
-    """Make a kernel's initramfs from the finished tree: it may hold accounts, and must not hold the machine's keys."""
+    """Make a kernel's initramfs from the finished tree: it may hold accounts, and must not hold the machine's keys.
+
+    Of what dracut writes, the image alone is kept: it is the tree's program, as its modules are, and what scripts left
+    has been judged by now. Raises TreeError, SpaceError.
+    """
     job.reporter.step(f"Making the initramfs of kernel {version}")
-    with stack.round(covered=False) as sandbox:
+    top, image = Tree(stack.layers[-1]), f"{kernel.MODULES}/{version}/{kernel.INITRAMFS}"
+    with stack.aside(covered=False) as sandbox:
         kernel.initramfs(sandbox, sandbox.root, version, job.log, job.initramfs or ())
-    _remove_litter(stack.layers[-1], job.base.path)
+        tree = Tree(sandbox.root)
+        status = tree.status(image)
+        assert status is not None
+        check_space(job.work, status.st_size, "the initramfs", reserve=True)
+        for directory in reversed([*at_and_above(image)][1:]):
+            if not top.has_directory(directory):
+                top.make_directory(directory)
+                top.copy_metadata(tree, directory, directory)
+        top.copy(tree, image, image)
+        top.set_mode(image, status.st_mode & 0o777)
 
 
 def tell_what_is_left_in_boot(job: Job) -> None:

@@ -68,8 +68,9 @@ class Stack:
         self.hydrator.hydrate(self.job.var, left, link=False)
 
     @contextmanager
-    def aside(self) -> Iterator[bwrap.Sandbox]:
-        """A mount of what there is with stubs, /var and /boot included, of which every change is dropped in the end."""
+    def aside(self, *, covered: bool = True) -> Iterator[bwrap.Sandbox]:
+        """A mount of what there is, /var and /boot included, of which every change is dropped in the end; with stubs
+        where it is ``covered``."""
         job, area = self.job, Tree(self.job.work)
         release, layers = self._release(), self._lower()
         with ExitStack() as held:
@@ -83,7 +84,8 @@ class Stack:
                 roots.append(held.enter_context(mounts.overlay(job.work, lower, upper, work, target)))
             root, var, boot = roots
             Tree(root).make_directory("etc")
-            stubs.cover(root, _POLICY, release, self.view())
+            if covered:
+                stubs.cover(root, _POLICY, release, self.view())
             yield bwrap.Sandbox(root, var=var, boot=boot, read_only={DEBS: job.debs}, limits=job.limits)
 
     def _lower(self) -> list[str]:

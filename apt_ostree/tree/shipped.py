@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from ..host.door import Tree
+from ..host.lookup import PATH_MAX
 from . import state
 
 INFO = f"{state.SYSIMAGE}/dpkg/info"
@@ -56,4 +58,15 @@ def _lines(stack: Sequence[Tree], kind: str, info: str) -> Iterator[bytes]:
             # One that is gone is a device in the layer that says so, and no file (overlay.py).
             if (file := tree.open_file(f"{info}/{name}")) is not None:
                 with file:
-                    yield from file
+                    yield from _short_lines(file)
+
+
+def _short_lines(file: BinaryIO) -> Iterator[bytes]:
+    """The lines of a file; of one that is no path for its length, nothing."""
+    whole = True
+    while line := file.readline(PATH_MAX + 1):
+        is_end = line.endswith(b"\n")
+        # The last one may lack its end.
+        if whole and (is_end or len(line) <= PATH_MAX):
+            yield line
+        whole = is_end

@@ -72,6 +72,20 @@ def test_after_firmware_came_it_holds_what_the_finished_tree_has(sysroot: System
     assert lines[2:] == ["config", "opt"]
 
 
+def test_what_else_dracut_writes_is_in_no_layer(sysroot: System, tmp_path: Path) -> None:
+    """It is a package's program, and what scripts left has been judged when it runs."""
+    writes = "echo key >/etc/dracut-key; echo evil:x:321:321::/:/bin/false >>/etc/passwd; mkfifo /usr/lib/pipe\n"
+    body = f'#!/bin/sh\n{writes}mkdir -p /usr/lib/evil; echo image >"$1"; chmod 4755 "$1"\n'
+    evil = Deb("dracut", files={"/usr/bin/dracut": body, "/usr/bin/lsinitrd": "#!/bin/sh\necho ostree\n"})
+    add(sysroot, tmp_path, evil, MODULE)
+    tree = sysroot.deployment()
+    assert made(sysroot) == "image\n"
+    image = tree / f"usr/lib/modules/{OLD}/initramfs.img"
+    assert image.stat().st_mode & 0o7777 == 0o755
+    assert not [name for name in ("usr/etc/dracut-key", "usr/lib/pipe", "usr/lib/evil") if (tree / name).exists()]
+    assert "evil" not in (tree / "usr/etc/passwd").read_text()
+
+
 def test_one_that_dracut_leaves_out_is_not_the_bases_own(sysroot: System, tmp_path: Path) -> None:
     idle = Deb("dracut", files={"/usr/bin/dracut": "#!/bin/sh\nexit 0\n", "/usr/bin/lsinitrd": "#!/bin/sh\n"})
     with sysroot.unchanged():

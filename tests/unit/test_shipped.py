@@ -48,3 +48,16 @@ def test_lists_of_any_length_take_no_memory(tmp_path: Path) -> None:
     assert shipped.listed([tree], {"etc/7", "etc/x"}) == {"etc/7"}
     assert tracemalloc.get_traced_memory()[1] < 1 << 20
     tracemalloc.stop()
+
+
+def test_a_line_longer_than_a_path_is_none_and_takes_no_memory(tmp_path: Path) -> None:
+    tree = put(tmp_path, a__list="/etc/first\n", b__list="/etc/last")
+    with (tree / shipped.INFO / "a.list").open("ab") as file:
+        file.truncate(64 << 20)
+        file.seek(0, os.SEEK_END)
+        file.write(b"/etc/inside\n/etc/after\n")
+    tracemalloc.start()
+    names = {"etc/first", "etc/inside", "etc/after", "etc/last"}
+    assert shipped.listed([tree], names) == names - {"etc/inside"}
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
