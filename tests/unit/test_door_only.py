@@ -53,6 +53,7 @@ ALLOWED: dict[str, set[str]] = {
     "layering.hydrate": {"from host.files import", "source.open", "source.stat"},
     # A disk's free space, and its sync.
     "layering.assemble": {"from host.files import"},
+    "layering.settling": {"from host.files import"},
     "layering.written": {"from host.files import"},
     "ops.download": {"from host.files import"},
     "layering.base": {"from host.files import"},
