@@ -96,16 +96,18 @@ def made(base: Path, layers: Sequence[Path]) -> Made:
 def recognise(
     found: Made,
     layers: Sequence[Path],
-    deployed: Sequence[Path],
+    deployed: Path | None,
+    booted: Path | None,
     packages: Collection[str],
     again: Callable[[Sequence[str]], Different],
 ) -> Identity:
     """Find the machine's own files among those that were made by the scripts of ``packages`` (NAME:ARCHITECTURE).
 
-    ``deployed`` are the machine's deployments, the one that boots next first; ``again`` runs the scripts a second time,
-    and is asked only where the answer is not known.
+    ``deployed`` is the deployment that boots next, ``booted`` the one that runs, whose lists alone are believed: those
+    of one that never booted may be of a package that is gone, and say something of another's file. ``again`` runs the
+    scripts a second time, and is asked only where the answer is not known.
     """
-    known = {path: package for path, package in _known(deployed).items() if package in packages}
+    known = {path: package for path, package in (_known(booted) if booted else {}).items() if package in packages}
     makers, left_out, unknown = dict[str, str](), set[str](), list[str]()
     for name in found.files:
         path = next((path for path in (f"{os.path.dirname(name)}/", *at_and_above(name)) if path in known), None)
@@ -117,7 +119,7 @@ def recognise(
         left_out.add(place)
     if deployed:
         # A file that is another than before can be so for any reason; one that is the same was made twice the same.
-        unknown = [name for name in unknown if not _is_as_deployed(layers, Tree(deployed[0]), name)]
+        unknown = [name for name in unknown if not _is_as_deployed(layers, Tree(deployed), name)]
     different = again(unknown) if unknown else Different()
     for name in sorted(different.content | different.name):
         place = found.top(name)
@@ -158,16 +160,15 @@ def _has_other_rules(name: str) -> bool:
     return bool(_DERIVED.fullmatch(name)) or any(fnmatch.fnmatchcase(name, pattern) for pattern in keys)
 
 
-def _known(deployed: Iterable[Path]) -> dict[str, str]:
-    """What the lists of deployments name as the machine's own, and the packages that make it."""
-    known: dict[str, str] = {}
-    for tree in map(Tree, deployed):
-        for name in tree.names(state.IDENTITY):
-            for line in (tree.text(f"{state.IDENTITY}/{name}") or "").split("\n"):
-                package, _, word = line.partition(" ")
-                path = state.unescape(word)
-                if is_name(path.removesuffix("/")):
-                    known.setdefault(path, package)
+def _known(deployment: Path) -> dict[str, str]:
+    """What the lists of a deployment name as the machine's own, and the packages that make it."""
+    tree, known = Tree(deployment), dict[str, str]()
+    for name in tree.names(state.IDENTITY):
+        for line in (tree.text(f"{state.IDENTITY}/{name}") or "").split("\n"):
+            package, _, word = line.partition(" ")
+            path = state.unescape(word)
+            if is_name(path.removesuffix("/")):
+                known.setdefault(path, package)
     return known
 
 

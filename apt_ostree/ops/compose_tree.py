@@ -315,7 +315,7 @@ def _judge_scripts(root: Path, repo: Path, work: Path, log: Path, reporter: Repo
     triggers.complete(job, stack, "base")
     made, packages = identity.made(nothing, [root]), _configured(root)
     own = identity.recognise(
-        made, [root], [], packages, lambda names: again.run(job, stack, packages, made, names)
+        made, [root], None, None, packages, lambda names: again.run(job, stack, packages, made, names)
     )  # fmt: skip
     identity.take_out(own, [root])
     identity.write(own, root, "base")

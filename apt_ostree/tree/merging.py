@@ -33,6 +33,10 @@ _ENTRIES_MAX = listing.ENTRIES_MAX
 _PATHS_MAX = 32 << 20
 """Bytes of all its paths, which are kept."""
 
+_CHANGED_MAX = 1 << 30
+"""Bytes of what a machine changed in /etc, holes included. A running system copies them in its shutdown, which ends
+ostree-finalize-staged.service after five minutes."""
+
 _KINDS = {"-": "a file", "l": "a link", "d": "a directory"}
 
 
@@ -91,6 +95,12 @@ def _check_room(deployment: Path, new: Sequence[Listed], changed: Sequence[Entry
     if own > shipped:
         largest = max(changed, key=_size)
         what += f", of which /{largest.name} has {_size(largest) / 1e6:.1f} MB"
+        if own > _CHANGED_MAX:
+            raise TreeError(
+                f"/etc has more than {_CHANGED_MAX} bytes that OSTree would copy for each deployment",
+                f"of {own} bytes, /{largest.name} has {_size(largest)}",
+                "Nothing was published. Move elsewhere what is no configuration.",
+            )
     check_space(deployment, shipped + own, what, inodes=len(new) + len(changed), reserve=True)
 
 

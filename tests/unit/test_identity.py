@@ -49,7 +49,9 @@ class Again:
 
 
 def recognise(base: Path, layers: Sequence[Path], deployed: Sequence[Path], run: Again) -> Identity:
-    return identity.recognise(identity.made(base, layers), layers, deployed, ["own:all", "other:all"], run)
+    """``deployed`` is what boots next, and at last what runs."""
+    first, booted = (deployed[0], deployed[-1]) if deployed else (None, None)
+    return identity.recognise(identity.made(base, layers), layers, first, booted, ["own:all", "other:all"], run)
 
 
 @pytest.fixture
@@ -124,12 +126,21 @@ def test_what_no_packages_script_made_again_stays(base: Path, tmp_path: Path) ->
 
 def test_nothing_is_asked_again_that_a_deployment_tells(base: Path, tmp_path: Path) -> None:
     layer, run = fill(tmp_path / "layer", key="2", same="1", store__a="2", keys__c0ffee="", dir__name="2"), Again()
-    here = fill(deploy(tmp_path / "here", key="own:all", keys___="own:all"), same="1")
-    other = deploy(tmp_path / "other", key="other:all", store="own:all", dir__name="own:all")
-    found = recognise(base, [layer], [here, other], run)
+    here = fill(deploy(tmp_path / "here"), same="1")
+    booted = deploy(tmp_path / "booted", key="own:all", keys___="own:all", store="own:all", dir__name="own:all")
+    found = recognise(base, [layer], [here, booted], run)
     assert run.asked == []
     assert found.makers == dict.fromkeys(["dir/name", "key", "keys/", "store"], "own:all")
     assert found.left_out == {"dir/name", "key", "keys/c0ffee", "store"}
+
+
+def test_what_never_booted_tells_nothing(base: Path, tmp_path: Path) -> None:
+    """A package that came and went could say of another's file that it is the machine's own: no layer would have it."""
+    layer, run = fill(tmp_path / "layer", default__victim="constant"), Again()
+    pending, booted = deploy(tmp_path / "pending", default___="own:all"), deploy(tmp_path / "booted")
+    assert recognise(base, [layer], [pending, booted], run) == Identity()
+    assert run.asked == [["default/victim"]]
+    assert identity.recognise(identity.made(base, [layer]), [layer], pending, None, ["own:all"], run) == Identity()
 
 
 def test_what_a_package_made_that_is_not_there_any_longer_tells_nothing(base: Path, tmp_path: Path) -> None:

@@ -146,7 +146,16 @@ def test_a_file_of_the_new_tree_is_not_merged_with_a_directory_that_was_changed_
     assert found == "" if merges else "/etc/foo is a directory on this machine and a file in the new tree" in found
 
 
-def test_a_file_of_holes_in_etc_counts_as_what_ostree_makes_of_it(deployment: Path) -> None:
+def test_more_than_a_shutdown_can_copy_of_etc_is_refused_whatever_room_there_is(deployment: Path) -> None:
+    with (deployment / "etc/foo/holes").open("w") as file:
+        file.truncate((1 << 30) + 1)
+    assert merge(deployment).startswith("/etc has more than 1073741824 bytes")
+
+
+def test_a_file_of_holes_in_etc_counts_as_what_ostree_makes_of_it(
+    deployment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(merging, "_CHANGED_MAX", 1 << 44)
     with (deployment / "etc/foo/holes").open("w") as file:
         file.truncate(1 << 43)
     with (
