@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import hashlib
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -220,26 +220,34 @@ def resolve(loaded: Sysroot, revision: str) -> str:
     return commit
 
 
+DETAILS_MAX = 128 << 20
+"""Characters of lists and scripts that are shown of a commit. dpkg's lists of a desktop have some thirty million."""
+
+
 def package_details(repo: Path, commit: str, wanted: Sequence[str] = ()) -> list[PackageDetails]:
-    """Descriptions, dependencies, files and scripts of a commit's packages, or of the named ones."""
+    """Descriptions, dependencies, files and scripts of a commit's packages, or of the named ones. What is no file, or
+    is beyond DETAILS_MAX in all, is left out."""
+    entries, left = listing.of(repo, commit), DETAILS_MAX
     for name in dpkg.DATABASES:
-        if listing.of(repo, commit).find(f"/{name}/status") is None:
+        if (status := entries.read(f"/{name}/status")) is None:
             continue
-        with tempfile.TemporaryDirectory(prefix="apt-ostree-") as scratch:
-            tree = Path(scratch)
-            place = tree / name
-            place.parent.mkdir(parents=True)
-            ostree.run(repo, "checkout", "--user-mode", f"--subpath=/{name}", commit, place)
-            return [
-                PackageDetails(
-                    entry.package,
-                    dict(entry.fields),
-                    tuple(dpkg.file_list(tree, entry.package)),
-                    dpkg.scripts(tree, entry.package),
-                )
-                for entry in dpkg.installed(tree)
-                if not wanted or entry.package.name in wanted
-            ]
+
+        def info(own: str, place: str = f"/{name}/info") -> str | None:
+            nonlocal left
+            with contextlib.suppress(ToolError):
+                text = entries.read(f"{place}/{own}") if left > 0 else None
+                left -= len(text or "")
+                return text
+            return None
+
+        return [
+            PackageDetails(
+                entry.package, dict(entry.fields), tuple(dpkg.file_list(info, entry.package)),
+                dpkg.scripts(info, entry.package),
+            )
+            for entry in sorted(dpkg.parse_status(status), key=lambda entry: entry.package)
+            if not wanted or entry.package.name in wanted
+        ]  # fmt: skip
     raise no_database(commit)
 
 

@@ -8,7 +8,7 @@ there are to compare, so no child process is asked.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cmp_to_key
@@ -170,9 +170,13 @@ def identity(fields: Mapping[str, str]) -> Package:
     return Package(fields["package"], fields["version"], fields["architecture"])
 
 
-def file_list(tree: Path, package: Package) -> list[str]:
+Info = Callable[[str], str | None]
+"""Reads a file of a database's directory ``info`` by its name; None where there is none."""
+
+
+def file_list(info: Info, package: Package) -> list[str]:
     """The paths a package owns, as its .list file names them; empty when the database has none."""
-    return lines(_info(Tree(tree), package, "list") or "")
+    return lines(_info(info, package, "list") or "")
 
 
 def diverted(tree: Path) -> set[str]:
@@ -182,15 +186,13 @@ def diverted(tree: Path) -> set[str]:
     return set() if listing is None else set(listing.split("\n")[::3])
 
 
-def scripts(tree: Path, package: Package) -> dict[str, str]:
+def scripts(info: Info, package: Package) -> dict[str, str]:
     """The maintainer scripts of an installed package, by name (policy 6)."""
-    root = Tree(tree)
-    found = ((name, _info(root, package, name)) for name in ("preinst", "postinst", "prerm", "postrm", "config"))
+    found = ((name, _info(info, package, name)) for name in ("preinst", "postinst", "prerm", "postrm", "config"))
     return {name: text for name, text in found if text is not None}
 
 
-def _info(root: Tree, package: Package, kind: str) -> str | None:
+def _info(info: Info, package: Package, kind: str) -> str | None:
     """What the database has of that kind about a package: a package of several architectures is named with its own."""
-    info = f"{_database(root)}/info"
     stems = (f"{package.name}:{package.architecture}", package.name)
-    return next((text for stem in stems if (text := root.text(f"{info}/{stem}.{kind}")) is not None), None)
+    return next((text for stem in stems if (text := info(f"{stem}.{kind}")) is not None), None)

@@ -15,6 +15,7 @@ from apt_ostree import changes
 from apt_ostree.cli import jsonpath
 from apt_ostree.errors import AptOstreeError
 from apt_ostree.host import acl, cgroup, mounts, proc
+from apt_ostree.host.door import Tree
 from apt_ostree.inputs import config, debconf, hostfile, kargs, manifest, requests
 from apt_ostree.layering import cache, hollow, importing
 from apt_ostree.layering.status import Status
@@ -250,9 +251,13 @@ def _dpkg(top: Path) -> object:
     for name in ("arch", "diversions", "info/dpkg.list", "info/dpkg.postinst"):
         (place / name).write_bytes(data)
     packages = [entry.package for entry in dpkg.installed(top)]
+
+    def info(name: str) -> str | None:
+        return Tree(top).text(f"{dpkg.DATABASES[0]}/info/{name}")
+
     for package in packages[:2]:
-        dpkg.file_list(top, package)
-        dpkg.scripts(top, package)
+        dpkg.file_list(info, package)
+        dpkg.scripts(info, package)
     return dpkg.diverted(top), dpkg.architectures(top, packages)
 
 

@@ -129,7 +129,7 @@ ALLOWED: dict[str, set[str]] = {
     "ops.transaction": {
         "RUN.mkdir", "from host.files import", "loaded.unsynced.exists", "loaded.unsynced.unlink",
     },
-    "ops.query": {"path / 'ostree/deploy'.iterdir", "place.parent.mkdir", "tempfile.TemporaryDirectory"},
+    "ops.query": {"path / 'ostree/deploy'.iterdir"},
     "tools.apt": {"area / STAMP.open", "from host.files import"},
     # The copies in apt's own area; what may be the fetcher's there is opened without following a link.
     "tools.apt_area": {

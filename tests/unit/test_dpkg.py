@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from apt_ostree.errors import TreeError
 from apt_ostree.host import proc
+from apt_ostree.host.door import Tree
 from apt_ostree.model import Package
 from apt_ostree.tools import dpkg
 from apt_ostree.tools.dpkg import compare_versions, parse_stanzas, parse_status
@@ -160,6 +161,10 @@ def test_architectures_need_dpkg_itself(tmp_path: Path) -> None:
         dpkg.architectures(tmp_path, [Package("a", "1", "amd64")])
 
 
+def info_of(tree: Path) -> dpkg.Info:
+    return lambda name: Tree(tree).text(f"usr/lib/sysimage/dpkg/info/{name}")
+
+
 def test_files_and_scripts_of_one_instance_win_over_the_plain_name(tmp_path: Path) -> None:
     place = tmp_path / "usr/lib/sysimage/dpkg"
     write(place / "status", "")
@@ -168,10 +173,10 @@ def test_files_and_scripts_of_one_instance_win_over_the_plain_name(tmp_path: Pat
     write(place / "info/a.postinst", "plain")
     write(place / "info/a:amd64.postinst", "own")
     write(place / "info/a.prerm", "gone")
-    assert dpkg.file_list(tmp_path, Package("a", "1", "amd64")) == ["/.", "/usr/lib/a b"]
-    assert dpkg.file_list(tmp_path, Package("a", "1", "all")) == ["/.", "/usr/a"]
-    assert dpkg.file_list(tmp_path, Package("b", "1", "all")) == []
-    assert dpkg.scripts(tmp_path, Package("a", "1", "amd64")) == {"postinst": "own", "prerm": "gone"}
+    assert dpkg.file_list(info_of(tmp_path), Package("a", "1", "amd64")) == ["/.", "/usr/lib/a b"]
+    assert dpkg.file_list(info_of(tmp_path), Package("a", "1", "all")) == ["/.", "/usr/a"]
+    assert dpkg.file_list(info_of(tmp_path), Package("b", "1", "all")) == []
+    assert dpkg.scripts(info_of(tmp_path), Package("a", "1", "amd64")) == {"postinst": "own", "prerm": "gone"}
 
 
 @pytest.fixture
@@ -346,8 +351,8 @@ def test_a_link_or_a_pipe_in_dpkgs_info_tells_nothing_of_the_host(tmp_path: Path
     info.mkdir()
     (info / name).symlink_to(secret)
     os.mkfifo(info / "vim.preinst")
-    assert dpkg.file_list(tmp_path / "tree", VIM) == []
-    assert dpkg.scripts(tmp_path / "tree", VIM) == {}
+    assert dpkg.file_list(info_of(tmp_path / "tree"), VIM) == []
+    assert dpkg.scripts(info_of(tmp_path / "tree"), VIM) == {}
 
 
 @pytest.mark.parametrize(
@@ -383,11 +388,11 @@ def test_a_package_named_like_a_path_reads_no_other_file(tmp_path: Path, secret:
     write(tmp_path / "tree/usr/lib/sysimage/dpkg/status", "")
     secret.rename(secret.with_name("secret.list"))
     up = "../" * 6 + "host/secret"
-    assert dpkg.file_list(tmp_path / "tree", Package(up, "1", "all")) == []
+    assert dpkg.file_list(info_of(tmp_path / "tree"), Package(up, "1", "all")) == []
 
 
 def test_a_list_of_files_is_split_at_newlines_alone(tmp_path: Path) -> None:
     write(tmp_path / "usr/lib/sysimage/dpkg/status", "")
     (tmp_path / "usr/lib/sysimage/dpkg/info").mkdir()
     (tmp_path / "usr/lib/sysimage/dpkg/info/vim.list").write_bytes("/a\x85b\n/c\x0cd\r\n".encode())
-    assert dpkg.file_list(tmp_path, VIM) == ["/a\x85b", "/c\x0cd\r"]
+    assert dpkg.file_list(info_of(tmp_path), VIM) == ["/a\x85b", "/c\x0cd\r"]
