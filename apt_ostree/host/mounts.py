@@ -147,10 +147,11 @@ def make_writable(path: Path) -> None:
     _change(path, "make writable", clear=syscalls.MOUNT_ATTR_RDONLY)
 
 
-def forbid_set_user_id(path: Path) -> None:
-    """Let no program below the mount point ``path`` run with its owner's rights, or with capabilities of its own, until
-    the namespace ends (nosuid, mount(8)); fine if it is not one. Raises ToolError."""
+def close_to_others(path: Path) -> None:
+    """Let no program below the mount point ``path`` run with its owner's rights, or with capabilities of its own, and
+    nobody write there, until the namespace ends (nosuid and ro, mount(8)); fine if it is not one. Raises ToolError."""
     _change(path, "forbid set-user-ID programs in", add=syscalls.MOUNT_ATTR_NOSUID)
+    _change(path, "make read-only", add=syscalls.MOUNT_ATTR_RDONLY)
 
 
 def _change(path: Path, what: str, *, add: int = 0, clear: int = 0) -> None:

@@ -234,15 +234,17 @@ def transaction(settings: Settings, reporter: Reporter, *, lenient: bool = False
 
 
 def _close_to_others(reporter: Reporter) -> None:
-    """Before the running system fetches or builds anything, keep users from running its set-user-ID programs.
+    """Before the running system fetches or builds anything, keep users from what lies below /sysroot.
 
-    They are in objects and deployments below /sysroot alone; what was booted is another mount. Where the tree has
-    apt-ostree-sysroot.service, that was done at the boot.
+    They would run the set-user-ID programs of its objects and deployments, and exchange directories of theirs in a new
+    deployment for links while OSTree merges /etc into it as root, by whole paths, in the shutdown. What was booted is
+    another mount, and OSTree makes this one writable for itself alone. Where the tree has apt-ostree-sysroot.service,
+    that was done at the boot.
     """
     try:
-        mounts.forbid_set_user_id(_SYSROOT)
+        mounts.close_to_others(_SYSROOT)
     except ToolError as error:
-        reporter.warn(f"{error.brief}: {error.detail}; users may run those of packages that were not booted")
+        reporter.warn(f"{error.brief}: {error.detail}; users may reach what packages that were not booted have there")
 
 
 def _own_mounts(path: Path) -> None:

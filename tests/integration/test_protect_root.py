@@ -90,8 +90,9 @@ def test_no_user_runs_a_set_user_id_program_of_a_deployment_that_was_not_booted(
     users, _ = in_a_booted_system(tmp_path / "before", "true")
     assert users == ["0", "0", "0"]
     text = (DATA / "apt-ostree-sysroot.service").read_text()
-    command = next(line.removeprefix("ExecStart=") for line in text.splitlines() if line.startswith("ExecStart="))
-    users, flags = in_a_booted_system(tmp_path / "after", *command.split())
+    commands = [line.removeprefix("ExecStart=") for line in text.splitlines() if line.startswith("ExecStart=")]
+    script = "; ".join(["mount -o remount,bind,rw,nodev /sysroot", *commands])
+    users, flags = in_a_booted_system(tmp_path / "after", "sh", "-euc", script)
     assert users == ["12345", "12345", "0"]
     assert {"ro", "nosuid", "nodev"} <= flags
 
@@ -100,8 +101,8 @@ def test_what_only_the_running_command_may_do_leaves_that_so(tmp_path: Path) -> 
     script = (
         f"import sys; sys.path.insert(0, '/old{REPOSITORY}');"
         "from pathlib import Path; from apt_ostree.host import mounts;"
-        "mounts.forbid_set_user_id(Path('/sysroot')); mounts.make_writable(Path('/sysroot'));"
-        "mounts.forbid_set_user_id(Path('/booted/id'))"
+        "mounts.close_to_others(Path('/sysroot')); mounts.make_writable(Path('/sysroot'));"
+        "mounts.close_to_others(Path('/booted/id'))"
     )
     users, flags = in_a_booted_system(tmp_path / "root", "python3", "-c", script)
     assert users == ["12345", "12345", "0"]

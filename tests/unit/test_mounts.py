@@ -74,11 +74,11 @@ def test_what_is_no_mount_point_keeps_its_flags(monkeypatch: pytest.MonkeyPatch,
         raise AssertionError
 
     monkeypatch.setattr(syscalls, "change_mount", never)
-    mounts.forbid_set_user_id(tmp_path)
+    mounts.close_to_others(tmp_path)
     mounts.make_writable(tmp_path)
 
 
 def test_a_flag_that_cannot_be_set_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mounts, "points", lambda: ["/nonexistent/place"])
     with pytest.raises(ToolError, match=r"^cannot forbid set-user-ID programs in /nonexistent/place$"):
-        mounts.forbid_set_user_id(Path("/nonexistent/place"))
+        mounts.close_to_others(Path("/nonexistent/place"))

@@ -25,9 +25,9 @@ def test_a_sysroot_that_cannot_be_closed_is_a_warning(monkeypatch: pytest.Monkey
         asked.append(place)
         raise ToolError("cannot forbid it", "Function not implemented")
 
-    monkeypatch.setattr(mounts, "forbid_set_user_id", refuse)
+    monkeypatch.setattr(mounts, "close_to_others", refuse)
     transaction._close_to_others(Warned())
     assert asked == [Path("/sysroot")]
     assert warnings == [
-        "cannot forbid it: Function not implemented; users may run those of packages that were not booted"
+        "cannot forbid it: Function not implemented; users may reach what packages that were not booted have there"
     ]

@@ -71,7 +71,7 @@ WRITE = (
 
 APPEND = "for file in /keep/store/file /opt/keeper/bin/hello /usr/local/bin/keeper-local; do echo : >>$file; done 2>&1"
 
-WRITABLE = {"/boot", "/data", "/dev", "/etc", "/opt", "/run", "/sysroot", "/tmp", "/usr/local", "/var"}
+WRITABLE = {"/boot", "/data", "/dev", "/etc", "/opt", "/run", "/tmp", "/usr/local", "/var"}
 """Where a machine may write: itself, and what is mounted there. The rest is the deployment's."""
 
 BOOTS = "cut -d' ' -f1 /var/lib/apt-ostree/boots"
