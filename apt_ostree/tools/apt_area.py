@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote
 
-from ..errors import ToolError
+from ..errors import ToolError, redact
 from ..host import proc
 from ..host.door import Tree
 from ..host.files import remove_tree
@@ -212,7 +212,8 @@ def _copy_sources(copies: Copies, architectures: Sequence[str]) -> str:
         copy = etc / "sources.list.d" / f"{number:03}-{Path(name).name.removesuffix('.list')}.list"
         copies.originals[os.fspath(copy)] = f"/etc/apt/{name}"
         write(copy, text)
-        digest.update(text.encode(errors="surrogateescape"))
+        # Anybody may read it: of a password with few possibilities it would tell which one it is.
+        digest.update(redact(unquote(text, errors="surrogateescape")).encode(errors="surrogateescape"))
     for name, found in copies.listed("trusted.gpg", "trusted.gpg.d", {".gpg", ".asc"}):
         copies.write(etc / name, found)
     for name, found in copies.listed("preferences", "preferences.d", {"", ".pref"}):

@@ -341,6 +341,16 @@ def test_a_link_to_a_closed_file_makes_no_open_copy(target: Target, tmp_path: Pa
     assert set(found.values()) == {0o600}
 
 
+def test_the_digest_of_sources_tells_no_password(target: Target, tmp_path: Path) -> None:
+    """It is in a file for everybody: a short password could be guessed."""
+    found = []
+    for who in ("admin:hunter2@", "admin:other@", ""):
+        (target.etc / "apt/sources.list").write_text(f"deb http://{who}example.org/debian trixie main\n")
+        copies = apt_copies.Copies(target.root, tmp_path / "area", None)
+        found.append(apt_area._copy_sources(copies, ("amd64",)))
+    assert found[0] == found[1] != found[2]
+
+
 def test_a_secret_is_not_copied_where_nothing_is_fetched(copies: apt_copies.Copies) -> None:
     copies.of(VENDOR, secret=True)
     assert copied(copies) == {}
