@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import AptOstreeError, SpaceError
-from .files import reserves
+from . import files
 
 WINDOW = 300.0
 """Seconds in which a fetch has to get on; apt itself gives up a server that is silent after 30 s, twice."""
@@ -50,7 +50,7 @@ class Watch:
     def __init__(
         self, places: Sequence[Path], error: Callable[[str], AptOstreeError], seconds: float = math.inf
     ) -> None:
-        self._reserves = {place: reserves(os.statvfs(place))[0] for place in places}
+        self._reserves = {place: files.reserves(os.statvfs(place))[0] for place in places}
         self._error, self._seconds = error, seconds
 
     @contextmanager
@@ -76,7 +76,9 @@ class Watch:
             now, count = time.monotonic(), count + 1
             if count % _LOOKS == 0:
                 seen.look()
-            if full := next((place for place, reserve in self._reserves.items() if _free(place) < reserve), None):
+            if full := next(
+                (place for place, reserve in self._reserves.items() if files.free(place)[0] < reserve), None
+            ):
                 reached.append(_filled(full))
             elif now - begun > self._seconds:
                 reached.append(self._error(f"it took longer than {self._seconds:.0f} s, and was ended"))
@@ -130,14 +132,9 @@ class _Seen:
         return not self._last or written >= LEAST_BYTES or busy + self._waits / self._looks >= BUSY_SHARE
 
 
-def _free(place: Path) -> int:
-    status = os.statvfs(place)
-    return status.f_bavail * status.f_frsize
-
-
 def _filled(place: Path) -> SpaceError:
     return SpaceError(
         "what is fetched filled the disk",
-        f"only {_free(place) / 1e6:.0f} MB were left free in {place}, and the rest of the system needs some",
+        f"only {files.free(place)[0] / 1e6:.0f} MB were left free in {place}, and the rest of the system needs some",
         "Nothing was changed. To free space: apt-ostree cleanup -b",
     )

@@ -22,7 +22,7 @@ RESERVE_SHARE = 0.03
 RESERVE = 512 << 20
 """Bytes of the disk that stay free, or a share of a small one: logs and databases of the host need some."""
 
-_BLOCK = 4096
+BLOCK = 4096
 """Bytes of which a file has as many times as it needs, on most filesystems."""
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -198,7 +198,7 @@ class Room:
 
         Where it is others that hold what is missing, they are waited for; so a thread holds room once at a time.
         """
-        mine = sum(-(-size // _BLOCK) * _BLOCK for size in files), len(files)
+        mine = sum(map(on_disk, files)), len(files)
         with self._changed:
             while lack := self._lack(mine, what):
                 if not self._held:
@@ -215,6 +215,17 @@ class Room:
     def _lack(self, mine: tuple[int, int], what: str) -> SpaceError | None:
         size, inodes = (sum(numbers) for numbers in zip(mine, *self._held, strict=True))
         return _lack(self.place, os.statvfs(self.place), self._reserves, (size, inodes), what)
+
+
+def on_disk(size: int) -> int:
+    """Bytes on disk of a file of that many."""
+    return -(-size // BLOCK) * BLOCK
+
+
+def free(place: Path) -> tuple[int, int]:
+    """The free bytes and inodes of a filesystem."""
+    status = os.statvfs(place)
+    return status.f_bavail * status.f_frsize, status.f_favail
 
 
 def reserves(status: os.statvfs_result, most: int = RESERVE) -> tuple[int, int]:

@@ -33,10 +33,10 @@ class Job:
     """The date of new accounts, in days since 1970."""
     reserved: users.Reserved
     """The numbers and ranges that accounts have on the machine."""
-    deployed: Sequence[Path] = ()
-    """The machine's deployments, the one that boots next first: they have files that are the machine's own."""
+    deployed: Path | None = None
+    """The deployment that boots next: what is made as it has it needs no second run."""
     booted: Path | None = None
-    """The one of them that runs: what packages of others said is nobody's word."""
+    """The deployment that runs, whose lists alone are believed (triggers.py, identity.py)."""
     answers: str = ""
     """Answers that debconf gets before it asks."""
     initramfs: Sequence[str] | None = None

@@ -124,12 +124,11 @@ def settle(job: Job, stack: Stack, var_before: state.Snapshot, triggered: Sequen
 def _identity(job: Job, stack: Stack, made: identity.Made) -> identity.Identity:
     """Find the machine's own files."""
     packages = again.configured(job)
-    deployed = job.deployed[0] if job.deployed else None
 
     def run(names: Sequence[str]) -> identity.Different:
         return again.run(job, stack, packages, made, names)
 
-    return identity.recognise(made, stack.layers, deployed, job.booted, packages, run)
+    return identity.recognise(made, stack.layers, job.deployed, job.booted, packages, run)
 
 
 def _capture_var(job: Job, before: state.Snapshot, top: Path, name: str, follows: Collection[str]) -> bool:

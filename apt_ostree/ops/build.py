@@ -139,18 +139,12 @@ def _job(current: Transaction, order: Order, work: Path) -> Job:
         current.log,
         accounts_day=order.base.timestamp // 86400,
         reserved=reserved(current.sysroot, current.osname),
-        deployed=_deployed(current),
+        deployed=current.sysroot.path / current.basis.path,
         booted=booted(current.sysroot, current.osname),
         answers=order.answers,
         initramfs=order.intent.initramfs_args if order.intent.initramfs else None,
         limits=replace(LIMITS, seconds=current.config.script_time),
     )
-
-
-def _deployed(current: Transaction) -> list[Path]:
-    """The trees of the deployments of this stateroot, the one that boots next first."""
-    found = current.sysroot.of(current.osname)
-    return [current.sysroot.path / one.path for one in sorted(found, key=lambda one: one != current.basis)]
 
 
 def booted(loaded: Sysroot, osname: str) -> Path | None:

@@ -23,7 +23,7 @@ from typing import Self
 
 from ..errors import AptOstreeError, ScriptError, SpaceError, ToolError
 from ..host import cgroup
-from ..host.files import reserves
+from ..host.files import free, reserves
 from .limits import LIMITS, Limits
 
 NOTHING_CHANGED = "Nothing was changed."
@@ -120,16 +120,16 @@ class Guard:
                     f"{self.doing()} used more than {self._bounds.memory / 1e6:.0f} MB of memory",
                     resolution=NOTHING_CHANGED,
                 )
-            elif (free := _free(self.place))[0] < self._reserve:
+            elif (left := free(self.place))[0] < self._reserve:
                 self._reached = SpaceError(
                     f"{self.doing()} filled the disk",
-                    f"only {free[0] / 1e6:.0f} MB were left free, and the rest of the system needs some",
+                    f"only {left[0] / 1e6:.0f} MB were left free, and the rest of the system needs some",
                     f"{NOTHING_CHANGED} To free space: apt-ostree cleanup",
                 )
-            elif free[1] < self._inode_reserve:
+            elif left[1] < self._inode_reserve:
                 self._reached = SpaceError(
                     f"{self.doing()} filled the disk with files",
-                    f"only {free[1]} inodes were left free, and the rest of the system needs some",
+                    f"only {left[1]} inodes were left free, and the rest of the system needs some",
                     f"{NOTHING_CHANGED} To free space: apt-ostree cleanup",
                 )
 
@@ -161,9 +161,3 @@ def _memory(limits: Limits, meminfo: str) -> tuple[int, int]:
     sizes = {words[0]: int(words[1]) << 10 for line in meminfo.split("\n") if (words := line.split())}
     memory, swap = (int(sizes[key] * limits.memory_share) for key in ("MemTotal:", "SwapTotal:"))
     return max(memory, limits.memory_least), swap
-
-
-def _free(place: Path) -> tuple[int, int]:
-    """The free bytes and inodes of a filesystem."""
-    status = os.statvfs(place)
-    return status.f_bavail * status.f_frsize, status.f_favail

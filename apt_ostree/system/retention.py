@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..errors import SpaceError
 from ..host.door import Tree
-from ..host.files import check_space, write_atomically
+from ..host.files import check_space, on_disk, write_atomically
 from ..model import Deployment
 from ..tools import listing, ostree
 from . import origin
@@ -21,9 +21,6 @@ from . import origin
 _COPIED = (("vmlinuz",), ("initramfs.img", "initramfs"), ("devicetree",), (".vmlinuz.hmac",), ("aboot.img",))
 """What libostree copies to /boot of a kernel's directory, besides ``dtb``, a directory, where there is no
 ``devicetree`` (ostree-sysroot-deploy.c)."""
-
-_BLOCK = 4096
-"""Bytes that the smallest file takes on most file systems."""
 
 
 def kept(own: Sequence[Deployment], merge: Deployment, count: int) -> list[Deployment]:
@@ -76,7 +73,7 @@ def first_to_go(
     rest the kernel would not fit.
     """
     boot = path / "boot"
-    needed = _blocks(overlay) + _kernel_size(path / "ostree/repo", commit, [path / d.path for d in own])
+    needed = on_disk(overlay) + _kernel_size(path / "ostree/repo", commit, [path / d.path for d in own])
     if not _has_own_boot(path):
         check_space(boot, needed, "the kernel and what OSTree copies with it to /boot", reserve=True)
         return []
@@ -142,13 +139,8 @@ def _kernel_size(repo: Path, commit: str, deployed: Sequence[Path]) -> int:
                 _is(tree.status(entry.path.lstrip("/")), ostree.object_path(repo, entry.checksum)) for entry in files
             ):
                 return 0
-        return sum(_blocks(entry.size) for entry in files)
+        return sum(on_disk(entry.size) for entry in files)
     return 0
-
-
-def _blocks(size: int) -> int:
-    """Bytes on disk of a file of that many."""
-    return -(-size // _BLOCK) * _BLOCK
 
 
 def _is(status: os.stat_result | None, file: Path) -> bool:

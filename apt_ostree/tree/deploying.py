@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ..errors import TreeError
 from ..host.door import Tree
-from ..host.files import check_space
+from ..host.files import BLOCK, check_space
 from ..text import lines
 from ..tools import extent, listing, objects
 from ..tools.listing import Entries, Listed
@@ -31,9 +31,6 @@ _LEVELS = (
     ("/usr", "/etc", _BOOT), ("/usr/lib", "/usr/etc"), ("/usr/lib/ostree", _MODULES, _OSTREE_BOOT, _POLICIES),
 )  # fmt: skip
 _NEEDED = {"/usr", "/usr/etc", "/usr/lib"}
-
-BLOCK = 4096
-"""Bytes that the smallest file takes on most file systems."""
 
 _OS_RELEASE = "/usr/lib/os-release"
 """Without it, libostree reads /etc/os-release, which belongs to the machine."""

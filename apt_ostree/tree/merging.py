@@ -15,11 +15,11 @@ from pathlib import Path
 
 from ..errors import TreeError
 from ..host.door import Entry, Tree, at_and_above
-from ..host.files import check_space
+from ..host.files import check_space, on_disk
 from ..tools import listing
 from ..tools.listing import Listed
 from . import etc
-from .deploying import BLOCK, SELINUX, SEMODULE, policy_problem
+from .deploying import SELINUX, SEMODULE, policy_problem
 
 _NESTED_MAX = 128
 """Directories in each other: libostree holds two descriptors of each while it copies, and may have 1,024."""
@@ -89,8 +89,8 @@ def _own(tree: Tree) -> Iterator[Entry]:
 
 def _check_room(deployment: Path, new: Sequence[Listed], changed: Sequence[Entry]) -> None:
     """Refuse what would not leave the room that the host needs. Holes count as well: libostree writes them out."""
-    shipped = sum(_blocks(entry.size) for entry in new)
-    own = sum(_blocks(_size(entry)) for entry in changed)
+    shipped = sum(on_disk(max(entry.size, 1)) for entry in new)
+    own = sum(on_disk(max(_size(entry), 1)) for entry in changed)
     what = "the new deployment's /etc"
     if own > shipped:
         largest = max(changed, key=_size)
@@ -106,11 +106,6 @@ def _check_room(deployment: Path, new: Sequence[Listed], changed: Sequence[Entry
 
 def _size(entry: Entry) -> int:
     return entry.status.st_size if entry.is_file else 0
-
-
-def _blocks(size: int) -> int:
-    """Bytes on disk of an entry of that many."""
-    return -(-max(size, 1) // BLOCK) * BLOCK
 
 
 def _check_special(deployment: Path, changed: Sequence[Entry]) -> None:

@@ -92,3 +92,11 @@ def commit(
     time = int.from_bytes((1700000000).to_bytes(8, "big"), sys.byteorder)
     text = f"({metadata}, {parent}, @a(say) [], {subject}, {body}, uint64 {time}, {tree}, {TREE})"
     return variant("(a{sv}aya(say)sstayay)", text)
+
+
+def put(tree: Path, name: str, text: str = "") -> Path:
+    """Write a file of a tree, with the directories above it."""
+    path = tree / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from apt_ostree.errors import DownloadError, SpaceError
-from apt_ostree.host import fetching, proc
+from apt_ostree.host import fetching, files, proc
 
 SECONDS = 20
 """Much less than the children below take, and much more than it takes to end them."""
@@ -89,13 +89,13 @@ def test_a_fetch_has_a_time_that_is_the_last(tmp_path: Path) -> None:
 
 def test_a_fetch_leaves_what_the_host_needs_of_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of any that it writes to: what it has written is taken from what is free."""
-    free = fetching._free(tmp_path)
+    free, inodes = files.free(tmp_path)
 
-    def left(place: Path) -> int:
+    def left(place: Path) -> tuple[int, int]:
         file = place / "file"
-        return free - (file.stat().st_size << 30 if file.exists() else 0)
+        return free - (file.stat().st_size << 30 if file.exists() else 0), inodes
 
-    monkeypatch.setattr(fetching, "_free", left)
+    monkeypatch.setattr(files, "free", left)
     with pytest.raises(SpaceError, match="what is fetched filled the disk"):
         fetch("while :; do head -c 4000 /dev/zero >>file; sleep 0.01; done", tmp_path)
 

@@ -197,7 +197,7 @@ def test_what_never_booted_says_nothing_of_triggers(tmp_path: Path, monkeypatch:
         tmp_path / "here",
         {f"{state.SEEDS}/layer": "lib\nlib/index\nlib/other\n", f"{state.FOLLOW}/layer": lines("lib/index")},
     )
-    job = fake.job(tmp_path, deployed=[here])
+    job = fake.job(tmp_path, deployed=here)
     put(job.var, {"lib/index": "1", "lib/other": "1"})
     run = Run(monkeypatch, lambda var: put(var, {"lib/other": "1"}))
     found = triggers.recognise(job, Stack(job.var), {}, (), ["tool"])  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ from apt_ostree.layering import settling
 from apt_ostree.model import Package, Plan
 from apt_ostree.tree.state import SYSIMAGE
 from tests.unit import fake
+from tests.unit.fake import put
 
 STATES = f"{SYSIMAGE}/extended_states"
 AUTOMATIC = Plan(automatic=frozenset({Package("new", "1", "all")}))
@@ -24,13 +25,6 @@ AUTOMATIC = Plan(automatic=frozenset({Package("new", "1", "all")}))
 def top(tmp_path: Path) -> Path:
     (tmp_path / "top").mkdir()
     return tmp_path / "top"
-
-
-def put(tree: Path, name: str, text: str = "") -> Path:
-    path = tree / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return path
 
 
 def test_what_came_only_for_others_is_added_to_what_the_base_says(tmp_path: Path, top: Path) -> None:

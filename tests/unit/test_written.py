@@ -12,19 +12,13 @@ from apt_ostree.layering import written
 from apt_ostree.layering.hydrate import Hydrator
 from apt_ostree.tools.extent import LEVELS_MAX
 from tests.unit import fake
+from tests.unit.fake import put
 
 
 @pytest.fixture
 def top(tmp_path: Path) -> Path:
     (tmp_path / "top").mkdir()
     return tmp_path / "top"
-
-
-def put(tree: Path, name: str, text: str = "") -> Path:
-    path = tree / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return path
 
 
 def test_what_a_commit_cannot_hold_is_named_wherever_a_script_left_it(tmp_path: Path, top: Path) -> None:
