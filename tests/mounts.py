@@ -13,3 +13,10 @@ for node in null:3 zero:5 full:7 random:8 urandom:9; do
 done
 """
 """Lines for a shell in a mount namespace of its own (unshare(1)); ``$1`` is the deployment."""
+
+UNIT = """
+unit() {
+    chroot "$1" $(sed -n s/^ExecStart=//p "$1/usr/lib/systemd/system/apt-ostree-$2.service")
+}
+"""
+"""A shell's function: what our unit ``$2`` does at a boot of the deployment ``$1``."""

@@ -14,7 +14,7 @@ from apt_ostree.inputs import requests
 from apt_ostree.layering import stubs
 from apt_ostree.tools import ostree
 from apt_ostree.tree import kernel, state
-from tests.mounts import BOOTED
+from tests.mounts import BOOTED, UNIT
 
 _SCRIPT = """
 set -eu
@@ -47,8 +47,8 @@ unshare --net sh -eu -c 'ip link set lo up; exec chroot "$@"' sh "$root" sh -eu 
 
 _BOOT = f"""
 [ -d "$1/usr/lib/apt-ostree/identity.d" ] || exit 0
-{BOOTED}
-chroot "$1" /usr/lib/apt-ostree/make-identity
+{BOOTED}{UNIT}
+unit "$1" identity
 """
 
 # With the network, and a resolver for as long as that takes.

@@ -6,22 +6,22 @@ import subprocess
 from pathlib import Path
 
 from tests.integration.system import System
-from tests.mounts import BOOTED
+from tests.mounts import BOOTED, UNIT
 
 _SCRIPT = (
-    f"set -eu{BOOTED}"
+    f"set -eu{BOOTED}{UNIT}"
     + """
 deployment=$1 var=$2 systemd=$3
 mount --bind "$var" "$deployment/var"
 mount -t proc proc "$systemd/proc"
 mount --rbind "$deployment" "$systemd/mnt"
-chroot "$deployment" /usr/lib/apt-ostree/settle-accounts --lists
+unit "$deployment" accounts-lists
 "$deployment/usr/lib/apt-ostree/settle-overlays" "$deployment"
 chroot "$systemd" systemd-sysusers --root=/mnt
-chroot "$deployment" /usr/lib/apt-ostree/settle-accounts
-chroot "$deployment" /usr/lib/apt-ostree/seed-var
+unit "$deployment" accounts
+unit "$deployment" var
 chroot "$systemd" systemd-tmpfiles --root=/mnt --create --remove --boot --exclude-prefix=/dev --exclude-prefix=/run
-chroot "$deployment" /usr/lib/apt-ostree/make-identity
+unit "$deployment" identity
 """
 )
 

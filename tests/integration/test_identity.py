@@ -10,7 +10,7 @@ import pytest
 
 from tests.archive import Deb
 from tests.integration.system import System
-from tests.mounts import BOOTED
+from tests.mounts import BOOTED, UNIT
 
 POSTINST = """
 [ "$1" = configure ] || exit 0
@@ -76,16 +76,16 @@ def has(system: System) -> dict[str, str]:
 
 
 _BOOT = (
-    f"set -eu{BOOTED}"
+    f"set -eu{BOOTED}{UNIT}"
     + """
 mount --bind "$2" "$1/var"
-chroot "$1" /usr/lib/apt-ostree/seed-var
+unit "$1" var
 # Of what systemd-tmpfiles does, all that concerns dpkg.
 mkdir -p "$1/var/lib"
 while read -r kind place _ _ _ _ target; do
     [ "$kind" != L+ ] || [ -e "$1$place" ] || [ ! -d "$1${place%/*}" ] || ln -sfn "$target" "$1$place"
 done <"$1/usr/lib/tmpfiles.d/00-apt-ostree.conf"
-chroot "$1" /usr/lib/apt-ostree/make-identity
+unit "$1" identity
 [ -z "$(ls "$1/run" | grep apt-ostree)" ]
 """
 )

@@ -11,7 +11,8 @@ import pytest
 
 from apt_ostree.tree import units
 
-PROGRAM = Path(units.__file__).parents[1] / "data/make-identity"
+DATA = Path(units.__file__).parents[1] / "data"
+PROGRAM, WALL = DATA / "make-identity", DATA / "without-links"
 
 SECONDS = 20
 """More than this counts as held up; a run takes a tenth of a second."""
@@ -33,15 +34,17 @@ class Machine:
         for name in ("app/key", "app/keys/one", "other/key"):
             (self.etc / name).write_text("first")
 
-    def boot(self) -> str:
-        """Run the program as at a boot, with the machine's /etc and /var, and return what it said."""
+    def boot(self, *, walled: bool = True) -> str:
+        """Run the program as at a boot, with the machine's /etc and /var, and return what it said. Without the wall
+        nothing but the program's own care keeps it from following a link."""
         binds = {
             "/usr/sbin/make-ssl-cert": "none",
             "/usr/bin/ssh-keygen": "none",
             **{f"/{name}": name for name in ("var", "run", "etc")},
         }
         mounts = [f"[ ! -e {place} ] || mount --bind {self.top / name} {place}" for place, name in binds.items()]
-        script = "\n".join(["set -e", "mount --make-rprivate /", *mounts, f"exec {self.top}/make-identity"])
+        wall = f"{WALL} /etc /var -- " if walled else ""
+        script = "\n".join(["set -e", "mount --make-rprivate /", *mounts, f"exec {wall}{self.top}/make-identity"])
         done = subprocess.run(
             ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script],
             capture_output=True, text=True, timeout=SECONDS, check=False,
@@ -111,14 +114,21 @@ def test_a_name_with_a_line_break_keeps_nothing_else(machine: Machine) -> None:
 
 
 def test_what_cannot_be_kept_keeps_nothing_else_from_being_kept(machine: Machine) -> None:
-    """Something else is in the place of a directory that is needed."""
+    """What is kept in the place of a directory that is needed goes; something immutable is left out."""
     for place in (machine.kept / "app/keys/one", machine.kept / "app/key"):
         place.unlink()
     (machine.kept / "app/keys").rmdir()
     (machine.kept / "app/keys").touch()
     (machine.etc / "other/key").write_text("second")
-    assert "app/keys" in machine.boot()
-    assert machine.found() == {"app/keys": "", "app/key": "first", "other/key": "second"}
+    (machine.kept / "other/key").unlink()
+    subprocess.run(["chattr", "+i", machine.kept / "other"], check=True)
+    try:
+        assert "other/key" in machine.boot()
+    finally:
+        subprocess.run(["chattr", "-i", machine.kept / "other"], check=True)
+    assert machine.found() == dict.fromkeys(("app/key", "app/keys/one"), "first")
+    assert machine.boot() == ""
+    assert machine.found()["other/key"] == "second"
 
 
 @pytest.mark.parametrize("name", ["app/key", "app/keys/one"])
@@ -126,3 +136,60 @@ def test_a_kept_file_comes_back(machine: Machine, name: str) -> None:
     (machine.etc / name).unlink()
     assert machine.boot() == ""
     assert (machine.etc / name).read_text() == "first"
+
+
+@pytest.mark.parametrize("walled", [True, False])
+def test_a_link_that_was_kept_is_not_followed(machine: Machine, walled: bool) -> None:
+    """What one image lists whole may have had a link where the next lists what is in a directory."""
+    lists = machine.top / "lib/identity.d/base"
+    lists.write_text("app:amd64 app\n")
+    target = machine.top / "var/lib/others"
+    target.mkdir()
+    keys = machine.etc / "app/keys"
+    keys.rename(machine.top / "aside")
+    keys.symlink_to("/var/lib/others")
+    machine.boot(walled=walled)
+    assert (machine.kept / "app/keys").is_symlink()
+    keys.unlink()
+    keys.mkdir()
+    (keys / "own").write_text("mine")
+    lists.write_text("app:amd64 app/key\napp:amd64 app/keys/\n")
+    assert machine.boot(walled=walled) == ""
+    assert os.listdir(target) == []
+    assert machine.found()["app/keys/own"] == "mine"
+
+
+def test_names_that_are_gone_are_kept_no_longer_where_there_are_others(machine: Machine) -> None:
+    """Or a user who renames files before each boot would fill the disk. An empty directory gets all back."""
+    keys = machine.etc / "app/keys"
+    (keys / "one").rename(keys / "two")
+    assert machine.boot() == ""
+    assert machine.found() == dict.fromkeys(("app/key", "app/keys/two", "other/key"), "first")
+    (keys / "two").unlink()
+    assert machine.boot() == ""
+    assert (keys / "two").read_text() == "first"
+
+
+def test_no_path_leads_through_a_link(tmp_path: Path) -> None:
+    """Of the directories that the wall has, with what is mounted below them; links are read and copied."""
+    inner = tmp_path / "in/a b%d"
+    inner.mkdir(parents=True)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").write_text("secret")
+    script = f"""
+        set -eu
+        mount -t tmpfs tmpfs '{inner}'
+        ln -s {outside} {tmp_path}/in/link
+        ln -s {outside} '{inner}/link'
+        ln -s {outside} {tmp_path}/beside
+        exec {WALL} /var {tmp_path}/in -- sh -c "
+            cat {tmp_path}/beside/file
+            ! cat {tmp_path}/in/link/file 2>/dev/null
+            ! cat '{inner}/link/file' 2>/dev/null
+            cp -a '{inner}/link' {tmp_path}/in/copy
+            readlink {tmp_path}/in/copy
+        "
+    """
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == f"secret{outside}\n"

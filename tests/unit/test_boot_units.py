@@ -19,3 +19,11 @@ def test_no_unit_keeps_a_machine_from_booting_for_ever(name: str) -> None:
     parser.read_string((DATA / name).read_text())
     assert parser["Service"]["TimeoutStartSec"] in {"15min", "1h"}
     assert "RequiredBy" not in (DATA / name).read_text()
+
+
+@pytest.mark.parametrize(("name", "places"), [("identity", "/etc /var"), ("var", "/var"), ("overlays", "/var")])
+def test_what_works_in_directories_of_others_follows_no_link_there(name: str, places: str) -> None:
+    """settle-accounts asks for it itself, for each of its walks."""
+    unit = (DATA / f"apt-ostree-{name}.service").read_text()
+    assert f"ExecStart=/usr/lib/apt-ostree/without-links {places} -- /usr/lib/apt-ostree/" in unit
+    assert '"$programs/without-links" "$tree" -- find' in (DATA / "settle-accounts").read_text()
