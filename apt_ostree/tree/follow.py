@@ -39,16 +39,18 @@ def _ways(tree: Tree) -> Iterator[tuple[str, str]]:
 
 
 def digest(tree: Tree, name: str) -> str | None:
-    """The SHA-256 of a file's content, or of where a link leads, which the word before it tells; None for all else."""
+    """A file's size and the SHA-256 of its content, or that of where a link leads after a word for it; None for all
+    else. With the size, a boot reads no file that is another for sure."""
     if (target := tree.link(name)) is not None:
         return f"link:{hashlib.sha256(os.fsencode(target)).hexdigest()}"
     if (file := tree.open_file(name)) is None:
         return None
-    found = hashlib.sha256()
+    found, size = hashlib.sha256(), 0
     with file:
         while block := file.read(1 << 20):
             found.update(block)
-    return found.hexdigest()
+            size += len(block)
+    return f"{size}:{found.hexdigest()}"
 
 
 def paths(tree: Tree) -> frozenset[str]:

@@ -199,6 +199,16 @@ def test_a_file_of_terabytes_of_holes_is_not_read(machine: Site) -> None:
     assert (machine.var / "www/site/index").stat().st_size == 4 << 40
 
 
+def test_no_file_of_one_package_keeps_anothers_from_following(machine: Site) -> None:
+    """However much is to be read of what somebody put in the place of his."""
+    files = ("www/aaa/file", "www/site/index")
+    machine.version(dict.fromkeys(files, "1"))
+    with (machine.var / files[0]).open("w") as file:
+        file.truncate(1 << 30)
+    machine.version(dict.fromkeys(files, "2"))
+    assert machine.read(files[1]) == "2"
+
+
 def test_of_a_cache_the_images_counts_whatever_is_here(machine: Site) -> None:
     machine.version({"cache/fonts/a": "1", "cache/fonts/b": "1", "cache/fonts/c": "1", "www/x": ""})
     (machine.var / "cache/fonts/a").write_text("made again here")

@@ -69,7 +69,7 @@ def test_a_list_has_what_follows_and_caches_with_digest_mode_and_owner(tmp_path:
     follow.write(every, Tree(var), Tree(tmp_path / "tree"), "layer", {"lib/a b", "lib/link", "lib/d", "lib/elsewhere"})
     owner, mode = f"{os.getuid()}:{os.getgid()}", stat.S_IMODE((var / "cache/made").stat().st_mode)
     assert (tmp_path / "tree/usr/lib/apt-ostree/follow.d/layer").read_text() == (
-        f"{ONE} {mode:04o}:{owner} cache/made\n{ONE} 0640:{owner} lib/a\\040b\nlink:{ONE} 0777:{owner} lib/link\n"
+        f"1:{ONE} {mode:04o}:{owner} cache/made\n1:{ONE} 0640:{owner} lib/a\\040b\nlink:{ONE} 0777:{owner} lib/link\n"
     )
 
 
