@@ -48,9 +48,31 @@ one loads a module by each name that it is asked for."""
 CLONE_NEWUSER = 0x10000000  # linux/sched.h
 
 BTRFS = 0x94 << 8
-IOCTL_TYPE = 0xFF00
+IOCTL_TYPE, IOCTL_NUMBER = 0xFF00, 0xFF
 """Requests of ioctl(2) have the type of their driver in the second byte (asm-generic/ioctl.h). Those of Btrfs make
 subvolumes and snapshots for the owner of a directory: a read-only one could not be removed with the tree."""
+
+PROJECT = 0x5820
+"""FS_IOC_FSSETXATTR of linux/fs.h: it gives a file to another project's quota, which may be one of the host."""
+
+FSCRYPT, FSVERITY = range(0x6613, 0x661B), (0x6685,)
+"""What linux/fscrypt.h and linux/fsverity.h ask of a filesystem: a directory whose key is gone, or a file that nobody
+can write to, would be left to the host."""
+
+LOADING = (
+    0x5423,  # TIOCSETD: a terminal's line discipline, on the sandbox's own /dev/ptmx
+    0x8940, 0x8941, 0x89A0, 0x89A1,  # SIOCGIFBR, SIOCSIFBR, SIOCBRADDBR, SIOCBRDELBR
+    0x8982, 0x8983,  # SIOCGIFVLAN, SIOCSIFVLAN
+)  # fmt: skip
+"""Requests for which the kernel loads a module for whoever asks, of any terminal or socket (asm-generic/ioctls.h,
+linux/sockios.h)."""
+
+OF_TERMINALS = (0x5412, 0x541C)
+"""TIOCSTI and TIOCLINUX, which type into a terminal."""
+
+HUGE_PAGES = (("mmap", 3, 0x40000), ("mmap2", 3, 0x40000), ("memfd_create", 1, 0x4), ("shmget", 2, 0o4000))
+"""The calls that take the machine's few huge pages, which no limit of memory counts: the flag's argument, and the flag
+(linux/mman.h, memfd.h, shm.h). i386 has an older mmap with its arguments in memory, where no filter looks."""
 
 _ALLOW = 0x7FFF0000  # linux/seccomp.h
 _FAIL = 0x00050000  # SECCOMP_RET_ERRNO; the error's number is added
@@ -132,6 +154,10 @@ def _export(descriptor: int) -> None:
         # It leaves such a device in the place of what it renames.
         refuse("renameat2", errno.EINVAL, _Comparison(4, _MASKED, _RENAME_WHITEOUT, _RENAME_WHITEOUT))
         refuse("ioctl", errno.ENOTTY, _Comparison(1, _MASKED, IOCTL_TYPE, BTRFS))
+        for request in (PROJECT, *FSCRYPT, *FSVERITY, *LOADING, *OF_TERMINALS):
+            refuse("ioctl", errno.ENOTTY, _Comparison(1, _MASKED, IOCTL_TYPE | IOCTL_NUMBER, request))
+        for maker, argument, flag in HUGE_PAGES:
+            refuse(maker, errno.ENOMEM, _Comparison(argument, _MASKED, flag, flag))
         for other in _others(0, SOCKETS):
             refuse("socket", errno.EAFNOSUPPORT, other)
         for other in _others(0, {UNIX}):

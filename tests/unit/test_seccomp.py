@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import mmap
 import os
 import stat
 import struct
@@ -146,9 +147,33 @@ def test_pairs_of_sockets_are_unix_s_alone(filter_: bytes) -> None:
         pytest.param(0x5000940E, errno.ENOTTY, id="BTRFS_IOC_SUBVOL_CREATE"),
         pytest.param(0x50009401, errno.ENOTTY, id="BTRFS_IOC_SNAP_CREATE"),
         pytest.param(0x4008941A, errno.ENOTTY, id="BTRFS_IOC_SUBVOL_SETFLAGS"),
+        pytest.param(0x401C5820, errno.ENOTTY, id="FS_IOC_FSSETXATTR"),
+        pytest.param(0x800C6613, errno.ENOTTY, id="FS_IOC_SET_ENCRYPTION_POLICY"),
+        pytest.param(0xC0406618, errno.ENOTTY, id="FS_IOC_REMOVE_ENCRYPTION_KEY"),
+        pytest.param(0x40806685, errno.ENOTTY, id="FS_IOC_ENABLE_VERITY"),
+        pytest.param(0x5423, errno.ENOTTY, id="TIOCSETD"),
+        pytest.param(0x5412, errno.ENOTTY, id="TIOCSTI"),
+        pytest.param(0x8940, errno.ENOTTY, id="SIOCGIFBR"),
+        pytest.param(0x8982, errno.ENOTTY, id="SIOCGIFVLAN"),
+        # The kernel looks at 32 bits.
+        pytest.param(0x100008982, errno.ENOTTY, id="SIOCGIFVLAN and more"),
+        pytest.param(0x8912, ALLOWED, id="SIOCGIFCONF"),
+        pytest.param(0x5413, ALLOWED, id="TIOCGWINSZ"),
+        pytest.param(0x801C581F, ALLOWED, id="FS_IOC_FSGETXATTR"),
+        pytest.param(0xC020660B, ALLOWED, id="FS_IOC_FIEMAP"),
         pytest.param(0x40086602, ALLOWED, id="FS_IOC_SETFLAGS"),
         pytest.param(0x5401, ALLOWED, id="TCGETS"),
     ],
 )
-def test_no_script_makes_a_subvolume_of_btrfs(filter_: bytes, request_: int, error: int) -> None:
+def test_no_script_asks_by_ioctl_for_what_is_the_machines(filter_: bytes, request_: int, error: int) -> None:
     assert answer(filter_, "ioctl", 3, request_) == error
+
+
+def test_the_machines_huge_pages_are_left_alone(filter_: bytes) -> None:
+    private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    assert answer(filter_, "mmap", 0, 4096, 3, private) == ALLOWED
+    assert answer(filter_, "mmap", 0, 4096, 3, private | 0x40000) == errno.ENOMEM
+    assert answer(filter_, "memfd_create", 0, 0x1) == ALLOWED
+    assert answer(filter_, "memfd_create", 0, 0x5) == errno.ENOMEM
+    assert answer(filter_, "shmget", 0, 4096, 0o1000) == ALLOWED
+    assert answer(filter_, "shmget", 0, 4096, 0o5000) == errno.ENOMEM
