@@ -67,9 +67,8 @@ def track(
         after = _tracking(target.intent, tracking, untracking, every)
         if after == target.intent:
             return NOTHING_TO_DO
-        kernel.etc_archive(
-            current.sysroot.path / current.merge.path / "etc", after.initramfs_etc, current.area / "tmp/initramfs-etc"
-        )
+        etc, archive = current.sysroot.path / current.merge.path / "etc", current.area / "tmp/initramfs-etc"
+        kernel.etc_archive(etc, after.initramfs_etc, archive, b"")
         if settings.dry_run:
             return Outcome(True, f"Would track: {', '.join(after.initramfs_etc) or 'nothing'}.", dry_run=True)
         goal, inputs = replace(target, intent=after), origin.inputs(current.basis.origin)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import secrets
 from collections.abc import Sequence
 
 from ..errors import ChangedError, SysrootError, ToolError
+from ..host.door import Tree
 from ..host.files import sync_filesystem, write_atomically
 from ..host.proc import signals_held
 from ..inputs import kargs
@@ -21,6 +23,9 @@ from . import boot_menu, metadata, origin, retention
 from .sysroot import Sysroot, load
 
 _log = logging.getLogger(__name__)
+
+_SALT = 32
+"""Bytes."""
 
 
 def publish(
@@ -57,7 +62,7 @@ def publish(
     overlays = []
     try:
         if tracked := origin.intent(new_origin).initramfs_etc:
-            kernel.etc_archive(before.path / merge.path / "etc", tracked, overlay)
+            kernel.etc_archive(before.path / merge.path / "etc", tracked, overlay, _salt(before))
             overlays = [f"--overlay-initrd={overlay}"]
         staying = retention.kept(own, merge, keep)
         for deployment in own:
@@ -96,6 +101,17 @@ def publish(
         text.unlink(missing_ok=True)
         overlay.unlink(missing_ok=True)
     return load(before.path)
+
+
+def _salt(before: Sysroot) -> bytes:
+    """Bytes of this sysroot that nobody can guess, and only root can read: made once, so that the same files tracked
+    for the initramfs are the same archive."""
+    place = before.area / "salt"
+    salt = Tree(before.area).read(place.name, limit=_SALT) or b""
+    if len(salt) != _SALT:
+        salt = secrets.token_bytes(_SALT)
+        write_atomically(place, salt, 0o600)
+    return salt
 
 
 def check_unchanged(before: Sysroot) -> None:

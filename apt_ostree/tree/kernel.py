@@ -9,6 +9,7 @@ ostree's module exists for that alone in Debian (package ostree-boot).
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ IMAGE = "vmlinuz"
 UNUSED = "vmlinuz.unused"
 """The image of a kernel that is installed and does not boot: a name that OSTree does not look for."""
 INITRAMFS = "initramfs.img"
+SALT = ".apt-ostree-salt"
 _WITH_IMAGE = ("config", "System.map")
 """Files beside an image in /boot, with the version behind the name; scripts of dkms and others read them."""
 
@@ -173,15 +175,16 @@ def place(root: Path, version: str) -> None:
     _place(tree, tree.at("boot"), version, boots=True)
 
 
-def etc_archive(etc: Path, names: Sequence[str], target: Path) -> None:
+def etc_archive(etc: Path, names: Sequence[str], target: Path, salt: bytes) -> None:
     """Write files of an /etc as an initramfs of their own, which the kernel unpacks over the first.
 
     ``names`` are absolute paths below /etc. The archive (cpio's "newc", Linux's
-    Documentation/driver-api/early-userspace/buffer-format.rst) depends on names, modes, owners and contents
-    alone. Raises TreeError for what is not a regular file; a link is not followed.
+    Documentation/driver-api/early-userspace/buffer-format.rst) depends on names, modes, owners and contents, and on
+    ``salt``, which nobody can guess: OSTree calls the archive by its digest in what anybody may read, and a file may
+    hold a short secret. Raises TreeError for what is not a regular file; a link is not followed.
     """
     own = Tree(etc)
-    members: dict[str, tuple[int, int, int, bytes]] = {}
+    members: dict[str, tuple[int, int, int, bytes]] = {SALT: (stat.S_IFREG | 0o400, 0, 0, salt)}
     for name in sorted(set(names)):
         inner = name.removeprefix("/etc/")
         status, content = own.status(inner), own.read(inner)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from apt_ostree.tree import kernel
 from tests.archive import Deb, host_architecture
 from tests.integration.system import EXAMPLE_REF, STATEROOT, Base, System, output, run_cli
 
@@ -186,6 +187,16 @@ def test_files_of_etc_beside_the_initramfs(machine: System, tmp_path: Path) -> N
     (machine.deployment() / "etc/crypttab").write_text("changed\n")
     machine.run("initramfs-etc", "--untrack", "/etc/deep/er/file")
     assert unpacked(machine, tmp_path / "two") == {"etc/crypttab": "changed\n"}
+    # OSTree calls the archive by its digest, in what anybody may read: it tells nothing of a short secret.
+    salt = machine.area / "salt"
+    assert salt.stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "two" / kernel.SALT).read_bytes() == salt.read_bytes()
+    name = machine.entry()["initrd"][1]
+    machine.run("kargs", "--append=quiet")
+    assert machine.entry()["initrd"][1] == name
+    salt.unlink()
+    machine.run("kargs", "--append=splash")
+    assert machine.entry()["initrd"][1] != name
     assert machine.run("initramfs-etc", "--json").document["initramfs-etc"] == ["/etc/crypttab"]
     machine.run("initramfs-etc", "--untrack", "/etc/deep/er/file", "--unchanged-exit-77", status=77)
     machine.run("initramfs-etc", "--untrack-all")
@@ -199,7 +210,11 @@ def unpacked(system: System, target: Path) -> dict[str, str]:
     with image.open("rb") as file:
         subprocess.run(["cpio", "--extract", "--quiet"], cwd=target, stdin=file, check=True)
     assert (target / "etc/crypttab").stat().st_mode & 0o777 == 0o600
-    return {path.relative_to(target).as_posix(): path.read_text() for path in target.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(target).as_posix(): path.read_text()
+        for path in target.rglob("*")
+        if path.is_file() and path.name != kernel.SALT
+    }
 
 
 @pytest.mark.parametrize(
