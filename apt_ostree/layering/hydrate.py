@@ -5,6 +5,7 @@ A layer is hydrated after it was unmounted, so that no link into the object stor
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import time
@@ -13,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import PackageError, ScriptError
+from ..errors import PackageError, ScriptError, TreeError
 from ..host.door import Tree
 from ..host.files import check_space
+from ..host.lookup import shown
 from ..sandbox.limits import LIMITS
 from ..tools import ostree
 from ..tree.view import File
@@ -62,8 +64,7 @@ class Hydrator:
                 if not entry.is_file or (status := entry.status).st_size not in sizes:
                     continue
                 if (first := done.get(status.st_ino)) is not None:
-                    here.remove(entry.own)
-                    here.hard_link(top, first, entry.own)
+                    _name_again(top, first, here, entry.own)
                     continue
                 if (copy := copies.get(status.st_ino)) is not None:
                     copy.names.append(entry.name)
@@ -117,8 +118,7 @@ class Hydrator:
             with copy.content() as file:
                 top.replace_content(first, file)
             for name in others:
-                top.remove(name)
-                top.hard_link(top, first, name)
+                _name_again(top, first, top, name)
 
     def _take(self, status: os.stat_result) -> bool:
         """True if no name of the tree was the object with this status so far; from now on one is."""
@@ -132,6 +132,18 @@ class Hydrator:
     def _of_base(self) -> set[int]:
         directories = Tree(self.base).directories()
         return {entry.inode for directory in directories for entry in directory.entries if entry.is_file}
+
+
+def _name_again(top: Tree, first: str, here: Tree, name: str) -> None:
+    """Make a name in one tree a further one of a file in another. Raises TreeError where it has as many as there can
+    be (link(2))."""
+    here.remove(name)
+    try:
+        here.hard_link(top, first, name)
+    except OSError as error:
+        if error.errno != errno.EMLINK:
+            raise
+        raise TreeError("a package's file has more names than the filesystem can give it", f"/{shown(first)}") from None
 
 
 def _open(source: Path) -> BinaryIO:

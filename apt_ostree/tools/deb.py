@@ -29,6 +29,8 @@ _LEAVE_OUT = "Nothing was changed. Leave that package out; only its maintainer c
 
 _AR_HEADER = 60
 
+_BLANKS = " \t\v\f\r"
+"""What dpkg takes for a blank in a line."""
 
 _FIELD = re.compile(r"[!-9;-~]+")
 """A field's name (deb822(5)): printable ASCII without spaces and colons. It does not start with ``#`` or ``-``."""
@@ -164,8 +166,13 @@ def control_files(archive: bytes) -> dict[str, bytes]:
 
 def conffiles(files: Mapping[str, bytes]) -> set[str]:
     """The paths that the files of a control archive declare as conffiles (deb-conffiles(5))."""
-    lines = files.get("conffiles", b"").decode(errors="surrogateescape").split("\n")
-    return {line.split()[-1] for line in lines if line.strip()}
+    found = set[str]()
+    for line in files.get("conffiles", b"").decode(errors="surrogateescape").split("\n"):
+        # Words before the path are flags; a path may have blanks, but for the last characters, which dpkg drops.
+        flags, slash, rest = line.strip(_BLANKS).partition("/")
+        if slash and (not flags or flags[-1] in _BLANKS):
+            found.add(slash + rest)
+    return found
 
 
 def with_md5sums(archive: bytes, data: tarfile.TarFile, members: list[tarfile.TarInfo]) -> bytes:

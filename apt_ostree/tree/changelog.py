@@ -23,6 +23,9 @@ NAMES = ("changelog.Debian.gz", "changelog.gz")
 LIMIT = 16 << 20
 """Bytes of a changelog that are read; the longest there are have two million."""
 
+TOTAL = 64 << 20
+"""Bytes of all entries that are shown. An upgrade to another release has some five million."""
+
 HOPS = 8
 """Links on the way to a file: packages of one source often share a directory."""
 
@@ -69,12 +72,17 @@ def newer(text: str, than: str) -> tuple[Release, ...]:
 
 
 def news(repo: Path, old: str, new: str, changed: Sequence[tuple[Package, Package]]) -> list[News]:
-    """Return the news of the packages that two commits have in different versions."""
-    before = source_versions(repo, old)
+    """Return the news of the packages that two commits have in different versions. Raises ToolError where they are
+    more than anybody reads, as a hostile commit's may be."""
+    size, before = 0, source_versions(repo, old)
     shared: dict[tuple[Release, ...] | None, list[str]] = {}
     for package, _ in changed:
         text = read(repo, new, package.name)
         found = newer(text, before.get(package.name, package.version)) if text is not None else None
+        if found not in shared:
+            size += sum(len(release.text) for release in found or ())
+            if size > TOTAL:
+                raise ToolError("the changelogs are too long to be shown", f"more than {TOTAL} characters are new")
         shared.setdefault(found, []).append(package.name)
     return [News(tuple(names), releases) for releases, names in shared.items()]
 

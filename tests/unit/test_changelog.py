@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from apt_ostree.errors import ToolError
+from apt_ostree.model import Package
+from apt_ostree.tree import changelog
 from apt_ostree.tree.changelog import Release, newer, parse
 
 ONE = """jq (1.7.1-6+deb13u1) trixie-security; urgency=medium
@@ -46,3 +51,17 @@ def test_what_is_no_changelog_has_no_entry(text: str) -> None:
 )
 def test_news_are_the_entries_that_are_newer(than: str, versions: list[str]) -> None:
     assert [release.version for release in newer(TEXT, than)] == versions
+
+
+def test_news_without_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = [(Package(name, "1", "all"), Package(name, "2", "all")) for name in ("a", "b", "c")]
+    entry = f"{{}} (2) unstable; urgency=low\n\n  * {'x' * 100}\n"
+    monkeypatch.setattr(changelog, "source_versions", lambda repo, commit: {})
+    monkeypatch.setattr(changelog, "read", lambda repo, commit, name: entry.format("same" if name != "a" else name))
+    size = len(entry.format("same").strip()) + len(entry.format("a").strip())
+    monkeypatch.setattr(changelog, "TOTAL", size)
+    # What packages of one source share is one text.
+    assert [news.packages for news in changelog.news(Path(), "old", "new", changed)] == [("a",), ("b", "c")]
+    monkeypatch.setattr(changelog, "TOTAL", size - 1)
+    with pytest.raises(ToolError, match="too long"):
+        changelog.news(Path(), "old", "new", changed)

@@ -45,6 +45,8 @@ def plain(*files: tuple[str, bytes], kind: bytes = tarfile.REGTYPE) -> bytes:
         ("/etc/a\n/etc/b\n", {"/etc/a", "/etc/b"}),
         ("\n/etc/a", {"/etc/a"}),
         ("remove-on-upgrade /etc/old\n/etc/a\n", {"/etc/old", "/etc/a"}),
+        ("/etc/with a blank \nremove-on-upgrade\t/usr/a\u2003b\n", {"/etc/with a blank", "/usr/a\u2003b"}),
+        ("relative/path\n", set()),
     ],
 )
 def test_conffiles_are_those_that_the_control_archive_declares(text: str | None, found: set[str]) -> None:
