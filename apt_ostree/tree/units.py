@@ -39,7 +39,7 @@ _UNITS = (
 )  # fmt: skip
 _PROGRAMS = (
     "settle-accounts", "merge-accounts", "seed-var", "make-identity", "configure-again", "note-boot", "settle-overlays",
-    "protect-root", "derive-etc", "without-links",
+    "protect-root", "derive-etc", "without-links", "aside", "machine-tool", "merge-services",
 )  # fmt: skip
 _DIRECTORY = "usr/lib/apt-ostree"
 _WANTS = {"service": "sysinit.target.wants", "mount": "local-fs.target.wants"}

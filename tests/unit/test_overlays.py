@@ -101,7 +101,9 @@ def test_the_units_mount_as_the_program_tries_to() -> None:
     for name, place in overlays.PLACES.items():
         own = f"/var/lib/apt-ostree/overlays/{name}"
         lines = (data / f"{name}.mount").read_text().splitlines()
-        assert f"Options=lowerdir=/{place},upperdir={own}/upper,workdir={own}/work,{tried}" in lines
+        # Below all others, the links to machine-tool.
+        lower = f"/{place}:/run/apt-ostree/tools/usr" if name == "usr-local" else f"/{place}"
+        assert f"Options=lowerdir={lower},upperdir={own}/upper,workdir={own}/work,{tried}" in lines
         assert f"Where=/{place}" in lines
         assert f"ConditionPathExists=/run/apt-ostree/overlays/{name}" in lines
         assert f"settle {name} {place}" in (data / "settle-overlays").read_text().splitlines()
