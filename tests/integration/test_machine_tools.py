@@ -68,6 +68,8 @@ def test_what_was_chosen_on_the_machine_stays_beside_what_layers_bring(machine: 
         pam-auth-update --enable own && cat /etc/pam.d/common-session
         sed -i 's/^hosts:.*/hosts: files mine dns/' /etc/nsswitch.conf
         echo nameserver 192.0.2.1 >/etc/resolv.conf
+        ln -sf /usr/bin/id /etc/alternatives/pager
+        ln -sf /usr/bin/gone /etc/alternatives/which
         touch /usr/x
         command -v locale-gen || echo no locale-gen
         """,
@@ -95,6 +97,9 @@ def test_what_was_chosen_on_the_machine_stays_beside_what_layers_bring(machine: 
     said = running.run(machine, "update-alternatives --query edit")
     assert "Status: manual" in said and "Alternative: /usr/bin/edit-c" in said
     assert chosen(machine) == ("/usr/bin/edit-b", "/usr/share/edit/b.1")
+    # No alternative, but made by hand; and a link to nothing.
+    assert etc(machine, "alternatives/pager") == "/usr/bin/id"
+    assert etc(machine, "alternatives/which") == "/usr/bin/which.debianutils"
     for name in ("session", "auth"):
         assert "pam_more.so" in etc(machine, f"pam.d/common-{name}")
     assert "pam_own.so" in etc(machine, "pam.d/common-session")
@@ -127,6 +132,9 @@ SAID = {
     "dpkg -i /tmp/x.deb": "To install a file: apt-ostree install ./NAME.deb",
     "dpkg --purge edit-a": "to remove a package: apt-ostree uninstall NAME",
     "dpkg --set-selections": "To stay at a version: apt-ostree install NAME=VERSION",
+    "apt-get -y install edit-c": "To install a package: apt-ostree install NAME",
+    "apt remove edit-a": "To remove a package: apt-ostree uninstall NAME",
+    "apt full-upgrade": "To upgrade: apt-ostree upgrade",
     "apt-mark hold edit-a": "To stay at a version: apt-ostree install NAME=VERSION",
     "apt-mark auto edit-a": "To keep a package, ask for it: apt-ostree install NAME",
     "debconf-set-selections /dev/null": "apt-ostree install --debconf FILE NAME",
@@ -143,8 +151,12 @@ PASSED_ON = {
     "dpkg --print-architecture": "",
     "dpkg-query --show edit-a": "edit-a\t1.0",
     "apt-mark showhold": "tool showhold",
+    "apt-get update": "tool update",
+    "apt-get --simulate install edit-c": "tool --simulate install edit-c",
     "debconf-set-selections --checkonly /dev/null": "",
     "dpkg --root=/tmp/other --print-architecture": "",
+    "apt-get -o Dir=/tmp/other install edit-c": "tool -o Dir=/tmp/other install edit-c",
+    "env APT_CONFIG=/tmp/other apt-get install edit-c": "tool install edit-c",
     "update-alternatives --list edit": "/usr/bin/edit-a\n/usr/bin/edit-b",
 }
 """Commands that ask, or do nothing to this machine, and with what their output begins."""
@@ -152,7 +164,8 @@ PASSED_ON = {
 
 def test_tools_that_cannot_work_say_in_a_line_what_to_do_instead(machine: System, tmp_path: Path) -> None:
     tool = '#!/bin/sh\necho "tool $*"\n'
-    names = ("/usr/bin/apt-mark", "/usr/sbin/locale-gen", "/usr/bin/ucf", "/usr/bin/ucfr")
+    in_bin = ("apt", "apt-get", "apt-mark", "ucf", "ucfr")
+    names = ("/usr/sbin/locale-gen", *(f"/usr/bin/{name}" for name in in_bin))
     write = "echo $1 $2 >/etc/writer\n[ ! -e /etc/both ] || : >/usr/lib/written\n"
     writer = Deb("writer", scripts={"postinst": write})
     tools = Deb("tools", files=dict.fromkeys(names, tool))
