@@ -97,6 +97,17 @@ def test_all_arrives_with_owner_mode_and_xattrs(machine: Machine) -> None:
     assert machine.has("lib/empty")
 
 
+def test_equal_files_of_the_image_are_two_files_of_the_machine(machine: Machine) -> None:
+    """OSTree deploys them as one file by two names."""
+    machine.image({"www/app/index": "1", "www/app/style": "1"})
+    templates = machine.root / state.FACTORY / "www/app"
+    (templates / "style").unlink()
+    (templates / "style").hardlink_to(templates / "index")
+    assert machine.boot() == ""
+    (machine.var / "www/app/style").write_text("changed here")
+    assert machine.read("www/app/index") == "1"
+
+
 def test_a_build_sees_the_var_that_the_first_boot_has(machine: Machine, tmp_path: Path) -> None:
     def more(var: Path) -> None:
         os.chown(var / "lib/foo", OWNER, OWNER)
