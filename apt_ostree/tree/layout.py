@@ -17,9 +17,7 @@ from . import apparmor, bytecode, deploying, follow, overlays, state, top, units
 from .view import View
 
 LINKS = {
-    "home": "var/home",
-    "root": "var/roothome",
-    "srv": "var/srv",
+    **state.HOMES,
     "mnt": "var/mnt",
     "media": "run/media",
     "ostree": "sysroot/ostree",

@@ -53,6 +53,9 @@ LINKED = (
 )
 """Directories of /var that describe /usr and must roll back with it."""
 
+HOMES = {"home": "var/home", "root": "var/roothome", "srv": "var/srv"}
+"""Links at the top that systemd's own rules in tmpfiles.d want as directories: an error at each boot."""
+
 LINKED_FILES = ("lib/apt/extended_states",)
 """Files of that kind."""
 
@@ -82,6 +85,8 @@ def state_tmpfiles() -> str:
             if parent.startswith("lib/"):
                 lines.append(f"d /var/{parent} :0755 :0 :0\n")
         lines.append(f"L+ /var/{name} - - - - {depth}{SYSIMAGE}/{sysimage_name(name)}\n")
+    # Of two lines for a path, the one of the file that sorts first counts (tmpfiles.d(5)).
+    lines += [f"L /{name} - - - - {target}\n" for name, target in HOMES.items()]
     return "".join(dict.fromkeys(lines))
 
 
