@@ -33,7 +33,7 @@ TEMPORARY := $(shell [ "$$(df --output=avail -k /dev/shm 2>/dev/null | tail -n 1
 	&& echo /dev/shm || echo /var/tmp)
 
 .PHONY: help setup demo lint check check-unit mutants test test-unit test-integration test-integration-all \
-	test-faults test-faults-all test-fidelity test-vm test-release fuzz torture fidelity fidelity-crowd shuffle \
+	test-faults test-faults-all test-fidelity test-vm test-release fuzz torture fidelity fidelity-crowd shuffle life test-life \
 	manual binary clean
 
 help: ## List the targets
@@ -63,7 +63,7 @@ mutants: setup ## Make 40 small mistakes in a copy; list those that no unit test
 	nice $(BIN)/python -m scripts.mutants $(if $(N),--random $(N)) $(if $(SEED),--seed $(SEED))
 
 test: ## Run the tests that CI runs, also when some fail, and list the times
-	@+scripts/run-stages test-unit test-integration test-faults test-fidelity test-vm
+	@+scripts/run-stages test-unit test-integration test-faults test-fidelity test-life test-vm
 
 test-unit: $(PYTHON_STAMP) ## Run the tests that start no other program and need no root
 	$(BIN)/pytest -n auto tests/unit tests/fuzz
@@ -120,6 +120,12 @@ fidelity-crowd: setup $(BINARY) ## The same of a package of 100,000 files, with 
 	@test -f build/fidelity/repo/config || $(BINARY) compose tree --repo build/fidelity/repo $(MANIFEST)
 	$(BIN)/python -m tests.fidelity --repo build/fidelity/repo --ref debian/13/x86_64/minimal \
 		--work build/fidelity --apt-ostree $(BINARY) --crowd $(CROWD)
+
+life: setup $(BINARY) ## Let a plain Debian and ours live the same stories, and compare them (STORY="agent fonts")
+	$(BIN)/python -m tests.life --place $(TEMPORARY) $(STORY)
+
+test-life: setup $(BINARY) ## One story, with packages of our own
+	PYTEST_DEBUG_TEMPROOT=$(TEMPORARY) $(BIN)/pytest tests/life
 
 shuffle: setup $(BINARY) ## Lay and remove forty packages ten times in random order; nothing may move or be orphaned
 	@test -f build/fidelity/repo/config || $(BINARY) compose tree --repo build/fidelity/repo $(MANIFEST)
