@@ -8,7 +8,6 @@ the sysroot's lock is held.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import signal
 import threading
@@ -34,11 +33,23 @@ syncs its objects."""
 UPDATE_SECONDS = 1800.0
 """Seconds that all package lists together may take: a pipe may be filled as fast as it is read."""
 
+PULL_SECONDS = 86400.0
+"""Seconds that a pull may take. Nobody knows beforehand how much it is."""
+
+LEAST_RATE = 4096
+"""Bytes a second, on the whole, of what has a known size: who answers each request with another place to ask gets on,
+and never ends."""
+
 _INTERVAL = 0.1
 """Seconds between two looks at the disk. One that takes 2 GB/s gets 200 MB in that time: less than RESERVE."""
 
 _LOOKS = 10
 """Looks at the disk for each at the processes."""
+
+
+def seconds_for(size: int) -> float:
+    """The seconds that fetching so many bytes may take."""
+    return UPDATE_SECONDS + size / LEAST_RATE
 
 
 class Watch:
@@ -47,9 +58,7 @@ class Watch:
     ``places`` are on the disks that it writes to; ``error`` makes the error from the words why it was ended.
     """
 
-    def __init__(
-        self, places: Sequence[Path], error: Callable[[str], AptOstreeError], seconds: float = math.inf
-    ) -> None:
+    def __init__(self, places: Sequence[Path], error: Callable[[str], AptOstreeError], seconds: float) -> None:
         self._reserves = {place: files.reserves(os.statvfs(place))[0] for place in places}
         self._error, self._seconds = error, seconds
 

@@ -17,6 +17,14 @@ from pathlib import Path
 from ..errors import ToolError
 from . import syscalls
 
+_READ_ONLY = (
+    syscalls.MOUNT_ATTR_RDONLY
+    | syscalls.MOUNT_ATTR_NOSUID
+    | syscalls.MOUNT_ATTR_NODEV
+    | syscalls.MOUNT_ATTR_NOEXEC
+    | syscalls.MOUNT_ATTR_NOSYMFOLLOW
+)
+
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
 """The form of a blank, a tab, a newline and a backslash in a name (proc_pid_mountinfo(5))."""
 
@@ -76,6 +84,20 @@ def bind(source: Path, target: Path) -> None:
 
 
 @contextmanager
+def shown(source: Path, target: Path) -> Iterator[None]:
+    """Show a directory of somebody else at ``target`` as long as the block, to be read only: no link in it is followed,
+    and nothing of it can get another name elsewhere (link(2), EXDEV). Raises ToolError."""
+    bind(source, target)
+    try:
+        with _named(f"make read-only {target}"):
+            syscalls.change_mount(os.fspath(target), add=_READ_ONLY)
+        yield
+    finally:
+        with _named(f"unmount {target}"):
+            syscalls.unmount(target, syscalls.MNT_DETACH)
+
+
+@contextmanager
 def overlay(area: Path, lower: Sequence[str], upper: str, work: str, target: str) -> Iterator[Path]:
     """An overlay mount at ``area/target``; all names are relative to ``area``, ``lower`` topmost first.
 
@@ -113,19 +135,24 @@ def overlay(area: Path, lower: Sequence[str], upper: str, work: str, target: str
             syscalls.unmount(area / target, syscalls.MNT_DETACH)
 
 
-_GOOD = frozenset({"btrfs", "ext4", "f2fs", "tmpfs", "xfs"})
-"""Filesystems on which overlayfs can have its writable directory."""
+LOCAL = frozenset({"btrfs", "ext4", "f2fs", "tmpfs", "xfs"})
+"""Filesystems of a disk, or of memory, on which overlayfs can have its writable directory."""
 
 
 def _no_overlay(area: Path, target: str, error: OSError) -> ToolError:
-    kind = kind_of(os.path.realpath(area), Path("/proc/self/mountinfo").read_bytes())
-    if error.errno != errno.EINVAL or kind in _GOOD:
+    kind = kind_at(area)
+    if error.errno != errno.EINVAL or kind in LOCAL:
         return ToolError(f"cannot mount overlay on {target}", error.strerror or "")
     return ToolError(
         "the filesystem of the sysroot cannot hold layers",
         f"{area} is on the type {kind}, on which Linux mounts no overlay that can be written",
         "Put the sysroot on ext4, XFS or Btrfs; in a container, on a volume of one of these.",
     )
+
+
+def kind_at(path: Path) -> str:
+    """The type of the filesystem that a path is on, links followed."""
+    return kind_of(os.path.realpath(path), Path("/proc/self/mountinfo").read_bytes())
 
 
 def kind_of(path: str, mountinfo: bytes) -> str:

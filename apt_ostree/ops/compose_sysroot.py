@@ -11,7 +11,7 @@ from ..host import proc
 from ..host.files import remove_tree
 from ..inputs import kargs
 from ..reporter import Reporter
-from ..system import metadata, remote
+from ..system import local_remote, metadata, remote
 from ..tools import ostree
 from ..tree import deploying
 from .transaction import require_root
@@ -68,6 +68,8 @@ def make_sysroot(repo: Path, ref: str, wanted: NewSystem, reporter: Reporter) ->
         raise SysrootError(f"{path} exists and is not empty", resolution="Name a directory that does not exist.")
     if not (repo / "config").is_file():
         raise SysrootError(f"{repo} is not an OSTree repository")
+    if not local_remote.is_archive(repo, f"the repository {repo}"):
+        local_remote.require_own(repo, f"the repository {repo}")
     commit = ostree.resolve(repo, ref)
     if commit is None:
         known = ", ".join(name for name in ostree.refs(repo) if not name.startswith("apt-ostree/"))
@@ -83,7 +85,8 @@ def make_sysroot(repo: Path, ref: str, wanted: NewSystem, reporter: Reporter) ->
         trusted = upstream.trusted or upstream.url is None
         url = upstream.url or f"file://{repo.absolute()}"
         remote.add(target, stateroot, url, upstream.key, None, ["gpg-verify=false"] if trusted else [])
-        ostree.run(target, "pull-local", f"--remote={stateroot}", str(repo.absolute()), ref)
+        # Its owner may change it meanwhile, and later, if it is another's: see system/local_remote.py.
+        ostree.run(target, "pull-local", "--untrusted", f"--remote={stateroot}", str(repo.absolute()), ref)
         info = ostree.commit_info(target, commit)
         assert info is not None
         metadata.version(info)

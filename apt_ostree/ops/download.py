@@ -43,7 +43,7 @@ def fetch(current: Transaction, solver: Apt, missing: Sequence[Solved]) -> dict[
         except AptOstreeError:
             # A damaged download would be taken for the package again and again.
             archives.remove(name)
-            apt.download(solver, [solved.package])
+            apt.download(solver, [solved])
             return import_deb(importer, file, solved, again=True)
         finally:
             archives.remove(name)
@@ -51,7 +51,7 @@ def fetch(current: Transaction, solver: Apt, missing: Sequence[Solved]) -> dict[
     def batch(packages: Sequence[Solved]) -> list[Solved]:
         wanted = [s for s in packages if not archives.has_file(apt.archive_name(s.package))]
         if wanted:
-            apt.download(solver, [s.package for s in wanted])
+            apt.download(solver, wanted)
         return list(packages)
 
     workers = current.config.workers

@@ -106,7 +106,7 @@ def _bring(current: Transaction, refspec: Refspec, wanted: CommitInfo, *, of_ref
     """Fetch a commit unless it is here, and keep it through a prune until it is deployed."""
     if refspec.remote and not _is_here(current, wanted.checksum):
         with current.phase("pull", f"Pulling {refspec} {wanted.version}".rstrip()):
-            remote.pull(current.repo, refspec, wanted.checksum, current.reporter.progress, of_ref=of_ref)
+            remote.pull(current.repo, current.area, refspec, wanted.checksum, current.reporter.progress, of_ref=of_ref)
     commits.hold_bases(current.sysroot, also=wanted.checksum)
     info = commits.base_info(current.repo, wanted.checksum)
     assert info is not None
@@ -134,7 +134,7 @@ def find(current: Transaction, refspec: Refspec, revision: Revision, cache_only:
 def _of_any_branch(current: Transaction, refspec: Refspec, checksum: str, cache_only: bool) -> CommitInfo:
     if refspec.remote and not cache_only and not _is_here(current, checksum):
         with current.phase("pull", f"Pulling {checksum[:12]}"):
-            remote.pull(current.repo, refspec, checksum, current.reporter.progress, of_ref=False)
+            remote.pull(current.repo, current.area, refspec, checksum, current.reporter.progress, of_ref=False)
     return _local(current, Refspec("", checksum))
 
 

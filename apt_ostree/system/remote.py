@@ -19,7 +19,7 @@ from ..host.door import Tree
 from ..host.files import scratch_directory
 from ..model import CommitInfo
 from ..tools import ostree
-from . import origin
+from . import local_remote, origin
 
 DEPTHS = (7, 63, 511, -1)
 """Numbers of commits for which a remote's history is asked, step by step: each commit costs a round trip."""
@@ -241,7 +241,13 @@ def _look(child: Path, checksum: str) -> CommitInfo | None:
 
 
 def pull(
-    repo: Path, refspec: Refspec, checksum: str, on_progress: Callable[[int, int, str], None], *, of_ref: bool = True
+    repo: Path,
+    area: Path,
+    refspec: Refspec,
+    checksum: str,
+    on_progress: Callable[[int, int, str], None],
+    *,
+    of_ref: bool = True,
 ) -> None:
     """Fetch one commit whole; what an earlier attempt fetched is not fetched again.
 
@@ -255,7 +261,9 @@ def pull(
             on_progress(*progress)
 
     what = f"{refspec.ref}@{checksum}" if of_ref else checksum
-    result = proc.watch(["ostree", "pull", f"--repo={repo}", refspec.remote, what], read, _watch(repo, refspec).over)
+    with local_remote.options(repo, refspec.remote, area / "tmp") as options:
+        command = ["ostree", "pull", f"--repo={repo}", *options, refspec.remote, what]
+        result = proc.watch(command, read, _watch(repo, refspec).over)
     if result.returncode != 0:
         raise explain(refspec, _reason(proc.ChildError(result)))
 
@@ -275,16 +283,18 @@ def parse_progress(text: str) -> tuple[int, int, str] | None:
     )
 
 
-def _pull(repo: Path, refspec: Refspec, *words: str) -> None:
+def _pull(child: Path, refspec: Refspec, *words: str) -> None:
     try:
-        proc.run(["ostree", "pull", f"--repo={repo}", refspec.remote, *words], during=_watch(repo, refspec).over)
+        with local_remote.options(child, refspec.remote, child.parent) as options:
+            command = ["ostree", "pull", f"--repo={child}", *options, refspec.remote, *words]
+            proc.run(command, during=_watch(child, refspec).over)
     except proc.ChildError as error:
         raise explain(refspec, _reason(error)) from error
 
 
 def _watch(repo: Path, refspec: Refspec) -> fetching.Watch:
     """The watch over a pull, which has no limit of its own for an object, or for time."""
-    return fetching.Watch([repo, _ARRIVING], lambda why: explain(refspec, why))
+    return fetching.Watch([repo, _ARRIVING], lambda why: explain(refspec, why), fetching.PULL_SECONDS)
 
 
 _MEANINGS = (

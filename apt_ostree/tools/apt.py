@@ -244,13 +244,14 @@ def solved(action: Action, fields: Mapping[str, str]) -> Solved:
     )
 
 
-def download(apt: Apt, packages: Sequence[Package]) -> None:
+def download(apt: Apt, packages: Sequence[Solved]) -> None:
     """Fetch .debs into ``archives`` as the unprivileged user; apt verifies each against its signed index.
 
     Raises DownloadError, and SpaceError; in time, whatever a server does (host/fetching.py).
     """
-    watch = fetching.Watch([apt.area], _no_packages)
-    words = [package.exactly for package in packages]
+    limit = fetching.seconds_for(sum(solved.size for solved in packages))
+    watch = fetching.Watch([apt.area], _no_packages, limit)
+    words = [solved.package.exactly for solved in packages]
     place = apt.area / "archives"
     result = apt.run("apt-get", "download", "-q", "--", *words, cwd=place, check=False, during=watch.over)
     if result.returncode != 0:

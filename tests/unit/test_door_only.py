@@ -114,6 +114,10 @@ ALLOWED: dict[str, set[str]] = {
     "system.publication": {
         "before.unsynced.unlink", "from host.files import", "overlay.stat", "overlay.unlink", "text.unlink",
     },
+    # A repository that root names in a URL.
+    "system.local_remote": {
+        "directory.stat", "from host.files import", "os.path.realpath", "place.is_dir",
+    },
     "ops.archive": {"lists.glob", "tempfile.TemporaryDirectory"},
     "ops.build": {"from host.files import", "work.mkdir"},
     "ops.deployments": {

@@ -103,3 +103,9 @@ def test_a_fetch_leaves_what_the_host_needs_of_the_disk(tmp_path: Path, monkeypa
 def test_the_error_of_a_child_that_failed_by_itself_is_its_own(tmp_path: Path) -> None:
     with pytest.raises(proc.ChildError):
         fetch("exit 3", tmp_path)
+
+
+def test_what_has_a_known_size_has_a_time_for_it() -> None:
+    """A kernel's 100 MB may take seven hours; an answer that always leads elsewhere gets on, and arrives at nothing."""
+    assert fetching.seconds_for(0) == 1800
+    assert 6 * 3600 < fetching.seconds_for(100_000_000) < 8 * 3600

@@ -1,0 +1,119 @@
+"""Remotes of file://: repositories on a disk, a stick or in a network's filesystem.
+
+libostree takes such a repository for one of this system's: it compares no object with its checksum, keeps the objects'
+owners, and makes hard links where the filesystem lets it (ostree-pull(1), ``--untrusted``, and ostree_repo_pull). But
+only the key of a remote counts: whoever can write its files could change what was verified, before or after. So objects
+are always verified, and an archive is read by a view of it whose configuration is ours: what comes from an archive is
+written anew, by root. Any other kind of repository has to be root's own.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from urllib.parse import unquote
+
+from ..errors import RemoteError, SysrootError
+from ..host import mounts, proc
+from ..host.door import Tree
+from ..host.files import scratch_directory
+from ..tools import ostree
+from . import origin
+
+_SCHEME = "file://"
+
+_ARCHIVE = frozenset({"archive", "archive-z2"})
+"""The modes of a repository whose objects are compressed (ostree.repo-config(5))."""
+
+_CONFIG = b"[core]\nrepo_version=1\nmode=archive-z2\n"
+
+_CONFIG_MAX, _SUMMARY_MAX = 1 << 20, 64 << 20
+"""Bytes that are read; libostree takes no larger summary than ten million."""
+
+_DIRECTORIES, _FILES = ("objects", "refs", "deltas"), ("summary", "summary.sig")
+"""What libostree reads of a remote repository besides its configuration."""
+
+
+@contextmanager
+def options(repo: Path, name: str, scratch: Path) -> Iterator[list[str]]:
+    """The words with which ostree-pull(1) may read the remote ``name`` of ``repo``, as long as the block.
+
+    ``scratch`` is a directory that nobody else writes to; mounts are made in this process's namespace. Raises
+    RemoteError for a repository that is not there, or not one that may be read.
+    """
+    try:
+        url = ostree.run(repo, "remote", "show-url", name).strip()
+    except proc.ChildError:
+        # The pull itself says what is wrong with it.
+        url = ""
+    if not url.lower().startswith("file:"):
+        yield ["--untrusted"]
+        return
+    place = Path(unquote(url.removeprefix(_SCHEME)))
+    if not url.startswith(f"{_SCHEME}/"):
+        raise RemoteError(f"the URL of the remote {name} is not valid", url, "Write file:///PATH.")
+    if is_archive(place, f"the remote {name}"):
+        with _view(place, scratch / "remote-files") as view:
+            yield ["--untrusted", f"--url={_SCHEME}{view}"]
+    else:
+        require_own(place, f"the remote {name}")
+        yield ["--untrusted"]
+
+
+def is_archive(place: Path, what: str) -> bool:
+    """True if a repository's objects are compressed. Raises RemoteError where there is none; ``what`` names it."""
+    text = Tree(place).text("config", limit=_CONFIG_MAX) if place.is_dir() else None
+    if text is None:
+        raise RemoteError(
+            f"{what} is not there",
+            f"{place} is not an OSTree repository" if place.is_dir() else f"{place} does not exist",
+            "Nothing was changed. If it is on another disk, mount that first.",
+        )
+    try:
+        return origin.parse(text, f"{place}/config").get("core", {}).get("mode") in _ARCHIVE
+    except SysrootError as error:
+        raise RemoteError(f"{what} is damaged", error.detail) from error
+
+
+def require_own(place: Path, what: str) -> None:
+    """Raises RemoteError unless a repository can be written by root alone, on a filesystem of this system."""
+    real = Path(os.path.realpath(place))
+    for directory in (real / "objects", real, *real.parents):
+        status = directory.stat()
+        open_to_others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not status.st_mode & stat.S_ISVTX
+        if status.st_uid != 0 or open_to_others:
+            raise _not_own(what, f"others than root can write to {directory}")
+    kind = mounts.kind_at(real)
+    if kind not in mounts.LOCAL:
+        raise _not_own(what, f"{real} is on the type {kind}, whose files somebody else may change")
+
+
+def _not_own(what: str, why: str) -> RemoteError:
+    return RemoteError(
+        f"{what} cannot be trusted with its files",
+        f"{why}, and its mode is not archive",
+        "Nothing was changed. Make an archive of it (ostree init --mode=archive; ostree pull-local), or serve it over "
+        "HTTP.",
+    )
+
+
+@contextmanager
+def _view(place: Path, at: Path) -> Iterator[Path]:
+    """A repository with the objects and refs of the archive ``place`` and a configuration of ours: its owner could make
+    it another kind meanwhile. No link in it leads anywhere."""
+    source = Tree(place)
+    with scratch_directory(at) as made, ExitStack() as shown:
+        view = Tree(made)
+        view.write("config", _CONFIG, 0o644)
+        view.make_directory("tmp", 0o755)
+        for name in _FILES:
+            if (content := source.read(name, limit=_SUMMARY_MAX)) is not None:
+                view.write(name, content, 0o644)
+        for name in _DIRECTORIES:
+            view.make_directory(name, 0o755)
+            if source.has_directory(name):
+                shown.enter_context(mounts.shown(place / name, made / name))
+        yield made

@@ -1,0 +1,114 @@
+"""Bases of a remote of file://: who can write its files cannot change what its key vouches for."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from tests.integration.served import Served, serving
+from tests.integration.system import REF, Base, Result, System, output
+
+OWNER = 12345
+
+
+@pytest.fixture
+def served(base_repo: Base, tmp_path: Path) -> Iterator[Served]:
+    with serving(base_repo, tmp_path) as made:
+        made.publish("13", day=1, files={"usr/bin/tool": "good"})
+        yield made
+
+
+def checksum_of(repo: Path, ref: str) -> str:
+    line = output("ostree", "ls", f"--repo={repo}", "-C", ref, "/usr/bin/tool")
+    found = re.search(r"[0-9a-f]{64}", line)
+    assert found is not None
+    return found[0]
+
+
+def bare(repo: Path, place: Path) -> Path:
+    output("ostree", "init", f"--repo={place}", "--mode=bare")
+    output("ostree", "pull-local", f"--repo={place}", repo, REF)
+    return place
+
+
+def other_object(place: Path) -> Path:
+    """An archive's object of a file with another content."""
+    (place / "tree/usr/bin").mkdir(parents=True)
+    (place / "tree/usr/bin/tool").write_text("evil")
+    output("ostree", "init", f"--repo={place}/repo", "--mode=archive")
+    output(
+        "ostree", "commit", f"--repo={place}/repo", "--branch=x", f"--tree=dir={place}/tree",
+        "--owner-uid=0", "--owner-gid=0",
+    )  # fmt: skip
+    checksum = checksum_of(place / "repo", "x")
+    return place / "repo/objects" / checksum[:2] / f"{checksum[2:]}.filez"
+
+
+def rebase(sysroot: System, repo: Path, key: Path, status: int) -> Result:
+    sysroot.run("remote", "add", "stick", f"file://{quote(os.fspath(repo))}", "--gpg-import", key)
+    return sysroot.run("rebase", f"stick:{REF}", status=status)
+
+
+@pytest.mark.parametrize("kind", ["archive", "bare"])
+def test_an_object_that_is_not_what_the_commit_says_is_refused(
+    sysroot: System, served: Served, tmp_path: Path, kind: str
+) -> None:
+    repo = served.repo
+    checksum = checksum_of(repo, REF)
+    if kind == "bare":
+        repo = bare(repo, tmp_path / "bare")
+        file = repo / "objects" / checksum[:2] / f"{checksum[2:]}.file"
+        file.unlink()
+        file.write_text("evil")
+    else:
+        file = repo / "objects" / checksum[:2] / f"{checksum[2:]}.filez"
+        file.unlink()
+        shutil.copy(other_object(tmp_path / "other"), file)
+    with sysroot.unchanged():
+        failure = rebase(sysroot, repo, served.key, 1).failure
+    assert "orrupted" in failure.detail
+
+
+def test_an_archive_of_anybody_is_read_and_nothing_of_it_is_linked(
+    sysroot: System, served: Served, tmp_path: Path
+) -> None:
+    """Whoever owns it; a blank in its name does not matter."""
+    repo = tmp_path / "of somebody/repo"
+    repo.parent.mkdir()
+    shutil.copytree(served.repo, repo, symlinks=True)
+    for top, names, files in os.walk(repo):
+        for name in (*names, *files):
+            os.lchown(os.path.join(top, name), OWNER, OWNER)
+    os.chown(repo, OWNER, OWNER)
+    rebase(sysroot, repo, served.key, 0)
+    assert (sysroot.deployment() / "usr/bin/tool").read_text() == "good"
+    ours = [path for path in (sysroot.repo / "objects").rglob("*") if path.is_file() and not path.is_symlink()]
+    assert {path.stat().st_uid for path in ours} == {0}
+    theirs = {path.stat().st_ino for path in repo.rglob("*") if path.is_file()}
+    assert not theirs & {path.stat().st_ino for path in ours}
+    # The same remote is looked at for updates.
+    sysroot.run("upgrade", "--check", "--unchanged-exit-77", status=77)
+
+
+def test_a_repository_of_plain_files_has_to_be_roots(sysroot: System, served: Served, tmp_path: Path) -> None:
+    repo = bare(served.repo, tmp_path / "bare")
+    os.chown(repo / "objects", OWNER, -1)
+    with sysroot.unchanged():
+        failure = rebase(sysroot, repo, served.key, 1).failure
+    assert failure.brief == "the remote stick cannot be trusted with its files"
+    assert f"others than root can write to {repo}/objects" in failure.detail
+    os.chown(repo / "objects", 0, -1)
+    sysroot.run("rebase", f"stick:{REF}")
+
+
+def test_a_repository_that_is_not_there_is_named(sysroot: System, served: Served, tmp_path: Path) -> None:
+    with sysroot.unchanged():
+        failure = rebase(sysroot, tmp_path / "absent", served.key, 1).failure
+    assert failure.brief == "the remote stick is not there"
+    assert "network" not in failure.resolution
