@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..errors import ScriptError, TreeError, UsageError, without_credentials
-from ..host import lifetime, proc
+from ..host import lifetime, mounts, proc
 from ..host.door import Tree
 from ..host.files import read_regular, remove_tree, scratch_directory, sync_filesystem, take
 from ..inputs import manifest
@@ -25,10 +25,10 @@ from ..reporter import Reporter
 from ..sandbox import bwrap
 from ..sandbox.unpacking import Unpacker
 from ..system import metadata
-from ..tools import dpkg, mmdebstrap, ostree
+from ..tools import apt_sources, dpkg, mmdebstrap, ostree
 from ..tree import kernel, layout, state, users
 from ..tree.shipped import INFO
-from .transaction import require_root
+from .transaction import RUN, require_root
 
 VARIANT = "apt"
 """The variant with apt, and nothing else beyond the essential packages: the manifest says the rest."""
@@ -108,7 +108,7 @@ def tree(path: Path, options: TreeOptions, reporter: Reporter) -> Composed:
             log.unlink(missing_ok=True)
             root = work / "root"
             reporter.step(f"Bootstrapping {recipe.suite} for {architecture}")
-            mmdebstrap.bootstrap(composition.root, root, log, reporter)
+            mmdebstrap.bootstrap(composition.root, _reachable(work) / root.name, log, reporter)
             _install_local(root, recipe, work, log)
             _customise(root, composition, log, reporter)
             booting = _place_kernel(root)
@@ -119,6 +119,15 @@ def tree(path: Path, options: TreeOptions, reporter: Reporter) -> Composed:
                 reporter.step(f"Making the initramfs of kernel {booting}")
                 _make_initramfs(root, booting, work, log)
             return _commit(root, composition, booting, options, reporter)
+
+
+def _reachable(work: Path) -> Path:
+    """A way to the work directory for the user as whom apt fetches, who may not enter the repository: without one, apt
+    would read all that servers send as root. Only this process and its children see it."""
+    work.chmod(0o711)
+    RUN.mkdir(mode=0o755, exist_ok=True)
+    mounts.bind(work, RUN)
+    return RUN
 
 
 def _simulate(composition: Composition, work: Path, reporter: Reporter) -> Composed:
@@ -148,7 +157,9 @@ def _work_parent(repo: Path) -> Path:
 def _archives(recipe: Manifest) -> list[str]:
     if not recipe.mirrors:
         return mmdebstrap.default_sources(recipe.suite, recipe.components)
-    return [f"deb {mirror} {recipe.suite} {' '.join(recipe.components)}" for mirror in recipe.mirrors]
+    return [
+        f"deb {apt_sources.copied(mirror)} {recipe.suite} {' '.join(recipe.components)}" for mirror in recipe.mirrors
+    ]
 
 
 def _signed(archives: Sequence[str]) -> bool:

@@ -163,8 +163,18 @@ def read_mirrors(text: str) -> list[str]:
             raise SyntaxProblem(number, "what follows a mirror's URI has the form NAME:VALUE")
         if len(found) == ENTRIES or len(line) > LINE_MAX:
             raise SyntaxProblem(number, "the list of mirrors is too long")
-        found.append("\t".join([uri, *([" ".join(tags)] if tags else [])]))
+        found.append("\t".join([copied(uri), *([" ".join(tags)] if tags else [])]))
     return found
+
+
+def copied(uri: str) -> str:
+    """The URI with which apt gets the same, and keeps a copy of it.
+
+    Of a ``file:`` source apt keeps links to plain indexes and reads .debs in their place: whoever can write there could
+    exchange them after they were verified.
+    """
+    scheme, colon, place = uri.partition(":")
+    return f"copy{colon}{place}" if scheme == "file" else uri
 
 
 def path_of_list(uri: str) -> str | None:

@@ -12,7 +12,7 @@ from ..host import proc
 from ..host.door import Tree
 from ..model import Package
 from ..reporter import Reporter
-from . import apt
+from . import apt, apt_sources
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 """The archive's keys, as the package debian-archive-keyring installs them here and in the image."""
@@ -46,7 +46,7 @@ def default_sources(suite: str, components: Sequence[str]) -> list[str]:
             "this host has no Debian archive in its apt configuration",
             resolution="Run 'apt-get update', or name mirrors in the manifest.",
         )
-    return [f"deb {uri} {suite}{suffix} {' '.join(components)}" for uri, suffix in found]
+    return [f"deb {apt_sources.copied(uri)} {suite}{suffix} {' '.join(components)}" for uri, suffix in found]
 
 
 def host_archives(targets: Sequence[dict[str, str]]) -> list[tuple[str, str]]:

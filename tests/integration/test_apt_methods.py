@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.server
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
@@ -135,3 +137,28 @@ def test_a_redirection_starts_no_program_and_names_no_file(
     assert result.returncode != 0
     assert "line of the host" not in result.stdout + result.stderr
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("scheme", ["file", "mirror+file"])
+def test_of_an_index_on_this_disk_apt_keeps_a_copy(target: Target, tmp_path: Path, scheme: str) -> None:
+    """Whoever can write where it lies could exchange it after it was verified."""
+    packages = b"Package: x\nVersion: 1\nArchitecture: all\nFilename: x.deb\nSize: 1\nSHA256: " + b"0" * 64 + b"\n"
+    index = tmp_path / "archive/dists/stable/main/binary-amd64/Packages"
+    index.parent.mkdir(parents=True)
+    index.write_bytes(packages)
+    # As of an archive that has its indexes in this form alone.
+    (tmp_path / "archive/dists/stable/Release").write_text(
+        "Suite: stable\nCodename: stable\nArchitectures: amd64\nComponents: main\n"
+        f"Date: {formatdate(usegmt=True)}\nSHA256:\n"
+        f" {hashlib.sha256(packages).hexdigest()} {len(packages)} main/binary-amd64/Packages\n"
+    )
+    source = f"file:{tmp_path}/archive"
+    if scheme == "mirror+file":
+        (target.etc / "mirrors").write_text(f"{source}\n")
+        source = "mirror+file:/etc/mirrors"
+    apt = prepared(target, source)
+    assert update(apt).returncode == 0
+    kept = [path for path in (apt.area / "lists").iterdir() if path.name.endswith("_Packages")]
+    assert [path.is_symlink() for path in kept] == [False]
+    index.write_bytes(b"")
+    assert "Version: 1" in apt.run("apt-cache", "show", "x").stdout

@@ -157,6 +157,13 @@ def test_the_image_s_sources_are_signed_by_the_archive_s_keyring(tree: Path) -> 
     assert not (tree / "usr/etc/apt/sources.list").exists()
 
 
+def test_what_servers_send_is_read_without_roots_rights(composed: Composed) -> None:
+    """apt says where it has to fetch as root, since its user cannot get into a directory."""
+    log = (composed.repo / "extensions/apt-ostree/compose.log").read_text()
+    assert "I: success in" in log
+    assert "unsandboxed" not in log
+
+
 def test_the_repository_is_sound_and_the_work_is_cleared_away(composed: Composed) -> None:
     output("ostree", "fsck", f"--repo={composed.repo}", "--quiet")
     assert not list((composed.repo / "extensions/apt-ostree").glob("compose-*"))

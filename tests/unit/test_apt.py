@@ -269,7 +269,7 @@ def test_a_list_of_mirrors_is_made_of_the_targets(
     (target.etc / "mirrors").write_text("# c\nhttp://x/y  \n\nfile:/srv\ttype:index\r\n")
     (source,) = apt_area._sources("x.sources", f"{STANZA}URIs: {uri.format(path)}\n", copies)
     assert source.uri == f"mirror+file:{copies.mirrors('/etc/mirrors')}"
-    assert copied(copies) == {"/etc/mirrors": "http://x/y\nfile:/srv\ttype:index\n"}
+    assert copied(copies) == {"/etc/mirrors": "http://x/y\ncopy:/srv\ttype:index\n"}
 
 
 def test_a_list_of_mirrors_is_checked_though_it_is_a_key_as_well(copies: apt_copies.Copies, target: Target) -> None:

@@ -157,7 +157,7 @@ def test_a_server_has_a_host_and_a_place_here_is_absolute(uri: str) -> None:
 def test_mirrors_are_written_in_one_form() -> None:
     text = "# c\n\nhttp://a/b\r\nhttps://u:p@c:8/%20/ \tpriority:1  arch:amd64\ttype:index \nfile:/srv/d/\t\ncopy:///e"
     assert apt_sources.read_mirrors(text.replace("/ \t", "/\t")) == [
-        "http://a/b", "https://u:p@c:8/%20/\tpriority:1 arch:amd64 type:index", "file:/srv/d/", "copy:///e",
+        "http://a/b", "https://u:p@c:8/%20/\tpriority:1 arch:amd64 type:index", "copy:/srv/d/", "copy:///e",
     ]  # fmt: skip
 
 

@@ -175,7 +175,7 @@ ALLOWED: dict[str, set[str]] = {
         "path.mkdir", "repo / 'config'.is_file",
     },
     "ops.compose_tree": {
-        "file.open", "from host.files import", "log.unlink",
+        "RUN.mkdir", "file.open", "from host.files import", "log.unlink", "work.chmod",
         "options.commitid_file.write_text", "parent.glob", "parent.mkdir", "tempfile.TemporaryDirectory",
     },
     # Opens a process (pidfd_open(2)), not a file.
