@@ -7,7 +7,9 @@ the administrator's version stays, and no other tool says so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import stat
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,20 +33,15 @@ class Conflict:
 def conflicts(repo: Path, deployment: Path, old: str, new: str) -> list[Conflict]:
     """Return what was changed in a deployment's /etc and between the commits ``old``, its own, and ``new``.
 
-    Costs a walk through /etc, and one look into each commit only if anything was changed here. What may not be
-    read counts as unchanged, unless its size tells.
+    Costs one look into each commit, and one at each path of which they have something else: however much a machine
+    has in its /etc. What may not be read counts as unchanged, unless its size tells.
     """
-    here = local_changes(deployment)
-    if not here or old == new:
+    if old == new:
         return []
     there = _tree_changes(_listed(repo, old), _listed(repo, new))
-    return [Conflict(f"/etc/{name}", here[name], there[name]) for name in sorted(here.keys() & there.keys())]
-
-
-def local_changes(deployment: Path) -> dict[str, str]:
-    """Files and links of a deployment's /etc that differ from its /usr/etc: path below /etc -> how."""
     tree = Tree(deployment)
-    return differences(tree, _files(tree, SHIPPED), _files(tree, OWN))
+    here = differences(tree, _entries(tree, SHIPPED, there), _entries(tree, OWN, there))
+    return [Conflict(f"/etc/{name}", here[name], there[name]) for name in sorted(here)]
 
 
 def differences(tree: Tree, shipped: Mapping[str, Entry], own: Mapping[str, Entry]) -> dict[str, str]:
@@ -58,11 +55,15 @@ def differences(tree: Tree, shipped: Mapping[str, Entry], own: Mapping[str, Entr
     return found
 
 
-def _files(tree: Tree, top: str) -> dict[str, Entry]:
-    """Everything below ``top`` but directories: ostree merges them, too, but people do not edit them."""
-    return {
-        entry.name.removeprefix(f"{top}/"): entry for entry in tree.walk(top, readable=True) if not entry.is_directory
-    }
+def _entries(tree: Tree, top: str, names: Iterable[str]) -> dict[str, Entry]:
+    """What is below ``top`` under these names, but for directories: ostree merges them, too, but people do not edit
+    them."""
+    found = {}
+    for name in names:
+        with suppress(PermissionError):
+            if (status := tree.status(f"{top}/{name}")) is not None and not stat.S_ISDIR(status.st_mode):
+                found[name] = Entry(f"{top}/{name}", status)
+    return found
 
 
 def _same(tree: Tree, a: Entry, b: Entry) -> bool:
