@@ -193,3 +193,11 @@ def test_no_path_leads_through_a_link(tmp_path: Path) -> None:
     """
     done = subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == f"secret{outside}\n"
+
+
+def test_what_is_kept_of_a_directory_has_a_size(machine: Machine) -> None:
+    for number in range(6):
+        with (machine.etc / f"app/keys/{number}").open("w") as file:
+            file.truncate(14 << 20)
+    assert machine.boot().count("with what is beside it, it has more than") == 2
+    assert len(machine.found()) == 7

@@ -13,6 +13,7 @@ import pytest
 
 from apt_ostree.tree import overlays, state, units
 from apt_ostree.tree.view import View
+from tests.integration.test_seeds import ACL, ACL_OF_OWNER
 
 OWNER = 65534
 
@@ -173,6 +174,22 @@ def test_a_power_cut_while_a_directory_is_made_again_loses_nothing(machine: Mach
     (machine.own / "opening/a").rename(machine.upper / "agent/a")
     assert machine.boot("cat agent/*") == "a\nb\n2"
     assert sorted(path.name for path in machine.own.iterdir()) == ["list", "upper", "work"]
+
+
+def test_a_directory_that_is_made_again_keeps_its_owner_mode_list_and_attributes(machine: Machine) -> None:
+    """Without its access control list, the mode would give its group what the mask has."""
+    machine.image({"agent/bin": "1"})
+    machine.boot(f"rm -r agent; mkdir -m 2700 agent; chown {OWNER}:{OWNER} agent")
+    made = machine.upper / "agent"
+    os.setxattr(made, "user.own", b"1")
+    os.setxattr(made, ACL, ACL_OF_OWNER)
+    kept = (stat.S_IMODE(made.stat().st_mode), made.stat().st_uid, made.stat().st_gid, os.getxattr(made, ACL))
+    before = made.stat().st_ino
+    machine.image({"agent/bin": "2"})
+    assert machine.boot("cat agent/bin") == "2"
+    assert made.stat().st_ino != before
+    assert (stat.S_IMODE(made.stat().st_mode), made.stat().st_uid, made.stat().st_gid, os.getxattr(made, ACL)) == kept
+    assert os.getxattr(made, "user.own") == b"1"
 
 
 def test_a_boot_with_the_same_image_changes_nothing(machine: Machine) -> None:
