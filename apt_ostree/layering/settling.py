@@ -25,6 +25,9 @@ from .stack import Stack
 _OF_KERNELS = re.compile(rf"(?:vmlinuz|vmlinux|initrd\.img|config|System\.map)(?:[-.].*)?|{kernel.WANTED}")
 """Files of kernels in /boot, which have another place in a deployment (kernel.py)."""
 
+_TOLD = 10
+"""Other files in /boot that are named; a script may make any number of them."""
+
 _MOUNT_POINTS = ("etc", "boot", "run", "tmp", "proc", "dev", "sys", "var")
 _TOP_LINKS = ("vmlinuz", "vmlinuz.old", "initrd.img", "initrd.img.old")
 """Links that linux-update-symlinks(1) makes at the top for boot loaders that OSTree does not use."""
@@ -63,8 +66,10 @@ def make_initramfs(job: Job, stack: Stack, version: str) -> None:
     with stack.aside(covered=False) as sandbox:
         kernel.initramfs(sandbox, sandbox.root, version, job.log, job.initramfs or ())
         tree = Tree(sandbox.root)
+        # The tree's programs may have put anything there.
         status = tree.status(image)
-        assert status is not None
+        if status is None or not tree.has_file(image):
+            raise TreeError(f"dracut made no initramfs for kernel {version}", f"the whole log: {job.log}")
         check_space(job.work, status.st_size, "the initramfs", reserve=True)
         for directory in reversed([*at_and_above(image)][1:]):
             if not top.has_directory(directory):
@@ -77,9 +82,9 @@ def make_initramfs(job: Job, stack: Stack, version: str) -> None:
 def tell_what_is_left_in_boot(job: Job) -> None:
     """Warn of what no deployment gets."""
     if left := [name for name in Tree(job.boot).names() if not _OF_KERNELS.fullmatch(name)]:
-        job.reporter.warn(
-            f"left out, since a deployment's /boot is OSTree's: {', '.join(f'/boot/{name}' for name in left)}"
-        )
+        some = ", ".join(f"/boot/{name}" for name in left[:_TOLD])
+        more = f", and {len(left) - _TOLD} more" if len(left) > _TOLD else ""
+        job.reporter.warn(f"left out, since a deployment's /boot is OSTree's: {some}{more}")
 
 
 def settle(job: Job, stack: Stack, var_before: state.Snapshot, triggered: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from ..errors import ToolError
@@ -20,11 +21,14 @@ DOC = "/usr/share/doc"
 NAMES = ("changelog.Debian.gz", "changelog.gz")
 """Of a package that Debian changed, and of one that is Debian's own (policy 12.7)."""
 
-LIMIT = 16 << 20
+LIMIT = 4 << 20
 """Bytes of a changelog that are read; the longest there are have two million."""
 
-TOTAL = 64 << 20
-"""Bytes of all entries that are shown. An upgrade to another release has some five million."""
+TOTAL = 512 << 20
+"""Characters of all changelogs that are read, each once; a desktop's packages have some two hundred million."""
+
+SHOWN = 64 << 20
+"""Characters of all entries that are shown. An upgrade to another release has some five million."""
 
 HOPS = 8
 """Links on the way to a file: packages of one source often share a directory."""
@@ -51,7 +55,7 @@ class News:
 def parse(text: str) -> Iterator[Release]:
     """The entries of a changelog, in its order; what stands before the first is not one."""
     version, found = "", list[str]()
-    for line in [*lines(text), None]:
+    for line in chain(lines(text), [None]):
         match = _HEADER.fullmatch(line) if line is not None else None
         if version and (match is not None or line is None):
             yield Release(version, "\n".join(found).strip())
@@ -74,17 +78,26 @@ def newer(text: str, than: str) -> tuple[Release, ...]:
 def news(repo: Path, old: str, new: str, changed: Sequence[tuple[Package, Package]]) -> list[News]:
     """Return the news of the packages that two commits have in different versions. Raises ToolError where they are
     more than anybody reads, as a hostile commit's may be."""
-    size, before = 0, source_versions(repo, old)
-    shared: dict[tuple[Release, ...] | None, list[str]] = {}
+    before = source_versions(repo, old)
+    # By changelog, which packages of one source share, and the version that one had; None where there is none.
+    shared: dict[tuple[str, str] | None, list[str]] = {}
     for package, _ in changed:
-        text = read(repo, new, package.name)
-        found = newer(text, before.get(package.name, package.version)) if text is not None else None
-        if found not in shared:
-            size += sum(len(release.text) for release in found or ())
-            if size > TOTAL:
-                raise ToolError("the changelogs are too long to be shown", f"more than {TOTAL} characters are new")
-        shared.setdefault(found, []).append(package.name)
-    return [News(tuple(names), releases) for releases, names in shared.items()]
+        checksum = _object(repo, new, package.name)
+        key = (checksum, before.get(package.name, package.version)) if checksum is not None else None
+        shared.setdefault(key, []).append(package.name)
+    by_releases: dict[tuple[Release, ...] | None, list[str]] = {}
+    total = size = 0
+    for key, names in shared.items():
+        text = _text(repo, key[0]) if key is not None else None
+        found = newer(text, key[1]) if text is not None and key is not None else None
+        total += len(text or "")
+        size += sum(len(release.text) for release in found or ()) if found not in by_releases else 0
+        if total > TOTAL or size > SHOWN:
+            raise ToolError(
+                "the changelogs are too long to be read", f"more than {TOTAL} characters, or {SHOWN} of them new"
+            )
+        by_releases.setdefault(found, []).extend(names)
+    return [News(tuple(names), releases) for releases, names in by_releases.items()]
 
 
 def source_versions(repo: Path, commit: str) -> dict[str, str]:
@@ -99,17 +112,19 @@ def source_versions(repo: Path, commit: str) -> dict[str, str]:
     return {}
 
 
-def read(repo: Path, commit: str, package: str) -> str | None:
-    """The text of a package's changelog in a commit; None where there is none that can be read."""
-    for name in NAMES:
-        if (checksum := _find(repo, commit, f"{DOC}/{package}/{name}")) is None:
-            continue
-        try:
-            with gzip.open(ostree.object_path(repo, checksum)) as file:
-                return file.read(LIMIT).decode(errors="replace")
-        except (OSError, EOFError, zlib.error):
-            continue
-    return None
+def _object(repo: Path, commit: str, package: str) -> str | None:
+    """The object of a package's changelog in a commit; None where there is none."""
+    found = (_find(repo, commit, f"{DOC}/{package}/{name}") for name in NAMES)
+    return next((checksum for checksum in found if checksum is not None), None)
+
+
+def _text(repo: Path, checksum: str) -> str | None:
+    """The text of a changelog; None for one that cannot be read."""
+    try:
+        with gzip.open(ostree.object_path(repo, checksum)) as file:
+            return file.read(LIMIT).decode(errors="replace")
+    except (OSError, EOFError, zlib.error):
+        return None
 
 
 def _find(repo: Path, commit: str, path: str, hops: int = HOPS) -> str | None:

@@ -62,7 +62,7 @@ def check(repo: Path, commit: str, deployment: Path) -> None:
     new = {entry.path.removeprefix(f"{etc.USR_ETC}/"): entry for entry in listing.of(repo, commit).below(etc.USR_ETC)}
     _check_room(deployment, list(new.values()), [own[name] for name in changes.keys() & own.keys()])
     _check_kinds(deployment, own, shipped, changes, new)
-    _check_special(deployment, [own[name] for name in changes.keys() & own.keys()])
+    _check_special(tree, [own[name] for name in changes.keys() & own.keys()])
 
 
 def _own(tree: Tree) -> Iterator[Entry]:
@@ -108,13 +108,16 @@ def _size(entry: Entry) -> int:
     return entry.status.st_size if entry.is_file else 0
 
 
-def _check_special(deployment: Path, changed: Sequence[Entry]) -> None:
+def _check_special(tree: Tree, changed: Sequence[Entry]) -> None:
     """Refuse what libostree copies into no deployment: it says so and ends."""
+    for entry in changed:
+        # Raises TreeError for more than anything real has; libostree fails where nobody can list them.
+        tree.attributes(entry.name)
     if special := min((entry.name for entry in changed if entry.is_special), default=None):
         raise TreeError(
             f"/{special} is a FIFO, a socket or a device",
             "OSTree cannot merge it into the new deployment's /etc",
-            f"Nothing was published. Remove {deployment / special}, and have the program that makes it use /run.",
+            f"Nothing was published. Remove {tree.top / special}, and have the program that makes it use /run.",
         )
 
 

@@ -56,12 +56,24 @@ def test_news_are_the_entries_that_are_newer(than: str, versions: list[str]) -> 
 def test_news_without_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     changed = [(Package(name, "1", "all"), Package(name, "2", "all")) for name in ("a", "b", "c")]
     entry = f"{{}} (2) unstable; urgency=low\n\n  * {'x' * 100}\n"
+    read: list[str] = []
+
+    def text(repo: Path, checksum: str) -> str:
+        read.append(checksum)
+        return entry.format(checksum)
+
     monkeypatch.setattr(changelog, "source_versions", lambda repo, commit: {})
-    monkeypatch.setattr(changelog, "read", lambda repo, commit, name: entry.format("same" if name != "a" else name))
-    size = len(entry.format("same").strip()) + len(entry.format("a").strip())
+    monkeypatch.setattr(changelog, "_object", lambda repo, commit, name: "same" if name != "a" else name)
+    monkeypatch.setattr(changelog, "_text", text)
+    # What packages of one source share is read once.
+    size = sum(len(entry.format(name)) for name in ("same", "a"))
     monkeypatch.setattr(changelog, "TOTAL", size)
-    # What packages of one source share is one text.
     assert [news.packages for news in changelog.news(Path(), "old", "new", changed)] == [("a",), ("b", "c")]
+    assert read == ["a", "same"]
+    monkeypatch.setattr(changelog, "SHOWN", size - 3)
+    with pytest.raises(ToolError, match="too long"):
+        changelog.news(Path(), "old", "new", changed)
+    monkeypatch.setattr(changelog, "SHOWN", size)
     monkeypatch.setattr(changelog, "TOTAL", size - 1)
     with pytest.raises(ToolError, match="too long"):
         changelog.news(Path(), "old", "new", changed)

@@ -412,3 +412,14 @@ def test_an_entry_has_no_more_attributes_than_fit_into_memory(tree: Tree) -> Non
     os.setxattr(place, "user.more", b"x")
     with pytest.raises(TreeError, match="more than 64 extended attributes"):
         tree.attributes("usr/bin/dash")
+
+
+def test_attributes_that_nobody_can_list_are_too_many(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """listxattr(2): XFS, Btrfs and tmpfs hold more names than 64 KiB."""
+
+    def listed(*_: object, **__: object) -> list[str]:
+        raise OSError(errno.E2BIG, "Argument list too long")
+
+    monkeypatch.setattr(os, "listxattr", listed)
+    with pytest.raises(TreeError, match="more than 64 extended attributes"):
+        tree.attributes("usr/bin/dash")

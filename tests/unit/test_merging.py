@@ -192,3 +192,14 @@ def test_an_etc_of_many_entries_is_refused(deployment: Path, monkeypatch: pytest
 def test_what_ostree_cannot_copy_of_etc_is_named(deployment: Path, kind: int) -> None:
     os.mknod(deployment / "etc/foo/odd", kind | 0o600)
     assert merge(deployment).startswith("/etc/foo/odd is a FIFO, a socket or a device\n")
+
+
+def test_attributes_that_ostree_cannot_copy_are_named(deployment: Path) -> None:
+    for number in range(65):
+        os.setxattr(deployment / "etc/foo", f"user.{number}", b"")
+    # Of what was not changed here, OSTree copies nothing.
+    assert merge(deployment) == ""
+    (deployment / "etc/foo/own").touch()
+    for number in range(65):
+        os.setxattr(deployment / "etc/foo/own", f"user.{number}", b"")
+    assert "/etc/foo/own has more than 64 extended attributes" in merge(deployment)
