@@ -16,12 +16,56 @@ TOOL = "/var/tool/apt-ostree"
 
 GREETER = Deb(
     "booted-greeter",
-    files={"/usr/bin/booted-greeter": "#!/bin/sh\necho hello\n"},
+    files={
+        "/usr/bin/booted-greeter": "#!/bin/sh\necho hello\n",
+        "/usr/share/pam-configs/greeter": "Name: Greeter\nDefault: yes\nPriority: 0\nSession-Type: Additional\n"
+        "Session:\n\toptional\t\tpam_permit.so\n",
+    },
     scripts={
         "postinst": "mkdir -p /var/lib/booted-greeter; echo made >/var/lib/booted-greeter/state\n"
         "cp /usr/bin/id /usr/lib/greeter-id; chmod 4755 /usr/lib/greeter-id\n"
+        "update-alternatives --install /usr/bin/pager pager /usr/bin/booted-greeter 99\n"
+        "pam-auth-update --package\nsed -i '/^hosts:/s/files/files greeter/' /etc/nsswitch.conf\n"
     },
 )
+
+# The image has neither; what is said of them does not depend on what they are.
+OTHER_TOOLS = Deb("other-tools", files=dict.fromkeys(("/usr/sbin/locale-gen", "/usr/bin/ucf"), "#!/bin/sh\n"))
+
+WORK = """
+export DEBIAN_FRONTEND=noninteractive
+update-alternatives --set pager /bin/more
+pam-auth-update --enable mkhomedir
+echo Europe/Berlin >/etc/timezone; ln -sf /usr/share/zoneinfo/Europe/Berlin /etc/localtime
+dpkg-reconfigure tzdata
+update-rc.d dbus disable
+sed -i 's/^hosts:.*/hosts: files mine dns/' /etc/nsswitch.conf
+"""
+"""Debian's tools that work on the machine, and an edit."""
+
+WORKED = """
+readlink /etc/alternatives/pager; update-alternatives --query pager | grep Status
+grep -c -e pam_mkhomedir -e 'optional.*pam_permit' /etc/pam.d/common-session
+cat /etc/timezone; ls /etc/rc2.d | grep dbus; grep ^hosts: /etc/nsswitch.conf
+"""
+
+AS_DONE = ["1", "Europe/Berlin", "K01dbus"]
+
+INSTEAD = {
+    "debconf-set-selections /dev/null": "--debconf",
+    "dpkg --add-architecture armel": "manifest",
+    "dpkg --install /var/tool/*.deb": "apt-ostree install ./NAME.deb",
+    "dpkg-divert --add /usr/bin/id": "preinst",
+    "dpkg-statoverride --add root root 0755 /usr/bin/id": "postinst",
+    "apt-get install -y hello": "apt-ostree install NAME",
+    "apt-mark hold dbus": "apt-ostree install NAME=VERSION",
+    "apt-mark auto dbus": "apt-ostree uninstall NAME",
+    "locale-gen": "apt-ostree install locales-all",
+    "ucf /etc/hostname /etc/x": "can be edited as it is",
+}
+"""Those that say what to do instead, and a part of that."""
+
+ASK = "".join(f"{command} 2>&1 && echo done; " for command in INSTEAD) + "true"
 
 UNSEEN = "booted-greeter 2>&1; mount | grep -c extensions/apt-ostree; touch /sysroot/x 2>&1; true"
 
@@ -50,7 +94,7 @@ def system(example_repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Syst
     run_cli("compose", "sysroot", "--repo", example_repo, "--stateroot", STATEROOT, EXAMPLE_REF, work / "maker")
     commit = output("ostree", f"--repo={example_repo}", "rev-parse", EXAMPLE_REF).strip()
     maker = System(work / "maker", Base(example_repo, commit))
-    maker.install("python3", "bubblewrap", "cpio")
+    maker.install("python3", "bubblewrap", "cpio", str(OTHER_TOOLS.build(work)))
     # Its layer, as somebody's image: a base to the guest.
     output(
         "ostree", "commit", f"--repo={maker.repo}", "--branch=booted", f"--tree=ref={maker.commit()}", "--bootable",
@@ -85,6 +129,9 @@ def test_a_booted_machine_installs_reboots_into_it_and_rolls_back(system: System
         f"{TOOL} install -C {deb} --unchanged-exit-77 || echo $?",
         f"{TOOL} kargs --append=story.told",
         "echo edited after the install >/etc/motd",
+        WORK,
+        WORKED,
+        ASK,
         f"{TOOL} rollback; true",
         f"{TOOL} status --json",
         UNSEEN,
@@ -97,6 +144,11 @@ def test_a_booted_machine_installs_reboots_into_it_and_rolls_back(system: System
     assert "booted" in first[f"{AS_USER} {TOOL} status"]
     assert "install" in first[f"{AS_USER} {TOOL} history"]
     assert first[f"{TOOL} install -C {deb} --unchanged-exit-77 || echo $?"].endswith("77")
+    assert "Read-only" not in first[WORK]
+    assert first[WORKED].splitlines() == ["/bin/more", "Status: manual", *AS_DONE, "hosts: files mine dns"]
+    asked = first[ASK].splitlines()
+    assert len(asked) == len(INSTEAD), asked
+    assert [line for line, part in zip(asked, INSTEAD.values(), strict=True) if part not in line] == []
     assert "a staged deployment would be lost" in first[f"{TOOL} rollback; true"]
     staged, booted = status(first)
     assert (staged["staged"], staged["pending"], staged["booted"]) == (True, True, False)
@@ -120,6 +172,7 @@ def test_a_booted_machine_installs_reboots_into_it_and_rolls_back(system: System
         "cat /proc/cmdline",
         "cat /var/lib/booted-greeter/state",
         "cat /etc/motd",
+        WORKED,
         f"{TOOL} status --json",
         f"{TOOL} rollback",
     )
@@ -133,11 +186,17 @@ def test_a_booted_machine_installs_reboots_into_it_and_rolls_back(system: System
     assert second["cat /var/lib/booted-greeter/state"] == "made"
     # What was edited after the install counts: the merge happens at the shutdown.
     assert second["cat /etc/motd"] == "edited after the install"
+    # What the tools did stays, and what the layer adds is there.
+    layered = second[WORKED].splitlines()
+    assert layered[:2] == ["/bin/more", "Status: manual"]
+    assert layered[2] == str(int(AS_DONE[0]) + 1)
+    assert layered[3:] == [*AS_DONE[1:], "hosts: files greeter mine dns"]
     assert [entry["id"] for entry in status(second)] == [staged["id"], booted["id"]]
     assert status(second)[0]["booted"]
     assert "boots next" in second[f"{TOOL} rollback"]
 
-    third = machine.boot("booted-greeter 2>&1 || true", "cat /etc/motd", f"{TOOL} status --json")
+    third = machine.boot("booted-greeter 2>&1 || true", "cat /etc/motd", WORKED, f"{TOOL} status --json")
+    assert third[WORKED] == first[WORKED]
     assert "not found" in third["booted-greeter 2>&1 || true"]
     # Its own /etc, where that edit was made, too.
     assert third["cat /etc/motd"] == "edited after the install"
