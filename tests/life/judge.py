@@ -23,6 +23,8 @@ class Decision:
     documented: str
     """Words of docs/filesystem.md, which say that it is so, and why."""
     moments: str = ".*"
+    gone: bool = False
+    """It is only decided that ours has nothing there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ def _fits(decision: Decision, difference: Difference) -> bool:
         re.fullmatch(decision.section, difference.section)
         and re.fullmatch(decision.name, difference.name)
         and re.fullmatch(decision.moments, difference.moment)
+        and not (decision.gone and difference.ours is not None)
     )
 
 

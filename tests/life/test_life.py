@@ -11,7 +11,7 @@ import pytest
 from tests.integration.system import REPOSITORY
 
 from .decisions import DECISIONS
-from .judge import compare, uncovered
+from .judge import Decision, compare, uncovered
 from .life import tell
 from .stories import STORIES
 
@@ -40,6 +40,13 @@ def test_a_machine_s_own_file_may_be_another_s_but_has_to_stay() -> None:
 def test_what_one_machine_alone_has_is_a_difference() -> None:
     (found,) = compare({"one": seen(units={"a.service": "active"})}, {"one": seen(units={})}, (), ())
     assert (found.section, found.name, found.plain, found.ours) == ("units", "a.service", "active", None)
+
+
+def test_that_something_is_gone_excuses_nothing_else_there() -> None:
+    decision = Decision("files", "/etc/.*", "", gone=True)
+    plain = {"one": seen(files={"/etc/file": "f 644 root root"})}
+    assert compare(plain, {"one": seen()}, (), [decision]) == []
+    assert len(compare(plain, {"one": seen(files={"/etc/file": "f 600 root root"})}, (), [decision])) == 1
 
 
 @pytest.mark.archive
