@@ -11,7 +11,7 @@ from ..host import proc
 from ..host.files import remove_tree
 from ..inputs import kargs
 from ..reporter import Reporter
-from ..system import local_remote, metadata, remote
+from ..system import local_remote, metadata, remote, seclusion
 from ..tools import ostree
 from ..tree import deploying
 from .transaction import require_root
@@ -94,13 +94,14 @@ def make_sysroot(repo: Path, ref: str, wanted: NewSystem, reporter: Reporter) ->
         arguments = [*metadata.kernel_arguments(info), *wanted.kargs]
         reporter.step("Deploying")
         try:
-            ostree.admin(
-                path,
-                "deploy",
-                f"--os={stateroot}",
-                *(f"--karg={word}" for word in arguments),
-                f"{stateroot}:{ref}",
-            )
+            with seclusion.away(path, stateroot):
+                ostree.admin(
+                    path,
+                    "deploy",
+                    f"--os={stateroot}",
+                    *(f"--karg={word}" for word in arguments),
+                    f"{stateroot}:{ref}",
+                )
         except ToolError as error:
             raise SysrootError(f"cannot deploy {ref}", error.detail) from error
         undo.pop_all()

@@ -12,7 +12,7 @@ from ..host.door import Tree
 from ..host.files import remove_tree, write_atomically
 from ..layering import cache
 from ..reporter import Reporter
-from ..system import bootloader, journal, origin
+from ..system import bootloader, journal, origin, seclusion
 from ..system.commits import PENDING_REF, hold_bases
 from ..system.sysroot import Sysroot
 from ..tools import ostree
@@ -89,6 +89,7 @@ def sweep(loaded: Sysroot, reporter: Reporter) -> None:
     """
     empty(loaded, "tmp")
     empty(loaded, "apt/archives")
+    seclusion.reopen(loaded.path)
     area = Tree(loaded.area)
     for name in area.names():
         if name.startswith("."):

@@ -19,7 +19,7 @@ from ..inputs import kargs
 from ..model import Deployment
 from ..tools import ostree
 from ..tree import deploying, kernel, merging
-from . import boot_menu, metadata, origin, retention
+from . import boot_menu, metadata, origin, retention, seclusion
 from .sysroot import Sysroot, load
 
 _log = logging.getLogger(__name__)
@@ -80,18 +80,24 @@ def publish(
             for deployment in sorted(going, key=lambda d: d.index, reverse=True):
                 ostree.admin(before.path, "undeploy", str(deployment.index))
             # Without --karg-none ostree takes the arguments of the booted one, and a pending change would be lost.
+            command = [
+                "deploy",
+                f"--os={osname}",
+                f"--origin-file={text}",
+                *overlays,
+                "--karg-none",
+                *(f"--karg-append={word}" for word in words),
+                commit,
+            ]
             try:
-                ostree.admin(
-                    before.path,
-                    "deploy",
-                    f"--os={osname}",
-                    f"--origin-file={text}",
-                    *(["--stage"] if before.booted is not None else []),
-                    *overlays,
-                    "--karg-none",
-                    *(f"--karg-append={word}" for word in words),
-                    commit,
-                )
+                if before.booted is not None:
+                    ostree.admin(before.path, *command, "--stage")
+                else:
+                    etc = seclusion.etc_of(before.path / merge.path, before.area / "tmp")
+                    with seclusion.away(before.path, osname), etc:
+                        # What was copied is what libostree merges.
+                        merging.check(before.repo, commit, before.path / merge.path)
+                        ostree.admin(before.path, *command)
             except ToolError:
                 # What it made of the deployment may have filled the disk.
                 with contextlib.suppress(ToolError):

@@ -226,7 +226,10 @@ def admin(sysroot: Path, *words: str | os.PathLike[str]) -> str:
     """One ``ostree admin`` command on ``sysroot``; returns its standard output. Raises proc.ChildError."""
     env = None if sysroot == Path("/") else _NO_PROGRAM_OF_THE_TREE
     argv = [*(os.fspath(word) for word in words), f"--sysroot={sysroot}"]
-    return _admin(lambda argv: lifetime.outside(*argv, env=env), argv)
+    if env is None:
+        return _admin(lambda argv: lifetime.outside(*argv), argv)
+    # Here, where mounts of ours show it another /etc (system/seclusion.py).
+    return _admin(lambda argv: proc.run(argv, env=env), argv)
 
 
 def cleanup(sysroot: Path) -> None:

@@ -115,6 +115,7 @@ ALLOWED: dict[str, set[str]] = {
         "before.unsynced.unlink", "from host.files import", "overlay.stat", "overlay.unlink", "text.unlink",
     },
     # A repository that root names in a URL.
+    "system.seclusion": {"from host.files import"},
     "system.local_remote": {
         "directory.stat", "from host.files import", "os.path.realpath", "place.is_dir",
     },
