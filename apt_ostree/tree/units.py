@@ -39,7 +39,7 @@ _UNITS = (
 )  # fmt: skip
 _PROGRAMS = (
     "settle-accounts", "merge-accounts", "seed-var", "make-identity", "configure-again", "note-boot", "settle-overlays",
-    "protect-root", "derive-etc", "without-links", "aside", "machine-tool", "merge-services",
+    "protect-root", "derive-etc", "finalize-staged", "without-links", "aside", "machine-tool", "merge-services",
 )  # fmt: skip
 _DIRECTORY = "usr/lib/apt-ostree"
 _WANTS = {"service": "sysinit.target.wants", "mount": "local-fs.target.wants"}
@@ -49,6 +49,7 @@ _UNIT_NAME = re.compile(r"[A-Za-z0-9:_.\\@-]+")
 """systemd.unit(5): what a unit's name is made of; a blank would end a word of a preset."""
 _ENABLED = "usr/etc/systemd/system"
 _UNITS_OF_PACKAGES = "usr/lib/systemd/system"
+_DROP_INS = {"ostree-finalize-staged.conf": f"{_UNITS_OF_PACKAGES}/ostree-finalize-staged.service.d/apt-ostree.conf"}
 _PRESETS = "usr/lib/systemd/system-preset"
 _PRESET = f"{_PRESETS}/80-apt-ostree.preset"
 """Before Debian's 90-systemd.preset, which it overrules (systemd.preset(5): the first line that fits counts)."""
@@ -156,3 +157,5 @@ def _files() -> Iterator[tuple[str, str, int]]:
         yield f"{_DIRECTORY}/{name}", (data / name).read_text(), 0o755
     for name in _UNITS:
         yield f"{_UNITS_OF_PACKAGES}/{name}", (data / name).read_text(), 0o644
+    for name, place in _DROP_INS.items():
+        yield place, (data / name).read_text(), 0o644

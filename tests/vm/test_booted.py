@@ -81,6 +81,9 @@ AS_USER = "setpriv --reuid 12345 --regid 12345 --clear-groups"
 BEFORE_BOOT = f"{AS_USER} /ostree/deploy/*/deploy/*/usr/lib/greeter-id -u"
 
 
+FINALIZING = "systemctl show --property=ExecStop --value ostree-finalize-staged.service"
+
+
 def without_set_user_id(boot: Boot) -> list[str]:
     """The places on mounts that are nosuid."""
     lines = [line.partition(" ") for line in boot[FLAGS].splitlines()]
@@ -136,6 +139,7 @@ def test_a_booted_machine_installs_reboots_into_it_and_rolls_back(system: System
         f"{TOOL} status --json",
         UNSEEN,
         f"{TOOL} status --sysroot /sysroot --json",
+        FINALIZING,
     )
     assert "booted" in first[f"{TOOL} status"]
     assert "Reboot to use it" in first[f"{TOOL} install -C {deb}"]
@@ -160,6 +164,9 @@ def test_a_booted_machine_installs_reboots_into_it_and_rolls_back(system: System
     assert "not found" in unseen[0]
     assert unseen[1] == "0"
     assert "Read-only file system" in unseen[2]
+    # Where libostree follows no link of this machine's /etc.
+    assert "/usr/lib/apt-ostree/finalize-staged" in first[FINALIZING]
+    assert "/usr/bin/ostree" not in first[FINALIZING]
     assert "story.told" in staged["kargs"].split()
     assert "story.told" not in booted["kargs"].split()
 
