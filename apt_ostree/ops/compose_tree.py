@@ -106,9 +106,9 @@ def tree(path: Path, options: TreeOptions, reporter: Reporter) -> Composed:
         with scratch_directory(_work_parent(options.repo) / f"compose-{lifetime.command()}") as work:
             log = options.repo / "extensions/apt-ostree/compose.log"
             log.unlink(missing_ok=True)
-            root = work / "root"
+            root = work / "open/root"
             reporter.step(f"Bootstrapping {recipe.suite} for {architecture}")
-            mmdebstrap.bootstrap(composition.root, _reachable(work) / root.name, log, reporter)
+            mmdebstrap.bootstrap(composition.root, _reachable(root.parent) / root.name, log, reporter)
             _install_local(root, recipe, work, log)
             _customise(root, composition, log, reporter)
             booting = _place_kernel(root)
@@ -121,12 +121,14 @@ def tree(path: Path, options: TreeOptions, reporter: Reporter) -> Composed:
             return _commit(root, composition, booting, options, reporter)
 
 
-def _reachable(work: Path) -> Path:
-    """A way to the work directory for the user as whom apt fetches, who may not enter the repository: without one, apt
-    would read all that servers send as root. Only this process and its children see it."""
-    work.chmod(0o711)
+def _reachable(place: Path) -> Path:
+    """Make a directory in the work directory, and a way to it for the user as whom apt fetches: without one, apt would
+    read all that servers send as root. Only this process and its children see that way; by the other one, nobody else
+    gets through the work directory, where set-user-ID programs lie."""
+    place.mkdir()
+    place.chmod(0o711)
     RUN.mkdir(mode=0o755, exist_ok=True)
-    mounts.bind(work, RUN)
+    mounts.bind(place, RUN)
     return RUN
 
 

@@ -6,6 +6,8 @@ import json
 import os
 import re
 import stat
+import threading
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -203,3 +205,28 @@ def test_a_failing_postprocess_commits_nothing(composed: Composed, tmp_path: Pat
     assert "the reason" in lines
     assert Path(lines[-1].removeprefix("the whole log: ")).is_file()
     assert output("ostree", "refs", f"--repo={tmp_path}/repo").split() == []
+
+
+def test_nobody_else_gets_to_a_tree_that_is_composed(tmp_path: Path) -> None:
+    """It has set-user-ID programs, and directories of users who have a number on this host, too: whatever the mode of
+    the repository."""
+    output("ostree", "init", f"--repo={tmp_path}/repo", "--mode=bare")
+    (tmp_path / "repo").chmod(0o755)
+    manifest = tmp_path / "x.toml"
+    modes = tmp_path / "modes"
+    manifest.write_text('ref = "x"\nsuite = "x"\nversion = "1"\npackages = []\nmirrors = ["http://127.0.0.1:9"]\n')
+    watcher = threading.Thread(target=_note_modes, args=(tmp_path / "repo/extensions/apt-ostree", modes))
+    watcher.start()
+    run_cli("compose", "tree", manifest, "--repo", tmp_path / "repo", status=1)
+    watcher.join()
+    assert modes.read_text() == "700"
+
+
+def _note_modes(place: Path, modes: Path) -> None:
+    """The mode of the work directory once there is something in it."""
+    end = time.monotonic() + 60
+    while not (found := [work for work in place.glob("compose-*") if any(work.glob("open/*"))]):
+        if time.monotonic() > end:
+            return
+        time.sleep(0.001)
+    modes.write_text(f"{stat.S_IMODE(found[0].stat().st_mode):o}")

@@ -176,7 +176,8 @@ ALLOWED: dict[str, set[str]] = {
         "path.mkdir", "repo / 'config'.is_file",
     },
     "ops.compose_tree": {
-        "RUN.mkdir", "file.open", "from host.files import", "log.unlink", "work.chmod",
+        "RUN.mkdir", "file.open", "from host.files import", "log.unlink", "place.chmod",
+        "place.mkdir",
         "options.commitid_file.write_text", "parent.glob", "parent.mkdir", "tempfile.TemporaryDirectory",
     },
     # Opens a process (pidfd_open(2)), not a file.
