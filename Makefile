@@ -9,7 +9,7 @@ MAKEFLAGS += --no-builtin-rules
 # What makes the Python environment, and the library that the unit tests ask for GVariants; what the tool, the other
 # tests and the demo run; what boots a machine. The same names on each release.
 TOOLS_python := python3 python3-venv ca-certificates libglib2.0-bin
-TOOLS_system := ostree bubblewrap cpio mmdebstrap debian-archive-keyring e2fsprogs attr dpkg-dev gnupg iproute2 mount \
+TOOLS_system := ostree bubblewrap cpio mmdebstrap debian-archive-keyring e2fsprogs acl attr dpkg-dev gnupg iproute2 mount \
                 procps shellcheck
 TOOLS_machine := $(if $(filter aarch64,$(shell uname -m)),qemu-system-arm,qemu-system-x86)
 

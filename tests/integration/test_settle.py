@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -499,3 +500,28 @@ def test_numbers_in_a_container_are_its_own(machine: Machine) -> None:
     machine.release(**TWO)
     machine.boot()
     assert owner(inner) == (101, 0)
+
+
+def test_access_control_lists_follow_too(machine: Machine) -> None:
+    """The number is another's from now on, who was let into nothing."""
+    machine.boot()
+    secret = machine.file("lib/db/se cret\n", 0, mode=0o600)
+    subprocess.run(["setfacl", "-m", "u:101:rw,g:102:r", secret], check=True)
+    subprocess.run(["setfacl", "-m", "d:u:101:rwx", secret.parent], check=True)
+    (machine.var / "lib/link").symlink_to(secret)
+    other = machine.file("lib/docker/containers-own", 0)
+    subprocess.run(["setfacl", "-m", "u:101:rw", other], check=True)
+    machine.release(
+        passwd="root:x:0:0:root:/root:/bin/sh\nsvc:x:105:102::/var/lib/svc:/bin/false\nnew:x:101:101::/:/bin/false\n"
+    )
+    machine.boot()
+    assert "svc:x:105:" in machine.text("passwd")
+
+    def named(path: Path) -> list[str]:
+        done = subprocess.run(["getfacl", "-nsp", path], check=True, capture_output=True, text=True)
+        return re.findall(r"^(?:default:)?(?:user|group):[0-9]+:.*$", done.stdout, re.MULTILINE)
+
+    assert named(secret) == ["user:105:rw-", "group:102:r--"]
+    assert named(secret.parent) == ["default:user:105:rwx"]
+    assert named(other) == ["user:101:rw-"]
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o660
