@@ -70,6 +70,9 @@ linux/sockios.h)."""
 OF_TERMINALS = (0x5412, 0x541C)
 """TIOCSTI and TIOCLINUX, which type into a terminal."""
 
+TCP, TCP_AUTHENTICATION = 6, (38, 39, 40)
+"""TCP_AO_ADD_KEY and its like of linux/tcp.h: the kernel loads a module by the name of an algorithm."""
+
 HUGE_PAGES = (("mmap", 3, 0x40000), ("mmap2", 3, 0x40000), ("memfd_create", 1, 0x4), ("shmget", 2, 0o4000))
 """The calls that take the machine's few huge pages, which no limit of memory counts: the flag's argument, and the flag
 (linux/mman.h, memfd.h, shm.h). i386 has an older mmap with its arguments in memory, where no filter looks."""
@@ -78,7 +81,7 @@ _ALLOW = 0x7FFF0000  # linux/seccomp.h
 _FAIL = 0x00050000  # SECCOMP_RET_ERRNO; the error's number is added
 _ON_OTHER_ARCHITECTURE = 2  # SCMP_FLTATR_ACT_BADARCH
 _EQUAL, _GREATER, _MASKED = 4, 6, 7  # enum scmp_compare
-_SOCKETCALL_SOCKET, _SOCKETCALL_SOCKETPAIR = 1, 8  # linux/net.h
+_SOCKETCALL_SOCKET, _SOCKETCALL_SOCKETPAIR, _SOCKETCALL_SETSOCKOPT = 1, 8, 14  # linux/net.h
 _FILE_TYPE = 0o170000  # S_IFMT of linux/stat.h
 _RENAME_WHITEOUT = 4  # linux/fs.h
 _SOCKET_TYPE = 0xF  # SOCK_TYPE_MASK of linux/net.h; flags stand above
@@ -156,6 +159,10 @@ def _export(descriptor: int) -> None:
         refuse("ioctl", errno.ENOTTY, _Comparison(1, _MASKED, IOCTL_TYPE, BTRFS))
         for request in (PROJECT, *FSCRYPT, *FSVERITY, *LOADING, *OF_TERMINALS):
             refuse("ioctl", errno.ENOTTY, _Comparison(1, _MASKED, IOCTL_TYPE | IOCTL_NUMBER, request))
+        for option in TCP_AUTHENTICATION:
+            whole = 0xFFFFFFFF
+            of_tcp, this = _Comparison(1, _MASKED, whole, TCP), _Comparison(2, _MASKED, whole, option)
+            refuse("setsockopt", errno.ENOPROTOOPT, of_tcp, this)
         for maker, argument, flag in HUGE_PAGES:
             refuse(maker, errno.ENOMEM, _Comparison(argument, _MASKED, flag, flag))
         for other in _others(0, SOCKETS):
@@ -172,6 +179,7 @@ def _export(descriptor: int) -> None:
         # i386 also has these, with their arguments in memory.
         for number in (_SOCKETCALL_SOCKET, _SOCKETCALL_SOCKETPAIR):
             refuse("socketcall", errno.EAFNOSUPPORT, _Comparison(0, _EQUAL, number, 0))
+        refuse("socketcall", errno.ENOPROTOOPT, _Comparison(0, _EQUAL, _SOCKETCALL_SETSOCKOPT, 0))
         call("seccomp_export_bpf", descriptor)
     finally:
         library.seccomp_release(context)

@@ -56,11 +56,17 @@ def parse_stanzas(text: str) -> Iterator[dict[str, str]]:
             stanza[key] = [value.strip()]
 
 
+PACKAGES_MAX = 100_000
+"""Packages of a dpkg database; Debian has some 70,000 for an architecture."""
+
+
 def parse_status(text: str) -> list[Installed]:
     """The packages of a status file that are installed in any state with files (not "config-files"). Stanzas without a
-    name or a version are left out: dpkg itself reads no such file."""
+    name or a version are left out: dpkg itself reads no such file. Raises TreeError for more than any system has."""
     found = []
-    for fields in parse_stanzas(text):
+    for count, fields in enumerate(parse_stanzas(text)):
+        if count == PACKAGES_MAX:
+            raise TreeError("the list of packages is too long", f"dpkg's status has more than {PACKAGES_MAX}")
         state = fields.get("status", "").split()
         if (
             len(state) == 3

@@ -177,3 +177,9 @@ def test_the_machines_huge_pages_are_left_alone(filter_: bytes) -> None:
     assert answer(filter_, "memfd_create", 0, 0x5) == errno.ENOMEM
     assert answer(filter_, "shmget", 0, 4096, 0o1000) == ALLOWED
     assert answer(filter_, "shmget", 0, 4096, 0o5000) == errno.ENOMEM
+
+
+def test_no_algorithm_of_tcp_is_loaded(filter_: bytes) -> None:
+    assert answer(filter_, "setsockopt", 3, 6, 38) == errno.ENOPROTOOPT
+    assert answer(filter_, "setsockopt", 3, 6, 1) == ALLOWED  # TCP_NODELAY
+    assert answer(filter_, "setsockopt", 3, 1, 38) == ALLOWED  # SOL_SOCKET
