@@ -80,15 +80,28 @@ def is_archive(place: Path, what: str) -> bool:
 
 def require_own(place: Path, what: str) -> None:
     """Raises RemoteError unless a repository can be written by root alone, on a filesystem of this system."""
-    real = Path(os.path.realpath(place))
+    real, closed = Path(os.path.realpath(place)), False
     for directory in (real / "objects", real, *real.parents):
         status = directory.stat()
         open_to_others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not status.st_mode & stat.S_ISVTX
         if status.st_uid != 0 or open_to_others:
             raise _not_own(what, f"others than root can write to {directory}")
+        closed = closed or not status.st_mode & (stat.S_IXGRP | stat.S_IXOTH)
+    # A file's owner can write to it wherever he can get to it.
+    if not closed and (file := _of_somebody(real)) is not None:
+        raise _not_own(what, f"{file} belongs to somebody else, and nothing keeps him from it")
     kind = mounts.kind_at(real)
     if kind not in mounts.LOCAL:
         raise _not_own(what, f"{real} is on the type {kind}, whose files somebody else may change")
+
+
+def _of_somebody(place: Path) -> str | None:
+    """An object of a repository that is not root's."""
+    for directory in Tree(place / "objects").directories():
+        for entry in directory.entries:
+            if entry.is_file and entry.status.st_uid != 0:
+                return f"{place}/objects/{entry.name}"
+    return None
 
 
 def _not_own(what: str, why: str) -> RemoteError:

@@ -62,7 +62,8 @@ def check(repo: Path, commit: str, deployment: Path) -> None:
     new = {entry.path.removeprefix(f"{etc.USR_ETC}/"): entry for entry in listing.of(repo, commit).below(etc.USR_ETC)}
     _check_room(deployment, list(new.values()), [own[name] for name in changes.keys() & own.keys()])
     _check_kinds(deployment, own, shipped, changes, new)
-    _check_special(tree, [own[name] for name in changes.keys() & own.keys()])
+    copied = {above for name in changes for above in at_and_above(name)}
+    _check_special(tree, [own[name] for name in sorted(copied & own.keys())])
 
 
 def _own(tree: Tree) -> Iterator[Entry]:
@@ -109,7 +110,8 @@ def _size(entry: Entry) -> int:
 
 
 def _check_special(tree: Tree, changed: Sequence[Entry]) -> None:
-    """Refuse what libostree copies into no deployment: it says so and ends."""
+    """Refuse what libostree copies into no deployment, of what was changed and the directories above: it says so and
+    ends."""
     for entry in changed:
         # Raises TreeError for more than anything real has; libostree fails where nobody can list them.
         tree.attributes(entry.name)

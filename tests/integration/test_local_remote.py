@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.archive import public_directory
 from tests.integration.served import Served, serving
 from tests.integration.system import REF, Base, Result, System, output
 
@@ -104,7 +105,15 @@ def test_a_repository_of_plain_files_has_to_be_roots(sysroot: System, served: Se
     assert failure.brief == "the remote stick cannot be trusted with its files"
     assert f"others than root can write to {repo}/objects" in failure.detail
     os.chown(repo / "objects", 0, -1)
+    # Nobody else gets through pytest's directory.
     sysroot.run("rebase", f"stick:{REF}")
+    with public_directory() as directory:
+        shutil.copytree(repo, directory / "bare", symlinks=True)
+        file = next((directory / "bare/objects").rglob("*.dirtree"))
+        os.chown(file, OWNER, -1)
+        sysroot.run("remote", "add", "open", f"file://{directory}/bare", "--gpg-import", served.key)
+        failure = sysroot.run("rebase", f"open:{REF}", status=1).failure
+        assert f"{file} belongs to somebody else" in failure.detail
 
 
 def test_a_repository_that_is_not_there_is_named(sysroot: System, served: Served, tmp_path: Path) -> None:

@@ -71,11 +71,12 @@ def test_ostree_is_told_to_run_no_program_of_another_sysroot(tmp_path: Path, mon
     """Whatever it takes for the boot loader: with this variable it enters no deployment."""
     seen: list[object] = []
 
-    def outside(*argv: str, env: object) -> object:
+    def run(*argv: object, env: object = None) -> object:
         seen.append(env)
         return type("Result", (), {"stdout": ""})
 
-    monkeypatch.setattr("apt_ostree.host.lifetime.outside", outside)
+    monkeypatch.setattr("apt_ostree.host.lifetime.outside", run)
+    monkeypatch.setattr("apt_ostree.host.proc.run", run)
     ostree.admin(tmp_path, "deploy")
     ostree.admin(Path("/"), "deploy")
     assert seen == [{"OSTREE_GRUB2_EXEC": "/bin/false"}, None]

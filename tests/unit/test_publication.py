@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from apt_ostree.errors import ChangedError, SysrootError, ToolError, TreeError
 from apt_ostree.host import proc
 from apt_ostree.model import CommitInfo, Deployment
-from apt_ostree.system import origin, publication, retention
+from apt_ostree.system import origin, publication, retention, seclusion
 from apt_ostree.system.sysroot import Sysroot, load
 from apt_ostree.tree import deploying, merging
 from tests.unit.fake import Fake
@@ -49,9 +50,11 @@ def admin(monkeypatch: pytest.MonkeyPatch) -> Admin:
 
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
-    """Two deployments, A before B, and a work area with objects that are not synced yet. Commits are not judged."""
+    """Two deployments, A before B, and a work area with objects that are not synced yet. Commits are not judged, and
+    nothing is mounted."""
     monkeypatch.setattr(deploying, "check", lambda repo, commit: None)
     monkeypatch.setattr(merging, "check", lambda repo, commit, deployment: None)
+    monkeypatch.setattr(seclusion, "etc_of", lambda deployment, scratch: nullcontext())
     monkeypatch.setattr(retention, "_kernel_size", lambda repo, commit, deployed: 0)
     fake = Fake(tmp_path / "sysroot")
     fake.deploy(A, "2", "[origin]\nrefspec=d:x\n", options="root=x {} quiet")
