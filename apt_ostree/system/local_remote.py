@@ -96,10 +96,10 @@ def require_own(place: Path, what: str) -> None:
 
 
 def _of_somebody(place: Path) -> str | None:
-    """An object of a repository that is not root's."""
+    """An object of a repository that is not root's, or a directory of objects."""
     for directory in Tree(place / "objects").directories():
         for entry in directory.entries:
-            if entry.is_file and entry.status.st_uid != 0:
+            if entry.status.st_uid != 0:
                 return f"{place}/objects/{entry.name}"
     return None
 

@@ -62,8 +62,7 @@ def check(repo: Path, commit: str, deployment: Path) -> None:
     new = {entry.path.removeprefix(f"{etc.USR_ETC}/"): entry for entry in listing.of(repo, commit).below(etc.USR_ETC)}
     _check_room(deployment, list(new.values()), [own[name] for name in changes.keys() & own.keys()])
     _check_kinds(deployment, own, shipped, changes, new)
-    copied = {above for name in changes for above in at_and_above(name)}
-    _check_special(tree, [own[name] for name in sorted(copied & own.keys())])
+    _check_special(tree, [entry for name, entry in own.items() if entry.is_directory or name in changes])
 
 
 def _own(tree: Tree) -> Iterator[Entry]:
@@ -110,8 +109,8 @@ def _size(entry: Entry) -> int:
 
 
 def _check_special(tree: Tree, changed: Sequence[Entry]) -> None:
-    """Refuse what libostree copies into no deployment, of what was changed and the directories above: it says so and
-    ends."""
+    """Refuse what libostree copies into no deployment, of what was changed and of all directories, whose attributes it
+    compares: it says so and ends."""
     for entry in changed:
         # Raises TreeError for more than anything real has; libostree fails where nobody can list them.
         tree.attributes(entry.name)
