@@ -252,7 +252,8 @@ def _of_copies(source: apt_sources.Source, copies: Copies, keys: dict[str, str])
         if signed_by not in keys:
             keys[signed_by] = _keys(signed_by, source, copies)
         options["signed-by"] = keys[signed_by]
-    uri = apt_sources.copied(source.uri)
+    if (uri := apt_sources.copied(source.uri)) != source.uri:
+        copies.originals[uri] = source.uri
     if (mirrors := apt_sources.path_of_list(uri)) is not None:
         # apt puts a slash behind each URI.
         path = unquote(mirrors, errors="surrogateescape").rstrip("/")

@@ -607,3 +607,10 @@ def test_a_dependency_that_no_archive_has_is_named_first(solver: apt_area.Apt) -
     assert error.brief == (
         "cannot install needy: it depends on libdoesnotexist (>= 3), which no configured archive has"
     )
+
+
+def test_a_source_on_this_disk_is_copied_and_named_as_it_was_written(copies: apt_copies.Copies) -> None:
+    (source,) = apt_area._sources("x.list", "deb [trusted=yes] file:/srv/x y main\n", copies)
+    assert source.uri == "copy:/srv/x"
+    # In what apt says, the one stands for the other.
+    assert copies.originals == {"copy:/srv/x": "file:/srv/x"}
