@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 """The version of every JSON document; fields are only ever added to it."""
+
+_CONFFILE = re.compile(r"^ (/[^\n]*?) (?:[0-9a-f]+|newconffile)(?: obsolete)?(?: remove-on-upgrade)?$", re.MULTILINE)
+"""A line of dpkg's status: a conffile's path, its digest and what dpkg notes of it."""
 
 
 def write(value: dict[str, Any]) -> None:
@@ -79,7 +83,7 @@ def details(details: Sequence[PackageDetails]) -> list[dict[str, Any]]:
             **package_document(entry.package),
             "description": entry.fields.get("description", ""),
             "relations": {name: entry.fields[name] for name in relations if name in entry.fields},
-            "conffiles": [text.split()[0] for text in entry.fields.get("conffiles", "").splitlines() if text.strip()],
+            "conffiles": [match[1] for match in _CONFFILE.finditer(entry.fields.get("conffiles", ""))],
             "files": list(entry.files),
             "scripts": entry.scripts,
         }

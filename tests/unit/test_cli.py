@@ -823,8 +823,11 @@ def test_outcome_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     }  # fmt: skip
 
 
+CONFFILES = "\n /etc/a b 0123\n /etc/b 45 obsolete\n /etc/c newconffile remove-on-upgrade"
+
+
 def test_details_json_names_relations_and_conffiles() -> None:
-    fields = {"description": "x\n long", "depends": "libc6", "conffiles": "\n /etc/a 01\n /etc/b 02 obsolete", "x": "y"}
+    fields = {"description": "x\n long", "depends": "libc6", "conffiles": CONFFILES, "x": "y"}
     assert documents.details([PackageDetails(JQ, fields, ("/.", "/usr/bin/jq"), {"postinst": "#!/bin/sh\n"})]) == [
         {
             "name": "jq",
@@ -832,7 +835,7 @@ def test_details_json_names_relations_and_conffiles() -> None:
             "architecture": "amd64",
             "description": "x\n long",
             "relations": {"depends": "libc6"},
-            "conffiles": ["/etc/a", "/etc/b"],
+            "conffiles": ["/etc/a b", "/etc/b", "/etc/c"],
             "files": ["/.", "/usr/bin/jq"],
             "scripts": {"postinst": "#!/bin/sh\n"},
         }
