@@ -105,21 +105,23 @@ cd "$1"
 cp -a boot boot.kept
 mount -t tmpfs -o size="$2" boot boot
 cp -a boot.kept/. boot/
+# As each command, in a mount namespace of its own.
+publish() { unshare --mount --propagation private "$PYTHON" -c "$PUBLISH" "$@"; }
 state() { find boot ostree/deploy/*/deploy -maxdepth 3 -printf '%p %l\\n' | sort | sha256sum; }
 ostree admin deploy --sysroot=. --os=debian "$3"
 state > before
-if "$PYTHON" -c "$PUBLISH" "$1" "$4"; then exit 9; fi
+if publish "$1" "$4"; then exit 9; fi
 state | cmp - before
 $OURS rollback
 state > before
-if "$PYTHON" -c "$PUBLISH" "$1" "$4"; then exit 9; fi
+if publish "$1" "$4"; then exit 9; fi
 state | cmp - before
 ostree admin deploy --sysroot=. --os=debian --retain "$5"
-if "$PYTHON" -c "$PUBLISH" "$1" "$4" killed; then exit 9; fi
+if publish "$1" "$4" killed; then exit 9; fi
 # What can go has gone; what boots next and one to go back to, and their kernel, are there.
 ostree admin status --sysroot=.
 test -d "$(dirname "$(realpath "$(sed -n 's/^linux /boot/p' boot/loader/entries/*.conf)")")"
-"$PYTHON" -c "$PUBLISH" "$1" "$4"
+publish "$1" "$4"
 find boot/ostree -name 'vmlinuz*' -size +1000k -exec head -c 1 {} +
 """
 """A kernel of which one fits. A second one does not while the first boots next or is the only one to go back to, and
