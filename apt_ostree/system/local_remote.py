@@ -31,7 +31,7 @@ _ARCHIVE = frozenset({"archive", "archive-z2"})
 _CONFIG = b"[core]\nrepo_version=1\nmode=archive-z2\n"
 
 _CONFIG_MAX, _SUMMARY_MAX = 1 << 20, 64 << 20
-"""Bytes that are read; libostree takes no larger summary than ten million."""
+"""Bytes that are read: both are in memory at once. A summary has some hundred bytes for each ref."""
 
 _DIRECTORIES, _FILES = ("objects", "refs", "deltas"), ("summary", "summary.sig")
 """What libostree reads of a remote repository besides its configuration."""
@@ -47,7 +47,7 @@ def options(repo: Path, name: str, scratch: Path) -> Iterator[list[str]]:
     try:
         url = ostree.run(repo, "remote", "show-url", name).strip()
     except proc.ChildError:
-        # The pull itself says what is wrong with it.
+        # The pull itself says what is wrong with the remote.
         url = ""
     if not url.lower().startswith("file:"):
         yield ["--untrusted"]
