@@ -1,14 +1,14 @@
 """A second run of the scripts that configure the packages, over a copy of the finished tree that is thrown away.
 
-What the first run made in /etc is not there, ucf and debconf remember nothing, and each postinst is told that its
-package was never configured before (policy 6.5). So it makes all of it again, and what differs shows. A boot does the
-same for what is missing there (data/make-identity), with the same program.
+What the first run made in /etc, and of an image in /var, is not there, ucf and debconf remember nothing, and each
+postinst is told that its package was never configured before (policy 6.5). So it makes all of it again, and what
+differs shows. A boot does the same for what is missing there (data/make-identity), with the same program.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 
@@ -19,7 +19,7 @@ from ..sandbox import bwrap
 from ..tree import follow, state
 from . import running, written
 from .base import ETC
-from .identity import Different, Made
+from .identity import VAR, Different, Made
 from .job import Job
 from .stack import DEBS, Stack
 
@@ -42,44 +42,103 @@ _NOTES = ".apt-ostree-made"
 _NOTES_MAX = 8 << 20
 """Bytes of these."""
 
+TOP_BYTES, TOP_ENTRIES = 16 << 20, 1000
+"""A directory with more is no key either: a boot takes over no such (data/make-identity)."""
+
 Digests = Mapping[str, str | None]
 
 
+class Copy:
+    """The copy of a tree in which scripts run again, by the names of identity.py."""
+
+    def __init__(self, sandbox: bwrap.Sandbox, made: Made) -> None:
+        assert sandbox.var is not None
+        self.sandbox, self.root, self._var = sandbox, Tree(sandbox.root), Tree(sandbox.var)
+        self._tops = [top for top in made.tops() if top.startswith(VAR)]
+
+    def at(self, name: str) -> tuple[Tree, str]:
+        """Where something is: a tree, and its name there."""
+        if name.startswith(VAR):
+            return self._var, name.removeprefix(VAR)
+        return self.root, f"{ETC}/{name}" if name else ETC
+
+    def files(self) -> Iterator[str]:
+        """What is there of regular files in /etc, and in the places in /var that are asked about."""
+        for top in ("", *self._tops):
+            tree, place = self.at(top)
+            if tree.has_file(place):
+                yield top
+            elif tree.has_directory(place):
+                inner = (entry.name for entry in written.entries(tree.at(place).top) if entry.is_file)
+                yield from (f"{top}/{name}" if top else name for name in inner)
+
+    def digests(self, names: Collection[str]) -> dict[str, str | None]:
+        """Tell the content of files from others; None for one that is too large to be the machine's own. Raises
+        TreeError where they are too large together."""
+        found, total = dict[str, str | None](), 0
+        for name in names:
+            tree, place = self.at(name)
+            if (status := tree.status(place)) is None:
+                continue
+            is_small = status.st_size <= FILE_BYTES
+            total += status.st_size if is_small else 0
+            if total > FILES_BYTES:
+                raise TreeError(f"scripts made more than {FILES_BYTES} bytes in /etc and /var")
+            found[name] = follow.digest(tree, place) if is_small else None
+        return found
+
+    def is_small(self, top: str) -> bool:
+        """True for what a boot takes over."""
+        tree, place = self.at(top)
+        if not tree.has_directory(place):
+            return True
+        entries = size = 0
+        for entry in written.entries(tree.at(place).top):
+            entries, size = entries + 1, size + (entry.status.st_size if entry.is_file else 0)
+            if entries >= TOP_ENTRIES or size > TOP_BYTES:
+                return False
+        return True
+
+
 def run(job: Job, stack: Stack, packages: Sequence[str], made: Made, names: Sequence[str]) -> Different:
-    """Return which of the files ``names`` below /etc the scripts of ``packages`` make another of each time.
+    """Return which of the files ``names`` the scripts of ``packages`` make another of each time.
 
     A file can come out different in the second run for being made by fewer scripts, or in another order. So those that
     did are made twice more by their own packages alone, and these two are compared. Some scripts make one file only
     where another is missing, too: what a last run does not make when nothing else is missing, as at a boot, stays in
-    the layer. A run that fails tells less, and never fails the operation.
+    the layer. So does what has become too large for a boot to take over. A run that fails tells less, and never fails
+    the operation.
     """
     if not packages:
         return Different()
     put_out(job)
     with stack.aside() as sandbox:
-        tree = Tree(sandbox.root)
+        copy = Copy(sandbox, made)
         job.reporter.step("Configuring again, to tell which files are the machine's own")
         try:
-            first = _digests(tree, names)
-            second = _configure(job, sandbox, made.tops(), packages)
-            makers = _makers(tree, made.tops(), packages)
+            first = copy.digests(names)
+            second = _configure(job, copy, made.tops(), packages)
+            makers = _makers(copy.root, made.tops(), packages)
             found = compare(first, second)
             tops = _tops(made, found, makers)
             own = _owners(packages, tops, makers)
             if not own:
                 return Different()
-            third = _configure(job, sandbox, [*tops, *second.keys() - first.keys()], own)
-            fourth = _configure(job, sandbox, [*tops, *third], own)
+            third = _configure(job, copy, [*tops, *second.keys() - first.keys()], own)
+            fourth = _configure(job, copy, [*tops, *third], own)
             found = _in_both(found, compare(third, fourth))
             remaining = _tops(made, found, makers)
             if remaining and remaining != tops:
                 beside = [name for name in fourth if os.path.dirname(name) in _directories(found.name)]
                 own = _owners(packages, remaining, makers)
-                found = _in(found, _configure(job, sandbox, [*remaining, *beside], own))
+                fourth = _configure(job, copy, [*remaining, *beside], own)
+                found = _in(found, fourth)
+            lacking = {made.top(name) for name in first.keys() - fourth.keys() - found.name if name.startswith(VAR)}
+            takeable = {top: maker for top, maker in makers.items() if top not in lacking and copy.is_small(top)}
         except (ScriptError, SpaceError, TreeError) as error:
             job.reporter.warn(f"files that are the machine's own may be missed: {error.brief}")
             return Different()
-    return replace(found, makers=makers)
+    return replace(found, makers=takeable)
 
 
 def _tops(made: Made, different: Different, makers: Mapping[str, str]) -> list[str]:
@@ -151,21 +210,21 @@ def compare(one: Digests, other: Digests) -> Different:
     )
 
 
-def _configure(job: Job, sandbox: bwrap.Sandbox, paths: Sequence[str], packages: Sequence[str]) -> Digests:
-    """Have packages configured without what is at ``paths`` below /etc; return the files that they made there."""
-    tree = Tree(sandbox.root)
-    for path in paths:
-        tree.remove(f"{ETC}/{path}")
+def _configure(job: Job, copy: Copy, names: Sequence[str], packages: Sequence[str]) -> Digests:
+    """Have packages configured without what has these names; return the files that they made."""
+    for name in names:
+        tree, place = copy.at(name)
+        tree.remove(place)
     for name in _REMEMBERED:
-        tree.remove(f"{state.SYSIMAGE}/{name}")
-        tree.make_directory(f"{state.SYSIMAGE}/{name}")
-    tree.remove(_NOTES)
-    there = set(_files(tree))
-    lines = [f"{state.escape(path)}\n" for path in paths]
+        copy.root.remove(f"{state.SYSIMAGE}/{name}")
+        copy.root.make_directory(f"{state.SYSIMAGE}/{name}")
+    copy.root.remove(_NOTES)
+    there = set(copy.files())
+    lines = [f"{state.escape(name)}\n" for name in names]
     Tree(job.debs).write(_PATHS, "".join(lines).encode(errors="surrogateescape"))
-    running.preseed(job, sandbox)
-    scripts(job, sandbox, "configure", packages, f"{DEBS}/{_PATHS}", f"/{_NOTES}")
-    return _digests(tree, set(_files(tree)) - there)
+    running.preseed(job, copy.sandbox)
+    scripts(job, copy.sandbox, "configure", packages, f"{DEBS}/{_PATHS}", f"/{_NOTES}")
+    return copy.digests(set(copy.files()) - there)
 
 
 def _makers(tree: Tree, tops: Sequence[str], packages: Collection[str]) -> dict[str, str]:
@@ -178,16 +237,3 @@ def _makers(tree: Tree, tops: Sequence[str], packages: Collection[str]) -> dict[
         if number is not None and number < len(tops) and package in packages:
             (beside if kind else here).setdefault(tops[number], package)
     return beside | here
-
-
-def _files(tree: Tree) -> Iterable[str]:
-    return (entry.name for entry in written.entries(tree.at(ETC).top) if entry.is_file)
-
-
-def _digests(tree: Tree, names: Iterable[str]) -> dict[str, str | None]:
-    """Tells the content of files below /etc from others; None for one that is too large to be the machine's own. Raises
-    TreeError where they are too large together."""
-    sizes = {name: status.st_size for name in names if (status := tree.status(f"{ETC}/{name}")) is not None}
-    if sum(size for size in sizes.values() if size <= FILE_BYTES) > FILES_BYTES:
-        raise TreeError(f"scripts made more than {FILES_BYTES} bytes in /etc")
-    return {name: follow.digest(tree, f"{ETC}/{name}") if size <= FILE_BYTES else None for name, size in sizes.items()}

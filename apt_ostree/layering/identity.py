@@ -1,10 +1,13 @@
-"""The machine's own files in /etc: those that scripts make another of each time they run, such as a key or a name.
+"""The machine's own files: those that scripts make another of each time they run, such as a key or a name.
 
 No package lists such a file, and no commit may have it: every machine of an image would have the same, and every new
 layer would exchange it. Whether a file is one is found out by a second run of the scripts (again.py): what comes out
 different is the machine's own. It is left out, and the tree says which package makes it; at a boot, make-identity has
 that package's script make what is missing. Two kinds of files need no second run: what a deployment's list names for
 the same package, and what it has in /usr/etc with the same content, from an earlier run.
+
+In /var that is asked when an image is composed. What a layer brings there is in no image, and OSTree exchanges none of
+it. Files of /etc have their names below it here, as in the lists, and those of /var their whole paths.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..host.door import Tree, at_and_above, is_name
-from ..tree import shipped, state, units
+from ..tree import follow, shipped, state, units
 from . import overlay
 from .base import ETC
 
@@ -28,23 +31,30 @@ _DERIVED = re.compile(
 layer, and would be tried again each time."""
 
 
+VAR = "/var/"
+
+
+def place(name: str) -> str:
+    """Where a tree has the machine's own file of this name, or its template."""
+    return f"{state.FACTORY}/{name.removeprefix(VAR)}" if name.startswith(VAR) else f"{ETC}/{name}"
+
+
 @dataclass(frozen=True, slots=True)
 class Made:
-    """The files that the scripts of a layer made in /etc: paths below it that neither the base nor a package has."""
+    """The files that the scripts of a layer, or of an image, made: those that neither the base nor a package has."""
 
     base: Path
     listed: frozenset[str]
-    """Those of the paths in /etc that the layer's packages have, without the slash at their start."""
+    """Those of the paths in /etc and /var that the packages have, without the slash at their start."""
     files: tuple[str, ...]
 
     def top(self, name: str) -> str:
         """The highest directory above a file that scripts made, too; else the file. A part of what belongs together
         is worthless."""
         base = Tree(self.base)
-        parts = name.split("/")
-        for count in range(1, len(parts)):
-            inner = "/".join(parts[:count])
-            if f"etc/{inner}" not in self.listed and not base.has(f"{ETC}/{inner}"):
+        above = [inner for inner in [*at_and_above(name)][:0:-1] if f"{inner}/" not in ("/", VAR)]
+        for inner in above:
+            if _as_listed(inner) not in self.listed and not base.has(place(inner)):
                 return inner
         return name
 
@@ -69,14 +79,17 @@ class Identity:
     """What of a layer is the machine's own."""
 
     makers: Mapping[str, str] = field(default_factory=dict)
-    """Paths below /etc, each with the package that makes it: of a file, of a directory with all that is in it, or, with
+    """Names, each with the package that makes it: of a file, of a directory with all that is in it, or, with
     a slash at its end, of a directory in which something has a random name."""
     left_out: frozenset[str] = frozenset()
     """The files and directories that the scripts of this layer made of it."""
 
 
-def made(base: Path, layers: Sequence[Path]) -> Made:
-    """Return what the scripts of ``layers`` made in /etc, but for what other rules are about."""
+def made(base: Path, layers: Sequence[Path], in_var: Collection[str] = ()) -> Made:
+    """Return what the scripts of ``layers`` made in /etc, but for what other rules are about.
+
+    ``in_var`` are the paths below /var that scripts made there and that are asked about, too.
+    """
     tree, found, names = Tree(base), set[str](), set[str]()
     for layer in layers:
         here, gone = set[str](), set[str]()
@@ -90,7 +103,10 @@ def made(base: Path, layers: Sequence[Path]) -> Made:
         # dpkg unpacks a conffile under another name, and renames it in a later round.
         found = {name for name in found if gone.isdisjoint(at_and_above(name))} | here
     listed = shipped.listed(layers[::-1], names)
-    return Made(base, listed, tuple(sorted(name for name in found if f"etc/{name}" not in listed)))
+    files = {name for name in found if f"etc/{name}" not in listed} | {f"{VAR}{name}" for name in in_var}
+    ways = {inner for name in in_var for inner in at_and_above(name)}
+    listed |= {f"var/{name}" for name in follow.listed(layers[::-1], ways)}
+    return Made(base, listed, tuple(sorted(files)))
 
 
 def recognise(
@@ -114,28 +130,33 @@ def recognise(
         if path is None:
             unknown.append(name)
             continue
-        place = name if path.endswith("/") else max(path, found.top(name), key=len)
-        makers[path if path.endswith("/") else place] = known[path]
-        left_out.add(place)
+        top = name if path.endswith("/") else max(path, found.top(name), key=len)
+        makers[path if path.endswith("/") else top] = known[path]
+        left_out.add(top)
     if deployed:
         # A file that is another than before can be so for any reason; one that is the same was made twice the same.
         unknown = [name for name in unknown if not _is_as_deployed(layers, Tree(deployed), name)]
     different = again(unknown) if unknown else Different()
     for name in sorted(different.content | different.name):
-        place = found.top(name)
-        path = f"{os.path.dirname(name)}/" if place == name and name in different.name else place
-        # What cannot be made again by a package's script stays. So does a random name right in /etc: a leftover.
-        if place in different.makers and path != "/":
-            makers[path] = different.makers[place]
-            left_out.add(place)
+        top = found.top(name)
+        path = f"{os.path.dirname(name)}/" if top == name and name in different.name else top
+        # What cannot be made again by a package's script stays. So does a random name right in /etc, a leftover; and in
+        # /var, where a boot cannot tell it from what programs put beside it.
+        if top in different.makers and path != "/" and not (path.startswith(VAR) and path.endswith("/")):
+            makers[path] = different.makers[top]
+            left_out.add(top)
     return Identity(makers, frozenset(left_out))
 
 
 def take_out(identity: Identity, layers: Iterable[Path]) -> None:
-    """Remove from the layers' /etc what is the machine's own."""
-    for layer in map(Tree, layers):
+    """Remove from the layers' /etc, and from an image's templates for /var, what is the machine's own."""
+    of_var = {name.removeprefix(VAR) for name in identity.left_out if name.startswith(VAR)}
+    for layer in layers:
         for name in sorted(identity.left_out):
-            layer.remove(f"{ETC}/{name}")
+            Tree(layer).remove(place(name))
+        if of_var:
+            paths = (path for path in state.listed(Tree(layer)) if not of_var.isdisjoint(at_and_above(path)))
+            state.forget(layer, layer, frozenset(paths))
 
 
 def write(identity: Identity, top: Path, name: str) -> None:
@@ -154,6 +175,10 @@ def without_inner(names: Collection[str]) -> list[str]:
     return found
 
 
+def _as_listed(name: str) -> str:
+    return name[1:] if name.startswith(VAR) else f"etc/{name}"
+
+
 def _has_other_rules(name: str) -> bool:
     """True for what is derived, and for the keys that are in no layer at all (units.py)."""
     keys = units.IDENTITY[ETC]
@@ -167,6 +192,7 @@ def _known(deployment: Path) -> dict[str, str]:
         for line in (tree.text(f"{state.IDENTITY}/{name}") or "").split("\n"):
             package, _, word = line.partition(" ")
             path = state.unescape(word)
+            # Those of /var are an image's.
             if is_name(path.removesuffix("/")):
                 known.setdefault(path, package)
     return known
@@ -174,6 +200,5 @@ def _known(deployment: Path) -> dict[str, str]:
 
 def _is_as_deployed(layers: Sequence[Path], deployed: Tree, name: str) -> bool:
     """True if the topmost layer that has a file of /etc has the one that is deployed."""
-    place = f"{ETC}/{name}"
-    layer = next((layer for layer in map(Tree, reversed(layers)) if layer.has(place)), None)
-    return layer is not None and layer.has_same_content(place, deployed, place)
+    layer = next((layer for layer in map(Tree, reversed(layers)) if layer.has(place(name))), None)
+    return layer is not None and layer.has_same_content(place(name), deployed, place(name))

@@ -47,15 +47,20 @@ def recognise(
 
 def complete(job: Job, stack: Stack, name: str) -> None:
     """Put what triggers made into the list of this name of the base itself, while that is composed."""
+    tree, unknown = Tree(job.base.path), left(job, name)
+    packages = [file.removesuffix(".triggers") for file in tree.names(shipped.INFO) if file.endswith(".triggers")]
+    if unknown and packages:
+        follow.add(Tree(job.var), tree, name, _run(job, stack, unknown, packages))
+
+
+def left(job: Job, name: str) -> list[str]:
+    """The files and links of the base's list of this name that scripts made and that do not follow the image."""
     tree, var = Tree(job.base.path), Tree(job.var)
-    unknown = [
+    return [
         path
         for path in sorted(follow.is_state(tree, [name]))
         if not path.startswith(_OTHERS) and (var.has_file(path) or var.has_link(path))
     ]
-    packages = [file.removesuffix(".triggers") for file in tree.names(shipped.INFO) if file.endswith(".triggers")]
-    if unknown and packages:
-        follow.add(var, tree, name, _run(job, stack, unknown, packages))
 
 
 def _made(job: Job, before: state.Snapshot, listed: Collection[str]) -> frozenset[str]:

@@ -326,7 +326,8 @@ def _judge_scripts(root: Path, repo: Path, work: Path, log: Path, reporter: Repo
     state.populate(root, job.var)
     stack = Stack(job, Hydrator(repo, root, {}), ())
     triggers.complete(job, stack, "base")
-    made, packages = identity.made(nothing, [root]), _configured(root)
+    var, packages = Tree(job.var), _configured(root)
+    made = identity.made(nothing, [root], [name for name in triggers.left(job, "base") if var.has_file(name)])
     own = identity.recognise(
         made, [root], None, None, packages, lambda names: again.run(job, stack, packages, made, names)
     )  # fmt: skip

@@ -127,10 +127,10 @@ def populate(tree: Path, var: Path) -> None:
     ours = base.has_directory(f"{SYSIMAGE}/dpkg")
     if ours:
         # First, as at boot: a line may name a directory that a list has, too.
-        listed = _listed(base)
-        templates = [base.status(f"{FACTORY}/{name}") for name in listed if is_name(name)]
+        names = listed(base)
+        templates = [base.status(f"{FACTORY}/{name}") for name in names if is_name(name)]
         check_space(var, sum(status.st_size for status in templates if status), "the base's /var", reserve=True)
-        for name in listed:
+        for name in names:
             _deliver(base, made, name)
     for name in ("lib", "cache", "log", "tmp", "lib/systemd"):
         made.make_directory(name)
@@ -170,7 +170,7 @@ def _lines_of(tree: Tree, name: str) -> list[str]:
     return (tree.text(name) or "").removesuffix("\n").split("\n")
 
 
-def _listed(tree: Tree) -> list[str]:
+def listed(tree: Tree) -> list[str]:
     """The paths below /var that a tree's lists name, parents first."""
     return _in_order(unescape(line) for file in _lists(tree) for line in _lines_of(tree, file))
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.archive import Deb
 from tests.integration.system import Result, output, run_cli
 
 pytestmark = [
@@ -27,7 +28,7 @@ ref = "debian/test/tiny"
 suite = "{suite}"
 version = "12.{{date}}"
 recommends = false
-packages = ["less", "passwd"]
+packages = ["less", "passwd", "./own.deb"]
 exclude = ["e2fsprogs"]
 kernel-args = ["root=LABEL=root", "quiet"]
 postprocess = ["(echo from the sandbox; test ! -e /run/apt-ostree; id -u) >/usr/share/postprocessed"]
@@ -45,6 +46,22 @@ owner = "root:adm"
 path = "/usr/lib/test/from-source"
 source = "source.txt"
 """
+
+OWN = Deb("own", "1.0", scripts={"postinst": """
+[ "$1" = configure ] || exit 0
+if [ ! -e /var/lib/own/secret ]; then
+    mkdir -p /etc/own /var/lib/own/inner /var/lib/owned
+    cat /proc/sys/kernel/random/uuid | tee /etc/own/secret >/var/lib/own/secret
+    echo constant >/var/lib/own/inner/constant
+    echo constant >/var/lib/owned/constant
+    echo constant >/var/cache/own
+    mkdir /var/lib/pairs
+    cat /proc/sys/kernel/random/uuid >/var/lib/pairs/database
+fi
+if [ ! -e /etc/pairs ]; then
+    echo constant >/etc/pairs
+fi
+"""})  # fmt: skip
 
 
 class Composed(NamedTuple):
@@ -65,6 +82,7 @@ def composed(tmp_path_factory: pytest.TempPathFactory) -> Composed:
     assert match is not None
     manifest.write_text(MANIFEST.format(suite=match[1]))
     (work / "source.txt").write_text("from a file beside the manifest\n")
+    OWN.build(work).rename(work / "own.deb")
     result = run_cli(
         "compose", "tree", manifest,
         "--repo", work / "repo",
@@ -102,6 +120,22 @@ def test_what_triggers_made_in_var_follows_the_image(tree: Path) -> None:
     # debianutils' trigger makes it of what other packages have in /usr/share/debianutils/shells.d.
     assert "lib/shells.state" in listed
     assert "spool/mail" not in listed
+
+
+def test_what_scripts_make_differently_is_left_to_the_machine(tree: Path) -> None:
+    """In /var, too; with the whole directory that was made with it. What came out the same is a template, and a cache
+    follows the image."""
+    lines = (tree / "usr/lib/apt-ostree/identity.d/base").read_text().splitlines()
+    assert sorted(line for line in lines if line.startswith("own:")) == [
+        "own:all /var/lib/own", "own:all /var/lib/pairs", "own:all own",
+    ]  # fmt: skip
+    assert not (tree / "usr/etc/own").exists()
+    templates = tree / "usr/share/factory/var"
+    found = {path.relative_to(templates).as_posix() for path in templates.rglob("*own*")}
+    assert found == {"cache/own", "lib/owned"}
+    for place in ("usr/lib/apt-ostree/seeds.d", "usr/lib/apt-ostree/follow.d", "usr/lib/tmpfiles.d"):
+        for file in (tree / place).glob("*base*"):
+            assert not re.search(r"lib/own(/|\s)", file.read_text()), file
 
 
 def test_the_tree_has_the_layout_of_ostree(tree: Path) -> None:

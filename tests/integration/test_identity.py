@@ -243,3 +243,27 @@ cat /proc/sys/kernel/random/uuid >/etc/once
     sysroot.install(str(once.build(tmp_path)))
     assert listed(sysroot) == {"once": "once:all"}
     assert "/etc/once could not be made: the script of once:all did not make it" in boot(sysroot)
+
+
+def test_what_an_image_leaves_to_the_machine_in_var_is_made_there_once(sysroot: System, files: list[str]) -> None:
+    """A program may remove it: it does not come back. Where tmpfiles.d makes an empty directory, it is made, too."""
+    sysroot.install(files[0])
+    ours = sysroot.deployment() / "usr/lib/apt-ostree"
+    (ours / "identity.d/image").write_text("own:all /var/lib/own\nown:all /var/lib/none\nown:all /var/lib/..\n")
+    for place in (ours / "seeds.d").iterdir():
+        kept = [line for line in place.read_text().splitlines() if not line.startswith("lib/own")]
+        place.unlink()
+        place.write_text("".join(f"{line}\n" for line in kept))
+    (sysroot.var / "lib/own").mkdir(parents=True)
+    said = boot(sysroot)
+    assert said == "<3>/var/lib/none could not be made: the script of own:all did not make it\n"
+    state = sysroot.var / "lib/own/state"
+    first = state.read_text()
+    assert (sysroot.var / "lib/apt-ostree/made").read_text() == "lib/own\n"
+    boot(sysroot)
+    assert state.read_text() == first
+    shutil.rmtree(state.parent)
+    boot(sysroot)
+    assert not state.exists()
+    # It is no file of /etc, and not kept beside those.
+    assert sorted(path.name for path in (sysroot.var / "lib/apt-ostree/identity").iterdir()) == ["own"]

@@ -14,6 +14,7 @@ from apt_ostree.errors import TreeError
 from apt_ostree.host.door import Tree, at_and_above
 from apt_ostree.layering import again, identity
 from apt_ostree.layering.identity import Different, Identity, Made
+from apt_ostree.sandbox.bwrap import Sandbox
 from apt_ostree.tree import state
 
 
@@ -52,6 +53,12 @@ def recognise(base: Path, layers: Sequence[Path], deployed: Sequence[Path], run:
     """``deployed`` is what boots next, and at last what runs."""
     first, booted = (deployed[0], deployed[-1]) if deployed else (None, None)
     return identity.recognise(identity.made(base, layers), layers, first, booted, ["own:all", "other:all"], run)
+
+
+def copied(root: Path, *files: str) -> again.Copy:
+    """A tree as a sandbox has it, whose /var is beside /usr; of what scripts made there are these files."""
+    (root / "var").mkdir(exist_ok=True)
+    return again.Copy(Sandbox(root, var=root / "var"), Made(root / "nothing", frozenset(), files))
 
 
 @pytest.fixture
@@ -199,13 +206,55 @@ def test_who_made_a_file_counts_before_who_made_another_beside_it(tmp_path: Path
 
 def test_what_is_too_large_for_a_key_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(again, "FILE_BYTES", 3)
-    digests = again._digests(Tree(fill(tmp_path, key="123", large="1234")), ("key", "large", "gone"))
+    copy = copied(fill(tmp_path, key="123", large="1234"))
+    digests = copy.digests(("key", "large", "gone"))
     assert digests["key"] is not None
     assert digests["large"] is None
     assert "gone" not in digests
     monkeypatch.setattr(again, "FILES_BYTES", 2)
-    with pytest.raises(TreeError, match="more than 2 bytes in /etc"):
-        again._digests(Tree(tmp_path), ("key", "large", "gone"))
+    with pytest.raises(TreeError, match="more than 2 bytes in /etc and /var"):
+        copy.digests(("key", "large", "gone"))
+
+
+def test_of_var_only_what_is_asked_about_is_looked_at(tmp_path: Path) -> None:
+    for name in ("lib/app/key", "lib/app/deep/more", "lib/other/state", "one"):
+        (tmp_path / "var" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "var" / name).write_text("1")
+    made = Made(tmp_path / "nothing", frozenset({"var/lib"}), ("/var/lib/app/key", "/var/one"))
+    assert made.tops() == ["/var/lib/app", "/var/one"]
+    copy = again.Copy(Sandbox(fill(tmp_path, conf="1"), var=tmp_path / "var"), made)
+    assert sorted(copy.files()) == ["/var/lib/app/deep/more", "/var/lib/app/key", "/var/one", "conf"]
+
+
+def test_a_boot_does_not_take_over_what_is_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = copied(fill(tmp_path, few__a="12", few__b="12", many__a="", many__b="", many__c="", large__a="12345"))
+    monkeypatch.setattr(again, "TOP_ENTRIES", 3)
+    monkeypatch.setattr(again, "TOP_BYTES", 4)
+    assert [copy.is_small(name) for name in ("few", "few/a", "many", "large")] == [True, True, False, False]
+
+
+def test_an_image_loses_a_template_with_all_that_brings_it_back(tmp_path: Path) -> None:
+    root = fill(tmp_path, key="1")
+    for name in ("lib/app/key", "lib/app/sub/x", "lib/apps/state"):
+        (root / state.FACTORY / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / state.FACTORY / name).write_text("1")
+    lists, rules = root / state.SEEDS / "base", root / state.TMPFILES / "00-apt-ostree-base.conf"
+    for place, text in (
+        (lists, "lib\nlib/app\nlib/app/key\nlib/app/sub\nlib/app/sub/x\nlib/apps\nlib/apps/state\n"),
+        (rules, "d /var/lib/app/sub :0755 :0 :0\nd /var/lib/apps :0755 :0 :0\n"),
+    ):
+        place.parent.mkdir(parents=True)
+        place.write_text(text)
+    own = Identity({"/var/lib/app": "own:all"}, frozenset({"/var/lib/app"}))
+    identity.take_out(own, [root])
+    identity.write(own, root, "base")
+    assert (root / state.IDENTITY / "base").read_text() == "own:all /var/lib/app\n"
+    assert lists.read_text() == "lib\nlib/apps\nlib/apps/state\n"
+    assert rules.read_text() == "d /var/lib/apps :0755 :0 :0\n"
+    assert not (root / state.FACTORY / "lib/app").exists()
+    assert (root / state.FACTORY / "lib/apps/state").exists()
+    # No later layer takes it for its own file in /etc.
+    assert recognise(tmp_path / "none", [fill(tmp_path / "layer", var__lib__app="1")], [root], Again()) == Identity()
 
 
 @pytest.mark.parametrize(
@@ -219,7 +268,6 @@ def test_what_is_too_large_for_a_key_is_not_read(tmp_path: Path, monkeypatch: py
     ],
 )
 def test_content_and_names_of_two_runs_are_compared(tmp_path: Path, after: dict[str, str], expected: Different) -> None:
-    first = Tree(fill(tmp_path / "first", key="0", same="1"))
-    digests = again._digests(first, ("key", "same"))
-    other = Tree(fill(tmp_path / "after", **after))
-    assert again.compare(digests, again._digests(other, again._files(other))) == expected
+    digests = copied(fill(tmp_path / "first", key="0", same="1")).digests(("key", "same"))
+    other = copied(fill(tmp_path / "after", **after))
+    assert again.compare(digests, other.digests(list(other.files()))) == expected
