@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import SysrootError, ToolError, UsageError
-from ..host import proc
+from ..host import mounts, proc
 from ..host.files import remove_tree
 from ..inputs import kargs
 from ..reporter import Reporter
@@ -68,25 +68,26 @@ def make_sysroot(repo: Path, ref: str, wanted: NewSystem, reporter: Reporter) ->
         raise SysrootError(f"{path} exists and is not empty", resolution="Name a directory that does not exist.")
     if not (repo / "config").is_file():
         raise SysrootError(f"{repo} is not an OSTree repository")
-    if not local_remote.is_archive(repo, f"the repository {repo}"):
-        local_remote.require_own(repo, f"the repository {repo}")
-    commit = ostree.resolve(repo, ref)
-    if commit is None:
-        known = ", ".join(name for name in ostree.refs(repo) if not name.startswith("apt-ostree/"))
-        raise SysrootError(f"{repo} does not have the ref {ref}", f"it has: {known or 'none'}")
+    mounts.enter_private_namespace()
     with ExitStack() as undo:
         undo.callback(_discard, path)
-        reporter.step(f"Making the sysroot {path}")
         path.mkdir(parents=True, exist_ok=True)
-        proc.run(["ostree", "admin", "init-fs", path])
-        ostree.admin(path, "os-init", stateroot)
         target = path / "ostree/repo"
-        # Who can name a repository on this disk can write to it: it needs no signature.
-        trusted = upstream.trusted or upstream.url is None
-        url = upstream.url or f"file://{repo.absolute()}"
-        remote.add(target, stateroot, url, upstream.key, None, ["gpg-verify=false"] if trusted else [])
-        # Its owner may change it meanwhile, and later, if it is another's: see system/local_remote.py.
-        ostree.run(target, "pull-local", "--untrusted", f"--remote={stateroot}", str(repo.absolute()), ref)
+        with local_remote.readable(repo.absolute(), f"the repository {repo}", path) as source:
+            commit = ostree.resolve(source, ref)
+            if commit is None:
+                known = ", ".join(name for name in ostree.refs(source) if not name.startswith("apt-ostree/"))
+                raise SysrootError(f"{repo} does not have the ref {ref}", f"it has: {known or 'none'}")
+            reporter.step(f"Making the sysroot {path}")
+            proc.run(["ostree", "admin", "init-fs", path])
+            ostree.admin(path, "os-init", stateroot)
+            # Who can name a repository on this disk can write to it: it needs no signature.
+            trusted = upstream.trusted or upstream.url is None
+            url = upstream.url or f"file://{repo.absolute()}"
+            remote.add(target, stateroot, url, upstream.key, None, ["gpg-verify=false"] if trusted else [])
+            ostree.run(target, "pull-local", "--untrusted", f"--remote={stateroot}", str(source), commit)
+            # The ref may lead elsewhere by now.
+            ostree.create_ref(target, f"{stateroot}:{ref}", commit)
         info = ostree.commit_info(target, commit)
         assert info is not None
         metadata.version(info)

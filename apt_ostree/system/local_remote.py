@@ -1,10 +1,11 @@
-"""Remotes of file://: repositories on a disk, a stick or in a network's filesystem.
+"""Repositories on a disk, a stick or in a network's filesystem: remotes of file://, and what a system is made from.
 
 libostree takes such a repository for one of this system's: it compares no object with its checksum, keeps the objects'
 owners, and makes hard links where the filesystem lets it (ostree-pull(1), ``--untrusted``, and ostree_repo_pull). But
 only the key of a remote counts: whoever can write its files could change what was verified, before or after. So objects
-are always verified, and an archive is read by a view of it whose configuration is ours: what comes from an archive is
-written anew, by root. Any other kind of repository has to be root's own.
+are always verified, a repository is read by a mount of its own, whose files no other filesystem links to, and an
+archive by a view with a configuration of ours: what comes is written anew, by root. Any other kind of repository has to
+be root's own.
 """
 
 from __future__ import annotations
@@ -55,44 +56,79 @@ def options(repo: Path, name: str, scratch: Path) -> Iterator[list[str]]:
     place = Path(unquote(url.removeprefix(_SCHEME)))
     if not url.startswith(f"{_SCHEME}/"):
         raise RemoteError(f"the URL of the remote {name} is not valid", url, "Write file:///PATH.")
-    if is_archive(place, f"the remote {name}"):
-        with _view(place, scratch / "remote-files") as view:
-            yield ["--untrusted", f"--url={_SCHEME}{view}"]
-    else:
-        require_own(place, f"the remote {name}")
-        yield ["--untrusted"]
+    with readable(place, f"the remote {name}", scratch) as directory:
+        yield ["--untrusted", f"--url={_SCHEME}{directory}"]
 
 
-def is_archive(place: Path, what: str) -> bool:
-    """True if a repository's objects are compressed. Raises RemoteError where there is none; ``what`` names it."""
-    text = Tree(place).text("config", limit=_CONFIG_MAX) if place.is_dir() else None
+@contextmanager
+def readable(place: Path, what: str, scratch: Path) -> Iterator[Path]:
+    """The directory by which the repository ``place`` may be read, as long as the block, objects verified.
+
+    It is a mount of what was judged, whatever is at ``place`` by then, and so nothing in it can be linked to.
+    ``scratch`` is as in ``options``. Raises RemoteError, in which ``what`` names the repository, where it is not there,
+    or not one that may be read.
+    """
+    with ExitStack() as held:
+        try:
+            source = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise _not_there(what, f"{place}: {error.strerror}") from error
+        held.callback(os.close, source)
+        made = held.enter_context(scratch_directory(scratch / "remote"))
+        seen = made / "seen"
+        seen.mkdir()
+        held.enter_context(mounts.shown(Path(f"/proc/self/fd/{source}"), seen))
+        if _is_archive(seen, place, what):
+            held.enter_context(_view(seen, made / "view"))
+            yield made / "view"
+        else:
+            _require_own(seen, source, place, what)
+            yield seen
+
+
+def _is_archive(seen: Path, place: Path, what: str) -> bool:
+    """True if a repository's objects are compressed. Raises RemoteError where there is none."""
+    text = Tree(seen).text("config", limit=_CONFIG_MAX)
     if text is None:
-        raise RemoteError(
-            f"{what} is not there",
-            f"{place} is not an OSTree repository" if place.is_dir() else f"{place} does not exist",
-            "Nothing was changed. If it is on another disk, mount that first.",
-        )
+        raise _not_there(what, f"{place} is not an OSTree repository")
+    if not Tree(seen).has_directory("objects"):
+        raise RemoteError(f"{what} is damaged", f"{place}/objects is not a directory")
     try:
         return origin.parse(text, f"{place}/config").get("core", {}).get("mode") in _ARCHIVE
     except SysrootError as error:
         raise RemoteError(f"{what} is damaged", error.detail) from error
 
 
-def require_own(place: Path, what: str) -> None:
-    """Raises RemoteError unless a repository can be written by root alone, on a filesystem of this system."""
-    real, closed = Path(os.path.realpath(place)), False
-    for directory in (real / "objects", real, *real.parents):
-        status = directory.stat()
+def _not_there(what: str, why: str) -> RemoteError:
+    return RemoteError(f"{what} is not there", why, "Nothing was changed. If it is on another disk, mount that first.")
+
+
+def _require_own(seen: Path, source: int, place: Path, what: str) -> None:
+    """Raises RemoteError unless a repository can be written by root alone, on a filesystem of this system. ``source``
+    is its directory, opened: those above it are found by that."""
+    closed, objects = False, (os.stat(seen / "objects", follow_symlinks=False), f"{place}/objects")
+    for status, shown in (objects, *_upwards(source, place)):
         open_to_others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not status.st_mode & stat.S_ISVTX
         if status.st_uid != 0 or open_to_others:
-            raise _not_own(what, f"others than root can write to {directory}")
+            raise _not_own(what, f"others than root can write to {shown}")
         closed = closed or not status.st_mode & (stat.S_IXGRP | stat.S_IXOTH)
     # A file's owner can write to it wherever he can get to it.
-    if not closed and (file := _of_somebody(real)) is not None:
-        raise _not_own(what, f"{file} belongs to somebody else, and nothing keeps him from it")
-    kind = mounts.kind_at(real)
+    if not closed and (file := _of_somebody(seen)) is not None:
+        raise _not_own(what, f"{place}/objects/{file} belongs to somebody else, and nothing keeps him from it")
+    kind = mounts.kind_at(seen)
     if kind not in mounts.LOCAL:
-        raise _not_own(what, f"{real} is on the type {kind}, whose files somebody else may change")
+        raise _not_own(what, f"{place} is on the type {kind}, whose files somebody else may change")
+
+
+def _upwards(directory: int, place: Path) -> Iterator[tuple[os.stat_result, str]]:
+    """A directory and those above it, up to the root; with a name to show."""
+    way, below = ".", None
+    while True:
+        status = os.stat(way, dir_fd=directory)
+        if below is not None and os.path.samestat(status, below):
+            return
+        yield status, f"{place}" if way == "." else f"a directory above {place}"
+        way, below = f"{way}/..", status
 
 
 def _of_somebody(place: Path) -> str | None:
@@ -100,7 +136,7 @@ def _of_somebody(place: Path) -> str | None:
     for directory in Tree(place / "objects").directories():
         for entry in directory.entries:
             if entry.status.st_uid != 0:
-                return f"{place}/objects/{entry.name}"
+                return entry.name
     return None
 
 

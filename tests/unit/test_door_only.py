@@ -116,9 +116,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     # A repository that root names in a URL.
     "system.seclusion": {"from host.files import"},
-    "system.local_remote": {
-        "directory.stat", "from host.files import", "os.path.realpath", "place.is_dir",
-    },
+    "system.local_remote": {"from host.files import", "os.open", "os.stat", "seen.mkdir"},
     "ops.archive": {"lists.glob", "tempfile.TemporaryDirectory"},
     "ops.build": {"from host.files import", "work.mkdir"},
     "ops.deployments": {
