@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..errors import ManifestError
+from ..tools import apt_sources
 from .tables import INTEGERS, TEXT, Source, Table, describe, form
 
 # Keys that the manifest format has, but that nothing here acts on: to ignore one would build the wrong image.
@@ -83,8 +84,10 @@ REF = form("an OSTree ref such as 'debian/13/x86_64'", rf"{_REF}(?:/{_REF})*")
 SUITE = form("a suite such as 'trixie'", _SUITE)
 ARCHITECTURE = form("a Debian architecture such as 'amd64'", _ARCH)
 COMPONENT = form("a component such as 'main'", r"[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9._-]+)*")
-# No '@': passwords belong in apt_auth.conf(5), a manifest gets published.
-MIRROR = form("a URI such as 'https://mirror.example.org/debian', without a password", r"[a-z][a-z0-9+.-]*:/[^\s@]+")
+# No '@': passwords belong in apt_auth.conf(5), a manifest gets published. A list of mirrors that is a file
+# (mirror+file) may be changed by its owner while apt reads it.
+_SCHEMES = "|".join(re.escape(name) for name in sorted(apt_sources.SCHEMES - {apt_sources.LIST}))
+MIRROR = form("a URI such as 'https://mirror.example.org/debian', without a password", rf"(?:{_SCHEMES}):/[^\s@]+")
 PACKAGE = form(
     "'name', 'name:arch', 'name=version', 'name/suite' or './file.deb'",
     rf"{_DEB}|{_NAME}(?::{_ARCH})?(?:={_VERSION}|/{_SUITE})?",

@@ -25,20 +25,17 @@ from ..host.files import remove_tree
 from . import apt_settings, apt_sources, dpkg
 from .apt_copies import Copies, write, write_bytes
 
-_PATIENCE = {
-    "Acquire::http::Timeout": "30",
-    "Acquire::https::Timeout": "30",
-    "Acquire::Retries": "1",
-}
-"""Seconds without a byte after which a server counts as gone, and how often a file is asked for again: apt's own
-default is three more times, with growing delays. The target's own settings win."""
+TIMEOUTS = {"Acquire::http::Timeout": "30", "Acquire::https::Timeout": "30"}
+"""Seconds without a byte after which a server counts as gone."""
+
+_PATIENCE = TIMEOUTS | {"Acquire::Retries": "1"}
+"""How often a file is asked for again: apt's own default is three more times, with growing delays. The target's own
+settings win."""
 
 
 METHODS = apt_sources.SCHEMES | {"store", "rred", "gpgv", "sqv"}
 """apt's programs that fetch, unpack and verify: it can start no others. ssh, for one, runs ssh(1) with a host name that
 may be an option."""
-
-_METHODS_PLACE = "/usr/lib/apt/methods"
 
 KEY_BYTES = 256 << 10
 """Of a key that stands in the sources themselves; Debian's whole keyring has a fourth of it."""
@@ -140,14 +137,21 @@ def prepare(area: Path, target: Target, cache_key: str, recommends: bool | None,
         "Acquire::Languages": "none",
     }
     config = area / "apt.conf"
-    # A method that is not given here is the file in this directory with the name that all of a URI up to its first
-    # colon makes, with ".." too; and through a proxy, a server can redirect apt to what is no URI at all. Below a file
-    # there is nothing.
-    settings |= {"Dir::Bin::Methods": f"{config}/none"}
-    settings |= {f"Dir::Bin::Methods::{name}": f"{_METHODS_PLACE}/{name}" for name in sorted(METHODS)}
+    settings |= own_methods(config)
     # Proxy settings may hold a password.
     write(config, apt_settings.render(settings, {"APT::Architectures": target.architectures}), 0o600)
     return Apt(area, config, digest, copies.originals)
+
+
+def own_methods(file: Path) -> dict[str, str]:
+    """The settings with which apt starts no program to fetch but METHODS, for every apt that fetches; ``file`` is any.
+
+    A method that is not given is the file in Dir::Bin::Methods with the name that all of a URI up to its first colon
+    makes, with ".." too; and through a proxy, a server can redirect apt to what is no URI at all. Below a file there is
+    nothing. (/dev/null is none for apt.)
+    """
+    given = {f"Dir::Bin::Methods::{name}": f"/usr/lib/apt/methods/{name}" for name in sorted(METHODS)}
+    return {"Dir::Bin::Methods": f"{file}/none", **given}
 
 
 def _hand_over(path: Path, user: str) -> None:

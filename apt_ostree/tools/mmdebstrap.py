@@ -12,7 +12,7 @@ from ..host import proc
 from ..host.door import Tree
 from ..model import Package
 from ..reporter import Reporter
-from . import apt, apt_sources
+from . import apt, apt_area, apt_settings, apt_sources
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 """The archive's keys, as the package debian-archive-keyring installs them here and in the image."""
@@ -77,15 +77,13 @@ def simulate(wanted: Root, work: Path, log: Path, reporter: Reporter) -> list[Pa
 
 
 def _run(wanted: Root, mode: Sequence[str], target: Path, work: Path, log: Path, reporter: Reporter) -> list[Package]:
-    listing = work / "bootstrap.list"
-    listing.write_text("".join(f"{line}\n" for line in wanted.sources))
     found: set[Package] = set()
 
     def on_line(line: str) -> None:
         reporter.log(line)
         found.update(action.package for action in apt.parse_simulation(line) if action.verb == "Inst")
 
-    result = proc.logged(arguments(wanted, mode, target, listing), log, on_line, env={"INITRD": "No"})
+    result = proc.logged(arguments(wanted, mode, target, work), log, on_line, env={"INITRD": "No"})
     if result.returncode != 0:
         raise ResolveError(
             f"cannot bootstrap {wanted.suite}",
@@ -95,21 +93,36 @@ def _run(wanted: Root, mode: Sequence[str], target: Path, work: Path, log: Path,
     return sorted(found)
 
 
-def arguments(wanted: Root, mode: Sequence[str], target: Path, listing: Path) -> list[str]:
-    """The command that makes a root; ``listing`` is a file of its sources."""
+def settings(wanted: Root, file: Path) -> dict[str, str]:
+    """How apt is configured in ``file`` while it makes a root: it starts no program to fetch but its own, whatever a
+    server says."""
+    return {
+        **apt_area.TIMEOUTS,
+        **apt_area.own_methods(file),
+        "APT::Install-Recommends": str(wanted.recommends).lower(),
+        "Acquire::Languages": "none",
+    }
+
+
+def arguments(wanted: Root, mode: Sequence[str], target: Path, work: Path) -> list[str]:
+    """The command that makes a root, with what it reads written to ``work``, a whole path: mmdebstrap takes any file
+    whose name is an option's value, and whoever owns the working directory may have one there."""
+    sources, apt_conf, dpkg_cfg = (work / f"bootstrap.{name}" for name in ("list", "apt", "dpkg"))
+    sources.write_text("".join(f"{line}\n" for line in wanted.sources))
+    apt_conf.write_text(apt_settings.render(settings(wanted, apt_conf)))
+    # The root is thrown away if anything fails: fsync would only cost a third of the time.
+    dpkg_cfg.write_text("force-unsafe-io\n")
     return [
         "mmdebstrap",
         f"--variant={wanted.variant}",
         "--mode=root",
         *mode,
         f"--architectures={wanted.architecture}",
-        f'--aptopt=APT::Install-Recommends "{str(wanted.recommends).lower()}"',
-        '--aptopt=Acquire::Languages "none"',
-        # The root is thrown away if anything fails: fsync would only cost a third of the time.
-        "--dpkgopt=force-unsafe-io",
+        f"--aptopt={apt_conf}",
+        f"--dpkgopt={dpkg_cfg}",
         *([f"--keyring={wanted.keyring}"] if wanted.keyring else []),
         *([f"--include={','.join(wanted.packages)}"] if wanted.packages else []),
         wanted.suite,
         str(target),
-        str(listing),
-    ]  # fmt: skip
+        str(sources),
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from apt_ostree.errors import ToolError
+from apt_ostree.errors import ResolveError, ToolError
 from apt_ostree.host import proc
-from apt_ostree.tools import apt_area
+from apt_ostree.tools import apt_area, mmdebstrap
 from apt_ostree.tools.apt_area import Apt, Target
+from tests.unit.fake import Silent
 
 UP = "../../../.."
 """From where apt has its methods to the root."""
@@ -136,6 +138,23 @@ def test_a_redirection_starts_no_program_and_names_no_file(
         result = update(prepared(target, "http://127.0.0.1:1/d" if through_a_proxy else f"{address}/d", proxy))
     assert result.returncode != 0
     assert "line of the host" not in result.stdout + result.stderr
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mmdebstrap needs root")
+@pytest.mark.parametrize("through_a_proxy", [True, False])
+def test_no_redirection_starts_a_program_while_an_image_is_composed(
+    program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, through_a_proxy: bool
+) -> None:
+    def answer(path: str) -> tuple[str, str]:
+        return (f"/{UP}{program}:/x" if path.endswith("again") else "http:/again"), ""
+
+    with server(answer) as address:
+        monkeypatch.setenv("http_proxy", address if through_a_proxy else "")
+        source = "http://127.0.0.1:1/d" if through_a_proxy else f"{address}/d"
+        wanted = mmdebstrap.Root("stable", "amd64", (f"deb {source} stable main",), (), "apt", False, None)
+        with pytest.raises(ResolveError, match="cannot bootstrap stable"):
+            mmdebstrap.simulate(wanted, tmp_path, tmp_path / "log", Silent())
     assert not (tmp_path / "ran").exists()
 
 

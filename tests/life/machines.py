@@ -197,12 +197,11 @@ def plain_root() -> Path:
     work.mkdir(parents=True)
     try:
         sources = mmdebstrap.default_sources(recipe.suite, recipe.components)
-        (work / "sources").write_text("".join(f"{line}\n" for line in sources))
         root = mmdebstrap.Root(
             recipe.suite, recipe.architecture or output("dpkg", "--print-architecture").strip(),
             tuple(sources), tuple(recipe.packages), "apt", False, mmdebstrap.KEYRING,
         )  # fmt: skip
-        words = mmdebstrap.arguments(root, ["--format=directory"], work / "root", work / "sources")
+        words = mmdebstrap.arguments(root, ["--format=directory"], work / "root", work)
         done = subprocess.run(words, env={**os.environ, "INITRD": "No"}, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         for setting in ("etc/apt/apt.conf.d/99mmdebstrap", "etc/dpkg/dpkg.cfg.d/99mmdebstrap"):

@@ -114,10 +114,10 @@ def test_the_archives_keyring_signs_sources_that_name_no_key(line: str, keyring:
 
 def test_a_root_is_made_of_what_the_manifest_says(tmp_path: Path) -> None:
     wanted = Composition(replace(RECIPE, recommends=True), "13.1", "arm64", ("deb x y z",)).root
-    command = mmdebstrap.arguments(wanted, ["--simulate"], Path("/dev/null"), tmp_path / "list")
-    assert command[-3:] == ["trixie", "/dev/null", str(tmp_path / "list")]
+    command = mmdebstrap.arguments(wanted, ["--simulate"], Path("/dev/null"), tmp_path)
+    assert command[-3:] == ["trixie", "/dev/null", str(tmp_path / "bootstrap.list")]
+    assert (tmp_path / "bootstrap.list").read_text() == "deb x y z\n"
     assert {"--simulate", "--architectures=arm64", "--variant=apt", "--include=vim,jq=1,nano-"} <= set(command)
-    assert '--aptopt=APT::Install-Recommends "true"' in command
 
 
 def test_a_manifests_mirrors_take_the_place_of_the_hosts() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from apt_ostree.errors import TreeError, UsageError
+from apt_ostree.host import proc
 from apt_ostree.tools import apt, mmdebstrap
 from tests.unit.fake import Silent
 
@@ -53,3 +54,22 @@ def test_settings_of_the_bootstrap_are_removed_from_the_root_and_from_nowhere_el
         mmdebstrap.bootstrap(wanted, root, tmp_path / "log", Silent())
     assert not (root / "etc/apt/apt.conf.d/99mmdebstrap").exists()
     assert (host / "99mmdebstrap").exists()
+
+
+def test_no_file_of_the_working_directory_is_a_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """mmdebstrap(1) reads a file that has an option's value for its name."""
+    command = list[str]()
+
+    def logged(argv: list[str], *_: object, **__: object) -> proc.Result:
+        command.extend(argv)
+        return proc.Result(tuple(argv), 0, "", "")
+
+    monkeypatch.setattr(proc, "logged", logged)
+    wanted = mmdebstrap.Root("trixie", "amd64", (), ("less",), "apt", True, None)
+    mmdebstrap.simulate(wanted, tmp_path, tmp_path / "log", Silent())
+    options = dict(word.split("=", 1) for word in command if word.startswith(("--aptopt", "--dpkgopt")))
+    assert set(options) == {"--aptopt", "--dpkgopt"}
+    assert all(Path(value).is_absolute() and Path(value).is_file() for value in options.values())
+    text = Path(options["--aptopt"]).read_text()
+    assert f'Dir::Bin::Methods "{options["--aptopt"]}/none";' in text
+    assert 'APT::Install-Recommends "true";' in text
