@@ -75,6 +75,12 @@ class AptOstreeError(Exception):
         self.resolution = redact(resolution) or self.default_resolution
         super().__init__(self.brief)
 
+    def replace_path(self, shown: str, own: str) -> None:
+        """Call a path by its own name, of which another was shown to those who failed."""
+        self.brief, self.detail, self.resolution = (
+            text.replace(shown, own) for text in (self.brief, self.detail, self.resolution)
+        )
+
 
 class UsageError(AptOstreeError):
     """The command line or an input file asks for something that cannot be done. Exit 2."""

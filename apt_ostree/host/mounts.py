@@ -84,17 +84,24 @@ def bind(source: Path, target: Path) -> None:
 
 
 @contextmanager
-def shown(source: Path, target: Path) -> Iterator[None]:
-    """Show a directory of somebody else at ``target`` as long as the block, to be read only: no link in it is followed,
-    and nothing of it can get another name elsewhere (link(2), EXDEV). Raises ToolError."""
+def bound(source: Path, target: Path) -> Iterator[None]:
+    """Show ``source`` at ``target`` as long as the block. Raises ToolError."""
     bind(source, target)
     try:
-        with _named(f"make read-only {target}"):
-            syscalls.change_mount(os.fspath(target), add=_READ_ONLY)
         yield
     finally:
         with _named(f"unmount {target}"):
             syscalls.unmount(target, syscalls.MNT_DETACH)
+
+
+@contextmanager
+def shown(source: Path, target: Path) -> Iterator[None]:
+    """Show a directory of somebody else at ``target`` as long as the block, to be read only: no link in it is followed,
+    and nothing of it can get another name elsewhere (link(2), EXDEV). Raises ToolError."""
+    with bound(source, target):
+        with _named(f"make read-only {target}"):
+            syscalls.change_mount(os.fspath(target), add=_READ_ONLY)
+        yield
 
 
 @contextmanager

@@ -290,6 +290,7 @@ def logged(
     *,
     env: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
+    during: During = unwatched,
 ) -> Result:
     """As ``stream``, each line also appended to the file ``log``, up to LOG_BYTES. It is root's alone: output may hold
     secrets. A link in the place of the log, or of its directory, is not followed: that is a ToolError.
@@ -313,7 +314,7 @@ def logged(
             file.write(text if (room := room - len(text)) >= 0 else b"")
             on_line(line)
 
-        return stream(argv, keep, env=env, pass_fds=pass_fds)
+        return stream(argv, keep, env=env, pass_fds=pass_fds, during=during)
 
 
 def stream(
@@ -322,12 +323,14 @@ def stream(
     *,
     env: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
+    during: During = unwatched,
 ) -> Result:
     """Run a long child, handing over each line of its merged output as it comes, up to KEPT_LINES or KEPT_BYTES.
 
-    Credentials in URIs are taken out. The result's ``stdout`` holds the last lines only; the status is not checked.
+    ``during`` is as ``run`` has it. Credentials in URIs are taken out. The result's ``stdout`` holds the last lines
+    only; the status is not checked.
     """
-    with spawn(argv, env=env, stderr=subprocess.STDOUT, pass_fds=pass_fds) as child:
+    with spawn(argv, env=env, stderr=subprocess.STDOUT, pass_fds=pass_fds) as child, during(child.pid):
         assert child.stdout is not None
         last = _hand_over(child.stdout, on_line)
     return Result(tuple(os.fspath(word) for word in argv), child.returncode, "\n".join(last), "")

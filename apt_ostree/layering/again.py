@@ -27,8 +27,8 @@ _REMEMBERED = ("ucf", "debconf")
 """State of /usr/lib/sysimage that is empty in the second run: ucf(1) does not write a file again that somebody deleted,
 and debconf gives a password out again that was made at random once."""
 
-SECONDS = 600
-"""A second run may take no longer. What it did not make by then counts as made the same."""
+TRIGGER_SECONDS = 600
+"""Triggers that run again may take no longer: what they did not make by then counts as a program's."""
 
 FILE_BYTES = 16 << 20
 """A larger file is no key or name, and counts as made the same: what differs is found by reading."""
@@ -69,7 +69,7 @@ class Copy:
             if tree.has_file(place):
                 yield top
             elif tree.has_directory(place):
-                inner = (entry.name for entry in written.entries(tree.at(place).top) if entry.is_file)
+                inner = (entry.name for entry in written.entries(tree.at(place).top, top or "/etc") if entry.is_file)
                 yield from (f"{top}/{name}" if top else name for name in inner)
 
     def digests(self, names: Collection[str]) -> dict[str, str | None]:
@@ -87,18 +87,6 @@ class Copy:
             found[name] = follow.digest(tree, place) if is_small else None
         return found
 
-    def is_small(self, top: str) -> bool:
-        """True for what a boot takes over."""
-        tree, place = self.at(top)
-        if not tree.has_directory(place):
-            return True
-        entries = size = 0
-        for entry in written.entries(tree.at(place).top):
-            entries, size = entries + 1, size + (entry.status.st_size if entry.is_file else 0)
-            if entries >= TOP_ENTRIES or size > TOP_BYTES:
-                return False
-        return True
-
 
 def run(job: Job, stack: Stack, packages: Sequence[str], made: Made, names: Sequence[str]) -> Different:
     """Return which of the files ``names`` the scripts of ``packages`` make another of each time.
@@ -106,8 +94,8 @@ def run(job: Job, stack: Stack, packages: Sequence[str], made: Made, names: Sequ
     A file can come out different in the second run for being made by fewer scripts, or in another order. So those that
     did are made twice more by their own packages alone, and these two are compared. Some scripts make one file only
     where another is missing, too: what a last run does not make when nothing else is missing, as at a boot, stays in
-    the layer. So does what has become too large for a boot to take over. A run that fails tells less, and never fails
-    the operation.
+    the layer. So does what has become too large for a boot to take over. Raises ScriptError, SpaceError or TreeError
+    where a run fails, as by a limit: a package could keep another's key in the commit by that.
     """
     if not packages:
         return Different()
@@ -116,28 +104,32 @@ def run(job: Job, stack: Stack, packages: Sequence[str], made: Made, names: Sequ
         copy = Copy(sandbox, made)
         job.reporter.step("Configuring again, to tell which files are the machine's own")
         try:
-            first = copy.digests(names)
-            second = _configure(job, copy, made.tops(), packages)
-            makers = _makers(copy.root, made.tops(), packages)
-            found = compare(first, second)
-            tops = _tops(made, found, makers)
-            own = _owners(packages, tops, makers)
-            if not own:
-                return Different()
-            third = _configure(job, copy, [*tops, *second.keys() - first.keys()], own)
-            fourth = _configure(job, copy, [*tops, *third], own)
-            found = _in_both(found, compare(third, fourth))
-            remaining = _tops(made, found, makers)
-            if remaining and remaining != tops:
-                beside = [name for name in fourth if os.path.dirname(name) in _directories(found.name)]
-                own = _owners(packages, remaining, makers)
-                fourth = _configure(job, copy, [*remaining, *beside], own)
-                found = _in(found, fourth)
-            lacking = {made.top(name) for name in first.keys() - fourth.keys() - found.name if name.startswith(VAR)}
-            takeable = {top: maker for top, maker in makers.items() if top not in lacking and copy.is_small(top)}
+            return _compared(job, copy, packages, made, names)
         except (ScriptError, SpaceError, TreeError) as error:
-            job.reporter.warn(f"files that are the machine's own may be missed: {error.brief}")
-            return Different()
+            error.brief = f"cannot tell which files are the machine's own: {error.brief}"
+            raise
+
+
+def _compared(job: Job, copy: Copy, packages: Sequence[str], made: Made, names: Sequence[str]) -> Different:
+    first = copy.digests(names)
+    second = _configure(job, copy, made.tops(), packages)
+    makers = _makers(copy.root, made.tops(), packages)
+    found = compare(first, second)
+    tops = _tops(made, found, makers)
+    own = _owners(packages, tops, makers)
+    if not own:
+        return Different()
+    third = _configure(job, copy, [*tops, *second.keys() - first.keys()], own)
+    fourth = _configure(job, copy, [*tops, *third], own)
+    found = _in_both(found, compare(third, fourth))
+    remaining = _tops(made, found, makers)
+    if remaining and remaining != tops:
+        beside = [name for name in fourth if os.path.dirname(name) in _directories(found.name)]
+        own = _owners(packages, remaining, makers)
+        fourth = _configure(job, copy, [*remaining, *beside], own)
+        found = _in(found, fourth)
+    lacking = {made.top(name) for name in first.keys() - fourth.keys() - found.name if name.startswith(VAR)}
+    takeable = {top: maker for top, maker in makers.items() if top not in lacking and is_small(*copy.at(top))}
     return replace(found, makers=takeable)
 
 
@@ -186,6 +178,18 @@ def put_out(job: Job) -> None:
     Tree(job.debs).write("again", (resources.files("apt_ostree") / "data/configure-again").read_bytes())
 
 
+def is_small(tree: Tree, name: str) -> bool:
+    """True for what a boot takes over."""
+    if not tree.has_directory(name):
+        return True
+    entries = size = 0
+    for entry in written.entries(tree.at(name).top):
+        entries, size = entries + 1, size + (entry.status.st_size if entry.is_file else 0)
+        if entries >= TOP_ENTRIES or size > TOP_BYTES:
+            return False
+    return True
+
+
 def scripts(
     job: Job,
     sandbox: bwrap.Sandbox,
@@ -196,7 +200,9 @@ def scripts(
 ) -> None:
     """Run the postinst scripts of packages in a sandbox, for "configure" or "triggered". One that fails is noted in the
     log. Raises ScriptError, SpaceError where a limit is exceeded."""
-    limits = replace(job.limits, seconds=min(job.limits.seconds, SECONDS))
+    limits = job.limits
+    if action == "triggered":
+        limits = replace(limits, seconds=min(limits.seconds, TRIGGER_SECONDS))
     command = ["/bin/sh", f"{DEBS}/again", action, paths, notes, *packages]
     replace(sandbox, limits=limits).run(command, log=job.log, doing=lambda: "a second configuration")
 

@@ -25,10 +25,11 @@ from . import overlay
 from .base import ETC
 
 _DERIVED = re.compile(
-    r"(passwd|group|shadow|gshadow|subuid|subgid)-?|\.pwd\.lock|ld\.so\.cache|machine-id|alternatives/.*|ssl/certs/.*"
+    r"(passwd|group|shadow|gshadow|subuid|subgid)-?|\.pwd\.lock|ld\.so\.cache|machine-id"
+    r"|ssl/certs/(ca-certificates\.crt|java/cacerts)"
 )
 """Files of /etc that other rules are about: accounts, and what tools compute from other files. They change with each
-layer, and would be tried again each time."""
+layer, and would be tried again each time. (Links, as in alternatives, are no files.)"""
 
 
 VAR = "/var/"

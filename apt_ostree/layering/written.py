@@ -91,9 +91,10 @@ def check(job: Job, layers: Sequence[Path]) -> None:
         raise TreeError("scripts made files too large to be compared", f"more than {READ_MAX} bytes together", _HINT)
 
 
-def directories(top: Path) -> Iterator[Directory[Tree]]:
-    """As Tree.directories, of a tree in which scripts made some. Raises TreeError where they lie too deep in each
-    other for OSTree, and for what works on whole paths; and where all paths are too many, or too long together."""
+def directories(top: Path, above: str = "") -> Iterator[Directory[Tree]]:
+    """As Tree.directories, of a tree in which scripts made some; it is at ``above`` in a whole one. Raises TreeError
+    where they lie too deep in each other for OSTree, and for what works on whole paths; and where all paths are too
+    many, or too long together."""
     count = size = 0
     for directory in Tree(top).directories():
         count += len(directory.entries)
@@ -106,15 +107,18 @@ def directories(top: Path) -> Iterator[Directory[Tree]]:
             )
         if directory.name.count("/") >= LEVELS_MAX:
             raise TreeError(
-                f"a script made more than {LEVELS_MAX} directories in each other", f"/{directory.name[:80]}…", _HINT
+                f"a script made more than {LEVELS_MAX} directories in each other",
+                f"{above}/{directory.name[:80]}…",
+                _HINT,
             )
         yield directory
 
 
-def entries(top: Path) -> Iterator[Listed]:
-    """Every entry of a tree in which scripts made some. Raises TreeError where they are too many, or too deep."""
+def entries(top: Path, above: str = "") -> Iterator[Listed]:
+    """Every entry of a tree in which scripts made some; it is at ``above`` in a whole one. Raises TreeError where they
+    are too many, or too deep."""
     kept = _Kept()
-    for directory in directories(top):
+    for directory in directories(top, above):
         for entry in directory.entries:
             kept.add(entry.name)
             yield entry

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,11 +15,8 @@ from ..host.door import Tree
 from ..host.files import read_regular, remove_tree, scratch_directory, sync_filesystem, take
 from ..inputs import manifest
 from ..inputs.manifest import File, Manifest
-from ..layering import again, base, identity, importing, triggers
-from ..layering.hydrate import Hydrator
-from ..layering.job import Job
-from ..layering.stack import Stack
-from ..model import Package, Plan
+from ..layering import image, importing
+from ..model import Package
 from ..numbers import decimal
 from ..reporter import Reporter
 from ..sandbox import bwrap
@@ -27,7 +24,7 @@ from ..sandbox.unpacking import Unpacker
 from ..system import metadata
 from ..tools import apt_sources, dpkg, mmdebstrap, ostree
 from ..tree import kernel, layout, state, users
-from ..tree.shipped import INFO
+from . import place
 from .transaction import RUN, require_root
 
 VARIANT = "apt"
@@ -35,6 +32,11 @@ VARIANT = "apt"
 
 IDS = range(0xFFFFFFFF)
 """Numbers of users and groups; the one above means "as it is" (chown(2))."""
+
+_REPO = RUN.with_name("apt-ostree-repo")
+"""Where this process sees the repository."""
+
+_AREA = "extensions/apt-ostree"
 
 _LOCAL = "apt-ostree-debs"
 """A directory of the plain root, for the manifest's own packages while they are installed."""
@@ -98,44 +100,61 @@ def tree(path: Path, options: TreeOptions, reporter: Reporter) -> Composed:
     architecture = recipe.architecture or proc.run(["dpkg", "--print-architecture"]).stdout.strip()
     composition = Composition(recipe, version, architecture, tuple(_archives(recipe)))
     require_root()
-    if options.dry_run:
-        with tempfile.TemporaryDirectory(prefix="apt-ostree-") as scratch:
-            return _simulate(composition, Path(scratch), reporter)
     with lifetime.contained():
-        ostree.init(options.repo)
-        with scratch_directory(_work_parent(options.repo) / f"compose-{lifetime.command()}") as work:
-            log = options.repo / "extensions/apt-ostree/compose.log"
-            log.unlink(missing_ok=True)
-            root = work / "open/root"
-            reporter.step(f"Bootstrapping {recipe.suite} for {architecture}")
-            mmdebstrap.bootstrap(composition.root, _reachable(root.parent) / root.name, log, reporter)
-            _install_local(root, recipe, work, log)
-            _customise(root, composition, log, reporter)
-            booting = _place_kernel(root)
-            reporter.step("Arranging the tree")
-            layout.convert(root)
-            _judge_scripts(root, options.repo, work, log, reporter)
-            if booting is not None:
-                reporter.step(f"Making the initramfs of kernel {booting}")
-                _make_initramfs(root, booting, work, log)
-            return _commit(root, composition, booting, options, reporter)
+        if options.dry_run:
+            with tempfile.TemporaryDirectory(prefix="apt-ostree-") as scratch:
+                return _simulate(composition, Path(scratch), reporter)
+        with place.held(options.repo, _REPO, 0o700) as opened:
+            _init(opened, options.repo)
+            return _compose(composition, replace(options, repo=_REPO), reporter)
 
 
-def _reachable(place: Path) -> Path:
+def _init(opened: Tree, repo: Path) -> None:
+    """Make a repository in an empty directory. Raises UsageError for one with anything else."""
+    if not opened.has_file("config") and opened.names():
+        raise UsageError(
+            f"{repo} is not an OSTree repository", "there are other files", "Name one, or a new directory."
+        )
+    ostree.init(_REPO)
+    opened.make_directory(_AREA)
+
+
+def _compose(composition: Composition, options: TreeOptions, reporter: Reporter) -> Composed:
+    recipe, area = composition.recipe, options.repo / _AREA
+    _sweep(area)
+    with scratch_directory(area / f"compose-{lifetime.command()}") as work:
+        log = area / "compose.log"
+        log.unlink(missing_ok=True)
+        root = work / "open/root"
+        reporter.step(f"Bootstrapping {recipe.suite} for {composition.architecture}")
+        mmdebstrap.bootstrap(composition.root, _reachable(root.parent) / root.name, log, reporter)
+        _install_local(root, recipe, work, log)
+        _customise(root, composition, log, reporter)
+        booting = _place_kernel(root)
+        reporter.step("Arranging the tree")
+        layout.convert(root)
+        image.judge_scripts(root, options.repo, work, log, reporter)
+        if booting is not None:
+            reporter.step(f"Making the initramfs of kernel {booting}")
+            _make_initramfs(root, booting, work, log)
+        return _commit(root, composition, booting, options, reporter)
+
+
+def _reachable(directory: Path) -> Path:
     """Make a directory in the work directory, and a way to it for the user as whom apt fetches: without one, apt would
     read all that servers send as root. Only this process and its children see that way; by the other one, nobody else
     gets through the work directory, where set-user-ID programs lie."""
-    place.mkdir()
-    place.chmod(0o711)
+    directory.mkdir()
+    directory.chmod(0o711)
     RUN.mkdir(mode=0o755, exist_ok=True)
-    mounts.bind(place, RUN)
+    mounts.bind(directory, RUN)
     return RUN
 
 
 def _simulate(composition: Composition, work: Path, reporter: Reporter) -> Composed:
     recipe = composition.recipe
     reporter.step(f"Resolving {recipe.suite} for {composition.architecture}")
-    packages = mmdebstrap.simulate(composition.root, work, work / "log", reporter)
+    packages = mmdebstrap.simulate(composition.root, _reachable(work / "open"), work / "log", reporter)
     files = [package for _, package in _local(recipe, work)]
     return Composed(True, recipe.ref, None, composition.version, tuple(sorted({*packages, *files})), dry_run=True)
 
@@ -145,15 +164,12 @@ def is_deb(name: str) -> bool:
     return "/" in name and name.endswith(".deb")
 
 
-def _work_parent(repo: Path) -> Path:
-    """Return the directory in which images are put together, after sweeping what killed runs left there."""
-    parent = repo / "extensions/apt-ostree"
-    parent.mkdir(parents=True, exist_ok=True)
-    for left in parent.glob("compose-[0-9]*"):
+def _sweep(area: Path) -> None:
+    """Remove what killed runs left where images are put together."""
+    for left in area.glob("compose-[0-9]*"):
         owner = decimal(left.name.removeprefix("compose-"))
         if owner is None or lifetime.start_ticks(owner) is None:
             remove_tree(left)
-    return parent
 
 
 def _archives(recipe: Manifest) -> list[str]:
@@ -221,9 +237,9 @@ def _customise(root: Path, composition: Composition, log: Path, reporter: Report
     _write_sources(tree, composition.archives)
     if not recipe.recommends:
         # What is layered later follows the image's own choice (apt.conf(5)).
-        place = _make_parents(tree, "/etc/apt/apt.conf.d/20recommends")
-        tree.remove(place)
-        tree.write(place, b'APT::Install-Recommends "false";\n')
+        name = _make_parents(tree, "/etc/apt/apt.conf.d/20recommends")
+        tree.remove(name)
+        tree.write(name, b'APT::Install-Recommends "false";\n')
     for file in recipe.files:
         _write_file(tree, file)
     for number, script in enumerate(recipe.postprocess):
@@ -241,10 +257,10 @@ def _write_file(root: Tree, file: File) -> None:
     owner, _, group = file.owner.partition(":")
     accounts = users.read(root.top, "etc")
     numbers = (_number(accounts.passwd, owner), _number(accounts.group, group or owner))
-    place = _make_parents(root, file.path)
-    if root.has_directory(place):
-        raise UsageError(f"cannot write {file.path}", f"/{place} is a directory of the tree")
-    root.write(place, content, file.mode, numbers)
+    name = _make_parents(root, file.path)
+    if root.has_directory(name):
+        raise UsageError(f"cannot write {file.path}", f"/{name} is a directory of the tree")
+    root.write(name, content, file.mode, numbers)
 
 
 def _make_parents(root: Tree, name: str) -> str:
@@ -293,12 +309,12 @@ def _write_sources(root: Tree, archives: Sequence[str]) -> None:
             f"Types: deb\nURIs: {without_credentials(uri)}\nSuites: {suite}\nComponents: {' '.join(components)}\n"
             f"Signed-By: {mmdebstrap.KEYRING}\n"
         )
-    place = _make_parents(root, "/etc/apt/sources.list.d/debian.sources")
+    name = _make_parents(root, "/etc/apt/sources.list.d/debian.sources")
     root.remove(_make_parents(root, "/etc/apt/sources.list"))
-    directory = os.path.dirname(place)
+    directory = os.path.dirname(name)
     for stale in root.names(directory):
         root.remove(f"{directory}/{stale}")
-    root.write(place, "\n".join(stanzas).encode())
+    root.write(name, "\n".join(stanzas).encode())
 
 
 def _place_kernel(root: Path) -> str | None:
@@ -311,43 +327,6 @@ def _place_kernel(root: Path) -> str | None:
         raise TreeError("the tree has more than one kernel", ", ".join(found), "Name one kernel package.")
     kernel.place(root, found[0])
     return found[0]
-
-
-def _judge_scripts(root: Path, repo: Path, work: Path, log: Path, reporter: Reporter) -> None:
-    """Run scripts again in copies of the tree: list what triggers made in its /var, which follows the image, and leave
-    out what every machine has to make for itself."""
-    place = work / "again"
-    job = Job(
-        repo, place, base.read(root, ""), Plan(), {}, reporter, log, accounts_day=0, reserved=users.Reserved()
-    )  # fmt: skip
-    nothing = place / "nothing"
-    for directory in (place, nothing, job.boot, job.debs):
-        Tree(work).make_directory(os.path.relpath(directory, work))
-    state.populate(root, job.var)
-    stack = Stack(job, Hydrator(repo, root, {}), ())
-    triggers.complete(job, stack, "base")
-    var, packages = Tree(job.var), _configured(root)
-    made = identity.made(nothing, [root], [name for name in triggers.left(job, "base") if var.has_file(name)])
-    own = identity.recognise(
-        made, [root], None, None, packages, lambda names: again.run(job, stack, packages, made, names)
-    )  # fmt: skip
-    identity.take_out(own, [root])
-    identity.write(own, root, "base")
-
-
-def _configured(root: Path) -> list[str]:
-    """The packages of a finished tree that have a script to configure them, in the order in which they came: those that
-    others need were there first."""
-    tree = Tree(root)
-    found = []
-    for entry in dpkg.installed(root):
-        name = f"{entry.package.name}:{entry.package.architecture}"
-        for stem in (name, entry.package.name):
-            status = tree.status(f"{INFO}/{stem}.list")
-            if status is not None and tree.has_file(f"{INFO}/{stem}.postinst"):
-                found.append((status.st_mtime_ns, name))
-                break
-    return [name for _, name in sorted(found)]
 
 
 def _make_initramfs(root: Path, version: str, work: Path, log: Path) -> None:

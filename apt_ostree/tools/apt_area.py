@@ -12,7 +12,6 @@ import hashlib
 import os
 import pwd
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -223,7 +222,6 @@ def _copy_sources(copies: Copies, architectures: Sequence[str]) -> str:
     for name, found in copies.listed("preferences", "preferences.d", {"", ".pref"}):
         write_bytes(etc / "preferences.d" / Path(name).name, found.content, found.mode)
     if copies.fetcher is not None:
-        shutil.chown(etc / "auth.conf.d", copies.fetcher)
         for name, found in copies.listed("auth.conf", "auth.conf.d", {"", ".conf"}):
             copies.write(etc / name, replace(found, mode=0o600))
     for key in sorted(etc.glob("files/*")) + sorted(etc.glob("trusted.gpg*/*")):

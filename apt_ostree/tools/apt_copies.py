@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pwd
 import re
-import shutil
 import stat
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
@@ -40,14 +40,17 @@ def write(path: Path, text: str, mode: int = 0o644) -> None:
     write_bytes(path, text.encode(errors="surrogateescape"), mode)
 
 
-def write_bytes(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """The same for bytes."""
+def write_bytes(path: Path, content: bytes, mode: int = 0o644, owner: str | None = None) -> None:
+    """The same for bytes. It is given to its owner while it is open: by a name, another file could be given away."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     with os.fdopen(descriptor, "wb") as file:
         os.fchmod(descriptor, mode)
         file.write(content)
+        file.flush()
+        if owner is not None:
+            os.fchown(descriptor, pwd.getpwnam(owner).pw_uid, -1)
 
 
 class Copies:
@@ -97,9 +100,7 @@ class Copies:
 
     def write(self, copy: Path, found: Found) -> None:
         """Write a copy that the user who fetches can read: where others may not, it is that user's own."""
-        write_bytes(copy, found.content, found.mode)
-        if self.fetcher is not None and found.mode == 0o600:
-            shutil.chown(copy, self.fetcher)
+        write_bytes(copy, found.content, found.mode, self.fetcher if found.mode == 0o600 else None)
 
     def of(self, path: str, *, secret: bool = False) -> str:
         """The path of a copy of the target's file: never the host's file of that name.

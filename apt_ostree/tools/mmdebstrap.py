@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ResolveError, UsageError
-from ..host import proc
+from ..host import fetching, proc
 from ..host.door import Tree
 from ..model import Package
 from ..reporter import Reporter
@@ -83,13 +84,14 @@ def _run(wanted: Root, mode: Sequence[str], target: Path, work: Path, log: Path,
         reporter.log(line)
         found.update(action.package for action in apt.parse_simulation(line) if action.verb == "Inst")
 
-    result = proc.logged(arguments(wanted, mode, target, work), log, on_line, env={"INITRD": "No"})
+    def failed(why: str) -> ResolveError:
+        return ResolveError(f"cannot bootstrap {wanted.suite}", f"{why}\nthe whole log: {log}", "Nothing was changed.")
+
+    watch = fetching.Watch([work], failed, fetching.PULL_SECONDS)
+    command, env = arguments(wanted, mode, target, work), {"INITRD": "No", "TMPDIR": os.fspath(work)}
+    result = proc.logged(command, log, on_line, env=env, during=watch.over)
     if result.returncode != 0:
-        raise ResolveError(
-            f"cannot bootstrap {wanted.suite}",
-            proc.tail(result.stdout) + f"\nthe whole log: {log}",
-            "Nothing was changed.",
-        )
+        raise failed(proc.tail(result.stdout))
     return sorted(found)
 
 
@@ -108,10 +110,14 @@ def arguments(wanted: Root, mode: Sequence[str], target: Path, work: Path) -> li
     """The command that makes a root, with what it reads written to ``work``, a whole path: mmdebstrap takes any file
     whose name is an option's value, and whoever owns the working directory may have one there."""
     sources, apt_conf, dpkg_cfg = (work / f"bootstrap.{name}" for name in ("list", "apt", "dpkg"))
-    sources.write_text("".join(f"{line}\n" for line in wanted.sources))
-    apt_conf.write_text(apt_settings.render(settings(wanted, apt_conf)))
-    # The root is thrown away if anything fails: fsync would only cost a third of the time.
-    dpkg_cfg.write_text("force-unsafe-io\n")
+    texts = {
+        sources: "".join(f"{line}\n" for line in wanted.sources),
+        apt_conf: apt_settings.render(settings(wanted, apt_conf)),
+        # The root is thrown away if anything fails: fsync would only cost a third of the time.
+        dpkg_cfg: "force-unsafe-io\n",
+    }
+    for file, text in texts.items():
+        file.write_text(text)
     return [
         "mmdebstrap",
         f"--variant={wanted.variant}",

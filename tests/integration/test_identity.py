@@ -245,6 +245,20 @@ cat /proc/sys/kernel/random/uuid >/etc/once
     assert "/etc/once could not be made: the script of once:all did not make it" in boot(sysroot)
 
 
+def test_what_keeps_the_scripts_from_running_again_keeps_no_key_in_the_commit(sysroot: System, tmp_path: Path) -> None:
+    """Nothing is laid then: every machine of an image would have another package's key."""
+    deep = Deb("deep", "1.0", scripts={"postinst": """
+[ -d /usr/share/seen ] || { mkdir /usr/share/seen; exit 0; }
+mkdir /etc/deep
+cd /etc/deep
+for n in $(seq 140); do mkdir d; cd d; done
+"""})  # fmt: skip
+    with sysroot.unchanged():
+        failure = sysroot.run("install", deb().build(tmp_path), deep.build(tmp_path), status=1).failure
+    assert failure.brief.startswith("cannot tell which files are the machine's own: ")
+    assert failure.detail.startswith("/etc/deep/d/d/")
+
+
 def test_what_an_image_leaves_to_the_machine_in_var_is_made_there_once(sysroot: System, files: list[str]) -> None:
     """A program may remove it: it does not come back. Where tmpfiles.d makes an empty directory, it is made, too."""
     sysroot.install(files[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import http.server
+import pwd
 import threading
 import time
 from collections.abc import Iterator
@@ -115,6 +116,9 @@ def test_a_password_of_auth_conf_is_used_and_not_told(sysroot: System, archive: 
     for path in (sysroot.area / "apt").rglob("*"):
         if path.is_file() and SECRET.encode() in path.read_bytes():
             assert path.stat().st_mode & 0o077 == 0, path
+    # The copy is the fetcher's, but not the directory: root would give away what the fetcher puts there meanwhile.
+    copies = sysroot.area / "apt/etc/auth.conf.d"
+    assert (copies.stat().st_uid, (copies / "ours.conf").stat().st_uid) == (0, pwd.getpwnam("_apt").pw_uid)
 
 
 def test_a_password_of_the_environments_proxy_is_used_and_not_told(sysroot: System, archive: Archive) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import pwd
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -313,7 +314,13 @@ def test_a_copy_is_for_everybody_only_where_the_targets_file_is(
     target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, file: int, directory: int, expected: int
 ) -> None:
     given: list[tuple[str, str]] = []
-    monkeypatch.setattr(shutil, "chown", lambda path, user: given.append((os.fspath(path), user)))
+
+    def fchown(descriptor: int, user: str, group: int) -> None:
+        assert group == -1
+        given.append((os.readlink(f"/proc/self/fd/{descriptor}"), user))
+
+    monkeypatch.setattr(os, "fchown", fchown)
+    monkeypatch.setattr(pwd, "getpwnam", lambda name: SimpleNamespace(pw_uid=f"number of {name}"))
     copies = apt_copies.Copies(target.root, tmp_path / "area", "fetcher")
     key = target.tree / DEBIAN[1:]
     key.write_text("http://x\n")
@@ -322,7 +329,7 @@ def test_a_copy_is_for_everybody_only_where_the_targets_file_is(
     copy = getattr(copies, kind)(DEBIAN)
     assert oct(Path(copy).stat().st_mode & 0o7777) == oct(expected)
     # Else apt could not verify anything with it.
-    assert given == ([(copy, "fetcher")] if expected == 0o600 else [])
+    assert given == ([(copy, "number of fetcher")] if expected == 0o600 else [])
 
 
 def test_a_link_to_a_closed_file_makes_no_open_copy(target: Target, tmp_path: Path) -> None:

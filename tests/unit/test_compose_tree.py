@@ -231,8 +231,7 @@ def test_metadata_of_the_command_line_wins_over_the_manifests(tmp_path: Path, mo
 
 
 def test_what_is_not_a_killed_runs_directory_is_swept_too(tmp_path: Path) -> None:
-    parent = tmp_path / "extensions/apt-ostree"
     for name in ("compose-1x", f"compose-{'9' * 30}", f"compose-{os.getpid()}"):
-        (parent / name).mkdir(parents=True)
-    assert compose_tree._work_parent(tmp_path) == parent
-    assert [place.name for place in parent.iterdir()] == [f"compose-{os.getpid()}"]
+        (tmp_path / name).mkdir()
+    compose_tree._sweep(tmp_path)
+    assert [place.name for place in tmp_path.iterdir()] == [f"compose-{os.getpid()}"]

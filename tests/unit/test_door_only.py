@@ -138,10 +138,10 @@ ALLOWED: dict[str, set[str]] = {
     "tools.apt_area": {
         "area / 'cache' / cache_key.mkdir", "area / 'cache'.iterdir", "area / 'tmp'.mkdir",
         "etc / 'sources.list.d'.chmod", "etc / name.mkdir", "etc.chmod", "etc.glob", "from host.files import",
-        "key.read_bytes", "os.open", "path.is_symlink", "path.mkdir", "path.unlink", "shutil.chown", "stale.is_dir",
+        "key.read_bytes", "os.open", "path.is_symlink", "path.mkdir", "path.unlink", "stale.is_dir",
     },
-    "tools.apt_copies": {"os.open", "path.parent.mkdir", "path.unlink", "shutil.chown"},
-    "tools.mmdebstrap": {"listing.write_text"},
+    "tools.apt_copies": {"os.open", "path.parent.mkdir", "path.unlink"},
+    "tools.mmdebstrap": {"file.write_text"},
     # Archives that the reader without rights has written again, and the one that is made of them.
     "tools.deb": {"tarfile.open", "target.open"},
     "sandbox.unpacking": {
@@ -170,14 +170,15 @@ ALLOWED: dict[str, set[str]] = {
         "PROC_CMDLINE.read_text", "file.read_text", "file.write_text", "tempfile.TemporaryDirectory",
     },
     "ops.compose_sysroot": {
-        "deployment.is_dir", "from host.files import", "path.exists", "path.glob", "path.is_dir", "path.iterdir",
-        "path.mkdir", "repo / 'config'.is_file",
+        "_HERE.glob", "deployment.is_dir", "path.exists", "path.is_dir", "path.iterdir", "path.rmdir",
+        "repo / 'config'.is_file",
     },
     "ops.compose_tree": {
-        "RUN.mkdir", "file.open", "from host.files import", "log.unlink", "place.chmod",
-        "place.mkdir",
-        "options.commitid_file.write_text", "parent.glob", "parent.mkdir", "tempfile.TemporaryDirectory",
+        "RUN.mkdir", "area.glob", "directory.chmod", "directory.mkdir", "file.open", "from host.files import",
+        "log.unlink", "options.commitid_file.write_text", "tempfile.TemporaryDirectory",
     },
+    # The one look-up by path; from then on the directory is held.
+    "ops.place": {"at.mkdir", "os.open", "path.mkdir"},
     # Opens a process (pidfd_open(2)), not a file.
     "ops.history": {"found.open"},
 }  # fmt: skip

@@ -69,13 +69,13 @@ def base(tmp_path: Path) -> Path:
 def test_what_scripts_made_is_what_neither_base_nor_package_has(base: Path, tmp_path: Path) -> None:
     layer = fill(
         tmp_path / "layer", there="2", listed="1", made="1", dir__made="1", shadow="x", passwd__x="1",
-        alternatives__vi="1", ssh__ssh_host_rsa_key="1",
+        **{"ssh__ssh_host_rsa_key": "1", "ssl__certs__ca-certificates.crt": "1", "ssl__certs__imapd.pem": "1"},
     )  # fmt: skip
     (layer / "usr/etc/link").symlink_to("made")
     info = layer / "usr/lib/sysimage/dpkg/info"
     info.mkdir(parents=True)
     (info / "a.list").write_text("/.\n/etc\n/etc/listed\n")
-    assert identity.made(base, [layer]).files == ("dir/made", "made", "passwd/x")
+    assert identity.made(base, [layer]).files == ("dir/made", "made", "passwd/x", "ssl/certs/imapd.pem")
 
 
 def test_what_a_later_layer_takes_away_was_not_made(base: Path, tmp_path: Path) -> None:
@@ -230,7 +230,8 @@ def test_a_boot_does_not_take_over_what_is_large(tmp_path: Path, monkeypatch: py
     copy = copied(fill(tmp_path, few__a="12", few__b="12", many__a="", many__b="", many__c="", large__a="12345"))
     monkeypatch.setattr(again, "TOP_ENTRIES", 3)
     monkeypatch.setattr(again, "TOP_BYTES", 4)
-    assert [copy.is_small(name) for name in ("few", "few/a", "many", "large")] == [True, True, False, False]
+    names = ("few", "few/a", "many", "large")
+    assert [again.is_small(*copy.at(name)) for name in names] == [True, True, False, False]
 
 
 def test_an_image_loses_a_template_with_all_that_brings_it_back(tmp_path: Path) -> None:

@@ -60,8 +60,9 @@ def test_no_file_of_the_working_directory_is_a_setting(tmp_path: Path, monkeypat
     """mmdebstrap(1) reads a file that has an option's value for its name."""
     command = list[str]()
 
-    def logged(argv: list[str], *_: object, **__: object) -> proc.Result:
+    def logged(argv: list[str], *_: object, during: proc.During, **__: object) -> proc.Result:
         command.extend(argv)
+        assert during is not proc.unwatched
         return proc.Result(tuple(argv), 0, "", "")
 
     monkeypatch.setattr(proc, "logged", logged)
