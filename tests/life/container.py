@@ -17,6 +17,9 @@ from pathlib import Path
 BOOT_SECONDS = 300
 """Only against a hang: a boot takes about a second."""
 
+HOST_NAME = "life"
+"""Of a tree that has no other: certificates have it."""
+
 _NUMBERS = itertools.count()
 
 _FIRST = """
@@ -39,7 +42,7 @@ ln -s /proc/self/fd dev/fd
 for number in 0:stdin 1:stdout 2:stderr; do ln -s "/proc/self/fd/${number%:*}" "dev/${number#*:}"; done
 mount -t tmpfs -o mode=755 tmpfs run
 mount --bind "$cmdline" proc/cmdline
-hostname life
+hostname "$HOST_NAME"
 ip link set lo up
 # A group of its own below the root of the hierarchy, which is all that the tree sees of it.
 mount -t cgroup2 cgroup2 sys/fs/cgroup
@@ -92,7 +95,7 @@ class Container:
         with self._console.open("ab") as console:
             self._outer = subprocess.Popen(
                 argv,
-                env={**os.environ, "SECOND": _SECOND.replace("{mounts}", mounts)},
+                env={**os.environ, "HOST_NAME": HOST_NAME, "SECOND": _SECOND.replace("{mounts}", mounts)},
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console,
             )  # fmt: skip
 

@@ -11,6 +11,7 @@ _UPDATED = "units for a changed /usr run at the first boot of each deployment"
 _BOOT = "`dpkg --verify` misses files of kernels in /boot, and directories that only apt needs"
 _TOOLS = "On the booted machine, /usr and dpkg's database are read-only."
 _REMOVED = "A removed package leaves what was changed or written, and nothing else"
+_NUMBERS = "What its programs wrote in /var stays, under the number of its user"
 _DIST = "no `.dpkg-dist` of a newer version appears"
 _CHANGED = "One that was changed here stays, as a conffile does"
 _SCRIPTS = "Scripts do not see the machine's /etc and /var."
@@ -35,10 +36,12 @@ DECISIONS = (
     ),
     Decision("verify", r"missing     /(boot/.*|var/(cache/apt|lib/apt|log/apt).*)", _BOOT),
     Decision("content", r"/var/cache/.*", _CACHES),
-    Decision("files|content", r"/usr/local/s?bin/(apt|debconf|dpkg|pam-auth|update)[a-z-]*", _TOOLS),
+    Decision("files|content", r"/usr/local/s?bin/(apt|debconf|dpkg|locale-gen|pam-auth|ucf|update)[a-z-]*", _TOOLS),
     Decision("files", r"/etc/.*\.dpkg-dist", _DIST),
     Decision("files", r"/etc/.*", _REMOVED, "second removed", gone=True),
     Decision("packages|users|groups", r".*", _REMOVED, "second removed", gone=True),
+    # The story of bind9: what the other server wrote.
+    Decision("files", r"/var/lib/nsd(/.*)?", _NUMBERS, "second removed"),
     # The story of the agent: what it changed there.
     Decision("content", r"/var/www/agent/style", _CHANGED),
     Decision("verify", r".* /var/www/agent/style", _CHANGED),

@@ -7,11 +7,13 @@ before. What differs all the same is in DECISIONS, each with the words of docs/f
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from .observe import Seen
+from .story import Story
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ NEVER_COMPARED = re.compile(
             r"/etc/(\.updated|\.pwd\.lock|adjtime|(passwd|group|shadow|gshadow|subuid|subgid)-?)",
             r"/var/\.updated",
             r"/var/lib/munge/munged\.seed",
+            # What named had not finished when it was ended.
+            r"/var/cache/bind/tmp-.*",
             # What apt fetched, and from where: ours does so on the machine that makes the layer.
             r"/var/(lib|cache)/apt/.*",
             r"/etc/apt/(sources\.list.*|keyrings/.*|trusted.*)",
@@ -65,28 +69,33 @@ NEVER_COMPARED = re.compile(
 
 
 def compare(
-    plain: Mapping[str, Seen], ours: Mapping[str, Seen], own: Sequence[str], decisions: Sequence[Decision]
+    plain: Mapping[str, Seen], ours: Mapping[str, Seen], story: Story, decisions: Sequence[Decision]
 ) -> list[Difference]:
-    """The differences of two lives; both have the same moments, in order. ``own`` are patterns of the files that each
-    machine makes for itself."""
+    """The differences of two lives that follow the story; both have the same moments, in order."""
+    individual = (*story.own, *story.data)
     found: list[Difference] = []
+    last = list(plain)[-1]
     for moment in plain:
         for section in plain[moment]:
             one, other = plain[moment][section], ours[moment][section]
             for name in sorted({*one, *other}):
                 if one.get(name) == other.get(name) or NEVER_COMPARED.fullmatch(name):
                     continue
-                if section == "content" and (name not in one or name not in other or _is_own(name, own)):
+                if section == "content" and (name not in one or name not in other or _fits_any(name, individual)):
                     # That it is there at all is the other section's.
                     continue
+                if moment != last and other.get(name) is None and _fits_any(name, story.data):
+                    # apt-get starts a plain machine once more, so that a program may have written there already.
+                    continue
                 found.append(Difference(moment, section, name, one.get(name), other.get(name)))
-    found += _changed(plain, "plain", own)
-    found += _changed(ours, "ours", own)
+    found += _changed(plain, "plain", story.own)
+    found += _changed(ours, "ours", story.own)
+    found += _exchanged(plain, ours, story.data)
     return [difference for difference in found if not any(_fits(decision, difference) for decision in decisions)]
 
 
-def _is_own(name: str, own: Sequence[str]) -> bool:
-    return any(fnmatch.fnmatch(name, pattern) for pattern in own)
+def _fits_any(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
 
 
 def _fits(decision: Decision, difference: Difference) -> bool:
@@ -102,7 +111,7 @@ def _changed(life: Mapping[str, Seen], whose: str, own: Sequence[str]) -> Iterat
     """Where a machine's own file is another than it was, or none."""
     known: dict[str, str] = {}
     for moment, seen in life.items():
-        content = {name: digest for name, digest in seen["content"].items() if _is_own(name, own)}
+        content = {name: digest for name, digest in seen["content"].items() if _fits_any(name, own)}
         for name, digest in known.items():
             if content.get(name) != digest:
                 was, now = (digest, content.get(name))
@@ -111,6 +120,17 @@ def _changed(life: Mapping[str, Seen], whose: str, own: Sequence[str]) -> Iterat
     for pattern in own:
         if not any(fnmatch.fnmatch(name, pattern) for name in known):
             yield Difference(f"always ({whose})", "own", pattern, "some file", None)
+
+
+def _exchanged(plain: Mapping[str, Seen], ours: Mapping[str, Seen], data: Sequence[str]) -> Iterator[Difference]:
+    """Where ours has other data than before though nothing ever wrote them on the plain machine, or has lost some."""
+    for name in sorted({name for seen in ours.values() for name in seen["content"] if _fits_any(name, data)}):
+        kept = len({seen["content"][name] for seen in plain.values() if name in seen["content"]}) == 1
+        for before, moment in itertools.pairwise(ours):
+            was, now = ours[before]["content"].get(name), ours[moment]["content"].get(name)
+            lost = now is None and name in plain[moment]["content"]
+            if was is not None and was != now and (kept or lost):
+                yield Difference(f"{moment} (ours, data)", "content", name, was, now)
 
 
 def uncovered(decisions: Sequence[Decision], page: str) -> list[Decision]:

@@ -14,9 +14,9 @@ from tests.archive import Archive, index_archive, public_directory
 
 from .decisions import DECISIONS
 from .judge import Difference, compare
-from .machines import Machine, OurMachine, PlainMachine
+from .machines import RUNNING, Machine, OurMachine, PlainMachine
 from .observe import Seen, observe
-from .stories import Story
+from .story import Story
 
 
 def tell(story: Story, repo: Path, place: Path, kept: Path) -> list[Difference]:
@@ -24,14 +24,14 @@ def tell(story: Story, repo: Path, place: Path, kept: Path) -> list[Difference]:
 
     ``kept`` is a directory for the packages that were fetched; what was seen is left there as well, to look at.
     """
-    debs = kept / "debs"
+    debs = kept / "debs" / story.name
     plain, ours = PlainMachine(place / "plain", debs), OurMachine(place / "ours", repo)
     with public_directory() as work:
         archives = _archives(story, plain, debs, work)
         with ThreadPoolExecutor() as threads:
             lives = list(threads.map(lambda machine: _live(story, machine, archives), (plain, ours)))
     (kept / f"{story.name}.json").write_text(json.dumps(dict(zip(("plain", "ours"), lives, strict=True)), indent=1))
-    differences = compare(lives[0], lives[1], story.own, DECISIONS)
+    differences = compare(lives[0], lives[1], story, DECISIONS)
     if said := ours.fsck():
         differences.append(Difference("at the end", "ostree fsck", "repo", None, said))
     return differences
@@ -39,24 +39,32 @@ def tell(story: Story, repo: Path, place: Path, kept: Path) -> list[Difference]:
 
 @dataclass(frozen=True, slots=True)
 class Archives:
-    """Beside Debian's own archive: what the story makes, and the second versions."""
+    """Beside Debian's own archive: what the story makes, the second versions, and the first of the same packages."""
 
     made: Archive | None
     second: Archive
+    replaced: Archive | None
 
 
 def _archives(story: Story, plain: PlainMachine, debs: Path, work: Path) -> Archives:
-    if not story.made:
-        plain.fetch(story.first)
-        plain.fetch(story.second)
-        return Archives(None, index_archive([_second_version(story.upgraded, debs, work)], work / "second"))
-    first = [deb.build(work) for deb in story.made if deb.version != "2"]
-    second = [deb.build(work) for deb in story.made if deb.version == "2"]
-    return Archives(index_archive(first, work / "made"), index_archive(second, work / "second"))
+    second = {deb.name: deb.build(work) for deb in story.made if deb.version == "2"}
+    first = {deb.name: deb.build(work) for deb in story.made if deb.version != "2"}
+    for packages in (RUNNING if story.runs else (), story.first, story.second):
+        if fetched := [name for name in packages if name not in first]:
+            plain.fetch(fetched)
+    made = [*first.values(), *(debs.glob("*.deb") if story.runs else ())]
+    replaced = [first[name] for name in second]
+    return Archives(
+        index_archive(made, work / "made") if made else None,
+        index_archive(list(second.values()) or [_second_version(story.first[0], debs, work)], work / "second"),
+        index_archive(replaced, work / "replaced") if replaced else None,
+    )
 
 
 def _live(story: Story, machine: Machine, archives: Archives) -> dict[str, Seen]:
     """What was seen at each moment."""
+    if story.runs:
+        machine.run_itself()
     if archives.made:
         machine.know(archives.made)
     steps: list[tuple[str, Callable[[], None]]] = [
@@ -65,16 +73,20 @@ def _live(story: Story, machine: Machine, archives: Archives) -> dict[str, Seen]
         ("used", lambda: None),
         ("second installed", lambda: machine.install(story.second)),
         ("upgraded", lambda: machine.upgrade(archives.second)),
-        ("second removed", lambda: machine.remove(story.second)),
     ]
+    if story.returns and archives.replaced:
+        before, after = archives.replaced, archives.second
+        steps += [("back", lambda: machine.go_back(before)), ("forward", lambda: machine.go_back(after))]
+    steps.append(("second removed", lambda: machine.remove(story.second)))
     seen: dict[str, Seen] = {}
     for moment, step in steps:
         step()
         with machine.boot() as running:
             if moment != "new":
                 seen[moment] = observe(running, story.checks)
-            if moment == "installed" and story.use:
-                running.say(story.use)
+            for when, script in (("new", story.before), ("installed", story.use)):
+                if when == moment and script:
+                    running.say(script)
             running.power_off()
     return seen
 

@@ -16,7 +16,7 @@ from apt_ostree.tools import mmdebstrap
 from tests.archive import Archive
 from tests.integration.system import EXAMPLE_REF, REPOSITORY, STATEROOT, Base, System, output, run_cli
 
-from .container import Container
+from .container import HOST_NAME, Container
 
 MANIFEST = REPOSITORY / "examples/debian-13-minimal.toml"
 
@@ -24,12 +24,18 @@ MANIFEST = REPOSITORY / "examples/debian-13-minimal.toml"
 class Machine(Protocol):
     """A machine that is changed while it is off or on, as its kind has it, and boots."""
 
+    def run_itself(self) -> None:
+        """Have what it takes to be changed while it runs, and no archive but those that it is told of."""
+
     def know(self, archive: Archive) -> None:
         """Have packages of this archive, too, from now on."""
 
     def install(self, packages: Sequence[str]) -> None: ...
     def upgrade(self, archive: Archive) -> None:
         """Bring what is installed to the versions of ``archive``."""
+
+    def go_back(self, archive: Archive) -> None:
+        """Go back over the last change, before which the machine had the versions of ``archive``."""
 
     def remove(self, packages: Sequence[str]) -> None:
         """Remove the packages and what only they needed, and keep what they left."""
@@ -45,23 +51,32 @@ _NO_INITRAMFS = "mount --bind usr/bin/true usr/bin/dracut"
 
 
 _LOCAL = "var/cache/life"
+_TOOL = f"{_LOCAL}/apt-ostree"
+
+RUNNING = ("python3", "bubblewrap")
+"""The packages without which apt-ostree does not run on a machine."""
 
 
 class PlainMachine:
     """A Debian that is run as its makers mean it: apt-get on the running system."""
 
     def __init__(self, place: Path, debs: Path) -> None:
-        """Copy the plain root to ``place``. ``debs`` keeps what is downloaded, for other stories as well."""
+        """Copy the plain root to ``place``. ``debs`` keeps what is downloaded, for other runs as well."""
         self.root, self._place, self._debs = place / "root", place, debs
         place.mkdir(parents=True)
         output("cp", "-a", plain_root(), self.root)
         # An installer gives each machine its name; without one, the first boot would apply systemd's presets.
         (self.root / "etc/machine-id").write_text(f"{uuid.uuid4().hex}\n")
+        # mmdebstrap copied the host's.
+        (self.root / "etc/hostname").write_text(f"{HOST_NAME}\n")
 
     def boot(self, mounts: str = "") -> Container:
         return Container(
             self.root, self._place / "boot", arguments=["root=LABEL=root", "rw", _NO_QUESTIONS], mounts=mounts
         )
+
+    def run_itself(self) -> None:
+        self._apt("install", *RUNNING)
 
     def know(self, archive: Archive) -> None:
         shutil.copytree(archive.root / "pool/main", self.root / _LOCAL, dirs_exist_ok=True)
@@ -72,7 +87,10 @@ class PlainMachine:
     def upgrade(self, archive: Archive) -> None:
         remove_tree(self.root / _LOCAL)
         self.know(archive)
-        self._apt("install", *self._local("*"))
+        self._apt("install", "--allow-downgrades", *self._local("*"))
+
+    def go_back(self, archive: Archive) -> None:
+        self.upgrade(archive)
 
     def _local(self, pattern: str) -> list[str]:
         """The files of that name that are on the machine."""
@@ -154,6 +172,7 @@ class OurMachine:
             EXAMPLE_REF, path,
         )  # fmt: skip
         self.system = System(path, Base(repo, output("ostree", f"--repo={repo}", "rev-parse", EXAMPLE_REF).strip()))
+        self._runs = False
 
     def boot(self) -> Container:
         (options,) = self.system.entry()["options"]
@@ -166,18 +185,48 @@ class OurMachine:
             words=[os.fspath(self.system.path), STATEROOT],
         )  # fmt: skip
 
+    def run_itself(self) -> None:
+        self.install(RUNNING)
+        tool = self.system.var.parent / _TOOL
+        tool.parent.mkdir(parents=True)
+        shutil.copy(REPOSITORY / "dist/apt-ostree", tool)
+        for source in (self.system.deployment() / "etc/apt/sources.list.d").iterdir():
+            source.unlink()
+        self._runs = True
+
     def know(self, archive: Archive) -> None:
-        self.system.use_archive(archive, "made")
+        self._use(archive, "made")
+
+    def _use(self, archive: Archive, name: str) -> None:
+        if self._runs:
+            there = self.system.var.parent / _LOCAL / name
+            shutil.copytree(archive.root, there)
+            shutil.copy(archive.keyring, there.with_name(f"{name}.gpg"))
+            archive = Archive(Path("/", _LOCAL, name), there.with_name(f"{name}.gpg"))
+        self.system.use_archive(archive, name)
 
     def install(self, packages: Sequence[str]) -> None:
-        self.system.run("install", "--no-recommends", *packages)
+        self._change("install", "--no-recommends", *packages)
 
     def upgrade(self, archive: Archive) -> None:
-        self.system.use_archive(archive, "life")
-        self.system.run("upgrade", "--layers-only")
+        self._use(archive, "life")
+        self._change("upgrade", "--layers-only")
+
+    def go_back(self, archive: Archive) -> None:
+        self._change("rollback")
 
     def remove(self, packages: Sequence[str]) -> None:
-        self.system.run("uninstall", *packages)
+        self._change("uninstall", *packages)
+
+    def _change(self, *words: str) -> None:
+        if not self._runs:
+            self.system.run(*words)
+            return
+        with self.boot() as running:
+            running.say(f"/{_TOOL} {' '.join(words)}")
+            running.power_off()
+        # OSTree makes each deployment immutable, and the test removes them all.
+        output("chattr", "-i", *(self.system.var.parent / "deploy").glob("*.[0-9]"))
 
     def fsck(self) -> str:
         """What ostree says of its objects, or nothing."""
