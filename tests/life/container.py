@@ -60,6 +60,8 @@ pivot_root . run/host
 cd /
 umount -l run/host
 rmdir run/host
+# As systemd has it on a machine; in a container it leaves that to whoever made it.
+mount --make-rshared /
 exec env -i container=life PATH=/usr/sbin:/usr/bin setpriv --bounding-set=-sys_module,-sys_rawio,-sys_time,-mknod \
     /sbin/init $(cat /proc/cmdline)
 """

@@ -15,6 +15,7 @@ _NUMBERS = "What its programs wrote in /var stays, under the number of its user"
 _DIST = "no `.dpkg-dist` of a newer version appears"
 _CHANGED = "One that was changed here stays, as a conffile does"
 _SCRIPTS = "Scripts do not see the machine's /etc and /var."
+_HELD = "OSTree keeps /boot open while a deployment is staged"
 _CACHES = "a cache's content may differ"
 
 DECISIONS = (
@@ -34,6 +35,7 @@ DECISIONS = (
     Decision(
         "units", r"(ldconfig|systemd-(journal-catalog-update|sysusers|update-done|hwdb-update))\.service", _UPDATED
     ),
+    Decision("journal", r"systemd\[N\]: Failed unmounting boot\.mount\.", _HELD),
     Decision("verify", r"missing     /(boot/.*|var/(cache/apt|lib/apt|log/apt).*)", _BOOT),
     Decision("content", r"/var/cache/.*", _CACHES),
     Decision("files|content", r"/usr/local/s?bin/(apt|debconf|dpkg|locale-gen|pam-auth|ucf|update)[a-z-]*", _TOOLS),

@@ -54,6 +54,10 @@ NEVER_COMPARED = re.compile(
             r"/etc/(\.updated|\.pwd\.lock|adjtime|(passwd|group|shadow|gshadow|subuid|subgid)-?)",
             r"/var/\.updated",
             r"/var/lib/munge/munged\.seed",
+            # The names are digests of what has the time.
+            r"/etc/\.git/objects/.*",
+            # So are those of images and containers, or random.
+            r"/var/lib/(docker/(image|containers|overlay2|buildkit|network)|containerd)/.*",
             # What named had not finished when it was ended.
             r"/var/cache/bind/tmp-.*",
             # What apt fetched, and from where: ours does so on the machine that makes the layer.

@@ -105,9 +105,12 @@ def _sockets(lines: Sequence[str]) -> dict[str, str]:
     """Where somebody listens -> the program's name."""
     found = {}
     for line in lines:
-        words = line.split()
+        words = re.sub(r"\b[0-9a-f]{12}\b", "RANDOM", line).split()
         if len(words) < 5:
             continue
         program = re.search(r'users:\(\("([^"]*)"', line)
-        found[f"{words[0]} {words[4]}"] = program[1] if program else ""
+        place, _, port = words[4].rpartition(":")
+        # ip(7): from here on the kernel takes any.
+        port = "any" if port.isdecimal() and int(port) >= 32768 else port
+        found[f"{words[0]} {place}:{port}"] = program[1] if program else ""
     return found

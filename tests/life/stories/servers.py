@@ -104,4 +104,14 @@ systemctl start slapd
         own=SNAKE_OIL,
         data=("/var/lib/postgresql/*",),
     ),
+    Story(
+        "radius",
+        first=("freeradius", "freeradius-utils"),
+        use="echo 'mine Cleartext-Password := \"secret\"' >>/etc/freeradius/3.0/users && systemctl restart freeradius",
+        checks={
+            "service": "systemctl is-active freeradius",
+            "answer": "radtest mine secret 127.0.0.1 0 testing123 | grep -o Access-Accept",
+        },
+        own=("/etc/freeradius/3.0/certs/dh", *SNAKE_OIL),
+    ),
 )
