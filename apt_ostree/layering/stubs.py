@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..host.door import Tree
 from ..tree.view import File, View
-from . import overlay
+from . import overlay, written
 from .base import as_seen
 
 STUBS = {
@@ -90,7 +90,7 @@ def uncover(layer: Path, covers: list[Cover], policy: str) -> dict[bytes, File]:
     """Take the stubs out of the layer of an unmounted tree; returns what is left of them, by content: the file that
     each stands for."""
     tree = Tree(layer)
-    for directory in tree.directories():
+    for directory in written.directories(layer):
         for entry in directory.entries:
             if entry.is_link and directory.tree.link(entry.own) == policy:
                 directory.tree.remove(entry.own)

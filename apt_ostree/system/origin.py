@@ -6,7 +6,6 @@ A GKeyFile. ``[origin]`` holds ``refspec=`` for a pure base and ``baserefspec=``
 
 from __future__ import annotations
 
-import configparser
 import io
 from collections.abc import Mapping
 
@@ -19,8 +18,8 @@ Origin = Mapping[str, Mapping[str, str]]
 TRANSIENT = "libostree-transient"
 """libostree's notes on one deployment: no new one inherits them."""
 
-_NO_GROUP = ""
-"""The name of a group that no file can have."""
+_BLANKS = " \t\r\v\f"
+"""Those of g_ascii_isspace(); str.strip() knows more, and would see a key where OSTree sees another."""
 
 RETAINED = "retained"
 """In our own group: the pin beside it is not the administrator's."""
@@ -30,24 +29,29 @@ INPUTS = "inputs"
 
 
 def parse(text: str, name: str = "origin") -> dict[str, dict[str, str]]:
-    """Read a key file into group -> key -> value. Raises SysrootError, naming the file ``name``."""
-    # As GLib has it, no group is another's default, and no line continues one: blanks before a key mean nothing.
-    parser = configparser.RawConfigParser(
-        delimiters=("=",), comment_prefixes=("#",), strict=False, default_section=_NO_GROUP
-    )
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
-    try:
-        parser.read_string("\n".join(line.lstrip() for line in lines(text)))
-    except configparser.ParsingError as error:
-        # Nothing of the text itself: a link may lead to any file, and everybody reads the journal.
-        number = error.lineno if isinstance(error, configparser.MissingSectionHeaderError) else error.errors[0][0]
-        raise SysrootError(
-            f"cannot read {name}",
-            f"line {number} is neither [GROUP] nor KEY=VALUE",
-            "Repair the file; that of another deployment shows its form. With an empty file, ostree and 'apt-ostree "
-            "rollback' work again, but the requests are lost.",
-        ) from None
-    return {group: dict(parser[group]) for group in parser.sections()}
+    """Read a key file into group -> key -> value, as GLib reads it (gkeyfile.c): of two lines with a key the last one
+    counts, a group may be in pieces, and the blanks of a line are those of ASCII. Raises SysrootError, naming the file
+    ``name``."""
+    groups: dict[str, dict[str, str]] = {}
+    group: dict[str, str] | None = None
+    for number, whole in enumerate(lines(text), 1):
+        line = whole.strip(_BLANKS)
+        if not line or line.startswith("#"):
+            continue
+        key, separator, value = line.partition("=")
+        if line.startswith("[") and line.endswith("]"):
+            group = groups.setdefault(line[1:-1], {})
+        elif group is not None and separator and key:
+            group[key.rstrip(_BLANKS)] = value.lstrip(_BLANKS)
+        else:
+            # Nothing of the text itself: a link may lead to any file, and everybody reads the journal.
+            raise SysrootError(
+                f"cannot read {name}",
+                f"line {number} is neither [GROUP] nor KEY=VALUE",
+                "Repair the file; that of another deployment shows its form. With an empty file, ostree and "
+                "'apt-ostree rollback' work again, but the requests are lost.",
+            )
+    return groups
 
 
 def render(origin: Origin) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import DownloadError
+from ..errors import DownloadError, ResolveError
 from ..host import fetching, proc
 from ..host.files import check_space
 from ..model import Package, Round, Solved
@@ -35,6 +35,10 @@ LISTS_MAX_AGE = 24 * 3600
 
 ONE_BLOCK = 1 << 16
 """Bytes; larger than the blocks of any filesystem: with less, a file may have been cut short."""
+
+SOLVE_SECONDS = 600.0
+"""Seconds that apt may take for one question: a stanza of a megabyte of dependencies takes it hours, with the lock
+held. A desktop of 3,000 packages takes some ten."""
 
 PRIORITY_BASE = 1001
 """Above 1000 apt would even downgrade to the pinned version (apt_preferences(5)): the base stays as it is."""
@@ -134,19 +138,24 @@ def simulate(
     """Let apt solve ``requests`` over the target; the failed child where it finds no solution.
 
     ``sources`` is a Packages file of cached .debs that count as available, in addition to the archives;
-    ``replacing`` lets a package become an older version.
+    ``replacing`` lets a package become an older version. Raises ResolveError where apt takes longer than SOLVE_SECONDS.
     """
+    watch = fetching.Watch([], _no_solution, SOLVE_SECONDS)
     result = apt.run(
         # Without -q=0 apt does not say what it chose for a virtual package.
         "apt-get", "install", "--simulate", "-q=0", "-y",
         *(["--with-source", os.fspath(sources)] if sources else []),
         *(["--allow-downgrades"] if replacing else []),
         "--", *requests,
-        check=False,
+        check=False, during=watch.over,
     )  # fmt: skip
     # Of its progress, each line is written over the one before.
     result = replace(result, stdout=re.sub(r"[^\n]*\r", "", result.stdout))
     return parse_simulation(result.stdout) if result.returncode == 0 else result
+
+
+def _no_solution(why: str) -> ResolveError:
+    return ResolveError("apt found no solution in time", why, "A package may have too many dependencies: leave it out.")
 
 
 _ACTION = re.compile(

@@ -50,10 +50,6 @@ _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~_-]*")
 """A kernel's version: a part of file names in /boot and of the loader entry, and so of commands in GRUB's script, where
 ``;``, ``$`` or a blank mean something (ostree-bootloader-grub2.c quotes the title alone)."""
 
-_OLD_KERNELS = ("vmlinuz-", "initramfs-", "devicetree-")
-"""Names in /usr/lib/ostree-boot by which libostree finds a kernel that is not in /usr/lib/modules. It believes their
-last part, a checksum, and shares files in /boot with whatever has the same: that of another vendor's kernel, say.
-Where it finds the kernel in /usr/lib/modules, it computes the checksum itself."""
 
 SELINUX = "SELinux policies are not supported"
 SEMODULE = "OSTree would run the new tree's own semodule as root, outside of the sandbox"
@@ -130,17 +126,19 @@ def _layout_problems(entries: Entries) -> Iterator[str]:
     if _OS_RELEASE not in entries:
         yield f"{_OS_RELEASE} does not exist"
     files = [path for path in _FILES if path in entries]
-    yield from _no_files(entries, [*files, *_in(entries, _OSTREE_BOOT)])
+    yield from _no_files(entries, files)
 
 
 def _old_kernel_problems(entries: Entries) -> Iterator[str]:
-    """The places where libostree looks for kernels beside /usr/lib/modules: it makes lines of names there."""
-    if inside := _in(entries, _BOOT):
-        yield f"{_BOOT} is not empty: it has {posixpath.basename(inside[0])!r}"
-    for path in _in(entries, _OSTREE_BOOT):
-        name = posixpath.basename(path)
-        if name.startswith(_OLD_KERNELS):
-            yield f"{_OSTREE_BOOT} has {name!r}: kernels belong into {_MODULES}"
+    """The places where libostree looks for kernels beside /usr/lib/modules: it makes lines of names there.
+
+    In /usr/lib/ostree-boot it believes a name's last part, a checksum, and shares files in /boot with whatever has the
+    same: that of another vendor's kernel, say. And the lines of an uEnv.txt there it writes into U-Boot's one menu of
+    all deployments.
+    """
+    for directory in (_BOOT, _OSTREE_BOOT):
+        if inside := _in(entries, directory):
+            yield f"{directory} is not empty: it has {posixpath.basename(inside[0])!r}; kernels belong into {_MODULES}"
 
 
 def _kernel_problems(entries: Entries, kernels: Sequence[str], trees: Sequence[str]) -> Iterator[str]:

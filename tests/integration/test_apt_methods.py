@@ -15,6 +15,7 @@ import pytest
 
 from apt_ostree.errors import ResolveError, ToolError
 from apt_ostree.host import proc
+from apt_ostree.tools import apt as tools_apt
 from apt_ostree.tools import apt_area, mmdebstrap
 from apt_ostree.tools.apt_area import Apt, Target
 from tests.unit.fake import Silent
@@ -181,3 +182,18 @@ def test_of_an_index_on_this_disk_apt_keeps_a_copy(target: Target, tmp_path: Pat
     assert [path.is_symlink() for path in kept] == [False]
     index.write_bytes(b"")
     assert "Version: 1" in apt.run("apt-cache", "show", "x").stdout
+
+
+def test_a_question_that_takes_apt_hours_is_ended(
+    target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one about a stanza of a megabyte of dependencies is; meanwhile the lock is held."""
+    common = f"Version: 1\nArchitecture: all\nSize: 1\nSHA256: {'0' * 64}\n"
+    many = ", ".join(["b"] * 10_000)
+    text = f"Package: a\nFilename: a.deb\nDepends: {many}\n{common}\nPackage: b\nFilename: b.deb\n{common}"
+    (tmp_path / "Packages").write_text(text)
+    apt = prepared(target, "copy:/nowhere")
+    monkeypatch.setattr(tools_apt, "SOLVE_SECONDS", 0.0)
+    with pytest.raises(ResolveError, match="no solution in time") as caught:
+        tools_apt.simulate(apt, ["a"], tmp_path / "Packages")
+    assert "it took longer than 0 s, and was ended" in caught.value.detail

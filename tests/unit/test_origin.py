@@ -258,6 +258,8 @@ def test_an_intent_survives_the_file(intent: Intent) -> None:
         ("[a]\nx=1\n y=2\n", {"a": {"x": "1", "y": "2"}}),
         ("[a]\nx=1\n\t[b]\ny=2\n", {"a": {"x": "1"}, "b": {"y": "2"}}),
         ("[a]\nx=1\n\n # y=2\n", {"a": {"x": "1"}}),
+        ("[a]\nx=1\n\u2003x=2\n\x85x=3\n", {"a": {"x": "1", "\u2003x": "2", "\x85x": "3"}}),
+        ("[a]\nx = \xa01\xa0 \n[b]\n\f[a]\rx=2\n", {"a": {"x": "\xa01\xa0"}, "b": {"[a]\rx": "2"}}),
         ("[DEFAULT]\nx=1\n[a]\ny=2\n", {"DEFAULT": {"x": "1"}, "a": {"y": "2"}}),
     ],
 )

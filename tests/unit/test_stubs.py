@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from apt_ostree.layering import stubs
+from apt_ostree.errors import TreeError
+from apt_ostree.layering import stubs, written
 from apt_ostree.tree.view import View
 
 POLICY = "/run/policy"
@@ -87,6 +88,16 @@ def test_a_directory_that_became_a_link_is_followed_in_the_tree_alone(root: Path
     (root / "usr/sbin").unlink()
     (root / "usr/sbin").symlink_to("/tmp")
     assert {one.name for one in cover(root)} == {"usr/bin/ischroot"}
+
+
+def test_what_scripts_left_is_counted_as_it_is_walked(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole paths of directories that are still to come are kept: they take memory of the host."""
+    covers = cover(root)
+    for number in range(20):
+        (root / f"usr/many/{number}").mkdir(parents=True)
+    monkeypatch.setattr(written, "ENTRIES_MAX", 15)
+    with pytest.raises(TreeError, match="more files than a tree may have"):
+        stubs.uncover(root, covers, POLICY)
 
 
 def test_each_stub_tells_by_its_content_what_it_stands_for() -> None:
