@@ -28,4 +28,18 @@ ldconfig
             "alternative": "readlink -f /usr/lib/*-linux-gnu/libblas.so.3",
         },
     ),
+    Story(
+        "tex",
+        first=("texlive-base",),
+        second=("texlive-lang-german",),
+        use="update-language",
+        checks={
+            # In any order.
+            "languages": "grep -v '^%' /var/lib/texmf/tex/generic/config/language.dat | sort",
+            "maps": "kpsewhich pdftex.map; kpsewhich language.dat; kpsewhich loadhyph-de-1996.tex",
+            "tex": "cd /tmp && tex --interaction=nonstopmode '\\shipout\\hbox{x}\\end' | grep -c Output",
+        },
+        # With the time in each.
+        data=("/var/lib/texmf/*",),
+    ),
 )
