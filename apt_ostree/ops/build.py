@@ -26,7 +26,7 @@ from .transaction import Transaction
 
 _log = logging.getLogger(__name__)
 
-ENGINE = 12
+ENGINE = 13
 """Part of every layer's inputs: raised when the engine would make another tree of the same inputs."""
 
 

@@ -19,7 +19,7 @@ PLACES = {"opt": "opt", "usr-local": "usr/local"}
 """The directories that have an overlay, by the name that systemd gives their mount unit."""
 
 LISTS = "usr/lib/apt-ostree/overlays.d"
-"""A list for each place, a line a file: a digest and its path in the place, as tmpfiles.d(5) escapes it."""
+"""A list for each place, a line a file: a digest and its path in the place, as state.escape writes it."""
 
 
 def write(view: View, target: Path) -> bool:

@@ -16,11 +16,11 @@ import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
-from ..errors import TreeError
-from ..host.door import Entry, Tree, at_and_above, is_link_target, is_name
+from ..host.door import Entry, Tree, at_and_above, is_name
 from ..host.files import check_space
+from . import tmpfiles
 
 SYSIMAGE = "usr/lib/sysimage"
 FACTORY = "usr/share/factory/var"
@@ -29,7 +29,7 @@ FOLLOW = "usr/lib/apt-ostree/follow.d"
 """A tree's lists of the templates that follow the image (follow.py); they have the names of those in SEEDS."""
 IDENTITY = "usr/lib/apt-ostree/identity.d"
 """A tree's lists of the machine's own files: in each line the package that makes one, as NAME:ARCHITECTURE, and a path
-below /etc as tmpfiles.d(5) escapes it. One with a slash at its end is a directory in which something is made."""
+below /etc as ``escape`` writes it. One with a slash at its end is a directory in which something is made."""
 TMPFILES = "usr/lib/tmpfiles.d"
 _RULES = f"{TMPFILES}/00-apt-ostree"
 
@@ -96,9 +96,9 @@ def _parents(name: str) -> list[str]:
 
 
 def escape(path: str) -> str:
-    """A path as tmpfiles.d(5) reads it: C escapes, and % doubled since it starts a specifier.
+    """A path as our lists have it: one word with C escapes, without a control character.
 
-    It is also what printf(1) takes as its format, and has no control character: seed-var counts on both.
+    It is what printf(1) takes as its format, so that % is doubled: the programs in data/ count on both.
     """
     plain = path.replace("\\", "\\\\").replace("%", "%%")
     return re.sub(r"[\s\"'\x00-\x1f\x7f]", lambda match: "".join(f"\\{byte:03o}" for byte in match[0].encode()), plain)
@@ -144,7 +144,7 @@ def populate(tree: Path, var: Path) -> None:
             # Absolute: the sandbox sees /var at a depth of its own, and it is never followed outside.
             made.symlink(name, f"/{SYSIMAGE}/{sysimage_name(name)}")
     for file in _rules(base):
-        obey(var, _lines_of(base, file))
+        tmpfiles.obey(var, _lines_of(base, file))
 
 
 def _above(name: str) -> str:
@@ -188,66 +188,6 @@ def _deliver(base: Tree, var: Tree, name: str) -> None:
     template = f"{FACTORY}/{name}"
     if is_name(name) and base.has(template) and var.has_directory(_above(name)) and not var.has(name):
         var.copy(base, template, name)
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """A line of tmpfiles.d(5) in the forms that this module writes, about an entry below /var: a directory, or a link
-    where it has a target."""
-
-    name: str
-    mode: int = 0
-    uid: int = 0
-    gid: int = 0
-    target: str | None = None
-
-    @classmethod
-    def parse(cls, line: str) -> Self | None:
-        """Read a line; None for one of another form, which a base of other makers may have."""
-        words = line.split(" ")
-        if len(words) < 2 or not words[1].startswith("/var/"):
-            return None
-        name = unescape(words[1]).removeprefix("/var/")
-        if not is_name(name):
-            return None
-        match words[0], words[2:]:
-            case "d", [mode, uid, gid]:
-                if not re.fullmatch(r":?[0-7]{3,4}", mode) or not all(map(_is_id, (uid, gid))):
-                    return None
-                return cls(name, int(mode.lstrip(":"), 8), int(uid.lstrip(":")), int(gid.lstrip(":")))
-            case "L" | "L+", ["-", "-", "-", "-", word]:
-                target = unescape(word)
-                return cls(name, target=target) if is_link_target(target) else None
-        return None
-
-
-def _is_id(word: str) -> bool:
-    """True for an owner's number; the highest one stands for none (chown(2))."""
-    return re.fullmatch(r":?[0-9]{1,10}", word) is not None and int(word.lstrip(":")) < 0xFFFFFFFF
-
-
-def obey(var: Path, lines: Iterable[str]) -> None:
-    """Make what tmpfiles.d lines of ours say about /var, where nothing is; lines of another form are left out."""
-    tree = Tree(var)
-    for line in lines:
-        if (read := _Line.parse(line)) is not None:
-            _obey(tree, read)
-
-
-def _obey(var: Tree, line: _Line) -> None:
-    try:
-        var.make_directory(_above(line.name))
-    except TreeError:
-        # Below a link (/var/run/x) it would be made somewhere else.
-        return
-    if var.has(line.name):
-        return
-    if line.target is not None:
-        var.symlink(line.name, line.target)
-    else:
-        var.make_directory(line.name)
-        var.set_owner(line.name, line.uid, line.gid)
-        var.set_mode(line.name, line.mode)
 
 
 Facts = tuple[int, int, int, int, int, bytes]
@@ -311,8 +251,8 @@ def capture(var: Path, before: Snapshot) -> Captured:
             continue
         if name not in before and name not in _SHARED and _holds_files(tree, name):
             whole = name
-        elif directories[name].is_safe:
-            lines.append(f"d /var/{escape(name)} :{stat.S_IMODE(mode):04o} :{uid} :{gid}")
+        elif directories[name].is_safe and (line := tmpfiles.directory(name, stat.S_IMODE(mode), uid, gid)):
+            lines.append(line)
     return Captured(tuple(lines), tuple(_in_order(names)))
 
 
@@ -367,17 +307,12 @@ def forget(base: Path, target: Path, names: Collection[str]) -> None:
     """Let nothing bring back the paths ``names`` below /var: the lists of ``base`` that have them are in ``target``
     without them. What a machine has by now stays there."""
     tree = Tree(base)
-    for file in (*_lists(tree), *_rules(tree, f"{_RULES}-")):
+    files = dict.fromkeys(_lists(tree), unescape) | dict.fromkeys(_rules(tree, f"{_RULES}-"), tmpfiles.named)
+    for file, named in files.items():
         lines = _lines_of(tree, file)
-        kept = [line for line in lines if _named(line) not in names]
+        kept = [line for line in lines if named(line) not in names]
         if kept != lines:
             write_file(Tree(target), file, "".join(f"{line}\n" for line in kept))
-
-
-def _named(line: str) -> str:
-    """The path below /var that a line of a list, or of tmpfiles.d(5), is about."""
-    words = line.split(" ")
-    return unescape(words[1]).removeprefix("/var/") if len(words) > 1 else unescape(line)
 
 
 def _write_lines(target: Tree, name: str, lines: Sequence[str]) -> None:

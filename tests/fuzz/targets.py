@@ -416,7 +416,7 @@ TARGETS = (
     *(Target(f"system-{name}", _system(place), (seed,), ()) for name, (place, seed) in SYSTEM.items()),
     Target("subids", text(lambda found: subids.allot(found, "", found)), (b"x:100000:65536\ny:165536:65536\n",)),
     Target("tmpfiles", file(_seeds, "usr/lib/tmpfiles.d/00-apt-ostree-base.conf"),
-           (b"d /var/lib/x :0755 :0 :0\nL+ /var/lib/y - - - - ../../usr/z\n",)),
+           (b"d /var/lib/x :0755 :0 :0\nd \"/var/lib/a \\\\ b%%\" :0755 :0 :0\nL+ /var/lib/y - - - - ../../usr/z\n",)),
     Target("update", available.parse, (UPDATE,), ()),
     Target("users", text(_accounts), (PASSWD, GROUP)),
 )  # fmt: skip

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from apt_ostree.tools import ostree
-from apt_ostree.tree import apparmor, layout, units
+from apt_ostree.tree import apparmor, layout, tmpfiles, units
 from apt_ostree.tree.view import View
 from tests.archive import WITH_TOOLS, Deb, small_base, unpack_base
 from tests.integration.boot import boot
@@ -102,6 +102,16 @@ def test_the_first_boot_makes_what_the_package_and_its_scripts_made(installed: S
     assert facts(installed.var / "spool/keeper") == (0o1730, 0, 0)
     # systemd-tmpfiles would not go through it.
     assert facts(installed.var / "cache/keeper-own/root/own") == (0o755, uid, 0)
+
+
+def test_systemd_reads_a_directory_s_name_as_it_is(tmp_path: Path) -> None:
+    names = ["spool/Mullvad VPN", 'spool/50% of "x" it\'s', "spool/back\\slash", "spool/\\040", "spool/\u2028"]
+    lines = [line for name in names if (line := tmpfiles.directory(name, 0o1730, os.getuid(), os.getgid()))]
+    (tmp_path / "usr/lib/tmpfiles.d").mkdir(parents=True)
+    (tmp_path / "usr/lib/tmpfiles.d/x.conf").write_text("".join(f"{line}\n" for line in lines))
+    output("systemd-tmpfiles", f"--root={tmp_path}", "--create", "x.conf")
+    assert sorted(f"spool/{name}" for name in os.listdir(tmp_path / "var/spool")) == sorted(names)
+    assert facts(tmp_path / "var" / names[0])[0] == 0o1730
 
 
 def test_a_second_boot_changes_nothing(installed: System, systemd: Path) -> None:

@@ -122,7 +122,7 @@ def test_an_escaped_name_has_no_specifier(name: str) -> None:
         ("\udcff", "\udcff"),
     ],
 )
-def test_escape_writes_what_tmpfiles_reads(name: str, escaped: str) -> None:
+def test_escape_writes_what_printf_reads(name: str, escaped: str) -> None:
     assert state.escape(name) == escaped
 
 
@@ -309,14 +309,16 @@ def test_only_changes_since_a_snapshot_are_captured(
 
 
 def test_write_puts_lines_paths_and_templates_where_first_boot_reads_them(tmp_path: Path) -> None:
-    var = make(tmp_path / "var", {"lib/a b": Dir(0o750), "lib/a b/x": File("1", 0o600), "spool": Dir(0o1777)})
+    tree: Tree = {"lib/a b": Dir(0o750), "lib/a b/x": File("1", 0o600), "spool": Dir(0o1777), "spool/a b": Dir()}
+    var = make(tmp_path / "var", tree)
     captured = state.capture(var, {})
     state.write(captured, var, make(tmp_path / "tree", {}), "layer")
     assert {name: entry for name, entry in read(tmp_path / "tree").items() if not isinstance(entry, Dir)} == {
         "usr/lib/tmpfiles.d/00-apt-ostree-layer.conf": File(
             f"d /var/lib :0755 :{UID} :{GID}\nd /var/spool :1777 :{UID} :{GID}\n"
+            f'd "/var/spool/a b" :0755 :{UID} :{GID}\n'
         ),
-        "usr/lib/apt-ostree/seeds.d/layer": File("lib\nlib/a\\040b\nlib/a\\040b/x\nspool\n"),
+        "usr/lib/apt-ostree/seeds.d/layer": File("lib\nlib/a\\040b\nlib/a\\040b/x\nspool\nspool/a\\040b\n"),
         "usr/share/factory/var/lib/a b/x": File("1", 0o600),
     }
     assert read(tmp_path / "tree")["usr/share/factory/var/lib/a b"] == Dir(0o750)
