@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ..model import Package
+from ..text import lines as lines_of
 from . import layout
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def news(found: Sequence[News]) -> Iterable[str]:
         elif not each.releases:
             yield "  The changelog has no newer entries."
         for release in each.releases or ():
-            yield from (f"  {text}".rstrip() for text in release.text.splitlines())
+            yield from (f"  {text}".rstrip() for text in lines_of(release.text))
 
 
 def kept_in_etc(conflicts: Sequence[Conflict], width: int | None = None) -> Iterable[str]:

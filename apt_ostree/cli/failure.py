@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from ..errors import AptOstreeError, OutputError, UsageError
+from ..text import lines
 from . import documents
 from .streams import DEBUG, ERROR, say
 
@@ -24,9 +25,9 @@ def show(failure: AptOstreeError, *, as_json: bool) -> None:
         with suppress(OutputError):
             documents.write({"error": parts})
     say(ERROR, f"error: {failure.brief}")
-    for text in failure.detail.splitlines():
+    for text in lines(failure.detail):
         say(ERROR, f"  {text}")
-    for text in failure.resolution.splitlines():
+    for text in lines(failure.resolution):
         say(ERROR, text)
 
 

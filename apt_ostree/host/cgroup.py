@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..text import text_of
 from . import lifetime
 
 _PREFIX = "apt-ostree-"
@@ -105,7 +106,7 @@ def _make(controller: str) -> Path | None:
     if top is None:
         return None
     control = top / "cgroup.subtree_control"
-    if control.exists() and controller not in control.read_text().split():
+    if control.exists() and controller not in text_of(control).split():
         control.write_text(f"+{controller}")
     for left in top.glob(f"{_PREFIX}*"):
         # A killed run's. That of a live one may be empty, too, before its first process and after its last.
@@ -150,7 +151,7 @@ def _count(path: Path, key: str) -> int:
 
 def _words(path: Path) -> list[str]:
     try:
-        return path.read_text().split()
+        return text_of(path).split()
     except OSError:
         return []
 

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import AptOstreeError, SpaceError
+from ..text import text_of
 from . import files
 
 WINDOW = 300.0
@@ -121,11 +122,9 @@ class _Seen:
         for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
             with contextlib.suppress(OSError, ValueError, LookupError):
                 # The name, in parentheses, may have any character.
-                state, _, group, *fields = (
-                    Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-                )
+                state, _, group, *fields = text_of(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
                 if int(group) == self._group:
-                    words = Path(f"/proc/{pid}/io").read_text().split()
+                    words = text_of(Path(f"/proc/{pid}/io")).split()
                     self._last[pid] = int(words[words.index("wchar:") + 1]), int(fields[8]) + int(fields[9])
                     waits = waits or state == "D"
         self._waits += waits

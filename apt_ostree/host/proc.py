@@ -78,7 +78,7 @@ class ChildError(ToolError):
 
 def tail(text: str, lines: int = TAIL_LINES) -> str:
     """The last ``lines`` non-empty lines of ``text``."""
-    return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])
+    return "\n".join([line for line in text.split("\n") if line.strip()][-lines:])
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -352,7 +352,7 @@ def _hand_over(output: IO[bytes], on_line: Callable[[str], None]) -> list[str]:
     end = _last_block(output)
     if end:
         hand_over(_CUT)
-    for raw in end.splitlines()[-_LAST_LINES:]:
+    for raw in end.removesuffix(b"\n").split(b"\n")[-_LAST_LINES:] if end else ():
         hand_over(raw)
     return list(last)
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import UsageError
+from ..text import lines
 
 # libostree takes nothing but the blank for a separator; a quote that is never closed reaches to the end.
 _WORD = re.compile(r'(?:[^" ]|"[^"]*(?:"|\Z))+')
@@ -142,8 +143,8 @@ def _values(words: Sequence[str], places: Sequence[int]) -> str:
 
 def edited(text: str) -> list[str]:
     """The arguments in a text that an editor left, as ``NOTE`` describes it. Raises UsageError."""
-    lines = [line.strip() for line in text.splitlines()]
-    words = [word for line in lines if line and not line.startswith("#") for word in split(line)]
+    stripped = [line.strip() for line in lines(text)]
+    words = [word for line in stripped if line and not line.startswith("#") for word in split(line)]
     if not words:
         raise UsageError("The kernel arguments can not be empty", resolution="Nothing was changed.")
     check(words)

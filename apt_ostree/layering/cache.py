@@ -15,6 +15,7 @@ from ..errors import PackageError
 from ..host.files import remove_tree
 from ..model import Package, Solved
 from ..numbers import decimal
+from ..text import text_of
 from ..tools import dpkg, ostree
 
 IMPORTER = 5
@@ -58,7 +59,7 @@ class Cached:
 
     def paths(self) -> list[str]:
         """The names at which the package has markers, as it ships them."""
-        text = paths_file(self.hollow).read_text(errors="surrogateescape")
+        text = text_of(paths_file(self.hollow))
         return text.split("\0")[:-1]
 
     def solved(self) -> Solved:
@@ -75,7 +76,7 @@ def load(area: Path, sha256: str) -> Cached | None:
     """The imported package of that digest; None where there is none, or one that a crash left incomplete."""
     place = area / "pkgs" / sha256
     try:
-        entry = json.loads((place / "index.json").read_text())
+        entry = json.loads(text_of(place / "index.json"))
         sizes = [path.stat().st_size for path in (place / HOLLOW, paths_file(place / HOLLOW))]
         if entry["importer"] != IMPORTER or sizes != entry["sizes"]:
             return None

@@ -14,6 +14,7 @@ from importlib import resources
 from pathlib import Path
 
 from ..host.door import Tree
+from ..text import text_of
 from ..tree.view import File, View
 from . import overlay, written
 from .base import as_seen
@@ -55,7 +56,7 @@ def write_policy(directory: Path) -> None:
 
 def uname(release: str) -> str:
     """A uname(1) that calls the kernel ``release``; the one that runs, where that is empty."""
-    text = (resources.files("apt_ostree") / "data/uname").read_text()
+    text = text_of(resources.files("apt_ostree") / "data/uname")
     return text.replace("@RELEASE@", shlex.quote(release)).replace("@MACHINE@", os.uname().machine)
 
 

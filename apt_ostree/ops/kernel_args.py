@@ -18,6 +18,7 @@ from ..model import Deployment
 from ..reporter import Reporter
 from ..system import origin, sysroot
 from ..system.sysroot import Sysroot
+from ..text import text_of
 from . import finish
 from . import transaction as tx
 from .transaction import Settings
@@ -94,12 +95,12 @@ def _ask_editor(words: Sequence[str]) -> list[str]:
         status = proc.on_terminal([*shlex.split(editor), file])
         if status != 0:
             raise ToolError(f"the editor '{editor}' ended with status {status}", resolution="Nothing was changed.")
-        return kargs.edited(file.read_text(errors="surrogateescape"))
+        return kargs.edited(text_of(file))
 
 
 def _begin(own: Sequence[Deployment], start: Start) -> list[str]:
     if start.running:
-        return kargs.own(PROC_CMDLINE.read_text().strip())
+        return kargs.own(text_of(PROC_CMDLINE).strip())
     if start.index is None:
         return kargs.split(own[0].kargs)
     found = next((deployment for deployment in own if deployment.index == start.index), None)

@@ -15,6 +15,7 @@ from ..reporter import Reporter
 from ..system import bootloader, journal, origin, seclusion
 from ..system.commits import PENDING_REF, hold_bases
 from ..system.sysroot import Sysroot
+from ..text import text_of
 from ..tools import ostree
 
 KILLED = "the process was killed, or the machine stopped"
@@ -99,7 +100,7 @@ def sweep(loaded: Sysroot, reporter: Reporter) -> None:
     if loaded.unsynced.exists() and not is_unknown(loaded):
         # Damaged, it names another boot than this one, and nothing that was synced. What a deployment asks for was,
         # before that was published; and a package that was given as a file can be fetched from nowhere.
-        boot, *kept = loaded.unsynced.read_text(errors="replace").split() or [""]
+        boot, *kept = text_of(loaded.unsynced).split() or [""]
         if boot != _boot_id():
             given = {entry.sha256 for d in loaded.deployments for entry in origin.intent(d.origin).local}
             _forget_unsynced(loaded, {*kept, *given})
@@ -146,7 +147,7 @@ def mark_unsynced(loaded: Sysroot) -> None:
 
 
 def _boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return text_of(Path("/proc/sys/kernel/random/boot_id")).strip()
 
 
 def _forget_unsynced(loaded: Sysroot, kept: set[str]) -> None:

@@ -24,6 +24,7 @@ from typing import Self
 from ..errors import AptOstreeError, ScriptError, SpaceError, ToolError
 from ..host import cgroup
 from ..host.files import free, reserves
+from ..text import text_of
 from .limits import LIMITS, Limits
 
 NOTHING_CHANGED = "Nothing was changed."
@@ -45,7 +46,7 @@ class Guard:
     def __init__(self, place: Path, doing: Callable[[], str], limits: Limits | None = None) -> None:
         self.place, self.doing, self.limits = place, doing, limits or LIMITS
         self._reserve, self._inode_reserve = reserves(os.statvfs(place), self.limits.reserve)
-        self._bounds = cgroup.Bounds(self.limits.tasks, *_memory(self.limits, Path("/proc/meminfo").read_text()))
+        self._bounds = cgroup.Bounds(self.limits.tasks, *_memory(self.limits, text_of(Path("/proc/meminfo"))))
         self._reached: AptOstreeError | None = None
         self._written, self.info = os.pipe()
         self._ended, self._running = os.pipe()

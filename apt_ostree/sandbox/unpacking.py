@@ -30,6 +30,7 @@ from typing import IO, BinaryIO, Self, TypeVar
 from ..errors import PackageError
 from ..host import proc
 from ..host.files import Room
+from ..text import text_of
 from . import seccomp
 from .limits import MEMBERS_MAX, NAMES_BYTES, PATH_MAX, TARGET_MAX
 
@@ -300,5 +301,5 @@ def _argv(options: list[str], requests: int) -> list[str]:
     first, count = _USERS
     user = first + secrets.randbelow(count)
     step = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--"]
-    source = (resources.files("apt_ostree") / "sandbox/reader.py").read_text()
+    source = text_of(resources.files("apt_ostree") / "sandbox/reader.py")
     return [*words, "--", *step, python, "-I", "-S", "-c", source, str(requests)]

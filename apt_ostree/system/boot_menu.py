@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from ..errors import SysrootError
+from ..text import text_of
 from ..tree import deploying
 from . import origin
 from .sysroot import Sysroot
@@ -51,7 +52,7 @@ def unreadable(before: Sysroot) -> str | None:
 
 def configured(path: Path) -> str:
     """The boot loader that the repository's configuration names ("sysroot.bootloader" in ostree.repo-config(5))."""
-    config = (path / "ostree/repo/config").read_text(errors="surrogateescape")
+    config = text_of(path / "ostree/repo/config")
     return origin.parse(config, "the repository's configuration").get("sysroot", {}).get("bootloader", "auto")
 
 

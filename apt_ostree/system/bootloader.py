@@ -14,6 +14,7 @@ from ..errors import ChangedError, SysrootError
 from ..host import proc
 from ..host.files import remove_tree, sync_directory, sync_filesystem
 from ..host.proc import signals_held
+from ..text import text_of
 from ..tools import ostree
 from . import boot_menu
 from .publication import check_unchanged
@@ -134,7 +135,7 @@ def _menus(path: Path) -> list[str]:
     """The menus that ostree writes for boot loaders that do not read loader entries."""
     found = [place.name for place in (path / "boot/loader").iterdir() if place.name != "entries"]
     for menu in (path / "boot").glob("efi/EFI/*/grub.cfg"):
-        if "ostree=/ostree/boot." in menu.read_text(errors="replace"):
+        if "ostree=/ostree/boot." in text_of(menu):
             found.append(os.fspath(menu))
     kind = boot_menu.configured(path)
     return sorted([*found, kind] if kind in {"grub2", "zipl", "aboot"} else found)

@@ -18,6 +18,7 @@ from ..host import fetching, proc
 from ..host.door import Tree
 from ..host.files import scratch_directory
 from ..model import CommitInfo
+from ..text import text_of
 from ..tools import ostree
 from . import local_remote, origin
 
@@ -91,7 +92,7 @@ class Remote:
 def read(repo: Path) -> list[Remote]:
     """The remotes of a repository, sorted by name. Raises SysrootError for a configuration that cannot be read."""
     file = repo / "config"
-    return _parse(file.read_text(errors="surrogateescape"), file)
+    return _parse(text_of(file), file)
 
 
 def read_etc(deployment: Path) -> list[Remote]:
@@ -236,7 +237,7 @@ def history(child: Path, refspec: Refspec) -> Iterator[CommitInfo]:
 
 def _look(child: Path, checksum: str) -> CommitInfo | None:
     """A commit of the scratch repository or of its parent, which ostree does not copy from."""
-    parent = Path(origin.parse((child / "config").read_text())["core"]["parent"])
+    parent = Path(origin.parse(text_of(child / "config"))["core"]["parent"])
     return ostree.commit_info(child, checksum) or ostree.commit_info(parent, checksum)
 
 

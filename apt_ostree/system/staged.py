@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import SysrootError
+from ..text import text_of
 from ..tools import gvariant, ostree
 
 NOTE = Path("/run/ostree/staged-deployment")
@@ -60,7 +61,7 @@ def not_finalised(note: Path = NOT_FINALISED) -> str:
     """Why the last shutdown did not finalise a staged deployment, in libostree's words; empty if nothing is known of
     that."""
     try:
-        return note.read_text(errors="replace").strip()
+        return text_of(note).strip()
     except OSError:
         return ""
 

@@ -43,7 +43,7 @@ def parse_stanzas(text: str) -> Iterator[dict[str, str]]:
     stanza: dict[str, list[str]] = {}
     key = ""
     for line in [*text.split("\n"), ""]:
-        if not line.strip():
+        if not line.strip(" \t\r"):
             if stanza:
                 yield {name: "\n".join(value) for name, value in stanza.items()}
             stanza, key = {}, ""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from ..errors import ToolError
+from ..text import text_of
 from . import gvariant
 
 CHECKSUM = re.compile(r"[0-9a-f]{64}")
@@ -147,7 +148,7 @@ def content(repo: Path, mode: str, checksum: str, limit: int) -> bytes:
 def repository_mode(repo: Path) -> str:
     """How a repository keeps files. Raises ToolError for one whose files cannot be read here."""
     try:
-        text = (repo / "config").read_text(errors="surrogateescape")
+        text = text_of(repo / "config")
     except OSError as error:
         raise _unreadable(repo / "config", error) from error
     core = re.search(r"^\[core\]\n((?:(?!\[).*\n?)*)", text, re.MULTILINE)

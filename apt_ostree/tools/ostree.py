@@ -18,6 +18,7 @@ from pathlib import Path
 from ..errors import ToolError
 from ..host import lifetime, proc
 from ..model import CommitInfo
+from ..text import text_of
 from . import commit_object, objects
 
 CHECKSUM = objects.CHECKSUM
@@ -73,14 +74,14 @@ def refs(repo: Path, prefix: str = "") -> dict[str, str]:
     found = {}
     for path in sorted((top / prefix).rglob("*")):
         if path.is_file():
-            found[os.fspath(path.relative_to(top))] = path.read_text(errors="replace").strip()
+            found[os.fspath(path.relative_to(top))] = text_of(path).strip()
     return found
 
 
 def ref(repo: Path, name: str) -> str | None:
     """The commit that the file of a local ref names, if that commit is here; None for one that is damaged, too."""
     try:
-        checksum = (repo / "refs/heads" / name).read_text(errors="replace").strip()
+        checksum = text_of(repo / "refs/heads" / name).strip()
     except OSError:
         return None
     return checksum if CHECKSUM.fullmatch(checksum) and _has_commit(repo, checksum) else None

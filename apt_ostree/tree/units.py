@@ -16,6 +16,7 @@ from importlib import resources
 from pathlib import Path
 
 from ..host.door import Tree
+from ..text import text_of
 from . import overlays, state
 
 IDENTITY = {
@@ -154,8 +155,8 @@ def _files() -> Iterator[tuple[str, str, int]]:
     data = resources.files("apt_ostree") / "data"
     yield f"{state.TMPFILES}/00-apt-ostree.conf", state.state_tmpfiles(), 0o644
     for name in _PROGRAMS:
-        yield f"{_DIRECTORY}/{name}", (data / name).read_text(), 0o755
+        yield f"{_DIRECTORY}/{name}", text_of(data / name), 0o755
     for name in _UNITS:
-        yield f"{_UNITS_OF_PACKAGES}/{name}", (data / name).read_text(), 0o644
+        yield f"{_UNITS_OF_PACKAGES}/{name}", text_of(data / name), 0o644
     for name, place in _DROP_INS.items():
-        yield place, (data / name).read_text(), 0o644
+        yield place, text_of(data / name), 0o644

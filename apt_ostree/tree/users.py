@@ -9,6 +9,7 @@ A number, once a name had it on a machine, stays that name's: files in /var know
 
 from __future__ import annotations
 
+import re
 import stat
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
@@ -286,8 +287,13 @@ def sysusers(accounts: Accounts, known: Accounts | None = None) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
 def _quoted(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("%", "%%").replace('"', '\\"')
+    """A text for quotation marks. A carriage return would end the line, and no full name may have a control character
+    (systemd's valid_gecos)."""
+    return _CONTROL.sub("", text).replace("\\", "\\\\").replace("%", "%%").replace('"', '\\"')
 
 
 def _field(text: str) -> str:

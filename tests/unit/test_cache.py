@@ -118,9 +118,9 @@ def test_what_is_stored_is_loaded_again(tmp_path: Path) -> None:
     entry = Cached(
         "ab", Package("a", "1:2", "all"), 99, "Package: a\nMaintainer: \udcff\n", fresh, objects, frozenset({"control"})
     )
-    stored = cache.store(tmp_path, fresh, entry, ["usr/a", "usr\n"])
+    stored = cache.store(tmp_path, fresh, entry, ["usr/a", "usr\n", "usr\r"])
     assert stored == cache.load(tmp_path, "ab") == replace(entry, hollow=tmp_path / "pkgs/ab" / cache.HOLLOW)
-    assert stored.paths() == ["usr/a", "usr\n"]
+    assert stored.paths() == ["usr/a", "usr\n", "usr\r"]
     assert not fresh.exists()
 
 

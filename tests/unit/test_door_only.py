@@ -28,8 +28,8 @@ ALLOWED: dict[str, set[str]] = {
         "hollow.stat",
         "path.stat",
         "paths_file(hollow).write_bytes",
-        "paths_file(self.hollow).read_text",
-        "place / 'index.json'.read_text",
+        "text_of(paths_file(self.hollow))",
+        "text_of(place / 'index.json')",
         "place.parent.mkdir",
         "places.is_dir",
         "places.iterdir",
@@ -59,12 +59,12 @@ ALLOWED: dict[str, set[str]] = {
     "layering.base": {"from host.files import"},
     # Our own file, in the program.
     "layering.again": {"resources.files('apt_ostree') / 'data/configure-again'.read_bytes"},
-    "layering.stubs": {"resources.files('apt_ostree') / 'data/uname'.read_text"},
+    "layering.stubs": {"text_of(resources.files('apt_ostree') / 'data/uname')"},
     # The directory itself is ours: beside the tree, in the work area.
     "tree.state": {"from host.files import", "var.mkdir", "var.chmod"},
     "tree.kernel": {"boot.mkdir", "from host.files import", "target.open"},
     # Our own files, in the program.
-    "tree.units": {"data / name.read_text"},
+    "tree.units": {"text_of(data / name)"},
     # An object of the repository, which has its checksum's name.
     "tree.changelog": {"gzip.open"},
     #
@@ -72,14 +72,14 @@ ALLOWED: dict[str, set[str]] = {
     # links and loader entries, deployments' directories, the repository's configuration and refs, notes in /run.
     "system.bootloader": {
         "fresh_links.mkdir", "fresh_loader / 'entries' / name.write_text", "fresh_loader / 'entries'.mkdir",
-        "from host.files import", "links / osname / kernel / serial.readlink", "loader.is_symlink", "menu.read_text",
+        "from host.files import", "links / osname / kernel / serial.readlink", "loader.is_symlink", "text_of(menu)",
         "os.open", "os.readlink", "path / 'boot'.glob", "path / 'boot/loader'.iterdir",
         "path / f'ostree/boot.{other}'.symlink_to", "place.parent.mkdir",
         "place.symlink_to", "swap.rename", "swap.symlink_to",
     },
     "system.boot_menu": {
         "os.path.lexists", "path / 'boot'.glob", "path / 'boot/syslinux/syslinux.cfg'.is_symlink",
-        "path / 'ostree/repo/config'.read_text",
+        "text_of(path / 'ostree/repo/config')",
     },
     "system.sysroot": {
         "one.exists", "one.samefile", "other.exists", "os.path.realpath", "path / 'ostree/repo/config'.is_file",
@@ -88,7 +88,7 @@ ALLOWED: dict[str, set[str]] = {
         "target.is_dir", "target.stat",
     },
     "system.staged": {
-        "lock.exists", "lock.unlink", "note.read_bytes", "note.read_text", "root.stat",
+        "lock.exists", "lock.unlink", "note.read_bytes", "text_of(note)", "root.stat",
         "states / name / f'unlocked-{kind}'.exists",
     },
     # Of the rest: origins beside the deployments, written whole; the object that a kernel in /boot is compared with.
@@ -97,16 +97,16 @@ ALLOWED: dict[str, set[str]] = {
         "path / 'boot'.stat", "path / 'ostree'.stat",
     },
     "system.remote": {
-        "child / 'config'.read_text", "child / 'config'.write_text", "file.read_text", "from host.files import",
+        "text_of(child / 'config')", "child / 'config'.write_text", "text_of(file)", "from host.files import",
         "path.is_file", "top.rglob",
     },
     "tools.ostree": {
-        "_commit_path(repo, checksum).exists", "path.is_file", "path.read_text", "place.read_bytes", "place.stat",
-        "repo / 'refs/heads' / name.read_text", "repo / 'state' / f'{checksum}.commitpartial'.exists", "repo.mkdir",
+        "_commit_path(repo, checksum).exists", "path.is_file", "text_of(path)", "place.read_bytes", "place.stat",
+        "text_of(repo / 'refs/heads' / name)", "repo / 'state' / f'{checksum}.commitpartial'.exists", "repo.mkdir",
         "top / prefix.rglob",
     },
     # Objects, which have their checksums' names.
-    "tools.objects": {"os.getxattr", "os.open", "os.readlink", "place.lstat", "repo / 'config'.read_text"},
+    "tools.objects": {"os.getxattr", "os.open", "os.readlink", "place.lstat", "text_of(repo / 'config')"},
     # The lock's two files, root's beside the repository, opened without following a link.
     "system.lock": {"locked_file(path).open", "os.open", "path.open"},
     # The work area, which a transaction makes through the door and closes to others before it uses it
@@ -125,9 +125,9 @@ ALLOWED: dict[str, set[str]] = {
     "ops.layer": {"from host.files import"},
     # Also the stateroots' names, and what a killed writer left beside an origin.
     "ops.recovery": {
-        "Path('/proc/sys/kernel/random/boot_id').read_text", "directory.is_dir", "directory.iterdir",
+        "text_of(Path('/proc/sys/kernel/random/boot_id'))", "directory.is_dir", "directory.iterdir",
         "from host.files import", "loaded.area / 'pkgs'.iterdir", "loaded.path / 'ostree/deploy'.iterdir",
-        "loaded.path.glob", "loaded.unsynced.exists", "loaded.unsynced.read_text", "loaded.unsynced.unlink",
+        "loaded.path.glob", "loaded.unsynced.exists", "text_of(loaded.unsynced)", "loaded.unsynced.unlink",
     },
     "ops.transaction": {
         "RUN.mkdir", "from host.files import", "loaded.unsynced.exists", "loaded.unsynced.unlink",
@@ -148,14 +148,14 @@ ALLOWED: dict[str, set[str]] = {
         "from host.files import", "tarfile.open",
         # The Python of this machine, which the reader runs with, and our own program.
         "os.path.isdir", "os.path.islink", "os.path.realpath", "os.readlink",
-        "resources.files('apt_ostree') / 'sandbox/reader.py'.read_text",
+        "text_of(resources.files('apt_ostree') / 'sandbox/reader.py')",
     },
     # The reader itself: it has no rights, and the archive is an open file.
     "sandbox.reader": {"tarfile.open"},
     # This machine's /proc.
     "sandbox.bwrap": {"_PROC / name.exists", "_PROC / name.is_dir", "entry.is_file", "entry.stat", "os.scandir"},
     "sandbox.guard": {
-        "Path('/proc/meminfo').read_text", "from host.files import", "os.listdir", "os.stat", "os.statvfs",
+        "text_of(Path('/proc/meminfo'))", "from host.files import", "os.listdir", "os.stat", "os.statvfs",
     },
     # Only what is to stay free of a disk.
     "sandbox.limits": {"from host.files import"},
@@ -167,7 +167,7 @@ ALLOWED: dict[str, set[str]] = {
     "ops.intents": {"from host.files import", "file.is_file", "requests.is_file"},
     "ops.remotes": {"self.gpg_key.is_file"},
     "ops.kernel_args": {
-        "PROC_CMDLINE.read_text", "file.read_text", "file.write_text", "tempfile.TemporaryDirectory",
+        "text_of(PROC_CMDLINE)", "text_of(file)", "file.write_text", "tempfile.TemporaryDirectory",
     },
     "ops.compose_sysroot": {
         "_HERE.glob", "deployment.is_dir", "path.exists", "path.is_dir", "path.iterdir", "path.rmdir",
@@ -220,6 +220,8 @@ def calls(tree: ast.Module) -> Iterator[str]:
             continue
         if isinstance(node.func, ast.Name) and node.func.id == "open":
             yield "open"
+        if isinstance(node.func, ast.Name) and node.func.id == "text_of":
+            yield ast.unparse(node)
         if isinstance(node.func, ast.Attribute):
             name, above = node.func.attr, ast.unparse(node.func.value)
             if above == "os":
@@ -256,6 +258,7 @@ def test_no_module_takes_another_way_into_a_tree(module: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        "text_of(root / 'etc')",
         "open(path)", "os.open(path, 0)", "os.stat(path)", "os.path.exists(path)", "shutil.move(a, b)", "path.open()",
         "(root / 'etc').read_text()", "Path(top, 'x').unlink()", "for x in place.iterdir(): pass", "a.b.rename(c)",
         "from shutil import copy", "from os import stat", "from ..host.files import remove_tree",

@@ -114,7 +114,7 @@ def test_the_references_of_a_repository_are_listed_whatever_they_hold(tmp_path: 
     heads.mkdir(parents=True)
     (heads / "good").write_text(f"{CHECKSUM}\n")
     (heads / "bad").write_bytes(b"\xff\x00")
-    assert ostree.refs(tmp_path) == {"a/good": CHECKSUM, "a/bad": "\ufffd\0"}
+    assert ostree.refs(tmp_path) == {"a/good": CHECKSUM, "a/bad": "\udcff\0"}
 
 
 def test_ostree_admin_may_open_all_the_files_that_its_caller_may(monkeypatch: pytest.MonkeyPatch) -> None:

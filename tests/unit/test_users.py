@@ -104,6 +104,11 @@ def test_sysusers_of_a_layer_has_what_the_base_has_not() -> None:
     )
 
 
+def test_a_full_name_in_sysusers_has_no_control_character() -> None:
+    accounts = parse("me:x:100:0:a\rb\x0bc\u2028d:/:/bin/sh\n", "")
+    assert sysusers(accounts) == 'u me 100:0 "abc\u2028d" / /bin/sh\n'
+
+
 def test_sysusers_of_no_new_account_is_empty() -> None:
     assert sysusers(parse(PASSWD, GROUP), parse(PASSWD, GROUP)) == ""
 
