@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import itertools
 import math
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -337,12 +339,21 @@ def command(
                     "Mount it, and run the command again: mount -t proc proc /proc",
                 )
             _trace(call.debug)
+            _check_switches(context.command.params, sys.argv[1:])
             function(call, **values)
 
         parent.command(name)(_with_parameters(run, own, options))
         return function
 
     return register
+
+
+def _check_switches(parameters: Sequence[Any], words: Sequence[str]) -> None:
+    """Refuse both sides of a switch, of which the parser would take the later one. Raises UsageError."""
+    said = set(itertools.takewhile(lambda word: word != "--", words))
+    for parameter in parameters:
+        if said.intersection(parameter.opts) and said.intersection(parameter.secondary_opts):
+            raise UsageError(f"{parameter.opts[0]} and {parameter.secondary_opts[0]} cannot be combined")
 
 
 def _with_parameters(

@@ -55,20 +55,32 @@ def key_of(package: Package, native: str) -> str:
 
 
 def add(intent: Intent, names: Sequence[str], local: Sequence[LocalPackage], native: str) -> Intent:
-    """The intent with more requests; one for the same package replaces the older one."""
-    requested = list(intent.requested)
+    """The intent with more requests: one for a package, by an expression or by a file, replaces the older one.
+
+    What is asked for together must not contradict itself (edits.py); a file goes before an expression then.
+    """
+    requested, files = list(intent.requested), list(intent.requested_local)
     for name in names:
         if name in requested:
             continue
         new = parse_expression(name)
         same = [old for old in requested if key(old, native) == key(name, native)]
+        given = [entry for entry in files if key_of(entry.package, native) == key(name, native)]
         # A bare name asks for no version in particular: one that is there fulfils it.
-        if same and new["version"] is None and new["suite"] is None:
+        bare = new["version"] is None and new["suite"] is None
+        if (bare and (same or given)) or any(entry.package.version == new["version"] for entry in given):
             continue
         requested = [old for old in requested if old not in same] + [name]
-    given = {key_of(entry.package, native) for entry in local}
-    kept = [entry for entry in intent.requested_local if key_of(entry.package, native) not in given]
-    return replace(intent, requested=tuple(requested), requested_local=(*kept, *local))
+        files = [entry for entry in files if entry not in given]
+    keys = {key_of(entry.package, native) for entry in local}
+    return replace(
+        intent,
+        requested=tuple(name for name in requested if key(name, native) not in keys),
+        requested_local=(
+            *(entry for entry in files if key_of(entry.package, native) not in keys),
+            *dict.fromkeys(local),
+        ),
+    )
 
 
 def drop(intent: Intent, names: Sequence[str], native: str, *, lenient: bool = False) -> Intent:
@@ -103,7 +115,11 @@ def override(
     intent: Intent, remove: Sequence[str], replacing: Sequence[str], local: Sequence[LocalPackage], native: str
 ) -> Intent:
     """The intent with further base packages removed or replaced; the later override of a package wins."""
-    new = Intent(remove=tuple(remove), replace=tuple(replacing), replace_local=tuple(local))
+    new = Intent(
+        remove=tuple({key(name, native): name for name in remove}.values()),
+        replace=tuple({key(item, native): item for item in replacing}.values()),
+        replace_local=tuple(dict.fromkeys(local)),
+    )
     kept = reset(intent, overridden(new, native), native, lenient=True)
     return replace(
         kept,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeVar
 
-from ..inputs import debconf, kargs, requests
+from ..inputs import debconf, edits, kargs
+from ..inputs.edits import Named
 from ..inputs.hostfile import HostFile
 from ..inputs.kargs import Edit
 from ..model import Deployment, Intent, LocalPackage
@@ -64,15 +66,14 @@ def apply(settings: Settings, wanted: HostFile, options: Options, reporter: Repo
     replacing, replacing_files = split(wanted.replace)
     with tx.transaction(settings, reporter) as current:
         before = origin.intent(current.basis.origin)
+        stated = _asked(current, (names, files), (replacing, replacing_files), wanted.remove)
         after = Intent(
-            tuple(
-                _in_order(before.requested, requests.add(Intent(), names, (), native_architecture(current)).requested)
-            ),
-            tuple(_in_order(before.requested_local, import_files(current, files))),
+            tuple(_in_order(before.requested, stated.requested)),
+            tuple(_in_order(before.requested_local, stated.requested_local)),
             next((said for said in (options.recommends, wanted.recommends) if said is not None), before.recommends),
-            tuple(_in_order(before.remove, wanted.remove)),
-            tuple(_in_order(before.replace, replacing)),
-            tuple(_in_order(before.replace_local, import_files(current, replacing_files))),
+            tuple(_in_order(before.remove, stated.remove)),
+            tuple(_in_order(before.replace, stated.replace)),
+            tuple(_in_order(before.replace_local, stated.replace_local)),
             before.debconf,
             wanted.regenerate,
             wanted.initramfs_args,
@@ -97,6 +98,18 @@ def apply(settings: Settings, wanted: HostFile, options: Options, reporter: Repo
         if not outcome.changed and words != line and not options.download_only:
             outcome = _arguments_alone(current, settings, words)
         return Applied(divergence if outcome.changed else Divergence(), outcome)
+
+
+def _asked(
+    current: Transaction,
+    packages: tuple[list[str], list[Path]],
+    replacing: tuple[list[str], list[Path]],
+    remove: Sequence[str],
+) -> Intent:
+    """The packages and overrides of a file; of each, expressions and files. Raises what edits.override raises."""
+    native = native_architecture(current)
+    wanted, others = (Named(names, import_files(current, files)) for names, files in (packages, replacing))
+    return edits.override(Intent(), remove, others, wanted, native)
 
 
 def _in_order(before: Sequence[T], wanted: Sequence[T]) -> list[T]:

@@ -45,6 +45,12 @@ class Options:
     """Leave out recorded requests that no archive has any longer; they stay on record."""
     security: bool = False
     """Find out which changes are security updates."""
+    offline: bool = False
+    """The command has no option for that: it uses what is here alone."""
+
+
+OFFLINE = Options(cache_only=True, offline=True)
+"""The options of such a command."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from ..reporter import Reporter
 from ..system import origin
 from ..tree import kernel
 from . import transaction as tx
-from .goal import Options, as_is
+from .goal import OFFLINE, as_is
 from .layer import NOTHING_TO_DO, Outcome, deploy_goal, relayer
 from .transaction import Settings
 
@@ -46,7 +46,7 @@ def configure(settings: Settings, enable: bool, arguments: Sequence[str], report
     with tx.transaction(settings, reporter) as current:
         before = origin.intent(current.basis.origin)
         after = replace(before, initramfs=enable, initramfs_args=tuple(arguments))
-        return relayer(current, settings, after, Options(cache_only=True))
+        return relayer(current, settings, after, OFFLINE)
 
 
 def track(

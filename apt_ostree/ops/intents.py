@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ..errors import PackageError, ResolveError, UsageError
 from ..host.files import Room
-from ..inputs import requests
+from ..inputs import edits, requests
+from ..inputs.edits import Named
 from ..layering.importing import Importer, import_deb, preview
 from ..model import Intent, LocalPackage, Package
 from ..sandbox.unpacking import Unpacker
@@ -46,12 +47,11 @@ class IntentEdit:
         return cls(tuple(names), tuple(files), tuple(uninstall), recommends, lenient)
 
     def apply(self, current: Transaction, intent: Intent, local: Sequence[LocalPackage]) -> Intent:
-        """The intent with these changes; ``local`` are the files, as imported. Raises ResolveError."""
+        """The intent with these changes; ``local`` are the files, as imported. Raises ResolveError and UsageError."""
         after = intent
         if self.dropping or self.names or self.files:
             native = native_architecture(current)
-            after = requests.drop(after, self.dropping, native, lenient=self.lenient)
-            after = requests.add(after, self.names, local, native)
+            after = edits.install(intent, Named(self.names, local), self.dropping, native, lenient=self.lenient)
         return with_recommends(current, intent, after, self.recommends)
 
 

@@ -168,10 +168,12 @@ def _fetch(start: Start, solution: Solution, missing: Sequence[Solved]) -> dict[
     """Bring the packages of the plan into the cache. Raises PackageError, SpaceError, DownloadError."""
     current = start.current
     if start.options.cache_only and missing:
-        raise PackageError(
-            "not in the cache: " + ", ".join(s.name for s in missing),
-            resolution="Run it without -C, or 'apt-ostree install' with a network.",
-        )
+        names = [s.name for s in missing]
+        ways = "Run it without -C, or 'apt-ostree install' with a network."
+        if start.options.offline:
+            again = " ".join(start.goal.intent.requested or names)
+            ways = f"This command fetches nothing. To fetch them again: apt-ostree install --reinstall {again}"
+        raise PackageError(f"not in the cache: {', '.join(names)}", resolution=ways)
     # By what they say of themselves; each import looks again. The unpacked files are written once; their packages need
     # space, too, while they are imported.
     check_space(

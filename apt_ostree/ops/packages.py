@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import UsageError
-from ..inputs import debconf, requests
+from ..inputs import debconf, edits, requests
+from ..inputs.edits import Named
 from ..model import Intent
 from ..reporter import Reporter
 from ..system import origin
 from . import intents
 from . import transaction as tx
-from .goal import Options, as_is
+from .goal import OFFLINE, Options, as_is
 from .intents import IntentEdit
 from .layer import NOTHING_TO_DO, Outcome, reach, relayer
 from .transaction import Settings
@@ -46,7 +47,7 @@ def reset(settings: Settings, *, layers: bool, overrides: bool, initramfs: bool,
     with tx.transaction(settings, reporter) as current:
         before = as_is(current).intent
         after = requests.cleared(before, layers=layers, overrides=overrides, initramfs=initramfs)
-        return relayer(current, settings, after, Options(cache_only=True))
+        return relayer(current, settings, after, OFFLINE)
 
 
 def answers(file: Path | None) -> str:
@@ -68,7 +69,7 @@ def uninstall(
             after = replace(before, requested=(), requested_local=())
         else:
             after = requests.drop(before, packages, intents.native_architecture(current), lenient=lenient)
-        return relayer(current, settings, after, Options(cache_only=True))
+        return relayer(current, settings, after, OFFLINE)
 
 
 def override_remove(
@@ -115,8 +116,8 @@ def _override(
         local = intents.import_files(current, files)
         native = intents.native_architecture(current)
         intents.check_overrides(current, before, requests.override(Intent(), remove, names, local, native))
-        after = requests.override(before, remove, names, local, native)
-        after = requests.add(after, wanted, intents.import_files(current, wanted_files), native)
+        further = Named(wanted, intents.import_files(current, wanted_files))
+        after = edits.override(before, remove, Named(names, local), further, native)
         return relayer(current, settings, intents.with_recommends(current, before, after, options.recommends), options)
 
 
@@ -132,4 +133,4 @@ def override_reset(
         native = intents.native_architecture(current)
         names = sorted(requests.overridden(before, native)) if every else packages
         after = requests.reset(before, names, native, lenient=lenient)
-        return relayer(current, settings, after, Options(cache_only=True))
+        return relayer(current, settings, after, OFFLINE)

@@ -112,7 +112,9 @@ def _resolve(current: Transaction, solver: apt_area.Apt, base: BaseTree, asked: 
         current.reporter.warn(f"the override of {name} is inactive: {why}")
     if not question.requests:
         return Plan()
-    locked_pins = [(s.package, apt.PRIORITY_LOCK) for s in lock if s.package not in base.packages]
+    kept = {requests.key_of(package, base.native) for package, _ in question.pins}
+    # A package of the base that was replaced, and is not any longer, is in the lock with its other version.
+    locked_pins = [(s.package, apt.PRIORITY_LOCK) for s in lock if requests.key_of(s.package, base.native) not in kept]
     apt.write_pins(solver, [*locked_pins, *question.pins])
     replacing = bool(question.replaceable)
     actions = apt.simulate(solver, question.requests, sources, replacing=replacing)

@@ -257,6 +257,10 @@ def test_a_local_file_is_laid_and_recorded_by_its_digest(sysroot: System, archiv
     digest = hashlib.sha256(deb.read_bytes()).hexdigest()
     assert sysroot.origin().get("packages", "requested-local") == f"{digest}:greeter_1.0_all;"
     assert sysroot.dpkg_status()["greeter"] == ("1.0", "install ok installed")
+    # A request for another version takes its place.
+    sysroot.install("greeter=2.0")
+    assert dict(sysroot.origin()["packages"]) == {"requested": "greeter=2.0;"}
+    assert sysroot.dpkg_status()["greeter"] == ("2.0", "install ok installed")
 
 
 def test_a_local_file_outlives_its_file(sysroot: System, archive: Archive, tmp_path: Path) -> None:

@@ -179,6 +179,14 @@ def test_reset_of_all_keeps_what_is_requested(sysroot: System) -> None:
     assert sysroot.requested() == ["greeter"]
 
 
+def test_a_requested_package_that_is_replaced_no_longer_is_the_base_s(sysroot: System) -> None:
+    sysroot.run("override", "replace", "base-lib=2.0", "--install", "base-lib")
+    sysroot.run("install", "--allow-inactive", "base-lib", "greeter")
+    sysroot.run("override", "reset", "base-lib")
+    assert base_lib(sysroot) == ("1.0", "install ok installed")
+    assert sysroot.requested() == ["base-lib", "greeter"]
+
+
 def test_uninstall_all_keeps_overrides(sysroot: System) -> None:
     sysroot.run("override", "remove", "base-lib", "--install", "greeter")
     sysroot.run("uninstall", "--all")
