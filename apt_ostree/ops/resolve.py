@@ -16,6 +16,7 @@ from ..layering.cache import Cached
 from ..model import Intent, LocalPackage, Package, Plan, Solved
 from ..tools import apt, apt_area, apt_failures, dpkg
 from . import transaction as tx
+from .fitting import Search, fit
 from .transaction import Transaction
 
 
@@ -118,6 +119,13 @@ def _resolve(current: Transaction, solver: apt_area.Apt, base: BaseTree, asked: 
     apt.write_pins(solver, [*locked_pins, *question.pins])
     replacing = bool(question.replaceable)
     actions = apt.simulate(solver, question.requests, sources, replacing=replacing)
+    if isinstance(actions, proc.Result):
+        pins = (*locked_pins, *question.pins)
+        search = Search(question.requests, pins, sources, replacing)
+        if (found := fit(solver, search, actions)) is not None:
+            actions = found.actions
+            for name, (taken, newest) in sorted(found.waiting.items()):
+                current.reporter.warn(f"{name} {newest} waits for a base that fits it; {taken} is taken")
     if isinstance(actions, list) and not touches_base(actions, question):
         return _plan(solver, actions, {s.package: s for s in lock}, local, base.packages, after)
     apt.write_pins(solver, locked_pins)

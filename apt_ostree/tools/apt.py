@@ -45,6 +45,9 @@ PRIORITY_BASE = 1001
 
 PRIORITY_LOCK = 1002
 
+PRIORITY_FIT = 999
+"""Before any other version that is not installed, and no downgrade."""
+
 
 @dataclass(frozen=True, slots=True)
 class Action:
@@ -225,6 +228,17 @@ def is_security(sources: str) -> bool:
     """True if a package came from a security archive, by its label or its suite's name, as Debian's custom is;
     ``sources`` are the archives as apt prints them beside a package (Solved.sources)."""
     return re.search(r"-Security:|-security(?:,|$)", sources) is not None
+
+
+def versions(apt: Apt, names: Iterable[str]) -> dict[str, list[str]]:
+    """The versions of packages that the archives have, by the packages' names, each the newest first."""
+    wanted = sorted(set(names))
+    found: dict[str, list[str]] = {}
+    for line in lines(apt.run("apt-cache", "madison", "--", *wanted, check=False).stdout) if wanted else ():
+        parts = [part.strip() for part in line.split("|")]
+        if len(parts) == 3 and parts[1] not in found.setdefault(parts[0], []):
+            found[parts[0]].append(parts[1])
+    return {name: sorted(each, key=dpkg.version_key, reverse=True) for name, each in found.items()}
 
 
 def from_security(apt: Apt, packages: Iterable[Package]) -> set[Package]:

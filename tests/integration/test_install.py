@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.archive import Archive, fixture_sources
+from tests.archive import Archive, Deb, fixture_sources, index_archive, public_directory
 from tests.integration.system import DATABASE, REPOSITORY, System, output
 
 REFUSED = (
@@ -248,6 +248,20 @@ def test_another_version_replaces_the_request(sysroot: System) -> None:
     assert sysroot.dpkg_status()["greeter"] == ("2.0", "install ok installed")
     assert sysroot.requested() == ["greeter=2.0"]
     assert done.stdout.splitlines()[:2] == ["Changed:", "  greeter 1.0 -> 2.0"]
+
+
+def test_an_older_version_that_fits_the_base_is_taken_and_not_recorded(sysroot: System) -> None:
+    with public_directory() as directory:
+        debs = [Deb("lib-user", control="Depends: lib-ext\n").build(directory)]
+        for number in ("1.0", "9.0"):
+            (directory / number).mkdir()
+            needs = f"Depends: base-lib (= {number})\n"
+            debs.append(Deb("lib-ext", number, control=needs).build(directory / number))
+        sysroot.use_archive(index_archive(debs, directory / "archive"), "ahead")
+        done = sysroot.install("lib-user")
+    assert "warning: lib-ext 9.0 waits for a base that fits it; 1.0 is taken" in done.stderr
+    assert sysroot.dpkg_status()["lib-ext"] == ("1.0", "install ok installed")
+    assert sysroot.requested() == ["lib-user"]
 
 
 def test_a_local_file_is_laid_and_recorded_by_its_digest(sysroot: System, archive: Archive, tmp_path: Path) -> None:
