@@ -17,6 +17,7 @@ from ..system.inventory import package_list
 from ..system.sysroot import Sysroot
 from ..text import lines
 from ..tools import apt_area, apt_failures, dpkg
+from ..tools.apt_target import Target
 from .transaction import Settings
 
 
@@ -107,7 +108,7 @@ def _archives(settings: Settings) -> Iterator[tuple[Callable[..., proc.Result], 
     etc = loaded.path / loaded.merge(osname).path / "etc"
     # An area of its own: a transaction may be at work in the other one. Only the lists are that one's.
     with tempfile.TemporaryDirectory(prefix="apt-ostree-") as scratch:
-        target = apt_area.Target(tree, etc, dpkg.architectures(tree, (entry.package for entry in dpkg.installed(tree))))
+        target = Target(tree, etc, dpkg.architectures(tree, (entry.package for entry in dpkg.installed(tree))))
         try:
             solver = apt_area.prepare(Path(scratch), target, "status", None, lists=lists)
         except PermissionError as error:

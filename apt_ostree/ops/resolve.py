@@ -8,13 +8,13 @@ from pathlib import Path
 
 from ..errors import AptOstreeError, Interrupted, PackageError, ResolveError, UnavailableError
 from ..host import proc
-from ..host.door import Tree
 from ..inputs import requests
 from ..layering import cache
 from ..layering.base import BaseTree
 from ..layering.cache import Cached
 from ..model import Intent, LocalPackage, Package, Plan, Solved
 from ..tools import apt, apt_area, apt_failures, dpkg
+from . import target
 from . import transaction as tx
 from .fitting import Search, fit
 from .transaction import Transaction
@@ -23,16 +23,14 @@ from .transaction import Transaction
 def prepare_apt(
     current: Transaction, base: BaseTree, after: Intent, *, cache_only: bool, force: bool = False
 ) -> tuple[apt_area.Apt, AptOstreeError | None]:
-    """apt over the base, with the merge deployment's sources, and with fresh lists unless ``cache_only``.
+    """apt over the base, with the next deployment's sources (target.py), and with fresh lists unless ``cache_only``.
 
     ``force`` fetches the lists even if they are fresh. An archive that cannot be reached stops nothing that does not
     need it: where there are no earlier lists, the error is returned, for the case that resolving then fails.
     """
-    merge = current.sysroot.path / current.merge.path
-    etc = merge / "etc" if Tree(merge).has_directory("etc") else base.path / "usr/etc"
-    target = apt_area.Target(base.path, etc, base.architectures)
     # apt's area shows at RUN in this namespace: a path that its unprivileged user can reach.
-    solver = apt_area.prepare(tx.RUN, target, base.checksum, after.recommends)
+    solver = apt_area.prepare(tx.RUN, target.of_base(current, base), base.checksum, after.recommends)
+    target.warn_of_release(current, base, solver)
     if not cache_only:
         try:
             if apt.refresh(solver, force=force):

@@ -19,10 +19,10 @@ from urllib.parse import unquote
 
 from ..errors import ToolError, redact
 from ..host import proc
-from ..host.door import Tree
 from ..host.files import remove_tree
 from . import apt_settings, apt_sources, dpkg
 from .apt_copies import Copies, write, write_bytes
+from .apt_target import Target
 
 TIMEOUTS = {"Acquire::http::Timeout": "30", "Acquire::https::Timeout": "30"}
 """Seconds without a byte after which a server counts as gone."""
@@ -41,22 +41,6 @@ KEY_BYTES = 256 << 10
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """The system that apt resolves for: a base tree and the /etc/apt that its administrator keeps.
-
-    ``tree`` holds the dpkg database and keyrings below /usr; ``etc`` is the directory to read ``apt`` in.
-    """
-
-    tree: Path
-    etc: Path
-    architectures: tuple[str, ...]
-
-    @property
-    def root(self) -> Tree:
-        return Tree(self.tree, self.etc)
-
-
-@dataclass(frozen=True, slots=True)
 class Apt:
     """A prepared area: every call below reads ``config`` and nothing else."""
 
@@ -65,6 +49,8 @@ class Apt:
     sources_digest: str
     originals: Mapping[str, str] = field(default_factory=dict)
     """The paths of copies that apt may name in its messages -> what the target calls them."""
+    sources: tuple[tuple[str, apt_sources.Source], ...] = ()
+    """What it fetches from, each with the name of its file below /etc/apt."""
 
     def run(
         self, *words: str, check: bool = True, cwd: Path | None = None, during: proc.During = proc.unwatched
@@ -101,9 +87,9 @@ def prepare(area: Path, target: Target, cache_key: str, recommends: bool | None,
         if stale.is_dir() and stale.name != cache_key:
             remove_tree(stale)
     remove_tree(area / "etc")
-    copies = Copies(target.root, area / "etc", fetcher if lists is None else None)
+    copies = Copies(target, area / "etc", fetcher if lists is None else None)
     settings = _PATIENCE | _settings(copies)
-    digest = _copy_sources(copies, target.architectures)
+    digest, sources = _copy_sources(copies, target.architectures)
     if recommends is not None:
         settings["APT::Install-Recommends"] = "true" if recommends else "false"
     settings |= {
@@ -139,7 +125,7 @@ def prepare(area: Path, target: Target, cache_key: str, recommends: bool | None,
     settings |= own_methods(config)
     # Proxy settings may hold a password.
     write(config, apt_settings.render(settings, {"APT::Architectures": target.architectures}), 0o600)
-    return Apt(area, config, digest, copies.originals)
+    return Apt(area, config, digest, copies.originals, tuple(sources))
 
 
 def own_methods(file: Path) -> dict[str, str]:
@@ -180,8 +166,7 @@ def _settings(copies: Copies) -> dict[str, str]:
     texts = [files[name] for name in sorted(files, key=lambda name: (name == "apt.conf", name))]
 
     def include(path: str) -> list[str]:
-        found = copies.root.find(path) if path.endswith("/") else None
-        names = [f"{path}{name}" for name in copies.root.names(found)] if found is not None else [path]
+        names = [f"{path}{name}" for name in copies.target.names(path)] if path.endswith("/") else [path]
         return [inner.text for name in names if (inner := copies.read(name)) is not None]
 
     try:
@@ -197,9 +182,9 @@ def _settings(copies: Copies) -> dict[str, str]:
     }
 
 
-def _copy_sources(copies: Copies, architectures: Sequence[str]) -> str:
+def _copy_sources(copies: Copies, architectures: Sequence[str]) -> tuple[str, list[tuple[str, apt_sources.Source]]]:
     """Copy sources, keys and preferences, and the credentials for a fetcher; returns a digest of what decides the
-    lists."""
+    lists, and the sources."""
     etc = copies.place
     for name in ("sources.list.d", "trusted.gpg.d", "preferences.d", "auth.conf.d", "files"):
         (etc / name).mkdir(parents=True, exist_ok=True)
@@ -208,9 +193,11 @@ def _copy_sources(copies: Copies, architectures: Sequence[str]) -> str:
     (etc / "sources.list.d").chmod(0o700)
     digest = hashlib.sha256(" ".join(architectures).encode())
     room = apt_sources.ENTRIES
+    every: list[tuple[str, apt_sources.Source]] = []
     for number, (name, found) in enumerate(copies.listed("sources.list", "sources.list.d", {".list", ".sources"})):
         sources = _sources(name, found.text, copies, room)
         room -= sum(source.entries for source in sources)
+        every += [(name, source) for source in sources]
         text = apt_sources.render(sources)
         copy = etc / "sources.list.d" / f"{number:03}-{Path(name).name.removesuffix('.list')}.list"
         copies.originals[os.fspath(copy)] = f"/etc/apt/{name}"
@@ -226,7 +213,7 @@ def _copy_sources(copies: Copies, architectures: Sequence[str]) -> str:
             copies.write(etc / name, replace(found, mode=0o600))
     for key in sorted(etc.glob("files/*")) + sorted(etc.glob("trusted.gpg*/*")):
         digest.update(key.read_bytes())
-    return digest.hexdigest()
+    return digest.hexdigest(), every
 
 
 _KEY_BLOCK = "-----BEGIN PGP PUBLIC KEY BLOCK-----"

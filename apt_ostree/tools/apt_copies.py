@@ -17,6 +17,7 @@ from pathlib import Path
 from ..errors import ToolError
 from ..host.door import Tree
 from . import apt_settings, apt_sources
+from .apt_target import Target
 
 BYTES = 16 << 20
 FILES = 1000
@@ -56,8 +57,8 @@ def write_bytes(path: Path, content: bytes, mode: int = 0o644, owner: str | None
 class Copies:
     """Copies of a target's files below ``place``, by the names that the target has for them."""
 
-    def __init__(self, root: Tree, place: Path, fetcher: str | None) -> None:
-        self.root, self.place, self.fetcher = root, place, fetcher
+    def __init__(self, target: Target, place: Path, fetcher: str | None) -> None:
+        self.target, self.place, self.fetcher = target, place, fetcher
         self.originals: dict[str, str] = {}
         self.files, self.room = 0, BYTES
 
@@ -69,17 +70,17 @@ class Copies:
         self.files += 1
         if self.files > FILES:
             raise ToolError("the target's apt settings are too many", f"they name more than {FILES} files")
-        found = self.root.find(path)
-        if found is None or (content := self.root.read(found, limit=self.room)) is None:
+        found = self.target.locate(path)
+        if found is None or (content := found[0].read(found[1], limit=self.room)) is None:
             return None
         self.room -= len(content)
-        return Found(content, 0o644 if self._is_public(found) else 0o600)
+        return Found(content, 0o644 if self._is_public(*found) else 0o600)
 
-    def _is_public(self, found: str) -> bool:
+    def _is_public(self, tree: Tree, found: str) -> bool:
         """True for a file that everybody can read in the target, and reach."""
         parts = found.split("/")
-        above = [self.root.status("/".join(parts[:count])) for count in range(len(parts))]
-        status = self.root.status(found)
+        above = [tree.status("/".join(parts[:count])) for count in range(len(parts))]
+        status = tree.status(found)
         return (
             status is not None
             and bool(status.st_mode & stat.S_IROTH)
@@ -88,10 +89,9 @@ class Copies:
 
     def listed(self, file: str, directory: str, suffixes: Collection[str] | None = None) -> Iterator[tuple[str, Found]]:
         """A file of /etc/apt and those in a directory there that apt would read (apt.conf(5)), and their names."""
-        place = self.root.find(f"etc/apt/{directory}")
         inner = [
             f"{directory}/{name}"
-            for name in (self.root.names(place) if place is not None else [])
+            for name in self.target.names(f"etc/apt/{directory}")
             if suffixes is None or (apt_settings.FILE_NAME.fullmatch(name) and Path(name).suffix in suffixes)
         ]
         for name in (file, *inner):

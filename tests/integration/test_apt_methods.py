@@ -17,7 +17,8 @@ from apt_ostree.errors import ResolveError, ToolError
 from apt_ostree.host import proc
 from apt_ostree.tools import apt as tools_apt
 from apt_ostree.tools import apt_area, mmdebstrap
-from apt_ostree.tools.apt_area import Apt, Target
+from apt_ostree.tools.apt_area import Apt
+from apt_ostree.tools.apt_target import Target
 from tests.unit.fake import Silent
 
 UP = "../../../.."

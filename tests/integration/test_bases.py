@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.archive import public_directory, sources_line
+from tests.integration.served import small_archive
 from tests.integration.system import REF, System, output
 
 
@@ -33,6 +37,34 @@ def test_a_base_writes_no_line_of_the_boot_menu(sysroot: System, tmp_path: Path,
     failed = sysroot.run("rebase", ":other", status=1).failure
     assert "Nothing was published" in failed.resolution
     assert (sysroot.deployments(), sysroot.entry()) == before
+
+
+def test_packages_come_from_the_new_base_s_sources_and_what_names_the_old_release_is_said(
+    sysroot: System, tmp_path: Path
+) -> None:
+    was = re.search(r"^VERSION_CODENAME=(\w+)$", (sysroot.deployment() / "usr/lib/os-release").read_text(), re.M)
+    assert was is not None
+    with public_directory() as one, public_directory() as two:
+        new = small_archive(one, {"only-there": ("2", "")}, suite="forky")
+        own = small_archive(two, {"only-mine": ("1", "")}, suite=was[1])
+        sysroot.use_archive(own, "mine")
+        stage = {
+            "usr/lib/os-release": "ID=debian\nVERSION_CODENAME=forky\n",
+            "usr/etc/apt/sources.list.d/fixtures.sources": sources_line(new).replace(
+                str(new.keyring), "/etc/apt/keyrings/fixtures.gpg"
+            ),
+        }
+        for name, text in stage.items():
+            (place := tmp_path / "more" / name).parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(text)
+        (tmp_path / "more/usr/etc/apt/keyrings").mkdir()
+        shutil.copy(new.keyring, tmp_path / "more/usr/etc/apt/keyrings/fixtures.gpg")
+        publish(sysroot, f"--tree=dir={tmp_path / 'more'}", "--owner-uid=0", "--owner-gid=0")
+        done = sysroot.run("rebase", ":other", "--install", "only-there")
+    assert sysroot.dpkg_status()["only-there"] == ("2", "install ok installed")
+    line = "/etc/apt/sources.list.d/mine.sources, line 1"
+    assert f"{line}, names {was[1]}, but the new base is forky: change that line" in done.stderr
+    assert done.stderr.count("the new base is forky") == 1
 
 
 def deployed(system: System) -> dict[str, object]:

@@ -16,7 +16,7 @@ from apt_ostree.host import proc
 from apt_ostree.model import Package, Round, Solved
 from apt_ostree.tools import apt, apt_area, apt_copies, apt_failures
 from apt_ostree.tools.apt import Action, parse_simulation, rounds
-from apt_ostree.tools.apt_area import Target
+from apt_ostree.tools.apt_target import Target
 
 STABLE = "Debian:13.7/stable"
 
@@ -177,7 +177,7 @@ def target(tmp_path: Path) -> Target:
 
 @pytest.fixture
 def copies(target: Target, tmp_path: Path) -> apt_copies.Copies:
-    return apt_copies.Copies(target.root, tmp_path / "area", None)
+    return apt_copies.Copies(target, tmp_path / "area", None)
 
 
 def copied(copies: apt_copies.Copies) -> dict[str, str]:
@@ -321,7 +321,7 @@ def test_a_copy_is_for_everybody_only_where_the_targets_file_is(
 
     monkeypatch.setattr(os, "fchown", fchown)
     monkeypatch.setattr(pwd, "getpwnam", lambda name: SimpleNamespace(pw_uid=f"number of {name}"))
-    copies = apt_copies.Copies(target.root, tmp_path / "area", "fetcher")
+    copies = apt_copies.Copies(target, tmp_path / "area", "fetcher")
     key = target.tree / DEBIAN[1:]
     key.write_text("http://x\n")
     key.chmod(file)
@@ -340,7 +340,7 @@ def test_a_link_to_a_closed_file_makes_no_open_copy(target: Target, tmp_path: Pa
     for directory, name in (("trusted.gpg.d", "x.gpg"), ("preferences.d", "x")):
         (target.etc / "apt" / directory).mkdir()
         (target.etc / "apt" / directory / name).symlink_to("/etc/closed")
-    copies = apt_copies.Copies(target.root, tmp_path / "area", None)
+    copies = apt_copies.Copies(target, tmp_path / "area", None)
     copies.of(VENDOR)
     apt_area._copy_sources(copies, ("amd64",))
     found = {path: path.stat().st_mode & 0o7777 for path in copies.place.glob("*/*")}
@@ -353,8 +353,8 @@ def test_the_digest_of_sources_tells_no_password(target: Target, tmp_path: Path)
     found = []
     for who in ("admin:hunter2@", "admin:other@", ""):
         (target.etc / "apt/sources.list").write_text(f"deb http://{who}example.org/debian trixie main\n")
-        copies = apt_copies.Copies(target.root, tmp_path / "area", None)
-        found.append(apt_area._copy_sources(copies, ("amd64",)))
+        copies = apt_copies.Copies(target, tmp_path / "area", None)
+        found.append(apt_area._copy_sources(copies, ("amd64",))[0])
     assert found[0] == found[1] != found[2]
 
 
@@ -373,7 +373,7 @@ def test_a_path_that_leads_out_of_the_target_is_not_copied(
 
 
 def settings(target: Target, tmp_path: Path) -> dict[str, str]:
-    return apt_area._settings(apt_copies.Copies(target.root, tmp_path / "area", None))
+    return apt_area._settings(apt_copies.Copies(target, tmp_path / "area", None))
 
 
 def test_the_settings_of_a_target_are_read_in_apts_order_and_from_what_apt_would_read(
@@ -499,7 +499,7 @@ def test_a_link_of_the_target_never_means_a_file_of_the_running_system(tmp_path:
     (sources / "b.list").symlink_to(outside)
     (sources / "c.list").symlink_to("../../../outside")
     (sources / "d.list").write_text("plain")
-    root = Target(tree, etc, ("amd64",)).root
+    root = Target(tree, etc, ("amd64",))
     found = apt_copies.Copies(root, tmp_path, None).listed("sources.list", "sources.list.d", {".list"})
     assert [(name, file.text) for name, file in found] == [
         ("sources.list", "main"),
