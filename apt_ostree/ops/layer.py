@@ -15,7 +15,7 @@ from ..model import CommitInfo, Deployment, Intent, Package, Plan, Solved
 from ..system import commits, metadata, origin
 from ..system.inventory import package_list
 from ..tools import apt, listing
-from ..tree import etc, kernel
+from ..tree import etc, kernel, merging
 from ..tree.etc import Conflict
 from . import build, finish, recovery
 from .download import fetch
@@ -66,6 +66,14 @@ def reach(current: Transaction, settings: Settings, goal: Goal, options: Options
     goal = _with_answers(goal, answers)
     if is_reached(goal, start.goal, refresh=options.refresh):
         return NOTHING_TO_DO
+    merge = current.merge
+    # What OSTree cannot merge is found before hours of building, and by a preview.
+    merging.check(
+        current.repo,
+        goal.base.checksum,
+        current.sysroot.path / merge.path,
+        commits.base_of(current.repo, merge).checksum,
+    )
     if goal.intent.empty:
         return _take_base(start, goal)
     tree = checkout(current.repo, current.area, goal.base.checksum)

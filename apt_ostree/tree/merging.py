@@ -37,13 +37,18 @@ _CHANGED_MAX = 1 << 30
 """Bytes of what a machine changed in /etc, holes included. A running system copies them in its shutdown, which ends
 ostree-finalize-staged.service after five minutes."""
 
+_TOLD = 5
+"""Entries that an error names."""
+
 _KINDS = {"-": "a file", "l": "a link", "d": "a directory"}
 
 
-def check(repo: Path, commit: str, deployment: Path) -> None:
+def check(repo: Path, commit: str, deployment: Path, under: str | None = None) -> None:
     """Refuse a merge where libostree would leave the new tree, run a program of it, fill the disk, or fail.
 
-    ``deployment`` is the merge deployment. Raises TreeError, SpaceError.
+    ``deployment`` is the merge deployment. Where ``commit`` is only the base of what is going to be built, ``under`` is
+    the one that the deployment was built over: what a layer made something else of there, it may again. Raises
+    TreeError, SpaceError.
     """
     tree = Tree(deployment)
     if odd := next((name for name in (etc.OWN, etc.SHIPPED) if not tree.has_directory(name)), None):
@@ -59,10 +64,23 @@ def check(repo: Path, commit: str, deployment: Path) -> None:
     own = {entry.name.removeprefix(f"{etc.OWN}/"): entry for entry in _own(tree)}
     shipped = {entry.name.removeprefix(f"{etc.SHIPPED}/"): entry for entry in tree.walk(etc.SHIPPED)}
     changes = etc.differences(tree, shipped, own)
-    new = {entry.path.removeprefix(f"{etc.USR_ETC}/"): entry for entry in listing.of(repo, commit).below(etc.USR_ETC)}
+    new = _listed(repo, commit)
+    if under is not None:
+        old = _listed(repo, under)
+        remade = {name for name, entry in old.items() if _was_remade(shipped, name, entry)}
+        new = {name: entry for name, entry in new.items() if name not in remade}
     _check_room(deployment, list(new.values()), [own[name] for name in changes.keys() & own.keys()])
     _check_kinds(deployment, own, shipped, changes, new)
     _check_special(tree, [entry for name, entry in own.items() if entry.is_directory or name in changes])
+
+
+def _listed(repo: Path, commit: str) -> dict[str, Listed]:
+    return {entry.path.removeprefix(f"{etc.USR_ETC}/"): entry for entry in listing.of(repo, commit).below(etc.USR_ETC)}
+
+
+def _was_remade(shipped: Mapping[str, Entry], name: str, old: Listed) -> bool:
+    """True if a deployment has an entry of another kind than the base below it."""
+    return name in shipped and _KINDS[old.kind] != _kind(shipped[name])
 
 
 def _own(tree: Tree) -> Iterator[Entry]:
@@ -130,6 +148,7 @@ def _check_kinds(
     new: Mapping[str, Listed],
 ) -> None:
     """Refuse two entries of which one is a directory and the other is not, where libostree would have to merge them."""
+    problems: list[tuple[str, str, Path]] = []
     changed_inside = {above for name in changes for above in at_and_above(name.rpartition("/")[0])}
     writable = _writable(own)
     for name, entry in new.items():
@@ -149,12 +168,20 @@ def _check_kinds(
             clashes = name in changed_inside and name in shipped and shipped[name].is_directory
             why = "OSTree cannot merge this machine's changes in it" if clashes else ""
         if why:
-            raise TreeError(
+            kinds = (
                 f"/etc/{name} is {_kind(own[name])} on this machine and {_KINDS[entry.kind]}"
-                f"{f' to {entry.target}' if entry.target else ''} in the new tree",
-                why,
-                f"Nothing was published. Move {deployment / etc.OWN / name} elsewhere, or what was changed in it.",
+                f"{f' to {entry.target}' if entry.target else ''} in the new tree"
             )
+            problems.append((kinds, why, deployment / etc.OWN / name))
+    if problems:
+        more = len(problems) - _TOLD
+        told = [f"{kinds}: {why}" for kinds, why, _ in problems[1:_TOLD]]
+        places = " and ".join(str(path) for *_, path in problems[:_TOLD])
+        raise TreeError(
+            problems[0][0],
+            "\n".join([problems[0][1], *told, *([f"and {more} more"] if more > 0 else [])]),
+            f"Nothing was published. Move {places} elsewhere, or what was changed in it.",
+        )
 
 
 def _writable(own: Mapping[str, Entry]) -> dict[str, str]:

@@ -67,6 +67,21 @@ def test_packages_come_from_the_new_base_s_sources_and_what_names_the_old_releas
     assert done.stderr.count("the new base is forky") == 1
 
 
+def test_a_file_where_a_new_base_has_a_directory_is_named_before_anything_is_built(
+    sysroot: System, tmp_path: Path
+) -> None:
+    sysroot.install("greeter")
+    (tmp_path / "more/usr/etc/foo.d").mkdir(parents=True)
+    publish(sysroot, f"--tree=dir={tmp_path / 'more'}", "--owner-uid=0", "--owner-gid=0")
+    place = sysroot.deployment() / "etc/foo.d"
+    place.write_text("mine\n")
+    for words in (["--dry-run"], []):
+        failed = sysroot.run("rebase", ":other", *words, status=1)
+        assert failed.failure.brief == "/etc/foo.d is a file on this machine and a directory in the new tree"
+        assert str(place) in failed.failure.resolution
+        assert "Laying" not in failed.stderr and "Resolving" not in failed.stderr
+
+
 def deployed(system: System) -> dict[str, object]:
     """What boots next, as status shows it."""
     found: dict[str, object] = system.run("status", "--json").document["deployments"][0]

@@ -98,6 +98,30 @@ def test_no_change_of_the_machine_goes_through_a_link_of_the_new_tree(deployment
     assert "/etc/foo is a directory on this machine and a link to /host/directory" in merge(deployment, tree)
 
 
+def test_all_that_cannot_be_merged_is_named_with_whole_paths(deployment: Path) -> None:
+    names = [f"conf.d/{number}" for number in range(7)]
+    (deployment / "etc/conf.d").mkdir()
+    for name in names:
+        (deployment / "etc" / name).write_text("mine")
+    tree: Tree = {"usr": None, "usr/etc": None, "usr/etc/conf.d": None, **{f"usr/etc/{name}": None for name in names}}
+    with repository(made=tree) as (repo, commits), pytest.raises(TreeError) as caught:
+        merging.check(repo, commits["made"], deployment)
+    assert caught.value.brief == "/etc/conf.d/0 is a file on this machine and a directory in the new tree"
+    assert caught.value.detail.count("cannot merge") == 5
+    assert caught.value.detail.endswith("\nand 2 more")
+    assert f"Move {deployment}/etc/conf.d/0 and {deployment}/etc/conf.d/1 and" in caught.value.resolution
+
+
+def test_what_a_layer_made_of_a_file_of_the_base_is_left_to_the_next_layer(deployment: Path) -> None:
+    """In the layer that is deployed it is a directory, in which the machine changed something."""
+    (deployment / "etc/foo/new").write_text("mine")
+    tree: Tree = {"usr": None, "usr/etc": None, "usr/etc/foo": "file"}
+    with repository(made=tree, old=tree) as (repo, commits):
+        merging.check(repo, commits["made"], deployment, commits["old"])
+        with pytest.raises(TreeError):
+            merging.check(repo, commits["made"], deployment)
+
+
 def fifo(place: Path) -> None:
     os.mkfifo(place)
 
