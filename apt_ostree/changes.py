@@ -19,12 +19,20 @@ class Change:
 
 
 def difference(before: Sequence[Package], after: Sequence[Package]) -> Change:
-    """Compare two sets of packages, by name and architecture."""
+    """Compare two sets of packages, by name and architecture.
+
+    A package that is for all architectures now, or was, is the same one (policy 5.6.8).
+    """
 
     def keyed(packages: Sequence[Package]) -> dict[tuple[str, str], Package]:
         return {(p.name, p.architecture): p for p in packages}
 
     old, new = keyed(before), keyed(after)
+    for name in {name for name, _ in old.keys() ^ new.keys()}:
+        gone = [key for key in old.keys() - new.keys() if key[0] == name]
+        come = [key for key in new.keys() - old.keys() if key[0] == name]
+        if len(gone) == len(come) == 1 and "all" in (gone[0][1], come[0][1]):
+            old[come[0]] = old.pop(gone[0])
     return Change(
         tuple(sorted(new[key] for key in new.keys() - old.keys())),
         tuple(sorted(old[key] for key in old.keys() - new.keys())),

@@ -28,8 +28,14 @@ def lines(change: Change, security: Sequence[Package] = ()) -> list[str]:
             found += [f"  {p.name} {p.version} {p.architecture}{mark(p)}" for p in packages]
     if change.changed:
         found.append("Changed:")
-        found += [f"  {old.name} {old.version} -> {new.version}{mark(new)}" for old, new in change.changed]
+        found += [f"  {old.name} {_step(old, new)}{mark(new)}" for old, new in change.changed]
     return found
+
+
+def _step(old: Package, new: Package) -> str:
+    if old.architecture == new.architecture:
+        return f"{old.version} -> {new.version}"
+    return f"{old.version} {old.architecture} -> {new.version} {new.architecture}"
 
 
 def news(found: Sequence[News]) -> Iterable[str]:

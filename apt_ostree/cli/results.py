@@ -130,8 +130,12 @@ def _deployed(deployment: Deployment, done: Outcome) -> str:
     """Return the last line of an outcome: what was deployed, and what follows from that."""
     count = len(done.plan.packages)
     layered = f"with {count} layered package{'s' if count != 1 else ''}"
-    if not count:
+    alone = done.bases is None or deployment.checksum == done.bases[1].checksum
+    if not count and alone:
         what = ", the base alone"
+    elif not count:
+        gone = len(done.plan.removed)
+        what = f" without {gone} package{'s' if gone != 1 else ''} of the base" if gone else ""
     elif done.reused:
         what = f", the same layer as before {layered}"
     else:

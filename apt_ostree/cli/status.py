@@ -60,6 +60,8 @@ def _deployment_lines(entry: DeploymentStatus, *, verbose: bool, width: int | No
     changes = [f"- {package.name}" for package in entry.removed]
     changes += [f"{old.name} {old.version} -> {new.version}" for old, new in entry.replaced]
     yield from layout.fields("Overrides", changes, width, "   ")
+    if (end := metadata.end_of_life(entry.base)) is not None:
+        yield from layout.fields("End of life", end.split(" "), width, " ")
     for request, reason in sorted(entry.inactive.items()):
         yield from layout.fields("Inactive", f"{request}: {reason}".split(" "), width, " ")
     made = " ".join(["made on this machine", *entry.intent.initramfs_args]) if entry.intent.initramfs else ""
@@ -152,6 +154,7 @@ def _deployment_json(entry: DeploymentStatus) -> dict[str, Any]:
         "base-replacements": [
             {"old": changes.package_document(old), "new": changes.package_document(new)} for old, new in entry.replaced
         ],
+        "end-of-life": metadata.end_of_life(entry.base),
         "damaged": entry.damaged or None,
         "kargs": deployment.kargs,
         "kernel": metadata.kernel(entry.commit),

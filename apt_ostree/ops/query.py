@@ -318,7 +318,8 @@ def db_version(settings: Settings, revisions: Sequence[str]) -> list[Versioned]:
 def db_list(settings: Settings, words: Sequence[str]) -> list[tuple[str, list[Package]]]:
     """The packages of each revision, or of the deployment that is booted or boots next.
 
-    From the first word with a wildcard on they are patterns (fnmatch(3)) for packages' names. Raises SysrootError.
+    From the first word with a wildcard on they are patterns (fnmatch(3)) for packages' names, and from the first one
+    that is no revision, and is the name of a package there. Raises SysrootError.
     """
     loaded = tx.loaded(settings)
     commits, patterns = _split_patterns(loaded, settings, words)
@@ -326,10 +327,19 @@ def db_list(settings: Settings, words: Sequence[str]) -> list[tuple[str, list[Pa
 
 
 def _split_patterns(loaded: Sysroot, settings: Settings, words: Sequence[str]) -> tuple[list[str], list[str]]:
-    # What holds a wildcard is a pattern at once: no revision has one.
-    count = next((number for number, word in enumerate(words) if set(word) & set("*?[")), len(words))
-    commits = [resolve(loaded, word) for word in words[:count]] or [_first(loaded, settings)]
-    return commits, list(words[count:])
+    commits: list[str] = []
+    for number, word in enumerate(words):
+        here = commits or [_first(loaded, settings)]
+        # What holds a wildcard is a pattern at once: no revision has one.
+        if set(word) & set("*?["):
+            return here, list(words[number:])
+        try:
+            commits.append(resolve(loaded, word))
+        except SysrootError:
+            if not any(package.name == word for commit in here for package in package_list(loaded.repo, commit)):
+                raise
+            return here, list(words[number:])
+    return commits or [_first(loaded, settings)], []
 
 
 def _matching(packages: Sequence[Package], patterns: Sequence[str]) -> list[Package]:

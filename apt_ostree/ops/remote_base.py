@@ -140,15 +140,15 @@ def _of_any_branch(current: Transaction, refspec: Refspec, checksum: str, cache_
 
 def in_history(revision: Revision, history: Iterable[CommitInfo], refspec: Refspec) -> CommitInfo:
     """The first commit of a history that ``revision`` names; reads no further. Raises RemoteError if there is none."""
-    seen = []
+    seen: dict[str, str] = {}
     for info in history:
         if revision.matches(info):
             return info
-        seen.append(info.version or info.checksum[:12])
+        seen[info.checksum] = info.version or info.checksum[:12]
     more = ", …" if len(seen) > KNOWN_SHOWN else ""
     raise RemoteError(
         f"{revision.wanted} is not in the history of {refspec}",
-        f"it has: {', '.join(seen[:KNOWN_SHOWN])}{more}",
+        f"it has: {', '.join(list(seen.values())[:KNOWN_SHOWN])}{more}",
         "--skip-branch-check takes a commit of another ref, by its whole checksum.",
     )
 

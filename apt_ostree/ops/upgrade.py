@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from ..errors import SysrootError
 from ..model import CommitInfo, Plan
 from ..reporter import Reporter
-from ..system import remote
+from ..system import metadata, origin, remote
 from ..system.remote import Refspec
 from ..tools import ostree
 from . import remote_base
@@ -16,7 +16,7 @@ from .goal import Goal, Options, as_is, let_go
 from .intents import IntentEdit, import_files
 from .layer import Outcome, reach
 from .remote_base import Revision
-from .transaction import Settings
+from .transaction import Settings, Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +40,15 @@ def upgrade(settings: Settings, scope: Scope, edit: IntentEdit, options: Options
         after = edit.apply(current, now.intent, import_files(current, edit.files))
         target = replace(now, intent=after, free=let_go(current, scope.names))
         if not scope.layers_only:
-            refspec = _followed(now)
+            refspec = _followed(current, now)
             base = remote_base.newest(current, refspec, now, options.cache_only, allow_downgrade=scope.allow_downgrade)
             target = replace(target, base=base, pinned="")
+            _tell_of_end(current, base)
         outcome = reach(current, settings, target, replace(options, refresh=True))
         if outcome.changed or options.download_only:
             return outcome
-        return replace(outcome, message=up_to_date(None if scope.layers_only else now.base, outcome.plan))
+        looked = not scope.layers_only and not remote.parse(now.refspec).fixed
+        return replace(outcome, message=up_to_date(now.base if looked else None, outcome.plan))
 
 
 def up_to_date(base: CommitInfo | None, plan: Plan) -> str:
@@ -57,14 +59,35 @@ def up_to_date(base: CommitInfo | None, plan: Plan) -> str:
     return f"Already up to date: {', '.join(parts)}." if parts else "Already up to date."
 
 
-def _followed(target: Goal) -> Refspec:
+def _tell_of_end(current: Transaction, base: CommitInfo) -> None:
+    """Warn where the author of a base says that no newer one comes (ostree.endoflife)."""
+    if (text := metadata.end_of_life(base)) is None:
+        return
+    follow = metadata.successor(base)
+    way = f"; its author names a successor: apt-ostree rebase {follow}" if follow else ""
+    current.reporter.warn(f"the base is at its end of life: {text}{way}")
+
+
+def _followed(current: Transaction, target: Goal) -> Refspec:
+    if state := origin.unconfigured(current.basis.origin):
+        raise SysrootError(
+            "the deployment's origin says that it cannot be upgraded yet",
+            state,
+            "To follow another ref: apt-ostree rebase REMOTE:REF",
+        )
     if not target.refspec:
         raise SysrootError(
             "the deployment's origin does not name a ref to upgrade from",
             resolution="To upgrade the layered packages alone, add --layers-only. "
             "To follow a ref: apt-ostree rebase REMOTE:REF",
         )
-    return remote.parse(target.refspec)
+    refspec = remote.parse(target.refspec)
+    if refspec.fixed:
+        current.reporter.warn(
+            f"the base stays at commit {refspec.ref[:12]}, which was chosen by its checksum; to follow a ref: "
+            "apt-ostree rebase REMOTE:REF"
+        )
+    return refspec
 
 
 def rebase(
@@ -85,6 +108,7 @@ def rebase(
             base = remote_base.newest(current, refspec, now, options.cache_only, allow_downgrade=True)
         else:
             base = remote_base.find(current, refspec, revision, options.cache_only)
+        _tell_of_end(current, base)
         pinned = base.checksum if revision is not None else ""
         target = replace(now, base=base, refspec=str(refspec), pinned=pinned, intent=after)
         if (base.checksum, str(refspec)) != (now.base.checksum, now.refspec):
@@ -107,7 +131,8 @@ def deploy(settings: Settings, revision: Revision, edit: IntentEdit, options: Op
     with tx.transaction(settings, reporter) as current:
         now = as_is(current)
         target = replace(now, intent=edit.apply(current, now.intent, import_files(current, edit.files)))
-        base = remote_base.find(current, _followed(now), revision, options.cache_only)
+        base = remote_base.find(current, _followed(current, now), revision, options.cache_only)
+        _tell_of_end(current, base)
         if base.checksum != now.base.checksum:
             target = replace(target, base=base, pinned=base.checksum, free=let_go(current, ()))
         outcome = reach(current, settings, target, replace(options, refresh=base.checksum != now.base.checksum))

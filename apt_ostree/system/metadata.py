@@ -25,6 +25,10 @@ BOOTABLE = "ostree.bootable"
 KERNEL = "ostree.linux"
 """ostree's own keys: the version that a boot menu shows, and the kernel that boots."""
 
+END_OF_LIFE = "ostree.endoflife"
+SUCCESSOR = "ostree.endoflife-rebase"
+"""ostree's own keys of a base: why no newer one comes, and the ref to follow instead."""
+
 PACKAGES = "apt-ostree.pkglist"
 KERNEL_ARGUMENTS = "apt-ostree.kernel-args"
 """Keys of bases; a layer repeats the first for all that it has, and takes the others over."""
@@ -174,6 +178,16 @@ def version(info: CommitInfo) -> str:
 def kernel(info: CommitInfo) -> str | None:
     """The version of the kernel that boots, as the commit says it."""
     return info.metadata.get(KERNEL)
+
+
+def end_of_life(info: CommitInfo) -> str | None:
+    """Why no newer base comes, in the author's words; None where newer ones may."""
+    return info.metadata.get(END_OF_LIFE)
+
+
+def successor(info: CommitInfo) -> str | None:
+    """The ref that the author of a base at its end of life names instead."""
+    return info.metadata.get(SUCCESSOR)
 
 
 def command(info: CommitInfo) -> str | None:

@@ -21,6 +21,9 @@ TRANSIENT = "libostree-transient"
 _BLANKS = " \t\r\v\f"
 """Those of g_ascii_isspace(); str.strip() knows more, and would see a key where OSTree sees another."""
 
+UNCONFIGURED = "unconfigured-state"
+"""libostree's own key; following another ref drops it."""
+
 RETAINED = "retained"
 """In our own group: the pin beside it is not the administrator's."""
 
@@ -79,16 +82,18 @@ def pinned(origin: Origin) -> str:
     return origin.get("origin", {}).get("override-commit", "")
 
 
-def with_base(origin: Origin, refspec: str, pinned: str) -> dict[str, dict[str, str]]:
+def unconfigured(origin: Origin) -> str:
+    """Why a deployment must not be upgraded yet, in the words of whoever installed it; empty where it may."""
+    return origin.get("origin", {}).get(UNCONFIGURED, "")
+
+
+def with_base(origin: Origin, follows: str, pinned: str) -> dict[str, dict[str, str]]:
     """The origin with another place to take the base from, and with the commit chosen there, if one was."""
-    group = {
-        key: value
-        for key, value in origin.get("origin", {}).items()
-        if key not in {"refspec", "baserefspec", "override-commit"}
-    }
+    changing = {"refspec", "baserefspec", "override-commit"} | (set() if follows == refspec(origin) else {UNCONFIGURED})
+    group = {key: value for key, value in origin.get("origin", {}).items() if key not in changing}
     if pinned:
         group["override-commit"] = pinned
-    return {**{name: dict(entries) for name, entries in origin.items()}, "origin": {"baserefspec": refspec, **group}}
+    return {**{name: dict(entries) for name, entries in origin.items()}, "origin": {"baserefspec": follows, **group}}
 
 
 def names_base(origin: Origin) -> bool:

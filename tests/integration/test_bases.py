@@ -82,6 +82,21 @@ def test_a_file_where_a_new_base_has_a_directory_is_named_before_anything_is_bui
         assert "Laying" not in failed.stderr and "Resolving" not in failed.stderr
 
 
+def test_what_an_author_or_an_installer_says_against_upgrades_is_told(sysroot: System) -> None:
+    publish(
+        sysroot, "--add-metadata-string=ostree.endoflife=12 is over",
+        "--add-metadata-string=ostree.endoflife-rebase=debian/14",
+    )  # fmt: skip
+    warned = "the base is at its end of life: 12 is over; its author names a successor: apt-ostree rebase debian/14"
+    assert warned in sysroot.run("rebase", ":other").stderr
+    assert warned in sysroot.run("upgrade").stderr
+    assert "End of life  12 is over" in sysroot.run("status").stdout
+    assert sysroot.run("status", "--json").document["deployments"][0]["end-of-life"] == "12 is over"
+    place = sysroot.deployment().with_name(f"{sysroot.deployment().name}.origin")
+    place.write_text(place.read_text() + "\n[origin]\nunconfigured-state=Register first.\n")
+    assert sysroot.run("upgrade", status=1).failure.detail == "Register first."
+
+
 def deployed(system: System) -> dict[str, object]:
     """What boots next, as status shows it."""
     found: dict[str, object] = system.run("status", "--json").document["deployments"][0]

@@ -39,6 +39,9 @@ def test_a_list_can_be_narrowed_by_patterns(machine: System) -> None:
     assert machine.run("db", "list", "0", "gree*", "base-l[i]b").stdout == "base-lib 1.0 all\ngreeter 2.0 all\n"
     assert machine.run("db", "list", "gree*").stdout == "greeter 2.0 all\n"
     assert machine.run("db", "list", machine.base.commit, "gree*").stdout == ""
+    # A name of a package is one, too, where no commit is called so.
+    assert machine.run("db", "list", "0", "greeter", "base-l*").stdout == "base-lib 1.0 all\ngreeter 2.0 all\n"
+    assert machine.run("db", "list", "greeter").stdout == "greeter 2.0 all\n"
     found = machine.run("db", "list", "--json", "gree*").document["commits"]
     assert [package["name"] for package in found[0]["packages"]] == ["greeter"]
 

@@ -393,6 +393,13 @@ def test_a_local_ref_is_followed_and_looked_at(system: System, served: Served, o
     assert system.run("upgrade", "-n", "--json").document["base"]["checksum"] == new.commit
 
 
+def test_a_base_that_was_chosen_by_its_checksum_says_that_it_follows_nothing(system: System, old: Version) -> None:
+    system.run("rebase", f":{old.commit}")
+    done = system.run("upgrade")
+    assert done.stdout == "Already up to date: 2 layered packages.\n"
+    assert f"warning: the base stays at commit {old.commit[:12]}" in done.stderr and "rebase REMOTE:REF" in done.stderr
+
+
 def test_a_check_without_the_network_forgets_nothing(system: System, new: Version) -> None:
     system.run("upgrade", "--check")
     found = system.run("upgrade", "--check", "-C", "--json").document["update"]

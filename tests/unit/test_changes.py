@@ -42,6 +42,26 @@ def test_either_form_is_read(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("before", "after", "changed"),
+    [
+        (["all"], ["amd64"], True),
+        (["amd64"], ["all"], True),
+        (["amd64"], ["i386"], False),
+        (["all"], ["amd64", "i386"], False),
+        (["amd64", "i386"], ["all"], False),
+        (["amd64", "i386"], ["all", "i386"], True),
+    ],
+)
+def test_a_package_that_is_or_was_for_all_architectures_is_changed(
+    before: list[str], after: list[str], changed: bool
+) -> None:
+    old, new = ([Package("x", "1", architecture) for architecture in found] for found in (before, after))
+    found = changes.difference(old, new)
+    assert found.changed == (((old[0], new[0]),) if changed else ())
+    assert bool(found.added or found.removed) is not changed
+
+
+@pytest.mark.parametrize(
     "value",
     [
         {"added": [], "removed": []},

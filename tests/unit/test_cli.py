@@ -761,6 +761,7 @@ def test_change_lines() -> None:
 
 DEPLOYED = Deployment(0, "debian", A, 0, "", {})
 PLAN = Plan((Solved(JQ, "d" * 64, 7, 1024),))
+OTHER = CommitInfo("b" * 64, None, 0, "", {})
 ROLLBACK = "It boots next; 'apt-ostree rollback' undoes it."
 
 
@@ -787,6 +788,18 @@ ROLLBACK = "It boots next; 'apt-ostree rollback' undoes it."
         (
             Outcome(True, "", change=Change(removed=(JQ,)), deployment=DEPLOYED),
             f"Removed:\n  jq 1.7.1-6 amd64\nDeployed aaaaaaaaaaaa, the base alone. {ROLLBACK}\n",
+        ),
+        (
+            Outcome(True, "", Plan(removed=(JQ,)), Change(removed=(JQ,)), DEPLOYED, A, bases=(OTHER, OTHER)),
+            f"Removed:\n  jq 1.7.1-6 amd64\nDeployed aaaaaaaaaaaa without 1 package of the base. {ROLLBACK}\n",
+        ),
+        (
+            Outcome(True, "", deployment=DEPLOYED, commit=A, bases=(OTHER, OTHER)),
+            f"Deployed aaaaaaaaaaaa. {ROLLBACK}\n",
+        ),
+        (
+            Outcome(True, "", PLAN, Change(changed=((JQ, replace(JQ, architecture="all")),))),
+            "Changed:\n  jq 1.7.1-6 amd64 -> 1.7.1-6 all\n",
         ),
     ],
 )

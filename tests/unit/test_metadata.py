@@ -195,3 +195,9 @@ def test_text_that_no_file_can_hold_is_damage(half: str) -> None:
         metadata.requests(commit(packages=f'["{half}"]'))
     with pytest.raises(ToolError, match="has damaged metadata"):
         metadata.lock(commit(lock=f'[["a", "1", "all", "ab", 7, 1, "{half}"]]'))
+
+
+def test_a_base_says_that_it_is_at_its_end_of_life() -> None:
+    info = CommitInfo("b" * 64, None, 0, "", {"ostree.endoflife": "moved", "ostree.endoflife-rebase": "debian/14"})
+    assert (metadata.end_of_life(info), metadata.successor(info)) == ("moved", "debian/14")
+    assert metadata.end_of_life(BASE) is None

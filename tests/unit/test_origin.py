@@ -276,3 +276,10 @@ def test_an_error_has_nothing_of_the_file(text: str, line: int) -> None:
         origin.parse(text)
     assert "SECRET" not in caught.value.detail
     assert f"line {line} is" in caught.value.detail
+
+
+def test_following_another_ref_drops_why_it_could_not_be_upgraded() -> None:
+    before = {"origin": {"refspec": "a:b", "unconfigured-state": "Register this machine first."}}
+    assert origin.unconfigured(before) == "Register this machine first."
+    assert origin.unconfigured(origin.with_base(before, "a:b", "")) == "Register this machine first."
+    assert origin.unconfigured(origin.with_base(before, "a:c", "")) == ""

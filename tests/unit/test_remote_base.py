@@ -99,8 +99,18 @@ def test_a_history_is_read_up_to_the_commit_that_is_meant() -> None:
 )
 def test_a_revision_that_is_not_there_is_an_error_with_those_that_are(count: int, known: str) -> None:
     with pytest.raises(RemoteError) as caught:
-        remote_base.in_history(Revision.of("14"), [commit("a", f"13.{n}") for n in range(count)], REF)
+        remote_base.in_history(Revision.of("14"), [commit(chr(97 + n), f"13.{n}") for n in range(count)], REF)
     assert (caught.value.brief, caught.value.detail) == ("14 is not in the history of debian:debian/13", known)
+
+
+def test_a_commit_that_is_found_twice_is_told_once() -> None:
+    found = [commit("a", "A1"), commit("b", "A1"), commit("a", "A1")]
+    with pytest.raises(RemoteError) as caught:
+        remote_base.in_history(Revision.of("42"), found, REF)
+    assert caught.value.detail == "it has: A1, A1"
+    with pytest.raises(RemoteError) as caught:
+        remote_base.in_history(Revision.of("42"), found[::2], REF)
+    assert caught.value.detail == "it has: A1"
 
 
 def test_a_base_of_the_year_10000_is_told_by_its_seconds() -> None:
