@@ -63,6 +63,8 @@ ENVIRONMENT = {
     "DEBIAN_FRONTEND": "noninteractive",
     # Keeps systemctl, deb-systemd-invoke and sysctl from looking for a running system (systemd's ENVIRONMENT.md).
     "SYSTEMD_OFFLINE": "1",
+    # So udevadm, systemd 257's, does nothing and succeeds, as it does in the chroot that scripts know.
+    "SYSTEMD_IN_CHROOT": "1",
 }
 
 

@@ -383,6 +383,16 @@ def test_a_package_that_no_tool_makes_is_an_error(machine: System, tmp_path: Pat
     assert failure.detail and failure.resolution
 
 
+def test_a_package_without_maintainer_and_description_is_installed(sysroot: System, tmp_path: Path) -> None:
+    """dpkg warns of it each time that it reads its database."""
+    (tmp_path / "bare/DEBIAN").mkdir(parents=True)
+    (tmp_path / "bare/DEBIAN/control").write_text("Package: bare\nVersion: 1\nArchitecture: all\n")
+    deb = tmp_path / "bare_1_all.deb"
+    output("dpkg-deb", "--root-owner-group", "--build", tmp_path / "bare", deb)
+    sysroot.install(os.fspath(deb))
+    assert sysroot.dpkg_status()["bare"] == ("1", "install ok installed")
+
+
 def test_fields_in_another_encoding_are_kept(sysroot: System, tmp_path: Path) -> None:
     control = filled([("./control", CONTROL_FILE + b"Uploaders: J\xfcrgen <j@example.org>\n", {})])
     data = gzip.compress(filled([("./usr/share/old", b"old", {})]))

@@ -124,6 +124,7 @@ def test_the_sandbox_starts_without_our_environment_and_with_limits(root: Path) 
     assert {"--core=1", "--fsize=10000000000", "--sigpending=1024", "--msgqueue=0", "--nproc=512"} <= set(before)
     assert dict(words_of(argv, "--setenv", 2)) == bwrap.ENVIRONMENT
     assert bwrap.ENVIRONMENT["SYSTEMD_OFFLINE"] == "1"
+    assert bwrap.ENVIRONMENT["SYSTEMD_IN_CHROOT"] == "1"
 
 
 def test_scripts_have_fewer_descriptors_in_flight_than_a_service_of_the_host_may(root: Path) -> None:
