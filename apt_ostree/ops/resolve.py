@@ -111,6 +111,8 @@ def _resolve(current: Transaction, solver: apt_area.Apt, base: BaseTree, asked: 
         current.reporter.warn(f"the override of {name} is inactive: {why}")
     if not question.requests:
         return Plan()
+    if absent := foreign(after.requested, base.architectures):
+        raise UnavailableError(absent)
     kept = {requests.key_of(package, base.native) for package, _ in question.pins}
     # A package of the base that was replaced, and is not any longer, is in the lock with its other version.
     locked_pins = [(s.package, apt.PRIORITY_LOCK) for s in lock if requests.key_of(s.package, base.native) not in kept]
@@ -141,6 +143,17 @@ def _resolve(current: Transaction, solver: apt_area.Apt, base: BaseTree, asked: 
     if skewed := [entry for entry in conflicts if entry.name in {package.name for package in base.packages}]:
         raise _skew(asked, [], skewed)
     raise apt_failures.explain_failure(solver, failed, asked.blamed(entry.package for entry in unmet))
+
+
+def foreign(requested: Iterable[str], architectures: Sequence[str]) -> dict[str, str]:
+    """The requests for packages of an architecture that a base has none of: the name, and the problem."""
+    only = ", ".join(architectures)
+    return {
+        requests.name_of(request): f"{request}: the base has packages of {only} alone; its image has to add the "
+        f"architecture (dpkg --add-architecture {found})"
+        for request in requested
+        if (found := requests.parse_expression(request)["arch"]) not in (None, "all", *architectures)
+    }
 
 
 def _tied(asked: Asked, unmet: Sequence[apt_failures.Unmet]) -> ResolveError:

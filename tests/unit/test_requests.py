@@ -11,7 +11,7 @@ from apt_ostree.errors import ResolveError
 from apt_ostree.inputs import requests
 from apt_ostree.model import CommitInfo, Intent, LocalPackage, Package
 from apt_ostree.ops import query
-from apt_ostree.ops.resolve import inactive_overrides
+from apt_ostree.ops.resolve import foreign, inactive_overrides
 
 FILE = LocalPackage("a" * 64, Package("lib", "2", "amd64"))
 FOREIGN = LocalPackage("b" * 64, Package("lib", "2", "i386"))
@@ -109,6 +109,14 @@ def test_a_wordis_fulfilled_by_the_base_s_package_of_its_architecture(
     monkeypatch.setattr(query, "package_list", lambda *_: BASE)
     base = CommitInfo("b" * 64, None, 0, "", {})
     assert query._inactive(Path("/"), base, base, Intent((word,)), ()) == reasons
+
+
+def test_an_architecture_that_the_base_has_not_is_named() -> None:
+    asked = ("vim", "lib:amd64", "lib:i386=1", "tool:all", "far:arm64")
+    assert foreign(asked, ("amd64", "i386")) == {
+        "far": "far:arm64: the base has packages of amd64, i386 alone; its image has to add the architecture (dpkg "
+        "--add-architecture arm64)"
+    }
 
 
 @pytest.mark.parametrize(
