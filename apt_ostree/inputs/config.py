@@ -42,6 +42,8 @@ class Config:
     """Seconds to wait for another transaction where no option decides."""
     script_time: int = int(LIMITS.seconds)
     """Seconds that one run of dpkg with its scripts may take."""
+    lock_layering: bool = False
+    """Nothing more may be layered or overridden; what is, may be upgraded and taken away."""
 
 
 def load(deployment: Path) -> Config:
@@ -76,6 +78,7 @@ def parse(text: str, path: Path) -> Config:
         top.number("workers", WORKERS, 2),
         top.number("wait", WAIT, 0),
         top.number("script-time", SCRIPT_TIME, int(LIMITS.seconds)),
+        top.boolean("lock-layering", False),
     )
     source.finish(top)
     return config

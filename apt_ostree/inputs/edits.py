@@ -77,6 +77,12 @@ def override(before: Intent, remove: Sequence[str], replacing: Named, installing
     return after
 
 
+def additions(before: Intent, after: Intent) -> list[str]:
+    """What an intent asks for beyond an earlier one, as people read it."""
+    more = [name for name in after.names if name not in before.names]
+    return more + (["an initramfs made here"] if after.initramfs and not before.initramfs else [])
+
+
 def _wishes(names: Iterable[str], files: Iterable[LocalPackage], native: str) -> list[_Wish]:
     return [*(_Wish.of(name, native) for name in names), *(_Wish.of_file(entry, native) for entry in files)]
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from ..changes import Change, difference
-from ..errors import PackageError, SysrootError
+from ..errors import PackageError, ResolveError, SysrootError
 from ..host.files import check_space
-from ..inputs import debconf
+from ..inputs import debconf, edits
 from ..layering.base import checkout
 from ..layering.cache import Cached, of_plan
 from ..model import CommitInfo, Deployment, Intent, Package, Plan, Solved
@@ -66,6 +66,12 @@ def reach(current: Transaction, settings: Settings, goal: Goal, options: Options
     goal = _with_answers(goal, answers)
     if is_reached(goal, start.goal, refresh=options.refresh):
         return NOTHING_TO_DO
+    if current.config.lock_layering and (more := edits.additions(start.goal.intent, goal.intent)):
+        raise ResolveError(
+            "layering is locked on this system",
+            f"asked for: {', '.join(more)}",
+            "Nothing was changed. The administrator's /etc/apt-ostree/config.toml has 'lock-layering = true'.",
+        )
     merge = current.merge
     # What OSTree cannot merge is found before hours of building, and by a preview.
     merging.check(

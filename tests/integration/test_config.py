@@ -29,6 +29,15 @@ def test_recommends_stands_where_nothing_else_was_said(sysroot: System) -> None:
     assert sysroot.origin()["packages"]["recommends"] == "true"
 
 
+def test_layering_is_locked_where_the_configuration_says_so(sysroot: System) -> None:
+    sysroot.install("greeter=1.0")
+    configure(sysroot, "lock-layering = true\n")
+    with sysroot.unchanged():
+        for words in (["install", "rec-a"], ["override", "remove", "base-lib"], ["initramfs", "--enable"]):
+            assert sysroot.run(*words, status=1).failure.brief == "layering is locked on this system"
+    sysroot.run("uninstall", "greeter")
+
+
 @contextmanager
 def held(sysroot: System) -> Iterator[None]:
     """Another command has the lock during the block."""

@@ -20,9 +20,9 @@ def test_a_system_without_one_has_the_defaults(tmp_path: Path) -> None:
 def test_every_key_is_read(tmp_path: Path) -> None:
     (tmp_path / "etc/apt-ostree").mkdir(parents=True)
     (tmp_path / config.PLACE).write_text(
-        "deployments = 4\nrecommends = false\nworkers = 8\nwait = 60\nscript-time = 90\n"
+        "deployments = 4\nrecommends = false\nworkers = 8\nwait = 60\nscript-time = 90\nlock-layering = true\n"
     )
-    assert config.load(tmp_path) == Config(4, recommends=False, workers=8, wait=60, script_time=90)
+    assert config.load(tmp_path) == Config(4, recommends=False, workers=8, wait=60, script_time=90, lock_layering=True)
 
 
 @pytest.mark.parametrize(

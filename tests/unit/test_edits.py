@@ -94,6 +94,14 @@ def test_what_contradicts_itself_on_record_stops_nothing_else() -> None:
     assert after(before, "override remove tool").remove == ("tool",)
 
 
+def test_what_is_asked_for_beyond_an_earlier_intent_is_told() -> None:
+    before = Intent(("foo", "bar"), remove=("gone",))
+    assert edits.additions(before, Intent(("foo",))) == []
+    assert edits.additions(before, Intent(("foo", "baz"), remove=("gone", "more"), initramfs=True)) == [
+        "baz", "-more", "an initramfs made here",
+    ]  # fmt: skip
+
+
 def test_packages_of_two_architectures_are_two() -> None:
     assert after(Intent(remove=("foo",)), "install foo:i386=1").requested == ("foo:i386=1",)
 
