@@ -64,6 +64,10 @@ class Asked:
     optional: tuple[str, ...] = ()
     """Requests that may be left out where no archive has them."""
 
+    def has_requested(self, blamed: Iterable[str]) -> bool:
+        """True if all that an error names are new requests, and no overrides."""
+        return set(blamed) <= set(self.new) & set(self.intent.requested)
+
     def blamed(self, packages: Iterable[str] = ()) -> list[str]:
         """The requests that an error names, of which ``packages`` failed: what was newly asked, else the packages."""
         failed = set(packages)
@@ -131,7 +135,8 @@ def _resolve(current: Transaction, solver: apt_area.Apt, base: BaseTree, asked: 
     apt.write_pins(solver, locked_pins)
     free = apt.simulate(solver, question.requests, sources, replacing=replacing)
     if isinstance(free, list) and (culprits := touches_base(free, question)):
-        raise _skew(asked, culprits, apt_failures.unmet(actions) if isinstance(actions, proc.Result) else [])
+        gone = [action.name for action in free if action.verb == "Remv"]
+        raise _skew(asked, culprits, apt_failures.unmet(actions) if isinstance(actions, proc.Result) else [], gone)
     failed = free if not isinstance(free, list) else actions
     if isinstance(failed, list):
         raise ResolveError("apt found no solution over this base", resolution="Nothing was changed.")
@@ -142,6 +147,9 @@ def _resolve(current: Transaction, solver: apt_area.Apt, base: BaseTree, asked: 
         raise _tied(asked, tied)
     if skewed := [entry for entry in conflicts if entry.name in {package.name for package in base.packages}]:
         raise _skew(asked, [], skewed)
+    recorded = {requests.name_of(request) for request in asked.intent.requested if request not in asked.new}
+    if asked.has_requested(asked.blamed()) and (others := sorted(recorded & apt_failures.clashing(failed))):
+        raise _clash(asked, others)
     raise apt_failures.explain_failure(solver, failed, asked.blamed(entry.package for entry in unmet))
 
 
@@ -168,12 +176,31 @@ def _tied(asked: Asked, unmet: Sequence[apt_failures.Unmet]) -> ResolveError:
     )
 
 
-def _skew(asked: Asked, culprits: Sequence[str], unmet: Sequence[apt_failures.Unmet]) -> ResolveError:
+def _clash(asked: Asked, others: Sequence[str]) -> ResolveError:
+    """The error where what is newly asked for cannot be beside packages that were requested before."""
+    blamed = asked.blamed()
+    drop = " ".join(f"--uninstall {name}" for name in others)
+    return ResolveError(
+        f"{apt_failures.cannot(blamed)}: it conflicts with {', '.join(others)}, which is layered",
+        resolution=f"Nothing was changed. To have it in that place: apt-ostree install {' '.join(blamed)} {drop}",
+    )
+
+
+def _skew(
+    asked: Asked, culprits: Sequence[str], unmet: Sequence[apt_failures.Unmet], gone: Sequence[str] = ()
+) -> ResolveError:
     """The error where the archives are ahead of the base, or behind it: the packages that do not fit, and the ways out.
 
-    ``culprits`` says what apt would do to the base if it were allowed to.
+    ``culprits`` says what apt would do to the base if it were allowed to, ``gone`` names what it would remove.
     """
     blamed = asked.blamed(entry.package for entry in unmet)
+    if gone and len(gone) == len(culprits) and asked.has_requested(blamed):
+        return ResolveError(
+            f"{apt_failures.cannot(blamed)} over this base",
+            "\n".join(["the base would have to change:", *culprits]),
+            f"Nothing was changed. To have it in that place: apt-ostree override remove {' '.join(gone)} --install "
+            + " --install ".join(blamed),
+        )
     drop = "" if asked.new else f", or drop what does not fit: apt-ostree uninstall {' '.join(blamed)}"
     return ResolveError(
         f"{apt_failures.cannot(blamed)} over this base",

@@ -19,6 +19,19 @@ _UNMET = re.compile(
 )
 
 
+_CLASH = re.compile(r"^ (?:(?P<package>[^\s:]+)(?::\S+)?)? *:? (?:Conflicts|Breaks): (?P<other>[^\s:]+)")
+
+
+def clashing(failed: proc.Result) -> set[str]:
+    """The packages that apt will not have beside each other; of a virtual one, those that conflict with it."""
+    found, package = set[str](), ""
+    for line in lines(failed.stdout):
+        if match := _CLASH.match(line):
+            package = match["package"] or package
+            found |= {package, match["other"]}
+    return found
+
+
 def suggestion(known: Sequence[str], name: str) -> str:
     """The end of a message about ``name``: which of the known names look like it, the nearest first."""
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.7)

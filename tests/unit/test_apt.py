@@ -358,6 +358,16 @@ def test_the_digest_of_sources_tells_no_password(target: Target, tmp_path: Path)
     assert found[0] == found[1] != found[2]
 
 
+def test_what_apt_will_not_have_together_is_known_from_what_it_prints() -> None:
+    text = (
+        "The following packages have unmet dependencies:\n mta-a : Conflicts: mta\n mta-b:amd64 : Conflicts: mta\n"
+        " brk : Breaks: old but 1 is to be installed\n       Breaks: older (< 2)\n"
+        " x : Depends: y but it is not installable\n"
+    )
+    failed = proc.Result(("apt-get",), 100, text, "")
+    assert apt_failures.clashing(failed) == {"mta-a", "mta-b", "mta", "brk", "old", "older"}
+
+
 def test_a_secret_is_not_copied_where_nothing_is_fetched(copies: apt_copies.Copies) -> None:
     copies.of(VENDOR, secret=True)
     assert copied(copies) == {}
