@@ -147,6 +147,8 @@ class Sandbox:
             "--remount-ro", "/proc",
             *_tmpfs("/run", RUN_BYTES, "0755"),
             "--dir", "/run/lock",
+            # By it scripts know a system that OSTree deploys: any file will do, and each tree has this one.
+            "--symlink", "/usr/lib/os-release", "/run/ostree-booted",
             # A tree's /media is a link to it: dpkg replaces a link that leads nowhere by a directory.
             "--dir", "/run/media",
             *_tmpfs("/tmp", os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // TMP_SHARE, "1777"),

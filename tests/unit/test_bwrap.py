@@ -113,6 +113,8 @@ def test_memory_that_no_end_of_a_process_frees_is_bounded(root: Path) -> None:
     masks = {f"/proc/{name}" for name in bwrap._EMPTY}
     assert [place for place in places if place not in masks] == ["/dev/shm", "/run", "/tmp"]
     assert len(words_of(argv, "--size", 1)) == 3
+    assert words_of(argv, "--symlink", 2) == [["/usr/lib/os-release", "/run/ostree-booted"]]
+    assert argv.index("--symlink") > argv.index("/run")
     assert {place for place in places if place in masks} <= {place for (place,) in words_of(argv, "--remount-ro", 1)}
 
 
