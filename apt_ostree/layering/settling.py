@@ -114,6 +114,7 @@ def settle(job: Job, stack: Stack, var_before: state.Snapshot, triggered: Sequen
     carried = _capture_var(job, var_before, top, name, follows)
     overlaid = overlays.write(view, top)
     apparmor.write(view, top)
+    units.order_after_var(stack.layers, top, name)
     announced = accounts.announce(job, view, top)
     identity.write(own, top, name)
     wanted = carried or any(keys) or announced or bool(own.makers) or overlaid or units.is_shipped(base)

@@ -74,6 +74,7 @@ def convert(root: Path) -> None:
     overlays.write(View([root]), root)
     apparmor.write(View([root]), root)
     units.write(root)
+    units.order_after_var([root], root, "base")
     units.write_preset(root)
     state.write_file(tree, f"{users.SYSUSERS}/apt-ostree-base.conf", users.sysusers(users.read(root)))
     for name, mode in MOUNT_POINTS.items():

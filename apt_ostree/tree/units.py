@@ -11,7 +11,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -54,6 +54,13 @@ _DROP_INS = {"ostree-finalize-staged.conf": f"{_UNITS_OF_PACKAGES}/ostree-finali
 _PRESETS = "usr/lib/systemd/system-preset"
 _PRESET = f"{_PRESETS}/80-apt-ostree.preset"
 """Before Debian's 90-systemd.preset, which it overrules (systemd.preset(5): the first line that fits counts)."""
+
+
+_UNIT_MAX = 1 << 20
+_NO = {"no", "false", "off", "0", "n", "f"}
+_VAR = re.compile(r"[|!]*/var/")
+_BEFORE_VAR = {"local-fs-pre.target", "var.mount", "-.mount", "sysroot.mount", "systemd-remount-fs.service"}
+"""What comes before /var is mounted: a unit that has to be before one of these cannot wait for it."""
 
 
 def drop_identity(tree: Path) -> bool:
@@ -126,6 +133,39 @@ def _as_preset(name: str) -> str:
     stem, at, rest = name.partition("@")
     instance, dot, kind = rest.rpartition(".")
     return f"{stem}@.{kind} {instance}" if at and dot and instance else name
+
+
+def order_after_var(trees: Sequence[Path], target: Path, name: str) -> None:
+    """Let early services of ``trees``, the lowest first, that are about something in /var wait for its mount, by a
+    drop-in of this name in ``target``: systemd looks at a unit's conditions once, and a service whose path is not there
+    yet is never started.
+
+    A machine whose /var is another filesystem needs the same of them (systemd.unit(5), RequiresMountsFor=). One that
+    has to be ready before filesystems are mounted is left alone.
+    """
+    early, seen = list[str](), set[str]()
+    for tree in map(Tree, reversed(trees)):
+        for service in tree.names(_UNITS_OF_PACKAGES):
+            place = f"{_UNITS_OF_PACKAGES}/{service}"
+            if service not in seen and service.endswith(".service") and tree.has_file(place):
+                seen.add(service)
+                if _UNIT_NAME.fullmatch(service) and _is_early_in_var(tree.text(place, limit=_UNIT_MAX) or ""):
+                    early.append(service)
+    if early:
+        text = "".join(f"Before={service}\n" for service in sorted(early))
+        state.write_file(Tree(target), f"{_UNITS_OF_PACKAGES}/var.mount.d/apt-ostree-{name}.conf", f"[Unit]\n{text}")
+
+
+def _is_early_in_var(text: str) -> bool:
+    settings = [
+        (key.strip(), value.strip())
+        for key, sign, value in (line.partition("=") for line in text.split("\n") if not line.startswith(("#", ";")))
+        if sign
+    ]
+    early = any(key == "DefaultDependencies" and value.lower() in _NO for key, value in settings)
+    about = any(key.startswith(("Condition", "Assert")) and _VAR.match(value) for key, value in settings)
+    before = {word for key, value in settings if key == "Before" for word in value.split()}
+    return early and about and before.isdisjoint(_BEFORE_VAR)
 
 
 def is_shipped(tree: Path) -> bool:

@@ -41,6 +41,7 @@ EXCUSED = (
     ("usr/lib/sysusers.d/apt-ostree", "users of /etc/passwd"),
     ("usr/lib/systemd/system/apt-ostree-", "the units that seed /var"),
     ("usr/lib/systemd/system/sysinit.target.wants/apt-ostree-", "the units that seed /var"),
+    ("usr/lib/systemd/system/var.mount.d", "early services wait for /var"),
     *(
         (f"usr/lib/systemd/system{wants}/{name}.mount", "what shows the machine's own files over the image's")
         for wants in ("", "/local-fs.target.wants")
