@@ -5,8 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeGuard
 
-_DIGEST = re.compile(r"[0-9a-f]{1,64}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def is_sha256(text: object) -> TypeGuard[str]:
+    """True for a SHA-256 in hexadecimal, as all of ours are written. It becomes a part of paths and refs, so whoever
+    makes a value that has one asks here: another text could lead anywhere."""
+    return isinstance(text, str) and _SHA256.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -48,8 +55,7 @@ class LocalPackage:
         sha256, _, rest = text.partition(":")
         # A version may hold neither "_" nor may a name or an architecture (policy 5.6.1, 5.6.12).
         name, version, architecture = rest.split("_")
-        if not _DIGEST.fullmatch(sha256):
-            # It names a directory of the package cache.
+        if not is_sha256(sha256):
             raise ValueError(f"'{sha256}' is not a digest")
         return cls(sha256, Package(name, version, architecture))
 

@@ -7,15 +7,16 @@ objects that its markers name (importing.py).
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import PackageError
+from ..errors import PackageError, TreeError
+from ..host.door import Tree
 from ..host.files import remove_tree
-from ..model import Package, Solved
+from ..model import Package, Solved, is_sha256
 from ..numbers import decimal
-from ..text import text_of
 from ..tools import dpkg, ostree
 
 IMPORTER = 5
@@ -24,7 +25,9 @@ IMPORTER = 5
 REF = "apt-ostree/pkg"
 
 HOLLOW = "hollow.deb"
-"""The hollow package in an entry's directory."""
+_PATHS = "paths"
+_INDEX = "index.json"
+"""The files in an entry's directory: the hollow package, the names at which it has markers, and all else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class Cached:
 
     def paths(self) -> list[str]:
         """The names at which the package has markers, as it ships them."""
-        text = text_of(paths_file(self.hollow))
+        text = Tree(self.hollow.parent).text(_PATHS) or ""
         return text.split("\0")[:-1]
 
     def solved(self) -> Solved:
@@ -68,16 +71,15 @@ class Cached:
         return Solved(self.package, self.sha256, self.size, size * 1024, "cache")
 
 
-def paths_file(hollow: Path) -> Path:
-    return hollow.with_name("paths")
-
-
 def load(area: Path, sha256: str) -> Cached | None:
-    """The imported package of that digest; None where there is none, or one that a crash left incomplete."""
-    place = area / "pkgs" / sha256
+    """The imported package of that digest; None where there is none, or one that a crash left incomplete, and for what
+    is not a digest: no other name is an entry's."""
+    if not is_sha256(sha256):
+        return None
     try:
-        entry = json.loads(text_of(place / "index.json"))
-        sizes = [path.stat().st_size for path in (place / HOLLOW, paths_file(place / HOLLOW))]
+        with Tree(area / "pkgs").opened(sha256) as place:
+            entry = json.loads(place.text(_INDEX) or "")
+            sizes = [_size(place, name) for name in (HOLLOW, _PATHS)]
         if entry["importer"] != IMPORTER or sizes != entry["sizes"]:
             return None
         found = Cached(
@@ -85,7 +87,7 @@ def load(area: Path, sha256: str) -> Cached | None:
             Package(*entry["package"]),
             entry["size"],
             entry["control"],
-            place / HOLLOW,
+            place.top / HOLLOW,
             {checksum: Object(*numbers) for checksum, numbers in entry["objects"].items()},
             frozenset(entry["control-files"]),
         )
@@ -93,9 +95,17 @@ def load(area: Path, sha256: str) -> Cached | None:
         texts = (found.package.name, found.package.version, found.package.architecture, *found.control_files)
         numbers = (found.size, *(n for stored in found.objects.values() for n in (stored.mode, stored.uid, stored.gid)))
         whole = all(type(text) is str for text in texts) and all(type(number) is int for number in numbers)
-        return found if whole and found.fields else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration, RecursionError):
+        return found if whole and all(map(is_sha256, found.objects)) and found.fields else None
+    except (OSError, TreeError, ValueError, KeyError, TypeError, AttributeError, StopIteration, RecursionError):
         return None
+
+
+def _size(place: Tree, name: str) -> int:
+    """The size of a file of an entry. Raises ValueError where it is missing, or is not a file."""
+    status = place.status(name)
+    if status is None or not stat.S_ISREG(status.st_mode):
+        raise ValueError(f"{name} is not a file")
+    return status.st_size
 
 
 def store(area: Path, fresh: Path, entry: Cached, paths: Sequence[str]) -> Cached:
@@ -105,7 +115,7 @@ def store(area: Path, fresh: Path, entry: Cached, paths: Sequence[str]) -> Cache
     """
     hollow = fresh / HOLLOW
     listing = "".join(f"{path}\0" for path in paths).encode()
-    paths_file(hollow).write_bytes(listing)
+    (fresh / _PATHS).write_bytes(listing)
     index = {
         "importer": IMPORTER,
         "package": [entry.package.name, entry.package.version, entry.package.architecture],
@@ -115,7 +125,7 @@ def store(area: Path, fresh: Path, entry: Cached, paths: Sequence[str]) -> Cache
         "objects": {checksum: [stored.mode, stored.uid, stored.gid] for checksum, stored in entry.objects.items()},
         "control-files": sorted(entry.control_files),
     }
-    (fresh / "index.json").write_text(json.dumps(index))
+    (fresh / _INDEX).write_text(json.dumps(index))
     place = area / "pkgs" / entry.sha256
     remove_tree(place)
     place.parent.mkdir(mode=0o700, exist_ok=True)

@@ -9,7 +9,6 @@ what a lie in one of a base's keys does.
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,8 +16,9 @@ from typing import Any
 
 from ..errors import ToolError, UsageError
 from ..inputs import kargs
-from ..model import CommitInfo, Package, Plan, Solved
+from ..model import CommitInfo, Package, Plan, Solved, is_sha256
 from ..numbers import decimal
+from ..tools import dpkg
 
 VERSION = "version"
 BOOTABLE = "ostree.bootable"
@@ -48,8 +48,6 @@ _OF_LAYERS = {LAYER, ENGINE, UID, COMMAND, REQUESTS, LEFT_OUT, REMOVED, REPLACED
 
 SIZE_MAX = 1 << 50
 """Bytes; more than any package has."""
-
-_DIGEST = re.compile(r"[0-9a-f]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,8 +242,9 @@ def _solved(info: CommitInfo, entry: object) -> Solved:
         raise _damaged(info, LOCK, "an entry does not have six or seven parts")
     package = _package(info, LOCK, entry[:3])
     digest, size, installed, sources = *entry[3:6], entry[6] if len(entry) == 7 else ""
-    # The digest names a directory of the package cache.
-    if not (isinstance(digest, str) and _DIGEST.fullmatch(digest) and _is_text(sources)):
+    if problem := dpkg.problem(package):
+        raise _damaged(info, LOCK, problem)
+    if not (is_sha256(digest) and _is_text(sources)):
         raise _damaged(info, LOCK, "an entry has no digest")
     if not all(type(number) is int and 0 <= number < SIZE_MAX for number in (size, installed)):
         raise _damaged(info, LOCK, "an entry has no sizes")

@@ -15,7 +15,7 @@ from pathlib import Path
 from ..errors import DownloadError, ResolveError
 from ..host import fetching, proc
 from ..host.files import check_space
-from ..model import Package, Round, Solved
+from ..model import Package, Round, Solved, is_sha256
 from ..numbers import decimal
 from ..text import lines
 from . import apt_failures, dpkg
@@ -257,10 +257,20 @@ def from_security(apt: Apt, packages: Iterable[Package]) -> set[Package]:
 
 
 def solved(action: Action, fields: Mapping[str, str]) -> Solved:
-    """A plan's package, from apt's step and the archive's stanza."""
+    """A plan's package, from apt's step and the archive's stanza. Raises ResolveError for one whose words could lead
+    elsewhere as a part of a path: apt itself minds them only when it compares what it fetched."""
+    sha256 = fields["sha256"]
+    if problem := dpkg.problem(action.package) or (
+        None if is_sha256(sha256) else f"{sha256[:80]!r} is not valid in the field SHA256"
+    ):
+        raise ResolveError(
+            f"the package lists are wrong about {action.package}",
+            problem,
+            "Nothing was changed. Leave that package out; only the archive that has it can repair it.",
+        )
     return Solved(
         action.package,
-        fields["sha256"],
+        sha256,
         decimal(fields.get("size", "")) or 0,
         (decimal(fields.get("installed-size", "")) or 0) * 1024,
         action.sources,

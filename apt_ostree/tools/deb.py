@@ -38,19 +38,8 @@ _FIELD = re.compile(r"[!-9;-~]+")
 _OF_INDEX = frozenset({"filename", "size", "md5sum", "sha1", "sha256", "sha512"})
 """Fields that an archive's index adds to a stanza (apt's Packages file). A package cannot say these of itself."""
 
-_IDENTITY = {
-    "package": re.compile(r"[a-z0-9][a-z0-9+.-]+"),
-    # dpkg holds an epoch in an int.
-    "version": re.compile(r"(?:[0-9]{1,9}:[0-9][A-Za-z0-9.+:~-]*|[0-9][A-Za-z0-9.+~-]*)"),
-    "architecture": re.compile(r"[a-z0-9][a-z0-9-]*"),
-}
-"""The form of the fields that reach command lines and paths (policy 5.6.1, 5.6.7, 5.6.8 and 5.6.12)."""
-
 CONTROL_MAX = 1 << 20
 """Bytes of a control file. The largest of Debian's have some ten thousand."""
-
-_IDENTITY_MAX = 200
-"""Characters of the three together: a file name, which they make up, has 255 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,25 +100,14 @@ def identity(fields: Mapping[str, str], name: str) -> Package:
 
     ``fields`` have lower-case names; ``name`` is what people know the package as. Raises PackageError.
     """
-    for key, form in _IDENTITY.items():
-        value = fields.get(key)
-        if not value:
+    for key in ("package", "version", "architecture"):
+        if not fields.get(key):
             raise PackageError(
                 f"{name} has a broken control file", f"it lacks the field {key.capitalize()}", _LEAVE_OUT
             )
-        if not form.fullmatch(value):
-            raise PackageError(
-                f"{name} has a broken control file",
-                f"{value[:60]!r} is not valid in the field {key.capitalize()}",
-                _LEAVE_OUT,
-            )
     package = dpkg.identity(fields)
-    if len(package.name) + len(package.version) + len(package.architecture) > _IDENTITY_MAX:
-        raise PackageError(
-            f"{name} has a broken control file",
-            f"its name, version and architecture have more than {_IDENTITY_MAX} characters",
-            _LEAVE_OUT,
-        )
+    if problem := dpkg.problem(package):
+        raise PackageError(f"{name} has a broken control file", problem, _LEAVE_OUT)
     return package
 
 

@@ -176,6 +176,32 @@ def identity(fields: Mapping[str, str]) -> Package:
     return Package(fields["package"], fields["version"], fields["architecture"])
 
 
+_IDENTITY = {
+    "Package": re.compile(r"[a-z0-9][a-z0-9+.-]+"),
+    # dpkg holds an epoch in an int.
+    "Version": re.compile(r"(?:[0-9]{1,9}:[0-9][A-Za-z0-9.+:~-]*|[0-9][A-Za-z0-9.+~-]*)"),
+    "Architecture": re.compile(r"[a-z0-9][a-z0-9-]*"),
+}
+"""The form of the fields that reach command lines and paths (policy 5.6.1, 5.6.7, 5.6.8 and 5.6.12)."""
+
+_IDENTITY_MAX = 200
+"""Characters of the three together: a file name, which they make up, has 255 bytes."""
+
+
+def problem(package: Package) -> str | None:
+    """The problem of a package whose name, version or architecture policy does not allow; None where it has none.
+
+    They become parts of command lines and paths: who wants to layer a package of others asks here first.
+    """
+    values = package.name, package.version, package.architecture
+    for (field, form), value in zip(_IDENTITY.items(), values, strict=True):
+        if not form.fullmatch(value):
+            return f"{value[:60]!r} is not valid in the field {field}"
+    if sum(map(len, values)) > _IDENTITY_MAX:
+        return f"its name, version and architecture have more than {_IDENTITY_MAX} characters"
+    return None
+
+
 Info = Callable[[str], str | None]
 """Reads a file of a database's directory ``info`` by its name; None where there is none."""
 

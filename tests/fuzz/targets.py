@@ -31,6 +31,7 @@ from tests.unit.repository import dirtree, filez, numbers
 
 from .engine import Target
 
+SHA256 = "ab" * 32
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -201,8 +202,8 @@ def _metadata(data: bytes) -> object:
 
 def _index(top: Path) -> object:
     for name in (cache.HOLLOW, "paths"):
-        (top / "pkgs/x" / name).touch()
-    found = cache.load(top, "x")
+        (top / "pkgs" / SHA256 / name).touch()
+    found = cache.load(top, SHA256)
     return None if found is None else (found.paths(), found.fields, found.solved())
 
 
@@ -357,7 +358,7 @@ TARGETS = (
            (apt_sources.SyntaxProblem,)),
     Target("booted-root", file(lambda top: staged.booted_root(top / "note", top), "note"), (BOOTED, b"")),
     Target("boots", text(boot_counts.parse), (b"debian-aaa.0 1234\ndebian-aaa.0 1235\n",)),
-    Target("cache-index", file(_index, "pkgs/x/index.json"), (INDEX,)),
+    Target("cache-index", file(_index, f"pkgs/{SHA256}/index.json"), (INDEX,)),
     Target("cgroup-mounts", text(lambda found: cgroup._hierarchy(found, "pids")),
            (b"cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid 0 0\ncgroup /sys/fs/cgroup/pids cgroup rw,pids 0 0\n",)),
     Target("changelog", drained(changelog.parse), (CHANGELOG,)),

@@ -430,8 +430,27 @@ def test_messages_name_the_targets_files(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(("size", "expected"), [("12", 12 * 1024), ("", 0), ("many", 0)])
 def test_solved_counts_bytes(size: str, expected: int) -> None:
     action = Action("Inst", "jq", "amd64", "1", None, STABLE)
-    fields = {"sha256": "ab", "size": "7", "installed-size": size}
-    assert apt.solved(action, fields) == Solved(Package("jq", "1", "amd64"), "ab", 7, expected, STABLE)
+    fields = {"sha256": "ab" * 32, "size": "7", "installed-size": size}
+    assert apt.solved(action, fields) == Solved(Package("jq", "1", "amd64"), "ab" * 32, 7, expected, STABLE)
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "sha256", "detail"),
+    [
+        ("jq", "1", "../../../home/mallory/x", "'../../../home/mallory/x' is not valid in the field SHA256"),
+        ("jq", "1", "AB" * 32, f"'{'AB' * 32}' is not valid in the field SHA256"),
+        ("jq", "1", "ab" * 31, f"'{'ab' * 31}' is not valid in the field SHA256"),
+        ("jq", "1", "", "'' is not valid in the field SHA256"),
+        ("../../x", "1", "ab" * 32, "'../../x' is not valid in the field Package"),
+        ("jq", "1/../../x", "ab" * 32, "'1/../../x' is not valid in the field Version"),
+    ],
+)
+def test_words_of_an_index_that_could_lead_elsewhere_are_refused(
+    name: str, version: str, sha256: str, detail: str
+) -> None:
+    with pytest.raises(ResolveError, match="the package lists are wrong about") as caught:
+        apt.solved(Action("Inst", name, "amd64", version), {"sha256": sha256})
+    assert caught.value.detail == detail
 
 
 def failed(stdout: str = "", stderr: str = "") -> proc.Result:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from apt_ostree.layering.cache import Cached, Object
 from apt_ostree.model import Package, Solved
 
 CHECKSUM = "0123456789abcdef" * 4
+SHA256 = "ab" * 32
 
 
 def cached(name: str, control: str = "", size: int = 7) -> Cached:
@@ -62,7 +64,7 @@ INDEX = {
 
 
 def store(area: Path, index: str) -> Path:
-    place = area / "pkgs/ab"
+    place = area / "pkgs" / SHA256
     place.mkdir(parents=True)
     (place / "hollow.deb").write_text("hollow")
     (place / "paths").write_text("usr/a\0usr\n\0")
@@ -72,11 +74,11 @@ def store(area: Path, index: str) -> Path:
 
 def test_load_reads_an_imported_package(tmp_path: Path) -> None:
     place = store(tmp_path, json.dumps(INDEX))
-    loaded = cache.load(tmp_path, "ab")
+    loaded = cache.load(tmp_path, SHA256)
     assert loaded is not None
     assert loaded.paths() == ["usr/a", "usr\n"]
     assert loaded == Cached(
-        "ab",
+        SHA256,
         Package("a", "1:2", "all"),
         99,
         "Package: a\n",
@@ -94,6 +96,7 @@ def test_load_reads_an_imported_package(tmp_path: Path) -> None:
         json.dumps({**INDEX, "sizes": [6, 9]}),
         json.dumps({key: value for key, value in INDEX.items() if key != "control"}),
         json.dumps({**INDEX, "package": ["a"]}),
+        json.dumps({**INDEX, "objects": {"../" * 20 + "etc/x": [0o100755, 0, 42]}}),
         json.dumps(INDEX)[:-1],
         "[]",
         "",
@@ -101,13 +104,36 @@ def test_load_reads_an_imported_package(tmp_path: Path) -> None:
 )
 def test_load_counts_another_or_a_broken_import_as_none(tmp_path: Path, index: str) -> None:
     store(tmp_path, index)
-    assert cache.load(tmp_path, "ab") is None
+    assert cache.load(tmp_path, SHA256) is None
+
+
+def test_an_entry_is_no_link_and_has_none(tmp_path: Path) -> None:
+    place = store(tmp_path, json.dumps(INDEX))
+    other = place.rename(tmp_path / "other")
+    place.symlink_to(other)
+    assert cache.load(tmp_path, SHA256) is None
+    place.unlink()
+    other.rename(place)
+    for name in ("hollow.deb", "paths", "index.json"):
+        (place / name).rename(other)
+        (place / name).symlink_to(other)
+        assert cache.load(tmp_path, SHA256) is None, name
+        other.rename(place / name)
+    assert cache.load(tmp_path, SHA256) is not None
+
+
+@pytest.mark.parametrize("sha256", ["../mallory", "", ".", "AB" * 32, "ab" * 31, "ab" * 32 + "\n"])
+def test_what_is_not_a_digest_names_no_entry(tmp_path: Path, sha256: str) -> None:
+    whole = store(tmp_path, json.dumps(INDEX))
+    if (place := tmp_path / "pkgs" / sha256.strip()) != whole:
+        shutil.copytree(whole, place, dirs_exist_ok=True)
+    assert cache.load_all(tmp_path, tmp_path, [sha256]) == {}
 
 
 def test_load_of_an_absent_package_is_none(tmp_path: Path) -> None:
-    assert cache.load(tmp_path, "ab") is None
+    assert cache.load(tmp_path, SHA256) is None
     store(tmp_path, json.dumps(INDEX)).joinpath("hollow.deb").unlink()
-    assert cache.load(tmp_path, "ab") is None
+    assert cache.load(tmp_path, SHA256) is None
 
 
 def test_what_is_stored_is_loaded_again(tmp_path: Path) -> None:
@@ -115,18 +141,17 @@ def test_what_is_stored_is_loaded_again(tmp_path: Path) -> None:
     fresh.mkdir()
     (fresh / cache.HOLLOW).write_text("hollow")
     objects = {CHECKSUM: Object(0o100755, 0, 42)}
-    entry = Cached(
-        "ab", Package("a", "1:2", "all"), 99, "Package: a\nMaintainer: \udcff\n", fresh, objects, frozenset({"control"})
-    )
+    control = "Package: a\nMaintainer: \udcff\n"
+    entry = Cached(SHA256, Package("a", "1:2", "all"), 99, control, fresh, objects, frozenset({"control"}))
     stored = cache.store(tmp_path, fresh, entry, ["usr/a", "usr\n", "usr\r"])
-    assert stored == cache.load(tmp_path, "ab") == replace(entry, hollow=tmp_path / "pkgs/ab" / cache.HOLLOW)
+    assert stored == cache.load(tmp_path, SHA256) == replace(entry, hollow=tmp_path / "pkgs" / SHA256 / cache.HOLLOW)
     assert stored.paths() == ["usr/a", "usr\n", "usr\r"]
     assert not fresh.exists()
 
 
 def reference(repo: Path, content: str, *, commit: bool = True) -> Path:
     """The file of the reference that keeps the stored package's objects, and the commit that it should name."""
-    place = repo / "refs/heads" / cache.REF / "ab"
+    place = repo / "refs/heads" / cache.REF / SHA256
     place.parent.mkdir(parents=True)
     place.write_text(content)
     objects = repo / "objects" / CHECKSUM[:2]
@@ -139,26 +164,26 @@ def reference(repo: Path, content: str, *, commit: bool = True) -> Path:
 def test_load_all_leaves_out_what_is_not_imported(tmp_path: Path) -> None:
     store(tmp_path, json.dumps(INDEX))
     reference(tmp_path, f"{CHECKSUM}\n")
-    assert cache.load_all(tmp_path, tmp_path, ["cd", "ab", "ab"]) == {"ab": cache.load(tmp_path, "ab")}
+    assert cache.load_all(tmp_path, tmp_path, ["cd" * 32, SHA256, SHA256]) == {SHA256: cache.load(tmp_path, SHA256)}
 
 
 @pytest.mark.parametrize("content", ["", "\n", "garbage", "\udcff", CHECKSUM[:-1], "../../../etc/passwd"])
 def test_a_package_whose_reference_is_damaged_counts_as_not_imported(tmp_path: Path, content: str) -> None:
     store(tmp_path, json.dumps(INDEX))
     reference(tmp_path, "").write_bytes(content.encode(errors="surrogateescape"))
-    assert cache.load_all(tmp_path, tmp_path, ["ab"]) == {}
+    assert cache.load_all(tmp_path, tmp_path, [SHA256]) == {}
 
 
 def test_a_package_whose_objects_nothing_keeps_counts_as_not_imported(tmp_path: Path) -> None:
     store(tmp_path, json.dumps(INDEX))
-    assert cache.load_all(tmp_path, tmp_path, ["ab"]) == {}
+    assert cache.load_all(tmp_path, tmp_path, [SHA256]) == {}
     reference(tmp_path, CHECKSUM, commit=False)
-    assert cache.load_all(tmp_path, tmp_path, ["ab"]) == {}
+    assert cache.load_all(tmp_path, tmp_path, [SHA256]) == {}
 
 
 def test_a_package_without_files_needs_no_reference(tmp_path: Path) -> None:
     store(tmp_path, json.dumps({**INDEX, "objects": {}}))
-    assert list(cache.load_all(tmp_path, tmp_path, ["ab"])) == ["ab"]
+    assert list(cache.load_all(tmp_path, tmp_path, [SHA256])) == [SHA256]
 
 
 def test_what_a_plan_takes_from_the_cache_is_what_it_names() -> None:

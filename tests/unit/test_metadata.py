@@ -13,7 +13,8 @@ from apt_ostree.system import metadata
 
 AGENT, JQ, VIM = Package("agent", "1", "all"), Package("jq", "1.7", "amd64"), Package("vim", "9", "amd64")
 OLD_VIM = Package("vim", "8", "amd64")
-LOCKED = Solved(JQ, "ab", 7, 1024, "Debian:13.7/stable")
+SHA256 = "ab" * 32
+LOCKED = Solved(JQ, SHA256, 7, 1024, "Debian:13.7/stable")
 
 BASE = CommitInfo(
     "b" * 64,
@@ -51,7 +52,7 @@ WRITTEN = {
     "apt-ostree.left-out": '["gone"]',
     "apt-ostree.removed-base-packages": '[["agent", "1", "all"]]',
     "apt-ostree.replaced-base-packages": '[[["vim", "8", "amd64"], ["vim", "9", "amd64"]]]',
-    "apt-ostree.lock": '[["jq", "1.7", "amd64", "ab", 7, 1024, "Debian:13.7/stable"]]',
+    "apt-ostree.lock": f'[["jq", "1.7", "amd64", "{SHA256}", 7, 1024, "Debian:13.7/stable"]]',
     "apt-ostree.pkglist": '[["jq", "1.7", "amd64"], ["vim", "9", "amd64"]]',
 }
 
@@ -133,7 +134,7 @@ def test_only_our_own_layers_are_layers() -> None:
 
 
 def test_a_lock_without_sources_is_one_of_an_earlier_version() -> None:
-    assert metadata.lock(commit(lock='[["jq", "1.7", "amd64", "ab", 7, 1024]]')) == [Solved(JQ, "ab", 7, 1024)]
+    assert metadata.lock(commit(lock=f'[["jq", "1.7", "amd64", "{SHA256}", 7, 1024]]')) == [Solved(JQ, SHA256, 7, 1024)]
 
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "²"])
@@ -146,7 +147,7 @@ def test_damaged_metadata_is_named() -> None:
         metadata.lock(commit(lock='[["a"'))
 
 
-JQ_ENTRY = '["jq", "1.7", "amd64", "ab", 7, 1024, ""]'
+JQ_ENTRY = f'["jq", "1.7", "amd64", "{SHA256}", 7, 1024, ""]'
 
 
 @pytest.mark.parametrize(
@@ -155,7 +156,9 @@ JQ_ENTRY = '["jq", "1.7", "amd64", "ab", 7, 1024, ""]'
         *((metadata.lock, "lock", text) for text in (
             "{}", "7", '"x"', "[1]", "[[]]", "[null]", '[["jq", "1.7", "amd64"]]', '[{"name": "jq"}]',
             f"[{JQ_ENTRY.replace('7,', 'Infinity,')}]", f"[{JQ_ENTRY.replace('7,', '-7,')}]",
-            f"[{JQ_ENTRY.replace('7,', 'true,')}]", f"[{JQ_ENTRY.replace('ab', '../x')}]",
+            f"[{JQ_ENTRY.replace('7,', 'true,')}]", f"[{JQ_ENTRY.replace(SHA256, '../x')}]",
+            f"[{JQ_ENTRY.replace(SHA256, SHA256[1:])}]", f"[{JQ_ENTRY.replace(SHA256, SHA256.upper())}]",
+            f"[{JQ_ENTRY.replace('jq', '../x')}]", f"[{JQ_ENTRY.replace('1.7', '1/../x')}]",
             f"[{JQ_ENTRY.replace('7,', '9' * 18 + ',')}]", "[" * 100_000,
         )),
         (metadata.packages, "pkglist", "{}"),
@@ -194,7 +197,7 @@ def test_text_that_no_file_can_hold_is_damage(half: str) -> None:
     with pytest.raises(ToolError, match="has damaged metadata"):
         metadata.requests(commit(packages=f'["{half}"]'))
     with pytest.raises(ToolError, match="has damaged metadata"):
-        metadata.lock(commit(lock=f'[["a", "1", "all", "ab", 7, 1, "{half}"]]'))
+        metadata.lock(commit(lock=f'[["jq", "1", "all", "{SHA256}", 7, 1, "{half}"]]'))
 
 
 def test_a_base_says_that_it_is_at_its_end_of_life() -> None:
