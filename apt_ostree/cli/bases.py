@@ -200,14 +200,15 @@ def remote_add(
 
     Example: apt-ostree remote add example https://example.org/repo --gpg-import example.gpg
     """
+    from ..host.files import own_copy
     from ..ops import remotes
 
-    new = remotes.NewRemote(name, url, remotes.Trust(gpg_import, sign_verify, no_gpg_verify), more or ())
-    call.show(
-        call.perform(
+    with own_copy(gpg_import) as key:
+        new = remotes.NewRemote(name, url, remotes.Trust(key, sign_verify, no_gpg_verify), more or ())
+        done = call.perform(
             lambda reporter: remotes.add(call.settings, new, reporter, if_not_exists=if_not_exists),
         )
-    )
+    call.show(done)
 
 
 @command(remote_app, CHANGING, "delete")

@@ -103,11 +103,13 @@ def compose_sysroot(
 
     Example: apt-ostree compose sysroot --repo /srv/repo debian/13/x86_64/minimal /mnt
     """
+    from ..host.files import own_copy
     from ..ops import compose_sysroot as operation
 
-    upstream = operation.Upstream(remote_url, gpg_import, no_gpg_verify)
-    wanted = operation.NewSystem(path, stateroot, tuple(karg or ()), upstream)
-    result = call.perform(lambda reporter: operation.make_sysroot(repo, ref, wanted, reporter))
+    with own_copy(gpg_import) as key:
+        upstream = operation.Upstream(remote_url, key, no_gpg_verify)
+        wanted = operation.NewSystem(path, stateroot, tuple(karg or ()), upstream)
+        result = call.perform(lambda reporter: operation.make_sysroot(repo, ref, wanted, reporter))
     made = f"{result.path} boots {result.ref} ({result.commit[:12]})."
     with call.telling(made):
         if call.as_json:

@@ -6,14 +6,17 @@ import contextlib
 import errno
 import itertools
 import os
+import select
 import shutil
 import stat
+import tempfile
 import threading
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import SpaceError, ToolError
+from ..errors import SpaceError, ToolError, UsageError
 from . import mounts, syscalls
 
 RESERVE_SHARE = 0.03
@@ -24,6 +27,17 @@ RESERVE = 512 << 20
 
 BLOCK = 4096
 """Bytes of which a file has as many times as it needs, on most filesystems."""
+
+SOURCE_MAX = 256 << 20
+"""Bytes of a file that a manifest puts into an image: it is in memory as a whole. What is larger belongs in a
+package."""
+
+NAMED_MAX = 1 << 20
+"""Bytes of what else the command line names to be read: manifests, files for ``apply``, answers to debconf, keys. All
+questions of a desktop, with their answers, have some 300 KB; all keys of Debian's archives 60 KB."""
+
+PIPE_SECONDS = 20
+"""The time in which such a file ends, if it is a pipe: a command that prints answers needs a second."""
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -141,7 +155,7 @@ def take(source: Path, target: Path, room: Room | None = None) -> None:
     host needs, in the ``room`` that others share. Raises SpaceError, ToolError.
     """
     try:
-        descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
         raise ToolError(f"cannot read {source}", error.strerror or "") from error
     with os.fdopen(descriptor, "rb") as old:
@@ -158,17 +172,51 @@ def take(source: Path, target: Path, room: Room | None = None) -> None:
                 left -= len(content)
 
 
-def read_regular(path: Path) -> bytes:
-    """Read a file that a user names, as long as it is when it is opened. Raises ToolError, also for what is not a file,
-    as a pipe, to which nobody may ever write."""
+def read_regular(path: Path, limit: int = SOURCE_MAX, *, pipe_seconds: float = 0) -> bytes:
+    """Read a file of at most ``limit`` bytes that the command line or a manifest names: somebody else may own it.
+
+    So what has no end, or is never written to, is no such file: a device, a directory, a pipe. With ``pipe_seconds``, a
+    pipe that ends within that time is one, as a shell's ``<(command)``. Raises UsageError.
+    """
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise ToolError(f"cannot read {path}", "it is not a regular file")
-            return file.read(status.st_size)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            status = os.fstat(descriptor)
+            until = time.monotonic() + pipe_seconds if pipe_seconds and stat.S_ISFIFO(status.st_mode) else None
+            if until is None and not stat.S_ISREG(status.st_mode):
+                raise UsageError(f"cannot read {path}", "it is not a regular file")
+            content = bytearray()
+            # Its size says nothing of a pipe, or of what grows meanwhile.
+            while max(len(content), status.st_size) <= limit:
+                if until is not None and not _is_ready(descriptor, until):
+                    raise UsageError(f"cannot read {path}", f"it is a pipe that did not end within {pipe_seconds:g} s")
+                if not (chunk := file.read(min(limit + 1 - len(content), 1 << 20))):
+                    return bytes(content)
+                content += chunk
     except OSError as error:
-        raise ToolError(f"cannot read {path}", error.strerror or "") from error
+        raise UsageError(f"cannot read {path}", error.strerror or "") from error
+    raise UsageError(f"cannot read {path}", f"it has more than {limit} bytes")
+
+
+def _is_ready(pipe: int, until: float) -> bool:
+    """Wait until a pipe can be read, or has ended, but not beyond a time (of time.monotonic)."""
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
+    return bool(poll.poll(max(0, until - time.monotonic()) * 1000))
+
+
+@contextmanager
+def own_copy(path: Path | None) -> Iterator[Path | None]:
+    """A copy that nobody else can change of a small file that the command line names, for a program that opens it by
+    its name; None for None. Raises UsageError."""
+    if path is None:
+        yield None
+        return
+    content = read_regular(path, NAMED_MAX, pipe_seconds=PIPE_SECONDS)
+    with tempfile.TemporaryDirectory(prefix="apt-ostree-") as scratch:
+        copy = Path(scratch) / "copy"
+        copy.write_bytes(content)
+        yield copy
 
 
 def check_space(path: Path, needed: int, what: str, *, inodes: int = 0, reserve: bool = False) -> None:

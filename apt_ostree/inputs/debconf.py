@@ -11,6 +11,7 @@ import secrets
 from pathlib import Path
 
 from ..errors import UsageError
+from ..host.files import NAMED_MAX, PIPE_SECONDS, read_regular
 
 PLACE = "usr/lib/apt-ostree/debconf.selections"
 """The file in which a layer keeps the answers it was built with, for the next layer of the same intent."""
@@ -24,11 +25,9 @@ _LINE = re.compile(r"(?P<owner>\S+)[ \t]+(?P<question>\S+)[ \t]+(?P<type>\S+)(?:
 def read(path: Path) -> str:
     """The answers in a file, checked and in their plain form. Raises UsageError, which names lines and no values."""
     try:
-        text = path.read_bytes().decode()
+        text = read_regular(path, NAMED_MAX, pipe_seconds=PIPE_SECONDS).decode()
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8", f"at byte {error.start}") from error
-    except OSError as error:
-        raise UsageError(f"cannot read {path}", error.strerror or str(error)) from error
     return normalize(text, str(path))
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import tomli
 
 from ..errors import UsageError
+from ..host.files import NAMED_MAX, PIPE_SECONDS, read_regular
 
 # TOML 1.0, "Integer": what every implementation must hold.
 INTEGERS = range(-(2**63), 2**63)
@@ -49,14 +50,12 @@ class Source:
     error: type[UsageError] = UsageError
 
     def read(self) -> str:
-        """Its text. Raises ``error`` for a file that cannot be read or is not UTF-8."""
+        """Its text. Raises ``error`` for a file that cannot be read, is too large or is not UTF-8."""
         try:
-            content = self.path.read_bytes()
-        except OSError as error:
+            content = read_regular(self.path, NAMED_MAX, pipe_seconds=PIPE_SECONDS)
+        except UsageError as error:
             raise self.error(
-                f"cannot read {self.noun} {self.path}",
-                error.strerror or str(error),
-                "Check the path and its permissions.",
+                f"cannot read {self.noun} {self.path}", error.detail, "Check the path and its permissions."
             ) from error
         return self.decode(content)
 

@@ -160,7 +160,7 @@ def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture
             "--remote-url needs a key to verify updates with",
         ),
         (
-            ["compose", "sysroot", "--repo", "/r", "--gpg-import", "/k", "ref", "/p"],
+            ["compose", "sysroot", "--repo", "/r", "--gpg-import", __file__, "ref", "/p"],
             "--gpg-import needs --remote-url",
         ),
         (["install", "Vim"], "'Vim' is not a valid package name"),
@@ -995,3 +995,24 @@ def test_only_a_booted_system_reboots(capsys: pytest.CaptureFixture[str], fake: 
 def test_looking_at_kernel_arguments_reboots_nothing(capsys: pytest.CaptureFixture[str], fake: Path) -> None:
     status, _, err = run(capsys, "kargs", "--reboot", "--sysroot", str(fake))
     assert (status, err.splitlines()[0]) == (2, "error: Cannot reboot when kernel arguments not changed")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["apply"],
+        ["compose", "tree", "--repo", "/r"],
+        ["install", "jq", "--debconf"],
+        ["remote", "add", "x", "https://example.org", "--gpg-import"],
+        ["compose", "sysroot", "--repo", "/r", "ref", "/p", "--remote-url", "https://example.org", "--gpg-import"],
+    ],
+)
+def test_no_file_that_is_named_holds_up_a_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    file = tmp_path / "named"
+    file.touch()
+    os.truncate(file, 1 << 42)
+    status, _, error = run(capsys, *words, str(file))
+    assert status == 2
+    assert "it has more than 1048576 bytes" in error

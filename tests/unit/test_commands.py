@@ -205,7 +205,8 @@ OTHER_RESULTS = {("db", "diff"), ("refresh-md",), ("compose", "tree")}
 def test_nothing_to_do_exits_77_if_that_was_asked_for(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    (tmp_path / "host.toml").touch()
+    for name in ("host.toml", "example.gpg"):
+        (tmp_path / name).touch()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Call, "edit", lambda *_: None)
     monkeypatch.setattr(transaction, "reboot", lambda: None)

@@ -159,10 +159,9 @@ ALLOWED: dict[str, set[str]] = {
     "tree.deploying": {"from host.files import"},
     "tree.merging": {"from host.files import"},
     # Files that the user named on the command line, or that the manifest names: with the rights of who asks.
-    "inputs.debconf": {"path.read_bytes"},
-    "inputs.tables": {"self.path.read_bytes"},
+    "inputs.debconf": {"from host.files import"},
+    "inputs.tables": {"from host.files import"},
     "ops.intents": {"from host.files import", "file.is_file", "requests.is_file"},
-    "ops.remotes": {"self.gpg_key.is_file"},
     "ops.kernel_args": {
         "text_of(PROC_CMDLINE)", "text_of(file)", "file.write_text", "tempfile.TemporaryDirectory",
     },

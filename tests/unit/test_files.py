@@ -6,13 +6,14 @@ import os
 import shutil
 import stat
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from apt_ostree.errors import SpaceError, ToolError
+from apt_ostree.errors import SpaceError, ToolError, UsageError
 from apt_ostree.host import files, mounts
 
 
@@ -355,9 +356,80 @@ def test_who_finds_others_in_the_room_waits_for_them_before_it_is_too_little(
     assert free.f_bavail == 200 * MB
 
 
-def test_a_pipe_that_a_manifest_names_is_not_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ToolError, match="cannot read"):
-        files.read_regular(tmp_path / "pipe")
-    (tmp_path / "file").write_bytes(b"x")
-    assert files.read_regular(tmp_path / "file") == b"x"
+@pytest.mark.parametrize("kind", ["pipe", "zero", "terminal", "directory", "holes", "grows", "missing"])
+def test_a_file_that_somebody_else_may_own_is_read_only_if_it_ends(tmp_path: Path, kind: str) -> None:
+    place = tmp_path / "named"
+    size = 1 << 40 if kind == "holes" else 5
+    match kind:
+        case "pipe":
+            os.mkfifo(place)
+        case "zero" | "terminal":
+            place.symlink_to("/dev/zero" if kind == "zero" else "/dev/ptmx")
+        case "directory":
+            place.mkdir()
+        case "holes" | "grows":
+            place.touch()
+            os.truncate(place, size)
+    began = time.monotonic()
+    with pytest.raises(UsageError, match="cannot read") as caught:
+        files.read_regular(place, 4)
+    assert time.monotonic() - began < 5
+    assert caught.value.detail == {
+        "missing": "No such file or directory", "directory": "Is a directory",
+        "holes": "it has more than 4 bytes", "grows": "it has more than 4 bytes",
+    }.get(kind, "it is not a regular file")  # fmt: skip
+
+
+def test_a_file_may_have_all_of_its_limit_and_say_nothing_of_its_size(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"1234")
+    assert files.read_regular(tmp_path / "file", 4) == b"1234"
+    assert files.read_regular(tmp_path / "file") == b"1234"
+    assert files.read_regular(Path("/proc/self/stat"), 4096).endswith(b"\n")
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_what_a_command_prints_is_read_to_its_end(late: bool) -> None:
+    reading, writing = os.pipe()
+
+    def print_more() -> None:
+        os.write(writing, b"cd")
+        os.close(writing)
+
+    try:
+        os.write(writing, b"ab")
+        if late:
+            threading.Timer(0.2, print_more).start()
+        else:
+            os.close(writing)
+        found = files.read_regular(Path(f"/dev/fd/{reading}"), 100, pipe_seconds=10)
+        assert found == (b"abcd" if late else b"ab")
+    finally:
+        os.close(reading)
+
+
+def test_a_pipe_that_does_not_end_in_time_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "nobody")
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, b"ab")
+        for path in (tmp_path / "nobody", Path(f"/dev/fd/{reading}")):
+            with pytest.raises(UsageError, match="cannot read") as caught:
+                files.read_regular(path, 100, pipe_seconds=0.2)
+            assert caught.value.detail == "it is a pipe that did not end within 0.2 s"
+        with pytest.raises(UsageError, match="cannot read"):
+            files.read_regular(Path(f"/dev/fd/{reading}"), 1, pipe_seconds=0.2)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def test_a_copy_of_a_named_file_is_for_root_alone_and_goes_again(tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(b"key")
+    with files.own_copy(tmp_path / "key") as copy:
+        assert copy is not None
+        (tmp_path / "key").write_bytes(b"another")
+        assert copy.read_bytes() == b"key"
+        assert copy.parent.stat().st_mode & 0o777 == 0o700
+    assert not copy.parent.exists()
+    with files.own_copy(None) as nothing:
+        assert nothing is None
