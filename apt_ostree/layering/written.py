@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..errors import TreeError
@@ -64,9 +64,10 @@ def check(job: Job, layers: Sequence[Path]) -> None:
 
     Raises TreeError, SpaceError."""
     written, read, kept, texts = 0, 0, _Kept(), _Texts()
+    staying = PLACED | {*Tree(job.base.path).names()}
     # /var and /boot are a part of the work directory; what of them is carried is copied name by name.
     for tree, above in (*((layer, "") for layer in layers), (job.var, "var/"), (job.boot, "boot/")):
-        linked: dict[tuple[int, int], int] = {}
+        linked: dict[tuple[int, int], tuple[int, int]] = {}
         for directory in directories(tree):
             for entry in directory.entries:
                 # In /var, a program makes its sockets and FIFOs itself; of /boot, kernels alone are carried.
@@ -82,7 +83,7 @@ def check(job: Job, layers: Sequence[Path]) -> None:
                 if not entry.is_file:
                     continue
                 size = entry.status.st_size
-                written += _size_of_copies(entry.status, above, linked)
+                written += _size_of_copies(entry.status, _copies(f"{above}{entry.name}", staying), linked)
                 read += size if is_kept or (above == "" and entry.name.startswith(_COMPARED)) else 0
                 if above == "":
                     texts.add(entry.name, size)
@@ -179,18 +180,23 @@ class _Kept:
             )
 
 
-def _size_of_copies(status: os.stat_result, above: str, linked: dict[tuple[int, int], int]) -> int:
-    """The bytes that more copies of a file take. One of /var or /boot gets a copy in the tree, and that one in the
-    commit. A layer's file of several names counts with each: where one gets another owner, place or time, it becomes a
-    file of its own. An object has a name outside of the layer, and no copy in the commit: ``linked`` counts the names
-    that were met."""
-    if above != "":
-        return 2 * status.st_size
+def _copies(name: str, staying: Collection[str]) -> int:
+    """How often a file is copied, also into the commit: of /var and /boot into the tree before that; of a new directory
+    at the top, which may go to /var (tree/top.py), first of all there."""
+    top = name.partition("/")[0]
+    return 2 if top in {"var", "boot"} else 1 if top in staying else 3
+
+
+def _size_of_copies(status: os.stat_result, copies: int, linked: dict[tuple[int, int], tuple[int, int]]) -> int:
+    """The bytes that the copies of a file take. One of several names counts with each, when the last was met: where one
+    gets another owner, place or time, it becomes a file of its own. An object has a name outside of the tree, and no
+    copy in the commit: ``linked`` has the names that were met, and their copies."""
     if status.st_nlink == 1:
-        return status.st_size
+        return copies * status.st_size
     file = (status.st_dev, status.st_ino)
-    linked[file] = linked.get(file, 0) + 1
-    return status.st_size * status.st_nlink if linked[file] == status.st_nlink else 0
+    names, before = linked.get(file, (0, 0))
+    linked[file] = names + 1, before + copies
+    return (before + copies) * status.st_size if names + 1 == status.st_nlink else 0
 
 
 def _problem(entry: Listed, *, anything: bool) -> str | None:

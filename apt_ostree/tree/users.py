@@ -18,6 +18,7 @@ from pathlib import Path
 from ..errors import TreeError
 from ..host import acl
 from ..host.door import Tree
+from ..host.files import check_space
 from ..numbers import decimal
 from ..text import lines
 from . import subids
@@ -239,9 +240,11 @@ def _renumber_fields(text: str, fields: Mapping[int, Mapping[int, int]]) -> str:
 def renumber_files(top: Path, moves: Moves) -> None:
     """Give everything in a tree that belongs to a moved id, or lets it in by its ACL, to the new one.
 
-    A file that is linked to an object becomes one of its own first.
+    A file that is linked to an object becomes one of its own first. Raises SpaceError, before anything is changed.
     """
     tree = Tree(top)
+    # The commit has them once more, as other objects.
+    check_space(top, 2 * _size_of_links(tree, moves), "files that get another owner", reserve=True)
     for entry in tree.walk():
         status, attributes = entry.status, tree.attributes(entry.name)
         uid, gid = moves.users.get(status.st_uid), moves.groups.get(status.st_gid)
@@ -259,6 +262,21 @@ def renumber_files(top: Path, moves: Moves) -> None:
             tree.set_attribute(entry.name, "security.capability", capability)
         for name, value in lists.items():
             tree.set_attribute(entry.name, name, value)
+
+
+def _size_of_links(tree: Tree, moves: Moves) -> int:
+    """The bytes of the files in a tree that get another owner, or another list of who gets in, and have other names."""
+    return sum(
+        entry.status.st_size
+        for entry in tree.walk()
+        if entry.is_file
+        and entry.status.st_nlink > 1
+        and (
+            entry.status.st_uid in moves.users
+            or entry.status.st_gid in moves.groups
+            or acl.moved(tree.attributes(entry.name), moves.users, moves.groups)
+        )
+    )
 
 
 def sysusers(accounts: Accounts, known: Accounts | None = None) -> str:

@@ -157,6 +157,7 @@ ALLOWED: dict[str, set[str]] = {
     # Only what is to stay free of a disk.
     "sandbox.limits": {"from host.files import"},
     "tree.deploying": {"from host.files import"},
+    "tree.users": {"from host.files import"},
     "tree.merging": {"from host.files import"},
     # Files that the user named on the command line, or that the manifest names: with the rights of who asks.
     "inputs.debconf": {"from host.files import"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -255,3 +256,17 @@ def test_a_machine_s_record(tmp_path: Path) -> None:
 )
 def test_settle_shadow_dates_new_accounts_alone(shadow: str, base: str, expected: str) -> None:
     assert date_shadow(shadow, base, 17) == expected
+
+
+def test_objects_that_get_another_owner_have_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, asked = tmp_path / "layer", list[int]()
+    monkeypatch.setattr(users, "check_space", lambda place, needed, what, reserve: asked.append(needed * reserve))
+    layer.mkdir()
+    (layer / "object").write_text("333")
+    (layer / "own").write_text("1")
+    os.link(layer / "object", tmp_path / "in the repository")
+    mine = (layer / "own").stat().st_uid
+    # A copy each for the layer and for the commit; what has no other name is no copy.
+    users.renumber_files(layer, users.Moves(users={mine: mine}))
+    users.renumber_files(layer, users.Moves(users={mine + 1: mine}))
+    assert asked == [2 * 3, 0]

@@ -56,6 +56,13 @@ def test_a_file_counts_as_often_as_it_is_copied(tmp_path: Path, top: Path, monke
     put(job.boot, "vmlinuz-1", "4444")
     written.check(job, [top])
     assert counted == [2, 2 + 2 * (3 + 3 + 4)]
+    # A new directory at the top may go to /var, into the tree and into the commit; the base's own does not.
+    put(top, "data/hole", "55555")
+    put(top, "old/hole", "666666")
+    os.link(top / "data/hole", top / "usr/elsewhere")
+    (job.base.path / "old").mkdir()
+    written.check(job, [top])
+    assert counted[-1] - counted[-2] == 5 * (3 + 1) + 6
 
 
 @pytest.mark.parametrize("place", ["work/var", "work/boot", "top"])
