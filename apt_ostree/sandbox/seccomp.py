@@ -73,6 +73,10 @@ OF_TERMINALS = (0x5412, 0x541C)
 TCP, TCP_AUTHENTICATION = 6, (38, 39, 40)
 """TCP_AO_ADD_KEY and its like of linux/tcp.h: the kernel loads a module by the name of an algorithm."""
 
+SOCKET, PROGRAMS = 1, (26, 50, 51, 52)
+"""SO_ATTACH_FILTER, SO_ATTACH_BPF, SO_ATTACH_REUSEPORT_CBPF and its like of eBPF, at SOL_SOCKET (asm-generic/socket.h):
+programs in the kernel, as bpf(2) loads them."""
+
 HUGE_PAGES = (("mmap", 3, 0x40000), ("mmap2", 3, 0x40000), ("memfd_create", 1, 0x4), ("shmget", 2, 0o4000))
 """The calls that take the machine's few huge pages, which no limit of memory counts: the flag's argument, and the flag
 (linux/mman.h, memfd.h, shm.h). i386 has an older mmap with its arguments in memory, where no filter looks."""
@@ -159,10 +163,10 @@ def _export(descriptor: int) -> None:
         refuse("ioctl", errno.ENOTTY, _Comparison(1, _MASKED, IOCTL_TYPE, BTRFS))
         for request in (PROJECT, *FSCRYPT, *FSVERITY, *LOADING, *OF_TERMINALS):
             refuse("ioctl", errno.ENOTTY, _Comparison(1, _MASKED, IOCTL_TYPE | IOCTL_NUMBER, request))
-        for option in TCP_AUTHENTICATION:
+        for level, option in (*((TCP, option) for option in TCP_AUTHENTICATION), *((SOCKET, p) for p in PROGRAMS)):
             whole = 0xFFFFFFFF
-            of_tcp, this = _Comparison(1, _MASKED, whole, TCP), _Comparison(2, _MASKED, whole, option)
-            refuse("setsockopt", errno.ENOPROTOOPT, of_tcp, this)
+            of_it, this = _Comparison(1, _MASKED, whole, level), _Comparison(2, _MASKED, whole, option)
+            refuse("setsockopt", errno.ENOPROTOOPT, of_it, this)
         for maker, argument, flag in HUGE_PAGES:
             refuse(maker, errno.ENOMEM, _Comparison(argument, _MASKED, flag, flag))
         for other in _others(0, SOCKETS):

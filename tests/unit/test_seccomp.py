@@ -179,6 +179,17 @@ def test_the_machines_huge_pages_are_left_alone(filter_: bytes) -> None:
     assert answer(filter_, "shmget", 0, 4096, 0o5000) == errno.ENOMEM
 
 
+@pytest.mark.parametrize("option", [26, 50, 51, 52])
+def test_no_program_is_attached_to_a_socket(filter_: bytes, option: int) -> None:
+    assert answer(filter_, "setsockopt", 3, seccomp.SOCKET, option) == errno.ENOPROTOOPT
+    # The kernel looks at 32 bits of each.
+    assert answer(filter_, "setsockopt", 3, 1 << 32 | seccomp.SOCKET, 1 << 32 | option) == errno.ENOPROTOOPT
+    assert answer(filter_, "setsockopt", 3, 41, option) == ALLOWED
+    # SO_REUSEADDR, SO_DETACH_FILTER.
+    assert answer(filter_, "setsockopt", 3, seccomp.SOCKET, 2) == ALLOWED
+    assert answer(filter_, "setsockopt", 3, seccomp.SOCKET, 27) == ALLOWED
+
+
 def test_no_algorithm_of_tcp_is_loaded(filter_: bytes) -> None:
     assert answer(filter_, "setsockopt", 3, 6, 38) == errno.ENOPROTOOPT
     assert answer(filter_, "setsockopt", 3, 6, 1) == ALLOWED  # TCP_NODELAY
