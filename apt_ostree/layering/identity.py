@@ -15,12 +15,14 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
+import stat
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from ..host.door import Tree, at_and_above, is_name
-from ..tree import follow, shipped, state, units
+from ..tree import follow, shipped, state, units, users
 from . import overlay
 from .base import ETC
 
@@ -33,6 +35,9 @@ layer, and would be tried again each time. (Links, as in alternatives, are no fi
 
 
 VAR = "/var/"
+
+_ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,255}")
+"""What a user's or group's name, or number, looks like in a list."""
 
 
 def place(name: str) -> str:
@@ -160,10 +165,30 @@ def take_out(identity: Identity, layers: Iterable[Path]) -> None:
             state.forget(layer, layer, frozenset(paths))
 
 
-def write(identity: Identity, top: Path, name: str) -> None:
+def described(identity: Identity, layers: Sequence[Path], accounts: users.Accounts) -> dict[str, str]:
+    """The mode, user and group, "MODE:USER:GROUP", of each file and directory that is the machine's own, as scripts
+    left it: one package's script may give another's key to a user, and only its maker's runs at a boot."""
+    names = [{words[2]: name for name, words in table.items()} for table in (accounts.passwd, accounts.group)]
+    found = {}
+    for path in identity.makers:
+        layer = next((layer for layer in map(Tree, reversed(layers)) if layer.has(place(path))), None)
+        status = layer.status(place(path)) if layer is not None and not path.endswith("/") else None
+        if status is not None and not stat.S_ISLNK(status.st_mode):
+            # A number moves to where its name has it on a machine.
+            owners = (str(number) for number in (status.st_uid, status.st_gid))
+            known = [table.get(number, number) for table, number in zip(names, owners, strict=True)]
+            if all(map(_ACCOUNT.fullmatch, known)):
+                found[path] = f"{stat.S_IMODE(status.st_mode):04o}:{':'.join(known)}"
+    return found
+
+
+def write(identity: Identity, top: Path, name: str, described: Mapping[str, str] = MappingProxyType({})) -> None:
     """Put the list, under this name, into the layer ``top``."""
     if identity.makers:
-        lines = [f"{package} {state.escape(path)}\n" for path, package in sorted(identity.makers.items())]
+        lines = [
+            " ".join([package, state.escape(path), *([described[path]] if path in described else [])]) + "\n"
+            for path, package in sorted(identity.makers.items())
+        ]
         state.write_file(Tree(top), f"{state.IDENTITY}/{name}", "".join(lines))
 
 
@@ -191,8 +216,8 @@ def _known(deployment: Path) -> dict[str, str]:
     tree, known = Tree(deployment), dict[str, str]()
     for name in tree.names(state.IDENTITY):
         for line in (tree.text(f"{state.IDENTITY}/{name}") or "").split("\n"):
-            package, _, word = line.partition(" ")
-            path = state.unescape(word)
+            package, _, rest = line.partition(" ")
+            path = state.unescape(rest.partition(" ")[0])
             # Those of /var are an image's.
             if is_name(path.removesuffix("/")):
                 known.setdefault(path, package)

@@ -36,8 +36,9 @@ def judge_scripts(root: Path, repo: Path, work: Path, log: Path, reporter: Repor
     own = identity.recognise(
         made, [root], None, None, packages, lambda names: again.run(job, stack, packages, made, names)
     )  # fmt: skip
+    described = identity.described(own, [root], users.read(root))
     identity.take_out(own, [root])
-    identity.write(own, root, "base")
+    identity.write(own, root, "base", described)
 
 
 def _takeable(made: identity.Made, var: Tree) -> identity.Made:

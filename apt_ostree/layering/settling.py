@@ -15,7 +15,7 @@ from ..errors import TreeError
 from ..host.door import Tree, at_and_above
 from ..host.files import check_space
 from ..inputs import debconf
-from ..tree import apparmor, bytecode, follow, kernel, layout, overlays, shipped, state, units
+from ..tree import apparmor, bytecode, follow, kernel, layout, overlays, shipped, state, units, users
 from ..tree.top import link_writable
 from ..tree.view import View
 from . import accounts, again, dkms, identity, triggers
@@ -103,6 +103,8 @@ def settle(job: Job, stack: Stack, var_before: state.Snapshot, triggered: Sequen
     own = _identity(job, stack, made)
     listed = follow.listed(stack.view().stack, state.snapshot(job.var))
     follows = listed | triggers.recognise(job, stack, var_before, listed, triggered)
+    found = users.parse(view.text("usr/etc/passwd"), view.text("usr/etc/group"))
+    described = identity.described(own, stack.layers, found)
     identity.take_out(own, stack.layers)
     places = layout.PLACED | {*Tree(base).names()}
     link_writable(stack.layers, places, lambda names: shipped.listed(stack.layers[::-1], names), job.var, top)
@@ -116,7 +118,7 @@ def settle(job: Job, stack: Stack, var_before: state.Snapshot, triggered: Sequen
     apparmor.write(view, top)
     units.order_after_var(stack.layers, top, name)
     announced = accounts.announce(job, view, top)
-    identity.write(own, top, name)
+    identity.write(own, top, name, described)
     wanted = carried or any(keys) or announced or bool(own.makers) or overlaid or units.is_shipped(base)
     # An older image's programs have older faults.
     if wanted and not units.is_current(base):

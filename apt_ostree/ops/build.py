@@ -26,7 +26,7 @@ from .transaction import Transaction
 
 _log = logging.getLogger(__name__)
 
-ENGINE = 13
+ENGINE = 14
 """Part of every layer's inputs: raised when the engine would make another tree of the same inputs."""
 
 

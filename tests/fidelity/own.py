@@ -59,7 +59,7 @@ def look(options: argparse.Namespace, package: str) -> Found:
     assert commit is not None, f"no ref {options.ref}"
     root = runs.layer(options, [package])
     lists = sorted((root / state.IDENTITY).glob("*"))
-    paths = {state.unescape(line.partition(" ")[2]) for file in lists for line in file.read_text().splitlines()}
+    paths = {state.unescape(line.split(" ")[1]) for file in lists for line in file.read_text().splitlines()}
     runs.clear(root)
     sides = []
     for _ in range(2):

@@ -127,7 +127,7 @@ def test_what_scripts_make_differently_is_left_to_the_machine(tree: Path) -> Non
     follows the image."""
     lines = (tree / "usr/lib/apt-ostree/identity.d/base").read_text().splitlines()
     assert sorted(line for line in lines if line.startswith("own:")) == [
-        "own:all /var/lib/own", "own:all /var/lib/pairs", "own:all own",
+        "own:all /var/lib/own 0755:root:root", "own:all /var/lib/pairs 0755:root:root", "own:all own 0755:root:root",
     ]  # fmt: skip
     assert not (tree / "usr/etc/own").exists()
     templates = tree / "usr/share/factory/var"

@@ -59,7 +59,7 @@ def listed(system: System, index: int = 0) -> dict[str, str]:
     """What a deployment's lists name as the machine's own, each with the package that makes it."""
     place = system.deployment(index) / "usr/lib/apt-ostree/identity.d"
     lines = [line.split(" ") for file in sorted(place.glob("*")) for line in file.read_text().splitlines()]
-    return {path: package for package, path in lines}
+    return {path: package for package, path, *_ in lines}
 
 
 def shipped(system: System, index: int = 0) -> set[str]:
@@ -257,6 +257,23 @@ for n in $(seq 140); do mkdir d; cd d; done
         failure = sysroot.run("install", deb().build(tmp_path), deep.build(tmp_path), status=1).failure
     assert failure.brief.startswith("cannot tell which files are the machine's own: ")
     assert failure.detail.startswith("/etc/deep/d/d/")
+
+
+def test_a_key_that_another_package_gave_to_a_user_is_that_users(sysroot: System, tmp_path: Path) -> None:
+    """Only the script of the package that made it runs at a boot: the key would be for everybody's eyes."""
+    maker = Deb("maker", "1.0", scripts={"postinst": """
+[ -e /etc/shared-key ] || cat /proc/sys/kernel/random/uuid >/etc/shared-key
+"""})  # fmt: skip
+    giver = Deb("giver", "1.0", control="Depends: maker\n", scripts={"postinst": """
+chown games:users /etc/shared-key
+chmod 0640 /etc/shared-key
+"""})  # fmt: skip
+    sysroot.install(str(maker.build(tmp_path)), str(giver.build(tmp_path)))
+    (file,) = (sysroot.deployment() / "usr/lib/apt-ostree/identity.d").glob("layer*")
+    assert file.read_text() == "maker:all shared-key 0640:games:users\n"
+    assert boot(sysroot) == ""
+    status = (sysroot.deployment() / "etc/shared-key").stat()
+    assert (status.st_mode & 0o7777, status.st_uid, status.st_gid) == (0o640, 5, 100)
 
 
 def test_what_an_image_leaves_to_the_machine_in_var_is_made_there_once(sysroot: System, files: list[str]) -> None:

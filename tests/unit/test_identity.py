@@ -15,7 +15,7 @@ from apt_ostree.host.door import Tree, at_and_above
 from apt_ostree.layering import again, identity
 from apt_ostree.layering.identity import Different, Identity, Made
 from apt_ostree.sandbox.bwrap import Sandbox
-from apt_ostree.tree import state
+from apt_ostree.tree import state, users
 
 
 def fill(top: Path, **files: str) -> Path:
@@ -272,3 +272,22 @@ def test_content_and_names_of_two_runs_are_compared(tmp_path: Path, after: dict[
     digests = copied(fill(tmp_path / "first", key="0", same="1")).digests(("key", "same"))
     other = copied(fill(tmp_path / "after", **after))
     assert again.compare(digests, other.digests(list(other.files()))) == expected
+
+
+def test_the_list_has_mode_and_owner_by_name_as_scripts_left_them(base: Path, tmp_path: Path) -> None:
+    layer = fill(tmp_path / "layer", key="1", store__a="1", keys__c0ffee="")
+    (layer / "usr/etc/link").symlink_to("key")
+    (layer / "usr/etc/key").chmod(0o640)
+    (layer / "usr/etc/store").chmod(0o2750)
+    own = Identity(dict.fromkeys(["key", "store", "keys/", "link"], "own:all"), frozenset())
+    user, group = os.getuid(), os.getgid()
+    accounts = users.parse(f"me:x:{user}:0::/:\n", f"a b:x:{group}:\n")
+    assert identity.described(own, [layer], accounts) == {}
+    accounts = users.parse(f"me:x:{user}:0::/:\n", "")
+    found = identity.described(own, [layer], accounts)
+    assert found == {"key": f"0640:me:{group}", "store": f"2750:me:{group}"}
+    (tmp_path / "top").mkdir()
+    identity.write(own, tmp_path / "top", "layer", found)
+    lines = (tmp_path / "top" / state.IDENTITY / "layer").read_text().splitlines()
+    assert lines == [f"own:all key 0640:me:{group}", "own:all keys/", "own:all link", f"own:all store 2750:me:{group}"]
+    assert set(identity._known(tmp_path / "top")) == {"key", "keys/", "link", "store"}
