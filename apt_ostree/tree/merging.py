@@ -27,8 +27,8 @@ _NESTED_MAX = 128
 _PATH_MAX = 3072
 """Bytes of a path below /etc: libostree opens it behind that of its deployment, and PATH_MAX is 4096."""
 
-_ENTRIES_MAX = listing.ENTRIES_MAX
-"""Of a machine's /etc, as of a commit's."""
+_ENTRIES_MAX = 50_000
+"""Of a machine's /etc. 32,000 small files took the merge 44 s, and the shutdown ends it after five minutes."""
 
 _PATHS_MAX = 32 << 20
 """Bytes of all its paths, which are kept."""

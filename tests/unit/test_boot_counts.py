@@ -56,6 +56,21 @@ def test_a_boot_notes_that_nothing_was_finalised_before(tmp_path: Path, kind: st
     assert (found[:8], len(found)) == (("Modified", 4096) if kind == "file" else ("", 0))
 
 
+@pytest.mark.parametrize(("booted", "said"), [(ONE, "it took too long"), (TWO, "")])
+def test_a_boot_notes_that_finalising_was_ended_before(tmp_path: Path, booted: str, said: str) -> None:
+    """Who fills a directory of its own in /etc can have systemd end it, of which libostree leaves no note. Where the new
+    deployment was booted, it was done."""
+    boot(tmp_path, ONE, "1")
+    for name in ("boot/ostree", "run"):
+        (tmp_path / name).mkdir(parents=True)
+    note = tmp_path / "var/lib/apt-ostree/finalizing"
+    osname, _, name = ONE.partition("-")
+    note.write_text(f"/sysroot/ostree/deploy/{osname}/deploy/{name}\n")
+    boot(tmp_path, booted, "2")
+    assert staged.not_finalised(tmp_path / "run/apt-ostree-not-finalised")[: len("it took too long")] == said
+    assert not note.exists()
+
+
 def test_the_note_does_not_grow_for_ever(tmp_path: Path) -> None:
     (tmp_path / "var/lib/apt-ostree").mkdir(parents=True)
     (tmp_path / boot_counts.PLACE).write_text("".join(f"{ONE} {number}\n" for number in range(1500)))
