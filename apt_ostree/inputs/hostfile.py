@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,8 +96,8 @@ def _inner(top: Table, name: str, known: frozenset[str]) -> Table:
 
 def _packages(table: Table, key: str, directory: Path) -> tuple[str, ...]:
     items = [str((directory / item).absolute()) if is_file(item) else item for item in table.strings(key, PACKAGE)]
-    for item in dict.fromkeys(items):
-        if items.count(item) > 1:
+    for item, count in Counter(items).items():
+        if count > 1:
             table.problem(key, f"{table.label(key)} has {item!r} more than once")
     return tuple(items)
 

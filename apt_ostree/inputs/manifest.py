@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -153,8 +154,8 @@ def _packages(top: Table, directory: Path) -> tuple[str, ...]:
     packages = [
         _with_slash(directory / item) if re.fullmatch(_DEB, item) else item for item in top.strings("packages", PACKAGE)
     ]
-    for item in dict.fromkeys(packages):
-        if packages.count(item) > 1:
+    for item, count in Counter(packages).items():
+        if count > 1:
             top.problem("packages", f"'packages' has {item!r} more than once")
     return tuple(packages)
 

@@ -39,6 +39,8 @@ _LIMITED = [
     # Pending signals and message queues are counted for all of the machine's root together (getrlimit(2)).
     "prlimit", f"--fsize={FILE_BYTES}", "--core=1", f"--sigpending={SIGNALS}", "--msgqueue=0",
     f"--nofile={FILES}", f"--nproc={PROCESSES}",
+    # Priorities that the caller's limits allow without a capability (sched(7)).
+    "--rtprio=0", "--nice=0",
     "--",
 ]  # fmt: skip
 

@@ -177,7 +177,8 @@ def identity(fields: Mapping[str, str]) -> Package:
 
 
 _IDENTITY = {
-    "Package": re.compile(r"[a-z0-9][a-z0-9+.-]+"),
+    # Not with a minus at its end: for apt-get(8) that takes a package out.
+    "Package": re.compile(r"[a-z0-9][a-z0-9+.-]*[a-z0-9+.]"),
     # dpkg holds an epoch in an int.
     "Version": re.compile(r"(?:[0-9]{1,9}:[0-9][A-Za-z0-9.+:~-]*|[0-9][A-Za-z0-9.+~-]*)"),
     "Architecture": re.compile(r"[a-z0-9][a-z0-9-]*"),

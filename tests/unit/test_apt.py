@@ -442,6 +442,8 @@ def test_solved_counts_bytes(size: str, expected: int) -> None:
         ("jq", "1", "ab" * 31, f"'{'ab' * 31}' is not valid in the field SHA256"),
         ("jq", "1", "", "'' is not valid in the field SHA256"),
         ("../../x", "1", "ab" * 32, "'../../x' is not valid in the field Package"),
+        # Nobody could take it out again: apt-get(8) would take out another.
+        ("jq-", "1", "ab" * 32, "'jq-' is not valid in the field Package"),
         ("jq", "1/../../x", "ab" * 32, "'1/../../x' is not valid in the field Version"),
     ],
 )

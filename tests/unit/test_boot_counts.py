@@ -58,8 +58,8 @@ def test_a_boot_notes_that_nothing_was_finalised_before(tmp_path: Path, kind: st
 
 @pytest.mark.parametrize(("booted", "said"), [(ONE, "it took too long"), (TWO, "")])
 def test_a_boot_notes_that_finalising_was_ended_before(tmp_path: Path, booted: str, said: str) -> None:
-    """Who fills a directory of its own in /etc can have systemd end it, of which libostree leaves no note. Where the new
-    deployment was booted, it was done."""
+    """Who fills a directory of its own in /etc can have systemd end it, of which libostree leaves no note. Where the
+    new deployment was booted, it was done."""
     boot(tmp_path, ONE, "1")
     for name in ("boot/ostree", "run"):
         (tmp_path / name).mkdir(parents=True)

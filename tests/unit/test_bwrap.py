@@ -123,7 +123,15 @@ def test_the_sandbox_starts_without_our_environment_and_with_limits(root: Path) 
     before = argv[: argv.index("bwrap")]
     assert before[:2] == ["env", "-i"]
     assert before[before.index("choom") :][:3] == ["choom", "-n", "1000"]
-    assert {"--core=1", "--fsize=10000000000", "--sigpending=1024", "--msgqueue=0", "--nproc=512"} <= set(before)
+    assert {
+        "--core=1",
+        "--fsize=10000000000",
+        "--sigpending=1024",
+        "--msgqueue=0",
+        "--nproc=512",
+        "--rtprio=0",
+        "--nice=0",
+    } <= set(before)
     assert dict(words_of(argv, "--setenv", 2)) == bwrap.ENVIRONMENT
     assert bwrap.ENVIRONMENT["SYSTEMD_OFFLINE"] == "1"
     assert bwrap.ENVIRONMENT["SYSTEMD_IN_CHROOT"] == "1"
