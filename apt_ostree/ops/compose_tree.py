@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..errors import ScriptError, TreeError, UsageError, without_credentials
+from ..errors import TreeError, UsageError
 from ..host import lifetime, mounts, proc
 from ..host.door import Tree
-from ..host.files import read_regular, remove_tree, scratch_directory, sync_filesystem, take
+from ..host.files import remove_tree, scratch_directory, sync_filesystem, take
 from ..inputs import manifest
-from ..inputs.manifest import File, Manifest
+from ..inputs.manifest import Manifest
 from ..layering import image, importing
 from ..model import Package
 from ..numbers import decimal
@@ -23,15 +23,12 @@ from ..sandbox import bwrap
 from ..sandbox.unpacking import Unpacker
 from ..system import metadata
 from ..tools import apt_sources, dpkg, mmdebstrap, ostree
-from ..tree import kernel, layout, state, users
-from . import place
+from ..tree import kernel, layout, state
+from . import customise, place
 from .transaction import RUN, require_root
 
 VARIANT = "apt"
 """The variant with apt, and nothing else beyond the essential packages: the manifest says the rest."""
-
-IDS = range(0xFFFFFFFF)
-"""Numbers of users and groups; the one above means "as it is" (chown(2))."""
 
 _REPO = RUN.with_name("apt-ostree-repo")
 """Where this process sees the repository."""
@@ -129,7 +126,7 @@ def _compose(composition: Composition, options: TreeOptions, reporter: Reporter)
         reporter.step(f"Bootstrapping {recipe.suite} for {composition.architecture}")
         mmdebstrap.bootstrap(composition.root, _reachable(root.parent) / root.name, log, reporter)
         _install_local(root, recipe, work, log)
-        _customise(root, composition, log, reporter)
+        customise.customise(root, recipe, composition.archives, log, reporter)
         booting = _place_kernel(root)
         reporter.step("Arranging the tree")
         layout.convert(root)
@@ -200,7 +197,7 @@ def _install_local(root: Path, recipe: Manifest, work: Path, log: Path) -> None:
     for file in files:
         with file.open("rb") as content:
             tree.write(f"{_LOCAL}/{file.name}", content)
-    _in_root(root, ["dpkg", "--install", *(f"/{_LOCAL}/{file.name}" for file in files)], log, "local packages")
+    customise.in_root(root, ["dpkg", "--install", *(f"/{_LOCAL}/{file.name}" for file in files)], log, "local packages")
     tree.remove(_LOCAL)
 
 
@@ -217,104 +214,6 @@ def _local(recipe: Manifest, work: Path) -> list[tuple[Path, Package]]:
             control, _ = importing.describe(unpacker, own, file.name)
             found.append((own, control.package))
     return found
-
-
-def _in_root(root: Path, command: list[str], log: Path, what: str) -> None:
-    """Run a command in the plain root, in the sandbox. Raises ScriptError with its last lines."""
-    result = bwrap.Sandbox(root, plain=True).run(command, log=log, doing=lambda: what)
-    if result.returncode != 0:
-        raise ScriptError(
-            f"{what} failed (exit status {result.returncode})",
-            proc.tail(result.stdout) + f"\nthe whole log: {log}",
-            "Nothing was committed.",
-        )
-
-
-def _customise(root: Path, composition: Composition, log: Path, reporter: Reporter) -> None:
-    """Write the sources and the manifest's files, and run its scripts."""
-    recipe = composition.recipe
-    tree = Tree(root)
-    _write_sources(tree, composition.archives)
-    if not recipe.recommends:
-        # What is layered later follows the image's own choice (apt.conf(5)).
-        name = _make_parents(tree, "/etc/apt/apt.conf.d/20recommends")
-        tree.remove(name)
-        tree.write(name, b'APT::Install-Recommends "false";\n')
-    for file in recipe.files:
-        _write_file(tree, file)
-    for number, script in enumerate(recipe.postprocess):
-        reporter.step(f"Running postprocess script {number + 1}")
-        _in_root(root, ["/bin/sh", "-ec", script], log, f"postprocess script {number + 1}")
-
-
-def _write_file(root: Tree, file: File) -> None:
-    """Write a file of the manifest with its mode and owner. Raises UsageError."""
-    if file.content is not None:
-        content = file.content.encode()
-    else:
-        assert file.source is not None
-        content = read_regular(file.source)
-    owner, _, group = file.owner.partition(":")
-    accounts = users.read(root.top, "etc")
-    numbers = (_number(accounts.passwd, owner), _number(accounts.group, group or owner))
-    name = _make_parents(root, file.path)
-    if root.has_directory(name):
-        raise UsageError(f"cannot write {file.path}", f"/{name} is a directory of the tree")
-    root.write(name, content, file.mode, numbers)
-
-
-def _make_parents(root: Tree, name: str) -> str:
-    """Make the directories above a file of the tree, and return where it is, links followed in the tree alone.
-
-    Raises UsageError where something else is in the way.
-    """
-    directory = ""
-    *above, own = Path(name.lstrip("/")).parts
-    for part in above:
-        inner = f"{directory}/{part}".lstrip("/")
-        found = root.find(inner)
-        if found is not None and root.has_directory(found):
-            directory = found
-        elif root.has(inner):
-            raise UsageError(f"cannot write {name}", f"/{inner} does not lead to a directory of the tree")
-        else:
-            root.make_directory(inner)
-            directory = inner
-    return f"{directory}/{own}".lstrip("/")
-
-
-def _number(table: Mapping[str, Sequence[str]], name: str) -> int:
-    why = "a file of the manifest names it as its owner"
-    number = decimal(name)
-    if number is None:
-        if name not in table:
-            raise UsageError(f"the tree has no user or group {name}", why)
-        number = decimal(table[name][2])
-        if number is None:
-            raise UsageError(f"{name} has no number in the tree", why)
-    if number not in IDS:
-        raise UsageError(f"{number} is not the number of a user or group", why)
-    return number
-
-
-def _write_sources(root: Tree, archives: Sequence[str]) -> None:
-    """The image's own sources: where it came from, in deb822 form, signed by the archive's keyring.
-
-    Credentials of whoever composes stay behind.
-    """
-    stanzas = []
-    for line in archives:
-        _, uri, suite, *components = line.split()
-        stanzas.append(
-            f"Types: deb\nURIs: {without_credentials(uri)}\nSuites: {suite}\nComponents: {' '.join(components)}\n"
-            f"Signed-By: {mmdebstrap.KEYRING}\n"
-        )
-    name = _make_parents(root, "/etc/apt/sources.list.d/debian.sources")
-    root.remove(_make_parents(root, "/etc/apt/sources.list"))
-    directory = os.path.dirname(name)
-    for stale in root.names(directory):
-        root.remove(f"{directory}/{stale}")
-    root.write(name, "\n".join(stanzas).encode())
 
 
 def _place_kernel(root: Path) -> str | None:
@@ -338,6 +237,26 @@ def _make_initramfs(root: Path, version: str, work: Path, log: Path) -> None:
     tree.remove_directory("etc")
 
 
+def numbered(version: str, earlier: str) -> str:
+    """A version that the commit before has not: with a number behind it where that has the same one."""
+    match = re.fullmatch(rf"{re.escape(version)}(?:\.([0-9]{{1,9}}))?", earlier)
+    return version if match is None else f"{version}.{int(match[1] or 0) + 1}"
+
+
+def _warn_of_gaps(
+    composition: Composition, present: Sequence[Package], booting: str | None, reporter: Reporter
+) -> None:
+    """Say what the tree lacks of what nearly every image needs: that may be meant."""
+    names = {package.name for package in present}
+    lacks = [name for name in ("ostree", "apt") if name not in names]
+    if booting is None:
+        lacks.insert(0, "kernel")
+    if lacks:
+        reporter.warn(f"the image has no {' and no '.join(lacks)}")
+    if not any("-security" in line for line in composition.archives):
+        reporter.warn("the image has no security archive: its packages get no security updates")
+
+
 def _commit(
     root: Path, composition: Composition, booting: str | None, options: TreeOptions, reporter: Reporter
 ) -> Composed:
@@ -345,8 +264,11 @@ def _commit(
     reporter.step("Committing")
     recipe, version = composition.recipe, composition.version
     present = tuple(entry.package for entry in dpkg.installed(root))
-    own = metadata.of_base(version, present, recipe.kernel_args, booting)
+    _warn_of_gaps(composition, present, booting, reporter)
     before = ostree.resolve(options.repo, recipe.ref)
+    earlier = ostree.commit_info(options.repo, before) if before is not None else None
+    version = numbered(version, earlier.version if earlier is not None else "")
+    own = metadata.of_base(version, present, recipe.kernel_args, booting)
     parent = None if options.no_parent else before
     commit = ostree.commit(
         options.repo,
@@ -365,7 +287,7 @@ def _commit(
             options.repo, commit
         )
         if same:
-            commit = before or commit
+            commit, version = before or commit, earlier.version if earlier is not None else version
         else:
             sync_filesystem(options.repo)
             ostree.create_ref(options.repo, recipe.ref, commit)

@@ -68,11 +68,18 @@ class Action:
 
 
 def host_sources() -> list[dict[str, str]]:
-    """The running system's own sources of packages, as apt reads them: TYPE, URI and SUITE of each index."""
-    form = "$(SITE)\t$(REPO_URI)\t$(RELEASE)\t$(SUITE)\t$(CODENAME)\t$(ORIGIN)\t$(SIGNED_BY)"
-    result = proc.run(["apt-get", "indextargets", "--format", form, "Created-By: Packages"])
-    keys = ("site", "uri", "release", "suite", "codename", "origin", "signed-by")
-    return [dict(zip(keys, line.split("\t"), strict=False)) for line in lines(result.stdout)]
+    """The running system's own sources of packages, as apt reads them: URI, RELEASE and ORIGIN of each index.
+
+    Those whose lists were never fetched are there, too; nobody knows their ORIGIN, which is empty.
+    """
+
+    def targets(form: str, *options: str) -> list[list[str]]:
+        words = ["apt-get", "indextargets", *options, "--format", form, "Created-By: Packages"]
+        return [line.split("\t") for line in lines(proc.run(words).stdout)]
+
+    origins = {(uri, release): origin for uri, release, origin in targets("$(REPO_URI)\t$(RELEASE)\t$(ORIGIN)")}
+    configured = targets("$(REPO_URI)\t$(RELEASE)", "--no-release-info")
+    return [{"uri": uri, "release": release, "origin": origins.get((uri, release), "")} for uri, release in configured]
 
 
 def refresh(apt: Apt, *, force: bool = False) -> bool:

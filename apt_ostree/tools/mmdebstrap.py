@@ -55,9 +55,15 @@ def host_archives(targets: Sequence[dict[str, str]]) -> list[tuple[str, str]]:
     found = []
     for target in targets:
         match = re.fullmatch(r"[a-z]+(-updates|-security)?", target["release"])
-        if match and target["origin"] == "Debian":
-            found.append((target["uri"].rstrip("/"), match[1] or ""))
+        uri = target["uri"].rstrip("/")
+        # Where no list was fetched, a Debian mirror is known by its directory.
+        is_debian = target["origin"] == "Debian" or (not target["origin"] and uri.rpartition("/")[2] in _DIRECTORIES)
+        if match and is_debian:
+            found.append((uri, match[1] or ""))
     return list(dict.fromkeys(found))
+
+
+_DIRECTORIES = frozenset({"debian", "debian-security"})
 
 
 def bootstrap(wanted: Root, root: Path, log: Path, reporter: Reporter) -> list[Package]:

@@ -36,9 +36,14 @@ PLACED = frozenset({"usr", "etc", "opt", *MOUNT_POINTS, *LINKS})
 _NEEDED = ("usr", *(name for name in MOUNT_POINTS if name != "tmp"))
 """Directories that every tree has; that of another maker may lack /tmp."""
 
-_RUN_RECORDS = ("etc/hostname", "etc/resolv.conf", "etc/mtab.apt-ostree", "var/log/lastlog", "var/log/btmp",
-                "var/log/wtmp", "var/log/faillog", "var/lib/dbus/machine-id")  # fmt: skip
-"""Files that tell of the machine the tree was made on, or that every boot makes by itself."""
+_OWN = ("etc/hostname", "etc/resolv.conf")
+"""Files that a bootstrap takes from the machine it runs on; an image may have its own."""
+
+_RUN_RECORDS = ("etc/mtab.apt-ostree", "var/log/lastlog", "var/log/btmp", "var/log/wtmp", "var/log/faillog",
+                "var/lib/dbus/machine-id", "etc/.pwd.lock",
+                *(f"etc/{name}-" for name in ("passwd", "group", "shadow", "gshadow", "subuid", "subgid")))  # fmt: skip
+"""Files that tell of the run that made the tree, or that every boot makes by itself: of lists of accounts, what they
+were before the last package came."""
 
 _DPKG = "lib/dpkg"
 """dpkg's database in the /var of a plain root."""
@@ -82,10 +87,17 @@ def convert(root: Path) -> None:
         tree.make_directory(name, mode)
 
 
-def _drop_records(tree: Tree) -> None:
-    """Remove what tells of the machine that the root was made on, and of the run itself."""
-    for name in _RUN_RECORDS:
+def drop_own(tree: Tree) -> None:
+    """Remove from a plain root what a bootstrap takes from the machine it runs on."""
+    for name in _OWN:
         # A link is a package's doing (systemd-resolved's resolv.conf).
+        if tree.has_file(name):
+            tree.remove(name)
+
+
+def _drop_records(tree: Tree) -> None:
+    """Remove what tells of the run that made a root."""
+    for name in _RUN_RECORDS:
         if tree.has_file(name):
             tree.remove(name)
     old = [

@@ -13,7 +13,8 @@ import pytest
 from apt_ostree.errors import TreeError, UsageError
 from apt_ostree.host.door import Tree
 from apt_ostree.inputs.manifest import File, Manifest
-from apt_ostree.ops import compose_tree
+from apt_ostree.model import CommitInfo, Package
+from apt_ostree.ops import compose_tree, customise
 from apt_ostree.ops.compose_tree import Composition, TreeOptions
 from apt_ostree.tools import dpkg, mmdebstrap, ostree
 from apt_ostree.tree import layout
@@ -42,14 +43,14 @@ def root(tmp_path: Path) -> Path:
     ],
 )
 def test_a_file_is_written_where_the_trees_links_lead(root: Path, name: str, place: str) -> None:
-    assert compose_tree._make_parents(Tree(root), name) == place
+    assert customise._make_parents(Tree(root), name) == place
     assert (root / place).parent.is_dir()
 
 
 @pytest.mark.parametrize("name", ["/up/file", "/away/file", "/up/more/file"])
 def test_no_link_leads_out_of_the_tree(root: Path, name: str) -> None:
     with pytest.raises(UsageError, match=f"cannot write {name}"):
-        compose_tree._make_parents(Tree(root), name)
+        customise._make_parents(Tree(root), name)
     assert list((root.parent / "outside").iterdir()) == []
 
 
@@ -73,7 +74,7 @@ def test_nothing_is_written_or_removed_through_a_link_that_a_script_left(
     (root / "etc").mkdir(exist_ok=True)
     recipe = replace(RECIPE, files=(File("/etc/motd", "hello", owner=f"{os.getuid()}:{os.getgid()}"),))
     with contextlib.suppress(TreeError, UsageError):
-        compose_tree._customise(root, Composition(recipe, "1", "amd64", ("deb x y z",)), tmp_path / "log", Silent())
+        customise.customise(root, recipe, ("deb x y z",), tmp_path / "log", Silent())
     assert [path.name for path in outside.iterdir()] == ["file"]
     assert (outside / "file").read_text() == "the host's"
 
@@ -87,7 +88,7 @@ def test_a_boot_that_is_a_link_has_no_kernel_of_the_host(root: Path, tmp_path: P
 
 
 def test_an_image_knows_where_it_came_from_and_no_password(root: Path) -> None:
-    compose_tree._write_sources(Tree(root), ["deb https://me:secret@example.org/debian trixie main contrib"])
+    customise._write_sources(Tree(root), ["deb https://me:secret@example.org/debian trixie main contrib"])
     text = (root / "etc/apt/sources.list.d/debian.sources").read_text()
     assert "URIs: https://example.org/debian\nSuites: trixie\nComponents: main contrib\n" in text
     assert "secret" not in text
@@ -150,29 +151,30 @@ def _kernels(root: Path, versions: list[str]) -> None:
 @pytest.mark.parametrize(("name", "number"), [("33", 33), ("www-data", 7), ("svc", 900)])
 def test_an_owner_is_a_number_or_an_account_of_the_tree(name: str, number: int) -> None:
     table = {"www-data": ["www-data", "x", "7"], "svc": ["svc", "x", "900"]}
-    assert compose_tree._number(table, name) == number
+    assert customise._number(table, name) == number
 
 
 @pytest.mark.parametrize("number", ["4294967295", "9" * 19])
 def test_an_owner_that_no_file_can_have_is_refused(number: str) -> None:
     with pytest.raises(UsageError, match="is not the number of a user or group"):
-        compose_tree._number({}, number)
+        customise._number({}, number)
     with pytest.raises(UsageError, match="is not the number of a user or group"):
-        compose_tree._number({"me": ["me", "x", number]}, "me")
+        customise._number({"me": ["me", "x", number]}, "me")
 
 
 def test_an_owner_that_the_tree_does_not_have_is_refused() -> None:
     with pytest.raises(UsageError, match="no user or group nobody-here"):
-        compose_tree._number({}, "nobody-here")
+        customise._number({}, "nobody-here")
 
 
 class Repository:
     """Stands in for ostree: one ref, whose commits are their contents."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, head: str | None, made: str) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, head: str | None, made: str, earlier: str = "13.1") -> None:
         self.refs = {} if head is None else {RECIPE.ref: head}
         self.made = made
         self.said = ostree.Description("")
+        self.reporter = Silent()
         monkeypatch.setattr(ostree, "resolve", lambda _repo, ref: self.refs.get(ref))
         monkeypatch.setattr(ostree, "commit", self._commit)
         monkeypatch.setattr(ostree, "content_checksum", lambda _repo, commit: commit.partition("-")[0])
@@ -181,6 +183,8 @@ class Repository:
         monkeypatch.setattr(layout, "audit", lambda *_: None)
         monkeypatch.setattr(compose_tree, "sync_filesystem", lambda _: None)
         monkeypatch.setattr(dpkg, "installed", lambda _: [])
+        before = CommitInfo("c" * 64, None, 0, "", {"version": earlier})
+        monkeypatch.setattr(ostree, "commit_info", lambda *_: before)
 
     def _commit(self, _repo: Path, ref: str, _trees: list[str], said: ostree.Description) -> str:
         self.refs[ref] = self.made
@@ -189,7 +193,7 @@ class Repository:
 
     def compose(self, tmp_path: Path, **options: Any) -> compose_tree.Composed:
         composition = Composition(replace(RECIPE, metadata={"own": "manifest"}), "13.2", "amd64", ())
-        return compose_tree._commit(tmp_path, composition, None, TreeOptions(tmp_path, **options), Silent())
+        return compose_tree._commit(tmp_path, composition, None, TreeOptions(tmp_path, **options), self.reporter)
 
 
 @pytest.mark.parametrize(
@@ -210,6 +214,82 @@ def test_a_ref_moves_only_to_other_content(
     assert (done.changed, done.commit, file.read_text()) == (changed, published, published + "\n")
     assert repository.refs == {RECIPE.ref: published}
     assert repository.said.parent == head
+
+
+@pytest.mark.parametrize(
+    ("earlier", "version"),
+    [
+        ("", "13.2"),
+        ("13.1", "13.2"),
+        ("13.2", "13.2.1"),
+        ("13.2.1", "13.2.2"),
+        ("13.2.9", "13.2.10"),
+        ("13.22", "13.2"),
+    ],
+)
+def test_no_two_commits_of_a_ref_have_one_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, earlier: str, version: str
+) -> None:
+    repository = Repository(monkeypatch, "other-1", "tree-2", earlier)
+    done = repository.compose(tmp_path)
+    assert (done.version, repository.said.metadata["version"]) == (version, version)
+
+
+def test_an_unchanged_tree_has_the_version_of_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Repository(monkeypatch, "tree-1", "tree-2", "13.2.4").compose(tmp_path).version == "13.2.4"
+
+
+@pytest.mark.parametrize(
+    ("names", "booting", "archive", "warned"),
+    [
+        (["ostree", "apt"], "6.1", "deb http://x trixie-security main", []),
+        (["ostree", "apt"], None, "deb http://x trixie-security main", ["the image has no kernel"]),
+        ([], None, "deb http://x trixie-security main", ["the image has no kernel and no ostree and no apt"]),
+        (["ostree", "apt"], "6.1", "deb http://x trixie main", ["the image has no security archive"]),
+    ],
+)
+def test_what_nearly_every_image_needs_is_missed_aloud(
+    names: list[str], booting: str | None, archive: str, warned: list[str]
+) -> None:
+    class Heard(Silent):
+        def warn(self, message: str) -> None:
+            heard.append(message)
+
+    heard: list[str] = []
+    composition = Composition(RECIPE, "13.2", "amd64", (archive,))
+    compose_tree._warn_of_gaps(composition, [Package(name, "1", "all") for name in names], booting, Heard())
+    assert len(heard) == len(warned)
+    assert all(text.startswith(start) for text, start in zip(heard, warned, strict=True))
+
+
+def test_a_manifests_own_host_name_stays_and_a_bootstraps_goes(root: Path, tmp_path: Path) -> None:
+    (root / "etc").mkdir()
+    for name in ("hostname", "resolv.conf"):
+        (root / "etc" / name).write_text("the builder's\n")
+    recipe = replace(RECIPE, files=(File("/etc/hostname", "mine\n", owner=f"{os.getuid()}:{os.getgid()}"),))
+    customise.customise(root, recipe, ("deb x y z",), tmp_path / "log", Silent())
+    assert (root / "etc/hostname").read_text() == "mine\n"
+    assert not (root / "etc/resolv.conf").exists()
+
+
+def test_a_script_is_run_by_the_interpreter_that_it_names(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = []
+
+    def in_root(root: Path, command: list[str], *_: object) -> None:
+        place = root / command[0].lstrip("/")
+        mode = place.stat().st_mode & 0o777 if place.exists() else 0
+        ran.append((command, place.read_text() if mode else "", oct(mode)))
+
+    monkeypatch.setattr(customise, "in_root", in_root)
+    recipe = replace(RECIPE, postprocess=("#!/usr/bin/python3\nprint()\n", "echo a\n"))
+    customise.customise(root, recipe, ("deb x y z",), tmp_path / "log", Silent())
+    assert ran == [
+        (["/apt-ostree-script"], "#!/usr/bin/python3\nprint()\n", "0o700"),
+        (["/bin/sh", "-ec", "echo a\n"], "", "0o0"),
+    ]
+    assert not (root / "apt-ostree-script").exists()
 
 
 def test_a_composed_commit_has_no_parent_where_that_is_asked_for(

@@ -8,6 +8,7 @@ import pytest
 
 from apt_ostree.errors import TreeError, UsageError
 from apt_ostree.host import proc
+from apt_ostree.host.proc import Result
 from apt_ostree.tools import apt, mmdebstrap
 from tests.unit.fake import Silent
 
@@ -30,6 +31,31 @@ def test_an_image_comes_from_the_hosts_debian_archives_alone(monkeypatch: pytest
         "deb http://deb.example/debian trixie main contrib",
         "deb http://deb.example/debian trixie-updates main contrib",
         "deb http://sec.example/debian-security trixie-security main contrib",
+    ]
+
+
+def test_what_is_configured_counts_although_its_lists_were_never_fetched() -> None:
+    found = [
+        target("http://deb.example/debian/", "bookworm", ""),
+        target("http://sec.example/debian-security", "bookworm-security", ""),
+        target("http://vendor.example/apt", "bookworm", ""),
+    ]
+    assert mmdebstrap.host_archives(found) == [
+        ("http://deb.example/debian", ""),
+        ("http://sec.example/debian-security", "-security"),
+    ]
+
+
+def test_sources_are_asked_for_twice_since_only_lists_know_whose_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(words: list[str]) -> Result:
+        known = "http://a/debian/\tbookworm\tDebian\n"
+        configured = "http://a/debian/\tbookworm\nhttp://b/debian-security/\tbookworm-security\n"
+        return Result(tuple(words), 0, configured if "--no-release-info" in words else known, "")
+
+    monkeypatch.setattr(proc, "run", run)
+    assert apt.host_sources() == [
+        {"uri": "http://a/debian/", "release": "bookworm", "origin": "Debian"},
+        {"uri": "http://b/debian-security/", "release": "bookworm-security", "origin": ""},
     ]
 
 
