@@ -22,8 +22,8 @@ from ..reporter import Reporter
 from ..sandbox import bwrap
 from ..sandbox.unpacking import Unpacker
 from ..system import metadata
-from ..tools import apt_sources, dpkg, mmdebstrap, ostree
-from ..tree import kernel, layout, state
+from ..tools import apt_sources, dpkg, listing, mmdebstrap, ostree
+from ..tree import kernel, layout, state, users
 from . import customise, place
 from .transaction import RUN, require_root
 
@@ -127,6 +127,7 @@ def _compose(composition: Composition, options: TreeOptions, reporter: Reporter)
         mmdebstrap.bootstrap(composition.root, _reachable(root.parent) / root.name, log, reporter)
         _install_local(root, recipe, work, log)
         customise.customise(root, recipe, composition.archives, log, reporter)
+        _keep_numbers(root, options.repo, recipe.ref, reporter)
         booting = _place_kernel(root)
         reporter.step("Arranging the tree")
         layout.convert(root)
@@ -214,6 +215,30 @@ def _local(recipe: Manifest, work: Path) -> list[tuple[Path, Package]]:
             control, _ = importing.describe(unpacker, own, file.name)
             found.append((own, control.package))
     return found
+
+
+def _keep_numbers(root: Path, repo: Path, ref: str, reporter: Reporter) -> None:
+    """Give users and groups of a plain root the numbers that they have in the ref's newest commit.
+
+    Scripts count from one end: with one more package, another's user would own its files on every machine. Warns where
+    a number has to change. Raises TreeError, and ToolError for a damaged repository.
+    """
+    before = ostree.resolve(repo, ref)
+    if before is None:
+        return
+    entries = listing.of(repo, before)
+    texts = [entries.read(f"/usr/etc/{name}") or "" for name in ("passwd", "group")]
+    had = users.numbers(users.parse(*texts))
+    moves = users.choose_numbers(users.read(root, "etc"), users.Accounts({}, {}), users.Reserved(had))
+    for conflict in moves.conflicts:
+        reporter.warn(conflict)
+    if not moves:
+        return
+    tree = Tree(root)
+    for name, renumbered in (("passwd", users.renumber_passwd), ("group", users.renumber_group)):
+        text = renumbered(tree.text(f"etc/{name}") or "", moves)
+        tree.replace_content(f"etc/{name}", text.encode(errors="surrogateescape"))
+    users.renumber_files(root, moves)
 
 
 def _place_kernel(root: Path) -> str | None:

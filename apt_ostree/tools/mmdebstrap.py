@@ -7,12 +7,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from ..errors import ResolveError, UsageError
 from ..host import fetching, proc
 from ..host.door import Tree
 from ..model import Package
 from ..reporter import Reporter
+from ..text import text_of
 from . import apt, apt_area, apt_settings, apt_sources
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
@@ -55,12 +57,28 @@ def host_archives(targets: Sequence[dict[str, str]]) -> list[tuple[str, str]]:
     found = []
     for target in targets:
         match = re.fullmatch(r"[a-z]+(-updates|-security)?", target["release"])
-        uri = target["uri"].rstrip("/")
+        uri = _of_list(target["uri"]).rstrip("/")
         # Where no list was fetched, a Debian mirror is known by its directory.
         is_debian = target["origin"] == "Debian" or (not target["origin"] and uri.rpartition("/")[2] in _DIRECTORIES)
         if match and is_debian:
             found.append((uri, match[1] or ""))
     return list(dict.fromkeys(found))
+
+
+def _of_list(uri: str) -> str:
+    """The first mirror of a list that is a file of this host's (mirror+file, as in Debian's cloud images), which an
+    image would not have; another URI as it is. Raises UsageError."""
+    place = apt_sources.path_of_list(uri)
+    if place is None:
+        return uri
+    path = Path(unquote(place).rstrip("/"))
+    try:
+        found = apt_sources.read_mirrors(text_of(path))
+    except (OSError, apt_sources.SyntaxProblem) as error:
+        raise UsageError(f"cannot read the list of mirrors {path}", str(error)) from error
+    if not found:
+        raise UsageError(f"the list of mirrors {path} names none")
+    return found[0].partition("\t")[0]
 
 
 _DIRECTORIES = frozenset({"debian", "debian-security"})

@@ -6,6 +6,7 @@ import contextlib
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,8 +17,8 @@ from apt_ostree.inputs.manifest import File, Manifest
 from apt_ostree.model import CommitInfo, Package
 from apt_ostree.ops import compose_tree, customise
 from apt_ostree.ops.compose_tree import Composition, TreeOptions
-from apt_ostree.tools import dpkg, mmdebstrap, ostree
-from apt_ostree.tree import layout
+from apt_ostree.tools import dpkg, listing, mmdebstrap, ostree
+from apt_ostree.tree import layout, users
 from tests.unit.fake import Silent
 
 
@@ -290,6 +291,27 @@ def test_a_script_is_run_by_the_interpreter_that_it_names(
         (["/bin/sh", "-ec", "echo a\n"], "", "0o0"),
     ]
     assert not (root / "apt-ostree-script").exists()
+
+
+def test_users_keep_the_numbers_that_the_commit_before_gave_them(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A package whose user comes first has joined, and both counted from 100."""
+    (root / "etc").mkdir()
+    (root / "etc/passwd").write_text("root:x:0:0::/:\nnew:x:100:101::/:\nold:x:101:102::/:\n")
+    (root / "etc/group").write_text("root:x:0:\nnew:x:101:\nold:x:102:\n")
+    had = {"/usr/etc/passwd": "root:x:0:0::/:\nold:x:100:101::/:\n", "/usr/etc/group": "root:x:0:\nold:x:101:\n"}
+    monkeypatch.setattr(ostree, "resolve", lambda *_: "c" * 64)
+    monkeypatch.setattr(listing, "of", lambda *_: SimpleNamespace(read=had.get))
+    moved: list[users.Moves] = []
+    monkeypatch.setattr(users, "renumber_files", lambda _, moves: moved.append(moves))
+    compose_tree._keep_numbers(root, tmp_path, "debian/13", Silent())
+    found = users.numbers(users.read(root, "etc"))
+    assert (found.users["old"], found.groups["old"]) == (100, 101)
+    assert found.users["new"] not in (0, 100) and found.groups["new"] not in (0, 101)
+    assert moved[0].users[101] == 100 and moved[0].groups[102] == 101
+    compose_tree._keep_numbers(root, tmp_path, "debian/13", Silent())
+    assert len(moved) == 1
 
 
 def test_a_composed_commit_has_no_parent_where_that_is_asked_for(

@@ -138,7 +138,7 @@ ALLOWED: dict[str, set[str]] = {
         "key.read_bytes", "os.open", "path.is_symlink", "path.mkdir", "path.unlink", "stale.is_dir",
     },
     "tools.apt_copies": {"os.open", "path.parent.mkdir", "path.unlink"},
-    "tools.mmdebstrap": {"file.write_text"},
+    "tools.mmdebstrap": {"file.write_text", "text_of(path)"},
     # Archives that the reader without rights has written again, and the one that is made of them.
     "tools.deb": {"tarfile.open", "target.open"},
     "sandbox.unpacking": {

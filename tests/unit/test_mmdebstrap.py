@@ -46,6 +46,17 @@ def test_what_is_configured_counts_although_its_lists_were_never_fetched() -> No
     ]
 
 
+def test_of_a_list_of_mirrors_on_the_host_the_first_one_is_the_image_s(tmp_path: Path) -> None:
+    place = tmp_path / "debian.list"
+    uri = f"mirror+file:{place}/"
+    place.write_text("# ours\nhttps://one.example/debian\tpriority:1\nhttps://two.example/debian\n")
+    assert mmdebstrap.host_archives([target(uri, "bookworm", "")]) == [("https://one.example/debian", "")]
+    for text in ("", "ssh://x\n", None):
+        place.unlink() if text is None else place.write_text(text)
+        with pytest.raises(UsageError, match="list of mirrors"):
+            mmdebstrap.host_archives([target(uri, "bookworm")])
+
+
 def test_sources_are_asked_for_twice_since_only_lists_know_whose_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(words: list[str]) -> Result:
         known = "http://a/debian/\tbookworm\tDebian\n"
