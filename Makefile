@@ -33,8 +33,8 @@ TEMPORARY := $(shell [ "$$(df --output=avail -k /dev/shm 2>/dev/null | tail -n 1
 	&& echo /dev/shm || echo /var/tmp)
 
 .PHONY: help setup demo lint check check-unit mutants test test-unit test-integration test-integration-all \
-	test-faults test-faults-all test-fidelity test-vm test-release fuzz torture fidelity fidelity-crowd shuffle life test-life \
-	manual binary clean
+	test-faults test-faults-all test-fidelity test-vm test-release fuzz torture fidelity fidelity-crowd fidelity-own shuffle life \
+	test-life manual binary clean
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.* ## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r target text; do \
@@ -120,6 +120,11 @@ fidelity-crowd: setup $(BINARY) ## The same of a package of 100,000 files, with 
 	@test -f build/fidelity/repo/config || $(BINARY) compose tree --repo build/fidelity/repo $(MANIFEST)
 	$(BIN)/python -m tests.fidelity --repo build/fidelity/repo --ref debian/13/x86_64/minimal \
 		--work build/fidelity --apt-ostree $(BINARY) --crowd $(CROWD)
+
+fidelity-own: setup $(BINARY) ## Tell which files of /etc scripts of PACKAGES make differently each time, and a layer has
+	@test -f build/fidelity/repo/config || $(BINARY) compose tree --repo build/fidelity/repo $(MANIFEST)
+	$(BIN)/python -m tests.fidelity.own --repo build/fidelity/repo --ref debian/13/x86_64/minimal \
+		--work build/fidelity --apt-ostree $(BINARY) $(PACKAGES)
 
 life: setup $(BINARY) ## Let a plain Debian and ours live the same stories, and compare them (STORY="agent fonts")
 	$(BIN)/python -m tests.life --place $(TEMPORARY) $(STORY)

@@ -263,7 +263,7 @@ def test_the_archives_package_replaces_a_local_one_of_its_version(sysroot: Syste
     deb = os.fspath(build_deb(control.parent, tmp_path))
     sysroot.install(deb)
     assert (sysroot.deployment() / "usr/share/greeter/only-here").exists()
-    sysroot.install("--uninstall", "greeter", "greeter=2.0")
+    sysroot.install("greeter/stable")
     assert not (sysroot.deployment() / "usr/share/greeter/only-here").exists()
     assert (sysroot.deployment() / "usr/share/greeter/only-in-2.0").exists()
 
