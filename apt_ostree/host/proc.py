@@ -8,14 +8,11 @@ tool turns that into the domain's own error, so no CLI code ever meets it.
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
-import re
 import shlex
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from collections import deque
@@ -46,15 +43,11 @@ _CUT = b"[output truncated; last lines follow]"
 _LAST_LINES = TAIL_LINES * 5
 """Lines that a result holds: enough to find the first error of a tool that goes on after it."""
 
-_BLOCK = 1 << 16
+BLOCK = 1 << 16
 """Bytes; also the longest line that is handed over in one piece."""
 
 _TRACED_CHARACTERS = 160
 """Characters of a word that the trace shows: the metadata of a commit are words of many kilobytes."""
-
-_CURSOR_MOVES = re.compile(rb"[\r\n]+|\x1b(?:[78]|\[[0-9;]*[A-HJKsu])")
-_COLOURS = re.compile(rb"\x1b\[[0-9;]*m")
-"""Line ends and escape sequences (console_codes(4)) by which a program redraws a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,10 +339,10 @@ def _hand_over(output: IO[bytes], on_line: Callable[[str], None]) -> list[str]:
         last.append(line)
 
     lines = size = 0
-    while size < KEPT_BYTES and lines < KEPT_LINES and (raw := output.readline(_BLOCK)):
+    while size < KEPT_BYTES and lines < KEPT_LINES and (raw := output.readline(BLOCK)):
         hand_over(raw)
         lines, size = lines + 1, size + len(raw)
-    end = _last_block(output)
+    end = last_block(output)
     if end:
         hand_over(_CUT)
     for raw in end.removesuffix(b"\n").split(b"\n")[-_LAST_LINES:] if end else ():
@@ -357,47 +350,11 @@ def _hand_over(output: IO[bytes], on_line: Callable[[str], None]) -> list[str]:
     return list(last)
 
 
-def watch(argv: Sequence[str | os.PathLike[str]], on_text: Callable[[str], None], during: During = unwatched) -> Result:
-    """Run a long child that tells only a terminal how far it is: its standard output is one of its own.
-
-    ``on_text`` gets each piece between two moves of the cursor; ``during`` is as ``run`` has it. The result's
-    ``stdout`` is empty; ``stderr`` is without colours. The status is not checked.
-    """
-    controller, terminal = os.openpty()
-    with os.fdopen(controller, "rb", buffering=0) as shown, tempfile.TemporaryFile() as errors:
-        try:
-            with spawn(argv, stdout=terminal, stderr=errors) as child, during(child.pid):
-                os.close(terminal)
-                terminal = -1
-                rest = b""
-                while piece := _read_terminal(shown):
-                    *whole, rest = _CURSOR_MOVES.split((rest + piece)[-_BLOCK:])
-                    for text in filter(None, whole):
-                        on_text(text.decode(errors="surrogateescape"))
-                child.wait()
-        finally:
-            if terminal >= 0:
-                os.close(terminal)
-        errors.seek(0)
-        text = _COLOURS.sub(b"", _last_block(errors)).decode(errors="surrogateescape")
-    return Result(tuple(os.fspath(word) for word in argv), child.returncode, "", text)
-
-
-def _read_terminal(shown: IO[bytes]) -> bytes:
-    """The next bytes; none once the other side is closed, which Linux reports as an error (pty(7))."""
-    try:
-        return shown.read(_BLOCK)
-    except OSError as error:
-        if error.errno != errno.EIO:
-            raise
-        return b""
-
-
-def _last_block(stream: IO[bytes]) -> bytes:
-    """Read to the end, and return the whole lines of the last _BLOCK bytes: the rest of a cut line could be that of
+def last_block(stream: IO[bytes]) -> bytes:
+    """Read to the end, and return the whole lines of the last BLOCK bytes: the rest of a cut line could be that of
     a URI, which redact() would not recognise."""
     previous = end = b""
-    while block := stream.read(_BLOCK):
+    while block := stream.read(BLOCK):
         previous, end = end, block
     last = previous + end
-    return last if len(last) <= _BLOCK else last[-_BLOCK:].partition(b"\n")[2]
+    return last if len(last) <= BLOCK else last[-BLOCK:].partition(b"\n")[2]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import RemoteError, UsageError, redact
-from ..host import fetching, proc
+from ..host import fetching, proc, screen
 from ..host.door import Tree
 from ..host.files import scratch_directory
 from ..model import CommitInfo
@@ -264,7 +264,7 @@ def pull(
     what = f"{refspec.ref}@{checksum}" if of_ref else checksum
     with local_remote.options(repo, refspec.remote, area / "tmp") as options:
         command = ["ostree", "pull", f"--repo={repo}", *options, refspec.remote, what]
-        result = proc.watch(command, read, _watch(repo, refspec).over)
+        result = screen.watch(command, read, _watch(repo, refspec).over)
     if result.returncode != 0:
         raise explain(refspec, _reason(proc.ChildError(result)))
 

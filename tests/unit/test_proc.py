@@ -68,9 +68,9 @@ def test_after_an_interruption_only_the_main_thread_starts_children(monkeypatch:
 
 def test_a_line_that_is_cut_is_left_out_whole() -> None:
     """The rest of a URI shows its password to no pattern."""
-    line = b"https://user:secret@example.org/" + b"y" * (proc._BLOCK - 30)
-    assert proc._last_block(io.BytesIO(b"first\n" + line + b"\nlast\n")) == b"last\n"
-    assert proc._last_block(io.BytesIO(b"first\nlast\n")) == b"first\nlast\n"
+    line = b"https://user:secret@example.org/" + b"y" * (proc.BLOCK - 30)
+    assert proc.last_block(io.BytesIO(b"first\n" + line + b"\nlast\n")) == b"last\n"
+    assert proc.last_block(io.BytesIO(b"first\nlast\n")) == b"first\nlast\n"
 
 
 def handed_over(output: bytes) -> tuple[list[str], list[str]]:
@@ -101,8 +101,8 @@ def test_of_too_much_output_the_middle_is_left_out(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_line_that_never_ends_is_handed_over_in_pieces() -> None:
-    lines, _ = handed_over(b"x" * (proc._BLOCK + 1))
-    assert [len(line) for line in lines] == [proc._BLOCK, 1]
+    lines, _ = handed_over(b"x" * (proc.BLOCK + 1))
+    assert [len(line) for line in lines] == [proc.BLOCK, 1]
 
 
 def test_an_error_shows_the_last_lines_that_are_not_empty() -> None:
